@@ -1,0 +1,74 @@
+import type {
+  Claim,
+  ClaimResult,
+  EventList,
+  EventQuery,
+  Network,
+  NetworkManifest,
+  Port,
+  PortList,
+  PortQuery,
+  PortReservation,
+  Problem,
+  PutNetworkResponse,
+  Release,
+  ReleaseResult,
+  Report,
+  ReportResult,
+} from "../contract/index.ts";
+
+/** One item of a batch. Items are decided in order; one bad item fails alone. */
+export type Mutation =
+  | { kind: "claim"; claim: Claim; caller: string }
+  | { kind: "release"; release: Release; caller: string }
+  | { kind: "report"; report: Report; caller: string }
+  | { kind: "reserve"; name: string; reservation: PortReservation; caller: string }
+  | { kind: "deletePort"; name: string; caller: string };
+
+export type ReserveResult = { port: Port; created: boolean };
+
+/** What a mutation of each kind answers with; an IpamError's problem when it failed alone. */
+export interface OutcomeByKind {
+  claim: ClaimResult;
+  release: ReleaseResult;
+  report: ReportResult;
+  reserve: ReserveResult | { problem: Problem };
+  deletePort: { deleted: Port } | { problem: Problem };
+}
+export type Outcome = OutcomeByKind[Mutation["kind"]];
+
+/** A broken promise of the store, found by `check`. */
+export interface Finding {
+  what: string;
+  where: string;
+}
+
+/**
+ * The IPAM's memory. Every method says an intent and is atomic; an answer means that the change is durable.
+ * Failures of the store itself reject with IpamError `unavailable` (try again) or `internal`.
+ */
+export interface Store extends AsyncDisposable {
+  /** Decides and applies the whole batch in one transaction; outcomes come in batch order. */
+  commit(batch: readonly Mutation[]): Promise<Outcome[]>;
+
+  /** Declares a network: creates it or changes it. Rejects with `conflict` and the ports that would be orphaned. */
+  putNetwork(manifest: NetworkManifest, caller: string): Promise<PutNetworkResponse>;
+  /** Rejects with `not_found`, or `conflict` while ports hold its addresses. */
+  deleteNetwork(name: string, caller: string): Promise<void>;
+
+  readNetworks(): Promise<Network[]>;
+  /** Rejects with `not_found`. */
+  readNetwork(name: string): Promise<Network>;
+  readPorts(query: PortQuery): Promise<PortList>;
+  /** Rejects with `not_found`. */
+  readPort(name: string): Promise<Port>;
+  readEvents(query: EventQuery): Promise<EventList>;
+
+  /** Calls back after each commit that wrote events, with the newest sequence number. Returns its own undo. */
+  onEvents(listener: (lastSeq: number) => void): () => void;
+
+  /** Rejects with `unavailable` when the store cannot take a write now. */
+  ready(): Promise<void>;
+  /** Compares counters, held addresses, ports and queues; an empty list is a healthy store. */
+  check(): Promise<Finding[]>;
+}
