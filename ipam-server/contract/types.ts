@@ -115,6 +115,39 @@ export type Plane = "underlay" | "overlay";
 
 export type OwnerKind = "pod" | "vm" | "device";
 
+/**
+ * The Kubernetes object whose life a sticky port follows: the port is kept, bound or not, for as long as this asks for
+ * the pod that last held it. Told by the claim, kept with the port, read by the controller of its cluster.
+ */
+export interface Workload {
+  /** `Pod`: a pod of some other controller, which speaks only for itself. */
+  kind: "StatefulSet" | "Deployment" | "ReplicaSet" | "VirtualMachine" | "Pod";
+  namespace: string;
+  name: string;
+  /** Absent where a pod does not carry it (Deployment, VirtualMachine): then the name alone decides. */
+  uid?: string;
+  /** StatefulSet only: the pod's ordinal. A set scaled below it no longer asks for the pod. */
+  ordinal?: number;
+}
+
+/**
+ * A claim for "one of this application's addresses", which the IPAM picks: the port is `application/N`, or
+ * `application/N/interface`, with N the slot. In this order:
+ *
+ * 1. the slot whose port is bound to the claim's owner uid, else an unbound one whose last owner it was;
+ * 2. the lowest N whose port does not exist, or is unbound and on a network that matches the selector and is
+ *    reachable from the host (a free slot this host cannot use is passed over, not waited for).
+ *
+ * A bound slot is never taken, so this cannot wait for another pod: the surge pods of a rolling update get further
+ * slots, and the slots their predecessors leave serve the next pods. Two claims of one batch get different slots.
+ */
+export interface SlotOf {
+  /** `cluster/namespace/deployment`. */
+  application: string;
+  /** Only for interfaces other than `eth0`. */
+  interface?: string;
+}
+
 /** Who a binding is for. `createdAt` orders owners: an older one never takes a port back from a newer one. */
 export interface Owner {
   kind: OwnerKind;
@@ -171,6 +204,12 @@ export interface Port {
   owner?: Owner;
   binding?: Binding;
   reservation?: Reservation;
+  /** Cluster, namespace and workload that the last claim told. */
+  cluster?: string;
+  namespace?: string;
+  workload?: Workload;
+  /** The slot that the IPAM picked for a claim by `slotOf`. */
+  slot?: number;
   /** 0 before the first binding. */
   epoch: number;
   underlay: PlaneState;
@@ -218,6 +257,10 @@ export interface Claim {
   /** Absent: claimed ahead of the sandbox, which a later claim of the same owner brings. */
   sandbox?: Sandbox;
   owner: Owner;
+  /** Whose life a sticky port follows; replaces what the port had. */
+  workload?: Workload;
+  /** The IPAM picks the slot and with it the name; `name` then says only the application. Sticky claims only. */
+  slotOf?: SlotOf;
   /** Kubernetes label selector syntax. The empty string matches every network. Not used when the port exists and its network still matches. */
   networkSelector: string;
   /** Default: every family that the network has a subnet for. */
@@ -324,6 +367,15 @@ export interface PortList {
   nextCursor?: string;
 }
 
+/**
+ * `DELETE /v1/ports/{name}` query: deletes only what the caller saw. Another id or epoch, or a binding, is `conflict`
+ * and changes nothing.
+ */
+export interface PortFence {
+  id?: string;
+  epoch?: number;
+}
+
 /** `GET /v1/ports` query. `state` is `bound`, `unbound` or a pair such as `ACTIVE_ACTIVE`; `label` is a selector. */
 export interface PortQuery {
   name?: string;
@@ -333,6 +385,8 @@ export interface PortQuery {
   mac?: string;
   label?: string;
   state?: string;
+  /** Ports whose last claim came from this cluster, by whatever name. */
+  cluster?: string;
   /** 1 to 1000, default 100. */
   limit?: number;
   cursor?: string;
@@ -362,6 +416,8 @@ export interface MooringEvent {
   caller: string;
   port?: string;
   portId?: string;
+  /** Cluster of the port's last claim. */
+  cluster?: string;
   network?: string;
   host?: string;
   /** port.moved: where it was bound before. */
