@@ -10,7 +10,7 @@ fail() {
 
 packages_for() {
   echo openvswitch-switch iproute2 iputils-ping ethtool kmod util-linux
-  if [ "$1" = tests ]; then echo containerd runc gcc libc6-dev; fi
+  if [ "$1" = tests ]; then echo containerd runc containernetworking-plugins gcc libc6-dev; fi
 }
 
 install_packages() {
