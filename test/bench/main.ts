@@ -1,0 +1,81 @@
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { Argument, Command, InvalidArgumentError, Option } from "commander";
+import type { BenchContext } from "./context.ts";
+import { type BenchReport, formatReport } from "./report.ts";
+
+const BENCHMARKS = ["ipam", "cni", "drift"] as const;
+type Benchmark = (typeof BENCHMARKS)[number];
+
+interface Options {
+  json?: boolean;
+  strict?: boolean;
+  held: number[];
+  seconds: number;
+  rounds?: number;
+}
+
+const program = new Command("bench")
+  .description("Measures Mooring beside its peers on this machine, and says which bars of docs/design.md are met.")
+  .addArgument(new Argument("[benchmark]", "only this one").choices(BENCHMARKS))
+  .option("--json", "print one JSON document instead of tables")
+  .option("--strict", "exit with 1 when a bar is not met")
+  .addOption(
+    new Option("--held <counts>", "ipam: ports held beside the empty database, ascending")
+      .argParser(parseCounts)
+      .default([100_000, 1_000_000], "100000,1000000"),
+  )
+  .addOption(new Option("--seconds <s>", "ipam: length of one round").argParser(parseCount).default(3))
+  .addOption(
+    new Option("--rounds <n>", "cni: pairs measured (default 60); drift: drifts (default 20)").argParser(parseCount),
+  )
+  .action(run);
+
+await program.parseAsync(process.argv);
+
+async function run(only: Benchmark | undefined, options: Options): Promise<void> {
+  const abort = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => abort.abort(new Error(`stopped by ${signal}`)));
+  }
+  const context: BenchContext = {
+    nodePath: process.execPath,
+    root: fileURLToPath(new URL("../..", import.meta.url)),
+    env: process.env,
+    signal: abort.signal,
+    progress: line => process.stderr.write(`${line}\n`),
+  };
+  const reports: BenchReport[] = [];
+  for (const benchmark of only === undefined ? BENCHMARKS : [only]) {
+    const report = await runOne(benchmark, context, options);
+    reports.push(report);
+    if (!options.json) process.stdout.write(`\n${formatReport(report)}`);
+  }
+  if (options.json) process.stdout.write(`${JSON.stringify({ version: readVersion(), reports }, null, 2)}\n`);
+  if (options.strict && reports.some(({ bars }) => bars.some(({ met }) => !met))) process.exitCode = 1;
+}
+
+/** Each benchmark is loaded only when it runs: `ipam` needs neither root nor Open vSwitch. */
+async function runOne(benchmark: Benchmark, context: BenchContext, options: Options): Promise<BenchReport> {
+  if (benchmark === "ipam") return await (await import("./ipam.ts")).benchIpam(context, options);
+  if (benchmark === "cni") return await (await import("./cni.ts")).benchCni(context, options.rounds ?? 60);
+  return await (await import("./drift.ts")).benchDrift(context, options.rounds ?? 20);
+}
+
+function parseCount(text: string): number {
+  if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError("It takes a whole number above 0.");
+  return Number(text);
+}
+
+function parseCounts(text: string): number[] {
+  const counts = text.split(",").map(parseCount);
+  if (counts.some((count, index) => count <= (counts[index - 1] ?? 0))) {
+    throw new InvalidArgumentError("The counts must be ascending.");
+  }
+  return counts;
+}
+
+function readVersion(): string {
+  const { version }: { version: string } = createRequire(import.meta.url)("../../package.json");
+  return version;
+}
