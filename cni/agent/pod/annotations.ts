@@ -1,0 +1,166 @@
+import { isIP } from "node:net";
+import { IpamError, type IpFamily, type Retention } from "../../../ipam-server/contract/index.ts";
+import type { Namespace, Pod } from "./pod.ts";
+import { parseRetention, RETENTION_ACCEPTS } from "./retention.ts";
+
+export const ANNOTATION_PREFIX = "mooring.dev/";
+
+/** What people asked for, each value with the place that said it first: the pod, else its namespace. */
+export interface Wishes {
+  networkSelector?: string;
+  ips?: string[];
+  mac?: string;
+  families?: IpFamily[];
+  retention?: Retention;
+  portName?: string;
+  portNameFrom?: string[];
+  onMismatch?: "fail" | "reallocate";
+}
+
+interface Rule {
+  wish: keyof Wishes;
+  /** How a message says what would be right. */
+  accepts: string;
+  /** One value for a whole namespace would give all its pods the same address. */
+  podOnly?: boolean;
+  /** Undefined: the value is not accepted. */
+  parse(value: string): Wishes[keyof Wishes] | undefined;
+}
+
+const LABEL_KEY = /^(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+
+const RULES: Record<string, Rule> = {
+  "network-selector": {
+    wish: "networkSelector",
+    accepts: 'a label selector such as "env=prod,tier in (web,api)"',
+    // Its syntax is the IPAM's to judge; `annotationBehind` leads its verdict back here.
+    parse: value => (value.length <= 4096 ? value : undefined),
+  },
+  ip: {
+    wish: "ips",
+    accepts: "an IP address, or one of each family: 10.0.0.5,fd00::5",
+    podOnly: true,
+    parse: parseIps,
+  },
+  mac: { wish: "mac", accepts: "a unicast MAC address such as 0a:58:0a:00:00:05", podOnly: true, parse: parseMac },
+  families: { wish: "families", accepts: '"ipv4", "ipv6" or "ipv4,ipv6"', parse: parseFamilies },
+  retain: { wish: "retention", accepts: RETENTION_ACCEPTS, parse: parseRetention },
+  "port-name": {
+    wish: "portName",
+    accepts: "the name of a reserved port: 1 to 253 characters of A-Z a-z 0-9 . _ : / @ -",
+    podOnly: true,
+    parse: value => (/^[A-Za-z0-9._:/@-]{1,253}$/.test(value) ? value : undefined),
+  },
+  "port-name-from": {
+    wish: "portNameFrom",
+    accepts: 'keys of the pod\'s labels such as "app,shard"',
+    parse: value => list(value, key => (LABEL_KEY.test(key) ? key : undefined)),
+  },
+  "on-mismatch": {
+    wish: "onMismatch",
+    accepts: '"fail" or "reallocate"',
+    parse: value => (value === "fail" || value === "reallocate" ? value : undefined),
+  },
+};
+
+/**
+ * Reads the `mooring.dev/` annotations of a pod and of its namespace; the pod's win one by one.
+ * Rejects with `invalid_request`, naming the annotation, where it stands, what it says and what it takes. An annotation
+ * with an unknown name is an error too: a misspelt `retain` would lose the address it was to keep.
+ */
+export function readAnnotations(pod: Pod, namespace: Namespace): Wishes {
+  const own = readAll(pod.annotations, `pod ${pod.namespace}/${pod.name}`, false);
+  const inherited = readAll(namespace.annotations, `namespace ${namespace.name}`, true);
+  if (own.portName !== undefined && own.portNameFrom !== undefined) {
+    throw refuse("port-name", `and ${ANNOTATION_PREFIX}port-name-from stand on one pod`, "only one of the two");
+  }
+  const { retention } = own;
+  if (
+    own.portName !== undefined &&
+    retention &&
+    (retention.policy !== "sticky" || retention.ttlSeconds !== undefined)
+  ) {
+    throw refuse("retain", "bounds how long a reserved port is kept", `"sticky", or no ${ANNOTATION_PREFIX}port-name`);
+  }
+  // The pod's own way of naming replaces its namespace's.
+  if (own.portName !== undefined) delete inherited.portNameFrom;
+  return { ...inherited, ...own };
+}
+
+const CLAIM_FIELDS: Record<string, string> = {
+  networkSelector: "network-selector",
+  ips: "ip",
+  mac: "mac",
+  families: "families",
+  retention: "retain",
+  name: "port-name",
+  onMismatch: "on-mismatch",
+};
+
+/**
+ * Where the IPAM's verdict on a claim's field (`claims[3].networkSelector`) comes from, for the message on the pod:
+ * `annotation mooring.dev/network-selector of namespace shop`; undefined when no annotation said it.
+ */
+export function annotationBehind(field: string, pod: Pod, namespace: Namespace): string | undefined {
+  const last = field.match(/([A-Za-z]+)(?:\[\d+\])?$/)?.[1] ?? "";
+  const key = ANNOTATION_PREFIX + (CLAIM_FIELDS[last] ?? "");
+  if (pod.annotations[key] !== undefined) return `annotation ${key} of pod ${pod.namespace}/${pod.name}`;
+  if (namespace.annotations[key] !== undefined) return `annotation ${key} of namespace ${namespace.name}`;
+  return undefined;
+}
+
+function readAll(annotations: Record<string, string>, place: string, isNamespace: boolean): Wishes {
+  const wishes: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(annotations)) {
+    if (!key.startsWith(ANNOTATION_PREFIX)) continue;
+    const name = key.slice(ANNOTATION_PREFIX.length);
+    const rule = Object.hasOwn(RULES, name) ? RULES[name] : undefined;
+    if (rule === undefined) {
+      const known = Object.keys(RULES).map(each => ANNOTATION_PREFIX + each);
+      throw refuse(name, `of ${place} is not known`, known.join(", "));
+    }
+    if (isNamespace && rule.podOnly) throw refuse(name, `stands on ${place}`, "a place on a pod only");
+    const parsed = rule.parse(value.trim());
+    if (parsed === undefined) throw refuse(name, `of ${place} is ${JSON.stringify(value)}`, rule.accepts);
+    wishes[rule.wish] = parsed;
+  }
+  return wishes as Wishes;
+}
+
+function parseIps(value: string): string[] | undefined {
+  const ips = list(value, item => (isIP(item) === 0 || item.includes("%") ? undefined : item));
+  return ips !== undefined && distinct(ips.map(ip => String(isIP(ip)))) ? ips : undefined;
+}
+
+function parseMac(value: string): string | undefined {
+  const mac = value.toLowerCase();
+  // The lowest bit of the first octet says multicast.
+  const isUnicast = /^[0-9a-f][02468ace](?::[0-9a-f]{2}){5}$/.test(mac);
+  return isUnicast && mac !== "00:00:00:00:00:00" ? mac : undefined;
+}
+
+function parseFamilies(value: string): IpFamily[] | undefined {
+  return list(value, item => (item === "ipv4" || item === "ipv6" ? item : undefined));
+}
+
+/** Comma-separated, spaces allowed, nothing twice, nothing empty. */
+function list<T extends string>(value: string, parse: (item: string) => T | undefined): T[] | undefined {
+  const items: T[] = [];
+  for (const part of value.split(",")) {
+    const item = parse(part.trim());
+    if (item === undefined) return undefined;
+    items.push(item);
+  }
+  return distinct(items) ? items : undefined;
+}
+
+function distinct(items: string[]): boolean {
+  return new Set(items).size === items.length;
+}
+
+function refuse(name: string, what: string, accepts: string): IpamError {
+  const annotation = ANNOTATION_PREFIX + name;
+  return new IpamError("invalid_request", `Annotation ${annotation} ${what}; it takes ${accepts}`, {
+    field: `metadata.annotations[${annotation}]`,
+  });
+}

@@ -1,0 +1,145 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { annotationBehind, readAnnotations } from "../../../../cni/agent/pod/annotations.ts";
+import { readNamespace, readPod } from "../../../../cni/agent/pod/pod.ts";
+import { IpamError } from "../../../../ipam-server/contract/index.ts";
+import { namespaceObject, podObject } from "./pods.ts";
+
+const read = (annotations: Record<string, string>, ns: Record<string, string> = {}) =>
+  readAnnotations(readPod(podObject({ annotations })), readNamespace(namespaceObject(ns)));
+
+function refusal(annotations: Record<string, string>, ns: Record<string, string> = {}): IpamError {
+  try {
+    read(annotations, ns);
+  } catch (error) {
+    assert.ok(error instanceof IpamError);
+    assert.equal(error.code, "invalid_request");
+    return error;
+  }
+  assert.fail(`accepted ${JSON.stringify(annotations)}`);
+}
+
+const BAD: Record<string, string[]> = {
+  ip: ["", "10.0.0", "10.0.0.5/24", "10.0.0.5,10.0.0.6", "fe80::1%eth0", "10.0.0.5,,fd00::5", "010.0.0.5", "web"],
+  mac: ["", "0a:58:0a:00:00", "0b:58:0a:00:00:05", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00", "0a-58-0a-00-00-05"],
+  families: ["", "ipv5", "IPv4", "ipv4 ipv6", "ipv4,ipv4", "both"],
+  retain: ["", "yes", "Sticky", "0s", "24", "-1h", "1h1d", "h", "99999d", "1.5h", "24 h"],
+  "port-name": ["", "a b", "ä", "x".repeat(254), "a\n"],
+  "port-name-from": ["", "app,", "app,,shard", "app,app", "app shard", "-app", "/app"],
+  "on-mismatch": ["", "ignore", "Reallocate"],
+  "network-selector": ["x".repeat(4097)],
+};
+const trimmed = new Set(["a\n"]);
+
+describe("an annotation that says what it cannot", () => {
+  for (const [name, values] of Object.entries(BAD)) {
+    for (const value of values) {
+      if (trimmed.has(value)) continue;
+      test(`mooring.dev/${name}: ${JSON.stringify(value.slice(0, 20))} is refused by name, value and what it takes`, () => {
+        const error = refusal({ [`mooring.dev/${name}`]: value });
+        assert.ok(
+          error.message.startsWith(`Annotation mooring.dev/${name} of pod shop/web-0 is ${JSON.stringify(value)}`),
+        );
+        assert.match(error.message, /; it takes \S/);
+        assert.equal(error.details.field, `metadata.annotations[mooring.dev/${name}]`);
+      });
+    }
+  }
+
+  test("on a namespace names the namespace", () => {
+    assert.match(refusal({}, { "mooring.dev/retain": "maybe" }).message, /retain of namespace shop is "maybe"/);
+  });
+
+  test("is refused even where the pod's own good one would win", () => {
+    refusal({ "mooring.dev/retain": "sticky" }, { "mooring.dev/retain": "maybe" });
+  });
+
+  for (const name of ["port-name", "ip", "mac"]) {
+    test(`on a namespace may not be ${name}, which no two pods can share`, () => {
+      const value = { "port-name": "x", ip: "10.0.0.5", mac: "0a:58:0a:00:00:05" }[name] ?? "";
+      assert.match(refusal({}, { [`mooring.dev/${name}`]: value }).message, /stands on namespace shop.*on a pod only/);
+    });
+  }
+
+  test("with a misspelt name is an error that lists the names there are", () => {
+    const { message } = refusal({ "mooring.dev/retian": "sticky" });
+    assert.match(message, /mooring\.dev\/retian of pod shop\/web-0 is not known/);
+    assert.match(message, /mooring\.dev\/retain/);
+  });
+
+  test("named like a member of every object is an unknown one", () => {
+    refusal({ "mooring.dev/constructor": "x" });
+    refusal({ "mooring.dev/__proto__": "x" });
+  });
+
+  test("cannot name a port in two ways", () => {
+    refusal({ "mooring.dev/port-name": "x", "mooring.dev/port-name-from": "app" });
+  });
+
+  for (const retain of ["ephemeral", "24h"]) {
+    test(`cannot let a reserved port go: ${retain}`, () => {
+      refusal({ "mooring.dev/port-name": "x", "mooring.dev/retain": retain });
+    });
+  }
+});
+
+describe("an annotation that says what it can", () => {
+  test("is not looked at outside mooring.dev/", () => {
+    assert.deepEqual(read({ "example.com/retain": "maybe", mooring: "x" }), {});
+  });
+
+  const durations: [string, number][] = [
+    ["24h", 86_400],
+    ["1h30m", 5_400],
+    ["7d", 604_800],
+    ["1d2h3m4s", 93_784],
+    ["90s", 90],
+    ["3650d", 315_360_000],
+  ];
+  for (const [value, ttlSeconds] of durations) {
+    test(`retain: ${value} is ${ttlSeconds} seconds`, () => {
+      assert.deepEqual(read({ "mooring.dev/retain": value }).retention, { policy: "sticky", ttlSeconds });
+    });
+  }
+
+  test("may have space around its value and its items", () => {
+    assert.deepEqual(read({ "mooring.dev/families": " ipv6 , ipv4 " }).families, ["ipv6", "ipv4"]);
+    assert.equal(read({ "mooring.dev/port-name": "a\n" }).portName, "a");
+  });
+
+  test("may name labels with a prefix", () => {
+    const keys = ["app.kubernetes.io/name", "shard"];
+    assert.deepEqual(read({ "mooring.dev/port-name-from": keys.join(",") }).portNameFrom, keys);
+  });
+
+  test("on the pod wins over its namespace's one by one", () => {
+    const wishes = read(
+      { "mooring.dev/families": "ipv4" },
+      { "mooring.dev/families": "ipv6", "mooring.dev/retain": "sticky" },
+    );
+    assert.deepEqual(wishes, { families: ["ipv4"], retention: { policy: "sticky" } });
+  });
+});
+
+describe("the annotation behind the IPAM's verdict", () => {
+  const pod = readPod(
+    podObject({ annotations: { "mooring.dev/network-selector": "env=", "mooring.dev/ip": "10.0.0.5" } }),
+  );
+  const namespace = readNamespace(
+    namespaceObject({ "mooring.dev/families": "ipv6", "mooring.dev/network-selector": "x" }),
+  );
+  const rows: [string, string | undefined][] = [
+    ["claims[3].networkSelector", "annotation mooring.dev/network-selector of pod shop/web-0"],
+    ["networkSelector", "annotation mooring.dev/network-selector of pod shop/web-0"],
+    ["claims[0].ips[1]", "annotation mooring.dev/ip of pod shop/web-0"],
+    ["claims[0].families", "annotation mooring.dev/families of namespace shop"],
+    ["claims[0].mac", undefined],
+    ["claims[0].owner.uid", undefined],
+    ["", undefined],
+  ];
+  for (const [field, expected] of rows) {
+    test(`${field || "(no field)"} leads to ${expected ?? "none"}`, () => {
+      assert.equal(annotationBehind(field, pod, namespace), expected);
+    });
+  }
+});
