@@ -1,0 +1,72 @@
+import type { Command } from "commander";
+import { IpamError } from "../../contract/index.ts";
+import type { Client } from "../client.ts";
+import { CtlError, EXIT_CODES } from "../ctl-error.ts";
+import type { Io } from "../io.ts";
+import { type LocatedManifest, parseManifests, refuseRepetition } from "../manifest.ts";
+import type { Context } from "../program.ts";
+import { formatRefusal } from "../report-error.ts";
+
+const EXAMPLES = `
+Examples:
+  $ mooringctl apply -f networks.yaml
+  $ mooringctl apply -f az1.yaml -f az2.yaml
+  $ generate-networks | mooringctl apply -f -
+
+Applying the same files again changes nothing. What is in the IPAM but not in the files stays: see mooringctl delete.`;
+
+export function addApplyCommand(parent: Command, { io, action }: Context): void {
+  parent
+    .command("apply")
+    .summary("declare networks and their subnets")
+    .description("Creates or changes networks until they are as the YAML documents say, and says what it changed.")
+    .requiredOption("-f, --filename <file...>", "YAML files, or - for standard input")
+    .addHelpText("after", EXAMPLES)
+    .action(
+      action(async (client, { filename }: { filename: string[] }) => {
+        const manifests = await readManifests(filename, io);
+        let refused = false;
+        for (const located of manifests) refused = !(await applyOne(client, located, io)) || refused;
+        return refused ? EXIT_CODES.refused : undefined;
+      }),
+    );
+}
+
+/** All documents of all files, before the first call: a mistake in the last must not leave the first half done. */
+async function readManifests(files: readonly string[], io: Io): Promise<LocatedManifest[]> {
+  const manifests: LocatedManifest[] = [];
+  for (const file of files) {
+    const source = file === "-" ? "standard input" : file;
+    manifests.push(...parseManifests(source, await readSource(file, source, io)));
+  }
+  if (manifests.length === 0) {
+    throw new CtlError("usage", `there is no document in ${files.join(", ")}`, {
+      advice: "Expected YAML documents with apiVersion: mooring.dev/v1 and kind: Network.",
+    });
+  }
+  refuseRepetition(manifests);
+  return manifests;
+}
+
+async function readSource(file: string, source: string, io: Io): Promise<string> {
+  try {
+    return file === "-" ? await io.readStdin() : io.readFile(file);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new CtlError("usage", `cannot read ${source}: ${why}`, { advice: "Nothing was applied.", cause });
+  }
+}
+
+/** One network the server refuses does not keep the others from being applied. */
+async function applyOne(client: Client, { manifest, where }: LocatedManifest, io: Io): Promise<boolean> {
+  const label = `network/${manifest.metadata.name}`;
+  try {
+    const { outcome, changes } = await client.putNetwork(manifest);
+    await io.stdout.write(`${label} ${outcome}${changes.length > 0 ? ` (${changes.join("; ")})` : ""}\n`);
+    return true;
+  } catch (error) {
+    if (!(error instanceof IpamError)) throw error;
+    await io.stderr.write(`mooringctl: ${where}: ${label} not applied: ${formatRefusal(error)}`);
+    return false;
+  }
+}

@@ -1,0 +1,48 @@
+import type { Command } from "commander";
+import type { Context } from "../program.ts";
+
+const EXAMPLES = `
+Examples:
+  $ mooringctl delete port c1/default/web-0
+  $ mooringctl delete network prod-a
+
+A network goes only when no port holds an address of it. A deleted port's addresses are handed out again after the
+reuse delay.`;
+
+export function addDeleteCommand(parent: Command, { io, action }: Context): void {
+  const remove = parent
+    .command("delete")
+    .summary("delete ports or networks")
+    .description("Deletes ports or networks, for good.")
+    .addHelpText("after", EXAMPLES);
+  remove
+    .command("port")
+    .alias("ports")
+    .description("Deletes ports and frees their addresses.")
+    .argument("<name...>")
+    .addHelpText("after", "\nExample:\n  $ mooringctl delete port c1/default/web-0")
+    .action(
+      action(async (client, names: string[]) => {
+        for (const name of names) {
+          await client.deletePort(name);
+          await io.stdout.write(`port/${name} deleted\n`);
+        }
+        return undefined;
+      }),
+    );
+  remove
+    .command("network")
+    .alias("networks")
+    .description("Deletes networks that no port is on.")
+    .argument("<name...>")
+    .addHelpText("after", "\nExample:\n  $ mooringctl delete network prod-a")
+    .action(
+      action(async (client, names: string[]) => {
+        for (const name of names) {
+          await client.deleteNetwork(name);
+          await io.stdout.write(`network/${name} deleted\n`);
+        }
+        return undefined;
+      }),
+    );
+}

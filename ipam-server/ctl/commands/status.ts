@@ -1,0 +1,50 @@
+import type { Command } from "commander";
+import { IpamError, type Network } from "../../contract/index.ts";
+import { EXIT_CODES } from "../ctl-error.ts";
+import { formatCount } from "../format.ts";
+import { formatFields } from "../output.ts";
+import type { Context } from "../program.ts";
+
+const EXAMPLES = `
+Examples:
+  $ mooringctl status
+  $ mooringctl --server unix:/run/mooring/ipam.sock status
+
+Exits with 1 when the server is not ready, with 3 when it cannot be reached.`;
+
+export function addStatusCommand(parent: Command, { io, action }: Context): void {
+  parent
+    .command("status")
+    .summary("tell whether the IPAM is ready, and what it looks after")
+    .description("Tells whether the IPAM is ready to take changes, and how much it looks after.")
+    .addHelpText("after", EXAMPLES)
+    .action(
+      action(async client => {
+        const refusal = await client.ready().then(
+          () => undefined,
+          (error: unknown) => {
+            if (error instanceof IpamError) return error;
+            throw error;
+          },
+        );
+        if (refusal !== undefined) {
+          await io.stdout.write(formatFields([["Ready", `no: ${refusal.message}`]]));
+          return EXIT_CODES.refused;
+        }
+        await io.stdout.write(formatFields([["Ready", "yes"], ...summarize(await client.listNetworks())]));
+        return undefined;
+      }),
+    );
+}
+
+function summarize(networks: readonly Network[]): [label: string, value: string][] {
+  const subnets = networks.flatMap(network => network.subnets);
+  const held = subnets.reduce((sum, { usage }) => sum + usage.held, 0);
+  const freed = subnets.reduce((sum, { usage }) => sum + usage.freed, 0);
+  const size = subnets.reduce((sum, { usage }) => sum + BigInt(usage.size), 0n);
+  return [
+    ["Networks", String(networks.length)],
+    ["Subnets", String(subnets.length)],
+    ["Addresses", `${held} held of ${formatCount(String(size))}, ${freed} freed`],
+  ];
+}

@@ -1,0 +1,22 @@
+/** What scripts can tell apart. */
+export const EXIT_CODES = { ok: 0, refused: 1, usage: 2, unreachable: 3 } as const;
+export type ExitCode = (typeof EXIT_CODES)[keyof typeof EXIT_CODES];
+
+export interface CtlErrorDetails {
+  /** What the person can do about it. */
+  advice?: string;
+  cause?: unknown;
+}
+
+/** A failure on this side of the wire; what the server refuses is an IpamError. */
+export class CtlError extends Error {
+  override readonly name = "CtlError";
+  readonly kind: "usage" | "unreachable";
+  readonly advice: string | undefined;
+
+  constructor(kind: "usage" | "unreachable", message: string, details: CtlErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.kind = kind;
+    this.advice = details.advice;
+  }
+}

@@ -1,0 +1,49 @@
+import type { Network, Port, Timestamp } from "../contract/index.ts";
+import { formatLabels, formatRetention, formatSegment, formatSince } from "./format.ts";
+import { formatFields } from "./output.ts";
+
+/** All about one port, for people. */
+export function describePort(port: Port, network: Network, now: Date): string {
+  const at = (time: Timestamp) => `${time} (${formatSince(time, now)} ago)`;
+  const { segment } = network;
+  const { reservation, workload } = port;
+  return formatFields([
+    ["Name", port.name],
+    ["Id", port.id],
+    ["Network", `${network.name} (${formatSegment(segment)} on ${segment.physicalNetwork}, MTU ${network.mtu})`],
+    ["MAC", port.mac],
+    [
+      "Addresses",
+      port.fixedIps.map(
+        ip => `${ip.address}/${ip.prefixLength}${ip.gateway === undefined ? "" : ` via ${ip.gateway}`}`,
+      ),
+    ],
+    ["State", `${port.state} (underlay ${port.underlay}, overlay ${port.overlay})`],
+    ["Binding", describeBinding(port, at)],
+    ["Epoch", String(port.epoch)],
+    ["Owner", port.owner && `${port.owner.kind} ${port.owner.uid}, created ${at(port.owner.createdAt)}`],
+    ["Workload", workload && `${workload.kind} ${workload.namespace}/${workload.name}`],
+    ["Retention", formatRetention(port.retention)],
+    ...(reservation === undefined
+      ? []
+      : ([
+          ["Reserved for", reservation.allowedNamespaces.join(", ") || "nobody"],
+          ["Device owner", reservation.deviceOwner],
+        ] as const)),
+    ["Labels", formatLabels(port.labels)],
+    ["Created", at(port.createdAt)],
+    ["Updated", at(port.updatedAt)],
+    ["History", `mooringctl trace ${port.name}`],
+  ]);
+}
+
+function describeBinding({ binding, releasedAt }: Port, at: (time: Timestamp) => string): string[] {
+  if (binding === undefined) return [releasedAt === undefined ? "never bound" : `unbound since ${at(releasedAt)}`];
+  const { host, sandbox, ownerUid, boundAt } = binding;
+  return [
+    `host ${host}, since ${at(boundAt)}`,
+    sandbox === undefined
+      ? `no sandbox yet, claimed by ${ownerUid}`
+      : `sandbox ${sandbox.id}, interface ${sandbox.interface}, owner ${ownerUid}`,
+  ];
+}

@@ -1,0 +1,38 @@
+import type { Labels, Port, Retention, Segment, SubnetUsage, Timestamp } from "../contract/index.ts";
+import { formatAge } from "./age.ts";
+
+export function formatLabels(labels: Labels): string {
+  return Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(",");
+}
+
+export function formatSegment(segment: Segment): string {
+  return segment.type === "vlan" ? `vlan:${segment.id}` : segment.type;
+}
+
+export function formatAddresses(port: Port): string {
+  return port.fixedIps.map(({ address }) => address).join(",");
+}
+
+export function formatRetention({ policy, ttlSeconds }: Retention): string {
+  return ttlSeconds === undefined ? policy : `${policy} for ${formatAge(ttlSeconds * 1000)}`;
+}
+
+export function formatSince(time: Timestamp, now: Date): string {
+  return formatAge(now.getTime() - Date.parse(time));
+}
+
+/** An IPv6 /64 has more addresses than anyone reads: from a billion on in powers of ten. */
+export function formatCount(decimal: string): string {
+  return decimal.length <= 9 ? decimal : `~${Number(decimal).toExponential(1).replace("+", "")}`;
+}
+
+/** Share of the pools' addresses that are held, in percent. */
+export function formatShare({ held, size }: SubnetUsage): string {
+  const capacity = BigInt(size);
+  if (capacity === 0n) return held === 0 ? "0%" : "100%";
+  const tenths = Number((BigInt(held) * 1000n) / capacity);
+  if (tenths === 0 && held > 0) return "<0.1%";
+  return `${tenths / 10}%`;
+}

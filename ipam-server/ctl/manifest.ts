@@ -1,0 +1,97 @@
+import { type Document, isMap, isScalar, LineCounter, parseAllDocuments } from "yaml";
+import type { NetworkManifest } from "../contract/index.ts";
+import { CtlError } from "./ctl-error.ts";
+
+/** One document to apply and where it stands, for messages. */
+export interface LocatedManifest {
+  manifest: NetworkManifest;
+  /** Such as `networks.yaml: document 2 (line 14)`. */
+  where: string;
+}
+
+const API_VERSION = "mooring.dev/v1";
+const KIND = "Network";
+const TOP_KEYS = ["apiVersion", "kind", "metadata", "spec"];
+
+/**
+ * Reads a file of one or more YAML documents and checks the outer shape of all of them; what is inside `spec` is the
+ * server's to judge. Throws a usage error that lists every fault.
+ * @param source the file's name, for messages
+ */
+export function parseManifests(source: string, text: string): LocatedManifest[] {
+  const lines = new LineCounter();
+  const documents = parseAllDocuments(text, { lineCounter: lines });
+  const faults: string[] = [];
+  const manifests: LocatedManifest[] = [];
+  for (const [at, document] of [...documents].entries()) {
+    const lineOf = (offset: number | undefined) => lines.linePos(offset ?? 0).line;
+    const locate = (offset: number | undefined) => `${source}: document ${at + 1} (line ${lineOf(offset)})`;
+    const [broken] = document.errors;
+    if (broken) {
+      faults.push(`${locate(broken.pos[0])} is not YAML: ${broken.message.split("\n")[0]}`);
+      continue;
+    }
+    if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) continue;
+    const found = findFaults(document);
+    faults.push(...found.map(fault => `${locate(fault.offset)}: ${fault.text}`));
+    if (found.length === 0) {
+      manifests.push({ manifest: document.toJS() as NetworkManifest, where: locate(document.contents.range?.[0]) });
+    }
+  }
+  if (faults.length > 0) throw new CtlError("usage", faults.join("\n  "), { advice: "Nothing was applied." });
+  return manifests;
+}
+
+interface Fault {
+  text: string;
+  /** Where in the file. */
+  offset: number | undefined;
+}
+
+function findFaults(document: Document.Parsed): Fault[] {
+  const root = document.contents;
+  const start = root?.range?.[0];
+  if (!isMap(root)) return [{ text: `expected a mapping with ${TOP_KEYS.join(", ")}`, offset: start }];
+  const faults: Fault[] = [];
+  for (const { key } of root.items) {
+    if (isScalar(key) && TOP_KEYS.includes(String(key.value))) continue;
+    faults.push({ text: `unknown key ${JSON.stringify(key)}; expected ${TOP_KEYS.join(", ")}`, offset: offsetOf(key) });
+  }
+  const expectText = (path: string[], expected?: string) => {
+    const node = document.getIn(path, true);
+    const value = isScalar(node) ? node.value : undefined;
+    if (expected === undefined ? typeof value === "string" && value !== "" : value === expected) return;
+    const found = node === undefined ? "is missing" : `is ${JSON.stringify(node)}`;
+    const wanted = expected ?? "a name";
+    faults.push({ text: `${path.join(".")} ${found}; expected ${wanted}`, offset: offsetOf(node) ?? start });
+  };
+  expectText(["apiVersion"], API_VERSION);
+  expectText(["kind"], KIND);
+  const metadata = document.get("metadata", true);
+  if (isMap(metadata)) expectText(["metadata", "name"]);
+  else faults.push({ text: "metadata is not a mapping; expected metadata.name", offset: offsetOf(metadata) ?? start });
+  const spec = document.get("spec", true);
+  if (!isMap(spec))
+    faults.push({ text: "spec is not a mapping; expected spec.segment", offset: offsetOf(spec) ?? start });
+  return faults;
+}
+
+function offsetOf(node: unknown): number | undefined {
+  const range = typeof node === "object" && node !== null && "range" in node ? node.range : undefined;
+  return Array.isArray(range) ? range[0] : undefined;
+}
+
+/** The same network declared twice would make the result depend on the order. */
+export function refuseRepetition(manifests: readonly LocatedManifest[]): void {
+  const seen = new Map<string, string>();
+  for (const { manifest, where } of manifests) {
+    const { name } = manifest.metadata;
+    const before = seen.get(name);
+    if (before !== undefined) {
+      throw new CtlError("usage", `${where} declares network ${JSON.stringify(name)} again, after ${before}`, {
+        advice: "Keep one of them. Nothing was applied.",
+      });
+    }
+    seen.set(name, where);
+  }
+}

@@ -1,0 +1,94 @@
+import { Command, CommanderError } from "commander";
+import { addOptions, readOptions } from "../options.ts";
+import { Client } from "./client.ts";
+import { addApplyCommand } from "./commands/apply.ts";
+import { addCheckCommand } from "./commands/check.ts";
+import { addDeleteCommand } from "./commands/delete.ts";
+import { addDescribeCommand } from "./commands/describe.ts";
+import { addGetCommand } from "./commands/get.ts";
+import { addReleaseCommand } from "./commands/release.ts";
+import { addReserveCommand } from "./commands/reserve.ts";
+import { addStatusCommand } from "./commands/status.ts";
+import { addTraceCommand } from "./commands/trace.ts";
+import { EXIT_CODES, type ExitCode } from "./ctl-error.ts";
+import type { Io, Sink } from "./io.ts";
+import { reportError } from "./report-error.ts";
+import { CTL_OPTIONS } from "./settings.ts";
+import { Transport } from "./transport.ts";
+
+/** What a command is given to do its work with. */
+export interface Context {
+  io: Io;
+  /**
+   * Makes a commander action of a command's work: it gets a client and its own arguments and options, and returns
+   * the exit code if that is not 0.
+   */
+  action<Args extends unknown[]>(
+    work: (client: Client, ...args: Args) => Promise<ExitCode | undefined>,
+  ): (...args: Args) => Promise<void>;
+}
+
+/** Runs one command line (without the program's own name) and returns its exit code. */
+export async function runProgram(argv: readonly string[], io: Io): Promise<ExitCode> {
+  let exitCode: ExitCode = EXIT_CODES.ok;
+  const program = createProgram(io);
+  const context: Context = {
+    io,
+    action:
+      work =>
+      async (...args) => {
+        const settings = readOptions(CTL_OPTIONS, { flags: program.opts(), env: io.env, readFile: io.readFile });
+        using transport = new Transport(settings);
+        exitCode = (await work(new Client(transport), ...args)) ?? EXIT_CODES.ok;
+      },
+  };
+  addApplyCommand(program, context);
+  addGetCommand(program, context);
+  addDescribeCommand(program, context);
+  addTraceCommand(program, context);
+  addReserveCommand(program, context);
+  addReleaseCommand(program, context);
+  addDeleteCommand(program, context);
+  addCheckCommand(program, context);
+  addStatusCommand(program, context);
+  try {
+    await program.parseAsync(argv, { from: "user" });
+  } catch (error) {
+    // Commander has printed its own message by now; help and version end here too, with success.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_CODES.ok : EXIT_CODES.usage;
+    return reportError(error, io);
+  }
+  return exitCode;
+}
+
+function createProgram(io: Io): Command {
+  return addOptions(new Command("mooringctl"), CTL_OPTIONS)
+    .description("Looks after the networks and ports of a Mooring IPAM.")
+    .version(io.version)
+    .addHelpText("after", EPILOGUE)
+    .exitOverride()
+    .showHelpAfterError("Run the same command with --help to see its options and examples.")
+    .configureOutput({
+      writeOut: text => writeAside(io.stdout, text),
+      writeErr: text => writeAside(io.stderr, text),
+      outputError: (text, write) => write(text.replace(/^error: /, "mooringctl: ")),
+      getOutHelpWidth: () => 120,
+      getErrHelpWidth: () => 120,
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    });
+}
+
+/** Commander waits for no write; one that fails has nobody left to tell. */
+function writeAside(sink: Sink, text: string): void {
+  sink.write(text).catch(() => {});
+}
+
+const EPILOGUE = `
+Examples:
+  $ mooringctl apply -f networks.yaml
+  $ mooringctl get ports --host node-a
+  $ mooringctl trace 10.100.1.7
+  $ mooringctl --server https://ipam.example.com status
+
+Exit codes: 0 done, 1 the server said no or something was found, 2 wrong usage, 3 the server cannot be reached.`;

@@ -1,0 +1,115 @@
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { text } from "node:stream/consumers";
+import { ERROR_CODES, IpamError, type Problem } from "../contract/index.ts";
+import { CtlError } from "./ctl-error.ts";
+import type { Settings } from "./settings.ts";
+
+export type Method = "GET" | "PUT" | "POST" | "DELETE";
+
+export interface Answer {
+  status: number;
+  /** Parsed JSON; undefined when there is none. */
+  body: unknown;
+}
+
+/** Node's timers hold no longer wait. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
+/**
+ * JSON calls, one after the other, over one kept connection. Rejects with IpamError when the server says no, with
+ * CtlError `unreachable` when no Mooring server answers in time.
+ */
+export class Transport implements Disposable {
+  readonly #settings: Settings;
+  readonly #agent: HttpAgent;
+
+  constructor(settings: Settings) {
+    this.#settings = settings;
+    this.#agent = new (settings.server.secure ? HttpsAgent : HttpAgent)({ keepAlive: true, maxSockets: 1 });
+  }
+
+  [Symbol.dispose](): void {
+    this.#agent.destroy();
+  }
+
+  async call(method: Method, path: string, body?: unknown): Promise<Answer> {
+    const deadline = AbortSignal.timeout(Math.min(this.#settings.timeout, MAX_TIMEOUT_MS));
+    let answer: { status: number; text: string };
+    try {
+      answer = await this.#exchange(method, path, body, deadline);
+    } catch (cause) {
+      throw this.#explainSilence(method, deadline.aborted, cause);
+    }
+    return this.#judge(answer.status, answer.text);
+  }
+
+  async #exchange(method: Method, path: string, body: unknown, signal: AbortSignal) {
+    const { secure, address, basePath } = this.#settings.server;
+    const payload = body === undefined ? undefined : JSON.stringify(body);
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    const request = (secure ? httpsRequest : httpRequest)({
+      ...address,
+      agent: this.#agent,
+      method,
+      path: basePath + path,
+      signal,
+      headers: {
+        accept: "application/json, application/problem+json",
+        ...(payload !== undefined && {
+          "content-type": "application/json",
+          "content-length": Buffer.byteLength(payload),
+        }),
+      },
+    });
+    request.on("response", resolve).on("error", reject).end(payload);
+    const response = await promise;
+    return { status: response.statusCode ?? 0, text: await text(response) };
+  }
+
+  #judge(status: number, text: string): Answer {
+    const body = text === "" ? undefined : parseJson(text);
+    if (status >= 200 && status < 300 && !(body instanceof SyntaxError)) return { status, body };
+    if (isProblem(body)) throw IpamError.fromProblem(body);
+    const server = this.#settings.server.text;
+    throw new CtlError("unreachable", `${server} answered HTTP ${status}, but not as a Mooring IPAM does`, {
+      advice: "Check that --server (or MOORING_SERVER) names the IPAM and not another service or a proxy.",
+    });
+  }
+
+  #explainSilence(method: Method, late: boolean, cause: unknown): CtlError {
+    const { server, timeout } = this.#settings;
+    const doubt = method === "GET" ? "" : "; the change may have been made: the same command can safely be run again";
+    if (late) {
+      return new CtlError("unreachable", `${server.text} gave no answer within ${timeout} ms${doubt}`, {
+        advice: "Give it longer with --timeout, or look at the server: mooringctl status.",
+        cause,
+      });
+    }
+    return new CtlError("unreachable", `cannot reach the IPAM at ${server.text}: ${describeFault(cause)}`, {
+      advice: "Check that it runs, and that --server, MOORING_SERVER or the configuration file names it.",
+      cause,
+    });
+  }
+}
+
+/** For `localhost` Node tries several addresses, and each failure has its own message. */
+function describeFault(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(describeFault).join("; ");
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** @returns the SyntaxError for what is no JSON. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return error;
+    throw error;
+  }
+}
+
+function isProblem(body: unknown): body is Problem {
+  if (typeof body !== "object" || body === null || !("code" in body) || !("detail" in body)) return false;
+  return typeof body.detail === "string" && typeof body.code === "string" && Object.hasOwn(ERROR_CODES, body.code);
+}
