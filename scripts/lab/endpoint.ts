@@ -1,4 +1,5 @@
 import type { ChildProcess } from "node:child_process";
+import { join } from "node:path";
 import { type CommandOptions, type CommandResult, must, run } from "./command.ts";
 import type { Ledger } from "./ledger.ts";
 
@@ -17,6 +18,11 @@ export class Endpoint {
   /** The path that a runtime gives as CNI_NETNS. */
   get netns(): string {
     return `/run/netns/${this.namespace}`;
+  }
+
+  /** What the processes started here print. */
+  get logPath(): string {
+    return join(this.#ledger.dir, "log", `${this.name}.log`);
   }
 
   async create(): Promise<void> {

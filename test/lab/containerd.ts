@@ -54,7 +54,7 @@ containerd --config ${at("config.toml")}`;
     return { cri, [Symbol.asyncDispose]: stop };
   } catch (error) {
     await stop();
-    const { stdout } = await run(["tail", "-n", "20", join(options.dir, "log", `${node.name}.log`)]);
+    const { stdout } = await run(["tail", "-n", "20", node.logPath]);
     throw new Error(`containerd did not start:\n${stdout}`, { cause: error });
   }
 }
