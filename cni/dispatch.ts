@@ -1,0 +1,64 @@
+import type { Command, Environment } from "./spec/environment.ts";
+import type { CniVersion } from "./spec/versions.ts";
+import { formatVersion, isAtLeast, NEWEST_VERSION } from "./spec/versions.ts";
+import type { Home, Verb } from "./verbs/home.ts";
+
+/** The raw call of a container runtime, as it can be sent over the agent's socket. */
+export interface Call {
+  env: Environment;
+  stdin: string;
+}
+
+export interface Answer {
+  /** Protocol: a result, an error document, or nothing. */
+  stdout: string;
+  exitCode: 0 | 1;
+}
+
+/** Since which spec version a verb exists. */
+const SINCE: Partial<Record<Command, CniVersion>> = { CHECK: "0.4.0", STATUS: "1.1.0", GC: "1.1.0" };
+
+/** Verbs load when called: the executable is started for each call, and start-up is its cost. */
+const VERBS: Record<Exclude<Command, "VERSION">, () => Promise<Verb>> = {
+  ADD: async () => (await import("./verbs/add.ts")).add,
+  DEL: async () => (await import("./verbs/del.ts")).del,
+  CHECK: async () => (await import("./verbs/check.ts")).check,
+  STATUS: async () => (await import("./verbs/status.ts")).status,
+  GC: async () => (await import("./verbs/gc.ts")).gc,
+};
+
+/** Never rejects: every failure is answered as the spec's error document and exit code 1. */
+export async function dispatch(call: Call, home: Home): Promise<Answer> {
+  if (call.env.CNI_COMMAND === "VERSION") return { stdout: formatVersion(peek(call.stdin, "cniVersion")), exitCode: 0 };
+  const { CNI_CODES, CniError } = await import("./spec/cni-error.ts");
+  let answerIn: CniVersion = NEWEST_VERSION;
+  try {
+    const { parseCommand, parseInvocation } = await import("./spec/environment.ts");
+    const command = parseCommand(call.env);
+    if (command === "VERSION") return { stdout: formatVersion(undefined), exitCode: 0 };
+    const { parseDocument, parseNetworkConfig } = await import("./spec/config.ts");
+    const { raw, cniVersion } = parseDocument(call.stdin);
+    answerIn = cniVersion;
+    const since = SINCE[command];
+    if (since !== undefined && !isAtLeast(cniVersion, since)) {
+      const message = `${command} exists since cniVersion ${since}, the network configuration says ${cniVersion}`;
+      throw new CniError(CNI_CODES.incompatibleVersion, message);
+    }
+    const invocation = parseInvocation(command, call.env);
+    const config = parseNetworkConfig(raw, cniVersion);
+    const verb = await VERBS[command]();
+    return { stdout: await verb({ invocation, config, home }), exitCode: 0 };
+  } catch (error) {
+    return { stdout: CniError.from(error).toJson(answerIn), exitCode: 1 };
+  }
+}
+
+/** One text field of stdin, for those who must not wait for the whole configuration to be checked. */
+export function peek(stdin: string, key: string): string | undefined {
+  try {
+    const value: unknown = JSON.parse(stdin)?.[key];
+    return typeof value === "string" ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}

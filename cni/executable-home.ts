@@ -1,0 +1,44 @@
+import { IpamError } from "../ipam-server/contract/ipam-error.ts";
+import type { IpamClient } from "./ipam-client.ts";
+import type { Home } from "./verbs/home.ts";
+
+/** The home of a one-shot call: everything is loaded and opened for this call, and only what it needs. */
+export function createExecutableHome({ log, signal }: Pick<Home, "log" | "signal">): Home {
+  const now = () => new Date();
+  return {
+    log,
+    signal,
+    now,
+    identify: ({ upstream }) => (upstream.kind === "direct" ? upstream : undefined),
+    async openDatapath(config) {
+      const { openDatapath } = await import("./datapath/datapath.ts");
+      return openDatapath({ ovsdb: config.ovsdb });
+    },
+    async openIpam({ upstream, timeoutMs }) {
+      if (upstream.kind === "agent") return createAbsentAgent(upstream.socket);
+      const { createIpamClient } = await import("./ipam-client.ts");
+      return createIpamClient({ ...upstream, timeoutMs, signal });
+    },
+    async openJournal({ journalDir, name }) {
+      const { openJournal } = await import("./journal.ts");
+      return openJournal(`${journalDir}/${name}`, { now });
+    },
+  };
+}
+
+/** Only reached when the shim found no agent: what needs the IPAM is tried again later, DEL journals its release. */
+function createAbsentAgent(socket: string): IpamClient {
+  const absent = () =>
+    Promise.reject(
+      new IpamError("unavailable", `the agent at ${socket} does not answer: check that it runs on this node`),
+    );
+  return {
+    claim: absent,
+    release: absent,
+    report: absent,
+    readPort: absent,
+    readNetwork: absent,
+    ready: absent,
+    async [Symbol.asyncDispose]() {},
+  };
+}

@@ -1,0 +1,153 @@
+import { ERROR_CODES } from "../ipam-server/contract/error-codes.ts";
+import { IpamError } from "../ipam-server/contract/ipam-error.ts";
+import type {
+  Claim,
+  Network,
+  Port,
+  PortAttachment,
+  Release,
+  ReleaseResult,
+  Report,
+  ReportResult,
+} from "../ipam-server/contract/types.ts";
+import { parseClaims, parseFailure, parseNetwork, parsePort, parseReleases, parseReports } from "./ipam-answers.ts";
+import { openTransport, type Transport, TransportError, type TransportOptions } from "./ipam-transport.ts";
+
+/**
+ * What the verbs ask of the IPAM. Every call has a deadline, is repeated within it while the server cannot be reached or
+ * says 503 (all of them are idempotent), and rejects with IpamError: `unavailable` when no answer came.
+ */
+export interface IpamClient extends AsyncDisposable {
+  claim(claim: Claim): Promise<PortAttachment>;
+  /** Results come in request order; a problem of one item is in its result. */
+  release(releases: Release[], patience?: Patience): Promise<ReleaseResult[]>;
+  report(reports: Report[], patience?: Patience): Promise<ReportResult[]>;
+  readPort(name: string): Promise<Port>;
+  readNetwork(name: string): Promise<Network>;
+  /** Rejects when the server cannot take a claim now. */
+  ready(): Promise<void>;
+}
+
+/** How long a call waits for an answer, and how often it asks again meanwhile. */
+export interface Patience {
+  timeoutMs: number;
+  repeats: number;
+}
+
+export interface IpamClientOptions extends TransportOptions {
+  /** The budget of a call with all its repetitions. */
+  timeoutMs: number;
+  /** Ends every wait. */
+  signal?: AbortSignal;
+}
+
+const BACKOFF_MS = [25, 100, 400, 1000] as const;
+
+/** Opens nothing before the first call, so that a DEL cleans up even when the way to the IPAM is misconfigured. */
+export function createIpamClient(options: IpamClientOptions): IpamClient {
+  let opened: Promise<Transport> | undefined;
+  const transport = () => {
+    opened ??= openTransport(options);
+    return opened;
+  };
+  const { timeoutMs } = options;
+  const patient: Patience = { timeoutMs, repeats: BACKOFF_MS.length };
+  const post = <T>(path: string, body: unknown, parse: (value: unknown) => T, patience = patient) =>
+    call(transport, options, { method: "POST", path, body: JSON.stringify(body) }, parse, patience);
+  const get = <T>(path: string, parse: (value: unknown) => T, patience = patient) =>
+    call(transport, options, { method: "GET", path }, parse, patience);
+
+  return {
+    async claim(claim) {
+      const [result] = await post("/v1/claims", { claims: [claim] }, value => parseClaims(value, 1));
+      if (result === undefined) throw new IpamError("internal", "the IPAM answered a claim with nothing");
+      if ("problem" in result) throw IpamError.fromProblem(result.problem);
+      return result;
+    },
+    release: (releases, patience) =>
+      post("/v1/releases", { releases }, value => parseReleases(value, releases.length), patience),
+    report: (reports, patience) =>
+      post("/v1/reports", { reports }, value => parseReports(value, reports.length), patience),
+    readPort: name => get(`/v1/ports/${encodeURIComponent(name)}`, parsePort),
+    readNetwork: name => get(`/v1/networks/${encodeURIComponent(name)}`, parseNetwork),
+    ready: () => get("/readyz", () => undefined, { timeoutMs, repeats: 0 }),
+    async [Symbol.asyncDispose]() {
+      const toClose = await opened?.catch(() => undefined);
+      await toClose?.[Symbol.asyncDispose]();
+    },
+  };
+}
+
+interface HttpRequest {
+  method: string;
+  path: string;
+  body?: string;
+}
+
+async function call<T>(
+  open: () => Promise<Transport>,
+  { url, signal }: IpamClientOptions,
+  { method, path, body }: HttpRequest,
+  parse: (value: unknown) => T,
+  { timeoutMs, repeats }: Patience,
+): Promise<T> {
+  const timeout = AbortSignal.timeout(timeoutMs);
+  const ended = signal === undefined ? timeout : AbortSignal.any([timeout, signal]);
+  let maybeReceived = false;
+  for (let attempt = 0; ; attempt++) {
+    let failure: IpamError;
+    let waitMs = BACKOFF_MS[attempt];
+    try {
+      const transport = await open();
+      const answer = await transport.exchange(method, path, body, ended);
+      const value = parseJson(answer.body);
+      if (answer.status >= 200 && answer.status < 300) return parse(value);
+      failure = parseFailure(answer.status, value, url);
+      if (ERROR_CODES[failure.code].http !== 503) throw failure;
+      if (failure.details.retryAfterSeconds !== undefined) waitMs = failure.details.retryAfterSeconds * 1000;
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      maybeReceived ||= error.maybeReceived;
+      failure = describeUnreachable(url, error, maybeReceived, timeout.aborted ? timeoutMs : undefined);
+    }
+    if (ended.aborted || attempt >= repeats || waitMs === undefined) throw failure;
+    if (!(await wait(waitMs, ended))) throw failure;
+  }
+}
+
+function describeUnreachable(
+  url: string,
+  error: TransportError,
+  maybeReceived: boolean,
+  timedOutMs?: number,
+): IpamError {
+  const why = timedOutMs === undefined ? error.message : `no answer within ${timedOutMs} ms`;
+  return new IpamError(
+    "unavailable",
+    `the IPAM at ${url} cannot be reached (${why}): check that it runs and the way to it`,
+    {
+      cause: new TransportError(error.message, maybeReceived, error.cause),
+    },
+  );
+}
+
+/** An answer that is not JSON is told apart by its status alone. */
+function parseJson(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return undefined;
+  }
+}
+
+/** False when the call ended first. */
+function wait(delayMs: number, ended: AbortSignal): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const stop = () => resolve(false);
+  const timer = setTimeout(() => resolve(true), delayMs);
+  ended.addEventListener("abort", stop, { once: true });
+  return promise.finally(() => {
+    clearTimeout(timer);
+    ended.removeEventListener("abort", stop);
+  });
+}

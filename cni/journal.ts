@@ -1,0 +1,138 @@
+import { readdirSync } from "node:fs";
+import { link, mkdir, open, readdir, readFile, rename, rm, unlink } from "node:fs/promises";
+import { formatEntry, type JournalEntry, parseEntry } from "./journal-entry.ts";
+import { CNI_CODES, CniError, describeError } from "./spec/cni-error.ts";
+
+/**
+ * A directory with one file an entry. A file's name is the time of its writing, so that names sort in order of events; it
+ * appears under that name only when its bytes are on the disk. What cannot be read is set aside in `damaged/`.
+ */
+export interface Journal {
+  readonly dir: string;
+  /** Durable when it resolves. Rejects with CniError `tryAgain` when the journal is full or cannot be written. */
+  append(entry: JournalEntry): Promise<void>;
+  /** Cheap, for the start of every call. */
+  isEmpty(): boolean;
+  /** Names of the entries, oldest first. */
+  list(): Promise<string[]>;
+  /** Undefined when the entry is gone or damaged; a damaged one is set aside. */
+  read(name: string): Promise<JournalEntry | undefined>;
+  remove(name: string): Promise<void>;
+  /** Keeps an entry for people to look at, out of the way of the others. */
+  setAside(name: string): Promise<void>;
+}
+
+/** About a day of one node's churn at its busiest; beyond it something has to be looked at by people. */
+const MAX_ENTRIES = 10_000;
+const ENTRY = /^\d{15}-\d{6}\.json$/;
+
+export interface JournalOptions {
+  now: () => Date;
+  maxEntries?: number;
+}
+
+export function openJournal(dir: string, { now, maxEntries = MAX_ENTRIES }: JournalOptions): Journal {
+  return {
+    dir,
+    async append(entry) {
+      try {
+        await mkdir(dir, { recursive: true, mode: 0o700 });
+        const used = (await readdir(dir)).filter(name => ENTRY.test(name)).length;
+        if (used >= maxEntries) throw new Error(`it is full (${used} entries)`);
+        await write(dir, now(), formatEntry(entry));
+      } catch (cause) {
+        throw new CniError(
+          CNI_CODES.tryAgain,
+          `the IPAM cannot be told now and the journal ${dir} takes no entry: ${describeError(cause)}: ` +
+            "make the IPAM reachable or room in the journal",
+          { cause },
+        );
+      }
+    },
+    isEmpty() {
+      try {
+        return !readdirSync(dir).some(name => ENTRY.test(name));
+      } catch (error) {
+        if (isMissing(error)) return true;
+        throw unreadable(dir, error);
+      }
+    },
+    async list() {
+      try {
+        return (await readdir(dir)).filter(name => ENTRY.test(name)).sort();
+      } catch (error) {
+        if (isMissing(error)) return [];
+        throw unreadable(dir, error);
+      }
+    },
+    async read(name) {
+      let text: string;
+      try {
+        text = await readFile(`${dir}/${name}`, "utf8");
+      } catch (error) {
+        if (isMissing(error)) return undefined;
+        throw unreadable(dir, error);
+      }
+      const entry = parseEntry(text);
+      if (entry === undefined) await setAside(dir, name);
+      return entry;
+    },
+    remove: name => rm(`${dir}/${name}`, { force: true }),
+    setAside: name => setAside(dir, name),
+  };
+}
+
+/** Write, fsync, link under a name nobody has, fsync the directory: after a power cut the entry is whole or was never acknowledged. */
+async function write(dir: string, time: Date, text: string): Promise<void> {
+  const stamp = String(time.getTime()).padStart(15, "0");
+  for (let turn = 0; ; turn++) {
+    const name = `${stamp}-${String(turn).padStart(6, "0")}`;
+    const draft = `${dir}/.${name}.draft`;
+    try {
+      const file = await open(draft, "wx", 0o600);
+      try {
+        await file.writeFile(text);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await link(draft, `${dir}/${name}.json`);
+    } catch (error) {
+      if (hasCode(error, "EEXIST")) continue;
+      await rm(draft, { force: true });
+      throw error;
+    }
+    await unlink(draft);
+    return syncDirectory(dir);
+  }
+}
+
+async function setAside(dir: string, name: string): Promise<void> {
+  await mkdir(`${dir}/damaged`, { recursive: true, mode: 0o700 });
+  try {
+    await rename(`${dir}/${name}`, `${dir}/damaged/${name}`);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+}
+
+async function syncDirectory(dir: string): Promise<void> {
+  const handle = await open(dir, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function unreadable(dir: string, cause: unknown): CniError {
+  return new CniError(CNI_CODES.io, `the journal ${dir} cannot be read: ${describeError(cause)}`, { cause });
+}
+
+function isMissing(error: unknown): boolean {
+  return hasCode(error, "ENOENT");
+}
+
+export function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
+}

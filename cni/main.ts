@@ -1,0 +1,86 @@
+import { fstatSync, readFileSync, writeSync } from "node:fs";
+import { type Answer, type Call, dispatch, peek } from "./dispatch.ts";
+import { createExecutableHome } from "./executable-home.ts";
+
+/**
+ * The CNI executable: one call of a container runtime. stdout is protocol, stderr is one line of diagnostics a fault.
+ * Nothing beyond this file touches `process`.
+ */
+async function main(): Promise<void> {
+  const ended = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.once(signal, () => ended.abort(new Error(`the runtime ended the call (${signal}): everything was undone`)));
+  }
+  process.once("uncaughtException", fault => {
+    finish({ stdout: describeFault(fault), exitCode: 1 });
+    process.exit();
+  });
+  const { env } = process;
+  if (env.CNI_COMMAND === undefined) {
+    log("a CNI plugin: container runtimes call it. Version and supported specs: CNI_COMMAND=VERSION mooring");
+  }
+  const call: Call = { env, stdin: await readStdin() };
+  finish((await forward(call)) ?? (await dispatch(call, createExecutableHome({ log, signal: ended.signal }))));
+}
+
+/** The agent, where one is configured, takes the call as it came. */
+async function forward(call: Call): Promise<Answer | undefined> {
+  if (call.env.CNI_COMMAND === "VERSION" || !call.stdin.includes('"agentSocket"')) return undefined;
+  const socket = peek(call.stdin, "agentSocket");
+  if (socket === undefined) return undefined;
+  const { forwardCall } = await import("./shim.ts");
+  return forwardCall(socket, call);
+}
+
+async function readStdin(): Promise<string> {
+  // A terminal is a person trying the executable out: do not wait for them to type a configuration.
+  if (process.env.CNI_COMMAND === undefined || isCharacterDevice(0)) return "";
+  try {
+    return readFileSync(0, "utf8");
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    // A pipe that another process made non-blocking, and no byte in it yet.
+    if (code !== "EAGAIN") return "";
+    const chunks: Buffer[] = [];
+    for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk));
+    return Buffer.concat(chunks).toString();
+  }
+}
+
+function isCharacterDevice(fd: number): boolean {
+  try {
+    return fstatSync(fd).isCharacterDevice();
+  } catch {
+    return true;
+  }
+}
+
+function finish({ stdout, exitCode }: Answer): void {
+  process.exitCode = exitCode;
+  let rest = Buffer.from(stdout === "" ? "" : `${stdout}\n`);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(1, rest));
+    } catch (error) {
+      const code = error instanceof Error && "code" in error ? error.code : undefined;
+      if (code !== "EAGAIN") throw error;
+    }
+  }
+}
+
+function describeFault(fault: unknown): string {
+  const msg = fault instanceof Error ? fault.message : String(fault);
+  if (fault instanceof Error) log(fault.stack ?? msg);
+  return JSON.stringify({
+    cniVersion: "1.1.0",
+    code: 999,
+    msg,
+    details: "this is a fault in Mooring: please report it",
+  });
+}
+
+function log(line: string): void {
+  process.stderr.write(`mooring: ${line}\n`);
+}
+
+void main();

@@ -1,0 +1,90 @@
+import { ERROR_CODES } from "../../ipam-server/contract/error-codes.ts";
+import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
+import { DatapathError, type DatapathStep } from "../datapath/datapath-error.ts";
+import type { CniVersion } from "./versions.ts";
+
+/** 1 to 99 are the spec's (section 5, Error); those of the IPAM stand in the contract's ERROR_CODES. */
+export const CNI_CODES = {
+  incompatibleVersion: 1,
+  invalidEnvironment: 4,
+  io: 5,
+  decoding: 6,
+  invalidConfig: 7,
+  tryAgain: 11,
+  /** STATUS: no ADD can be served. */
+  notAvailable: 50,
+  /** STATUS: no ADD can be served, and pods that are there may have limited connectivity. */
+  limitedConnectivity: 51,
+  /** Something in the datapath that another try will not mend. */
+  datapath: 120,
+  /** CHECK found differences. */
+  different: 121,
+  /** As libcni numbers a fault of the plugin itself. */
+  internal: 999,
+} as const;
+
+type IpamCode = (typeof ERROR_CODES)[keyof typeof ERROR_CODES]["cni"];
+export type CniCode = (typeof CNI_CODES)[keyof typeof CNI_CODES] | IpamCode;
+
+/** `ovs`, `bridge` and `ofport` may well succeed when the runtime asks again. */
+const CODE_BY_STEP: Record<DatapathStep, CniCode> = {
+  namespace: CNI_CODES.invalidEnvironment,
+  veth: CNI_CODES.datapath,
+  ovs: CNI_CODES.tryAgain,
+  bridge: CNI_CODES.tryAgain,
+  ofport: CNI_CODES.tryAgain,
+  configure: CNI_CODES.datapath,
+  unplug: CNI_CODES.tryAgain,
+  offload: CNI_CODES.datapath,
+};
+
+export interface CniErrorOptions {
+  details?: string;
+  cause?: unknown;
+}
+
+/** Every failure a runtime sees: a closed code and a message that says what to do. */
+export class CniError extends Error {
+  override readonly name = "CniError";
+  readonly code: CniCode;
+  readonly details: string | undefined;
+
+  constructor(code: CniCode, message: string, { details, cause }: CniErrorOptions = {}) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.details = details;
+  }
+
+  static from(error: unknown): CniError {
+    if (error instanceof CniError) return error;
+    if (error instanceof IpamError) {
+      return new CniError(ERROR_CODES[error.code].cni, error.message, { details: describeIpam(error), cause: error });
+    }
+    if (error instanceof DatapathError) {
+      const details = `datapath step: ${error.step}`;
+      return new CniError(CODE_BY_STEP[error.step], error.message, { details, cause: error });
+    }
+    return new CniError(CNI_CODES.internal, describeError(error), {
+      details: "this is a fault in Mooring: please report it with the runtime's log",
+      cause: error,
+    });
+  }
+
+  /** The error document of the spec (section 5, Error). */
+  toJson(cniVersion: CniVersion): string {
+    const { code, message, details } = this;
+    return JSON.stringify({ cniVersion, code, msg: message, ...(details !== undefined && { details }) });
+  }
+}
+
+export function describeError(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function describeIpam(error: IpamError): string {
+  const { field, ports } = error.details;
+  const parts = [`IPAM: ${error.code}`];
+  if (field !== undefined) parts.push(`field: ${field}`);
+  if (ports !== undefined) parts.push(`ports: ${ports.join(", ")}`);
+  return parts.join("; ");
+}

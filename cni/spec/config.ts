@@ -1,0 +1,226 @@
+import type { Dns, IpFamily, Labels, Retention } from "../../ipam-server/contract/index.ts";
+import { CNI_CODES, CniError } from "./cni-error.ts";
+import { findNearest } from "./nearest.ts";
+import { type CniResult, parseDns, parseResult } from "./result.ts";
+import { parseRetention } from "./retention.ts";
+import { asArray, asInteger, asObject, asText, invalidKey, isObject, type JsonObject } from "./shape.ts";
+import { type CniVersion, isSupported, SUPPORTED_VERSIONS } from "./versions.ts";
+import { parseWishes, type Wishes } from "./wishes.ts";
+
+/** Who answers for addresses: the node's agent, or the IPAM itself (direct mode). */
+export type Upstream =
+  | { kind: "agent"; socket: string }
+  | { kind: "direct"; url: string; tokenFile?: string; caFile?: string; host: string; cluster: string };
+
+/** The plugin's network configuration, checked and with its defaults filled in. */
+export interface NetworkConfig {
+  cniVersion: CniVersion;
+  name: string;
+  bridge: string;
+  upstream: Upstream;
+  /** OVSDB endpoint such as `unix:/run/openvswitch/db.sock`. */
+  ovsdb: string;
+  networkSelector: string;
+  retention: Retention;
+  /** Bytes; 0: the network's. */
+  mtu: number;
+  families?: IpFamily[];
+  availabilityZone?: string;
+  physicalNetworks?: string[];
+  /** Overrides the subnet's. */
+  dns?: Dns;
+  /** The journal of this network lives in the directory of its name below. */
+  journalDir: string;
+  /** The budget of a call's exchange with the IPAM. */
+  timeoutMs: number;
+  wishes: Wishes;
+  labels: Labels;
+  prevResult?: CniResult;
+  /** GC only: `containerID/ifname` of each attachment that is to stay. */
+  validAttachments?: Set<string>;
+}
+
+/** Keys that libcni or the CNI conventions put there, and ours (DESIGN: command lines and configuration). */
+const KEYS = [
+  "cniVersion",
+  "name",
+  "type",
+  "capabilities",
+  "args",
+  "runtimeConfig",
+  "prevResult",
+  "dns",
+  "ipam",
+  "cni.dev/valid-attachments",
+  "cni.dev/attachments",
+  "bridge",
+  "agentSocket",
+  "ipamServer",
+  "tokenFile",
+  "caFile",
+  "host",
+  "cluster",
+  "ovsdb",
+  "networkSelector",
+  "retain",
+  "mtu",
+  "families",
+  "availabilityZone",
+  "bridgeMappings",
+  "journalDir",
+  "timeoutMs",
+] as const;
+
+/** stdin as JSON; the version is read first, so that every later error can be told in it. */
+export function parseDocument(stdin: string): { raw: JsonObject; cniVersion: CniVersion } {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(stdin);
+  } catch (cause) {
+    const what = stdin.trim() === "" ? "nothing arrived on stdin" : `stdin is not JSON: ${String(cause)}`;
+    throw new CniError(CNI_CODES.decoding, `the network configuration cannot be read: ${what}`, { cause });
+  }
+  if (!isObject(raw)) throw new CniError(CNI_CODES.decoding, "the network configuration on stdin is not a JSON object");
+  if (raw.cniVersion === undefined) throw missing("cniVersion");
+  if (!isSupported(raw.cniVersion)) {
+    const supported = SUPPORTED_VERSIONS.join(", ");
+    throw new CniError(
+      CNI_CODES.incompatibleVersion,
+      `cniVersion ${JSON.stringify(raw.cniVersion)} is not supported: set it to one of ${supported}`,
+    );
+  }
+  return { raw, cniVersion: raw.cniVersion };
+}
+
+export function parseNetworkConfig(raw: JsonObject, cniVersion: CniVersion): NetworkConfig {
+  refuseUnknownKeys(raw);
+  if (raw.name === undefined) throw missing("name");
+  if (raw.type === undefined) throw missing("type");
+  asText(raw.type, "type");
+  const name = asText(raw.name, "name");
+  if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(name)) {
+    throw invalidKey("name", 'letters, digits, "_", "." and "-", a letter or digit first', name);
+  }
+  refuseDelegatedIpam(raw.ipam);
+  const { wishes, labels } = parseWishes(raw);
+  return {
+    cniVersion,
+    name,
+    bridge: raw.bridge === undefined ? "br-int" : asText(raw.bridge, "bridge", "the name of an OVS bridge"),
+    upstream: parseUpstream(raw),
+    ovsdb: raw.ovsdb === undefined ? "unix:/run/openvswitch/db.sock" : asText(raw.ovsdb, "ovsdb"),
+    networkSelector: raw.networkSelector === undefined ? "" : asSelector(raw.networkSelector),
+    retention: raw.retain === undefined ? { policy: "ephemeral" } : parseRetention(raw.retain, "retain"),
+    mtu: raw.mtu === undefined ? 0 : parseMtu(raw.mtu),
+    ...(raw.families !== undefined && { families: parseFamilies(raw.families) }),
+    ...(raw.availabilityZone !== undefined && { availabilityZone: asText(raw.availabilityZone, "availabilityZone") }),
+    ...(raw.bridgeMappings !== undefined && { physicalNetworks: parsePhysicalNetworks(raw.bridgeMappings) }),
+    ...(raw.dns !== undefined && { dns: parseDns(raw.dns, "dns") }),
+    journalDir: raw.journalDir === undefined ? "/var/lib/mooring/journal" : parsePath(raw.journalDir, "journalDir"),
+    timeoutMs: raw.timeoutMs === undefined ? 10_000 : asInteger(raw.timeoutMs, "timeoutMs", 100, 600_000),
+    wishes,
+    labels,
+    ...(raw.prevResult != null && { prevResult: parseResult(raw.prevResult) }),
+    ...parseValidAttachments(raw["cni.dev/valid-attachments"] ?? raw["cni.dev/attachments"]),
+  };
+}
+
+function refuseUnknownKeys(raw: JsonObject): void {
+  for (const key of Object.keys(raw)) {
+    if ((KEYS as readonly string[]).includes(key)) continue;
+    const nearest = findNearest(key, KEYS);
+    const advice = nearest === undefined ? "remove it" : `did you mean "${nearest}"?`;
+    throw new CniError(CNI_CODES.invalidConfig, `network configuration: unknown key "${key}": ${advice}`);
+  }
+}
+
+function refuseDelegatedIpam(ipam: unknown): void {
+  if (ipam === undefined || (isObject(ipam) && Object.keys(ipam).length === 0)) return;
+  throw new CniError(
+    CNI_CODES.invalidConfig,
+    'network configuration: Mooring brings its own IPAM and calls no other: remove "ipam"',
+  );
+}
+
+function parseUpstream(raw: JsonObject): Upstream {
+  const { agentSocket, ipamServer } = raw;
+  if ((agentSocket === undefined) === (ipamServer === undefined)) {
+    const found = agentSocket === undefined ? "neither is there" : "both are there";
+    throw new CniError(
+      CNI_CODES.invalidConfig,
+      `network configuration: exactly one of "agentSocket" and "ipamServer" is needed, ${found}`,
+    );
+  }
+  if (agentSocket !== undefined) return { kind: "agent", socket: parsePath(agentSocket, "agentSocket") };
+
+  const url = asText(ipamServer, "ipamServer");
+  if (!/^(https?:\/\/[^/\s]+\/?|unix:\/\S+)$/.test(url)) {
+    throw invalidKey("ipamServer", "http://HOST:PORT, https://HOST:PORT or unix:/PATH", url);
+  }
+  for (const key of ["host", "cluster"] as const) if (raw[key] === undefined) throw missing(key, ' with "ipamServer"');
+  const cluster = asText(raw.cluster, "cluster");
+  if (!/^[A-Za-z0-9._:@-]+$/.test(cluster)) {
+    throw invalidKey("cluster", 'letters, digits, ".", "_", ":", "@" and "-"', cluster);
+  }
+  return {
+    kind: "direct",
+    url,
+    host: asText(raw.host, "host"),
+    cluster,
+    // The empty string stands for "none", so that a template can always write the key.
+    ...(raw.tokenFile !== undefined && raw.tokenFile !== "" && { tokenFile: parsePath(raw.tokenFile, "tokenFile") }),
+    ...(raw.caFile !== undefined && raw.caFile !== "" && { caFile: parsePath(raw.caFile, "caFile") }),
+  };
+}
+
+function parseMtu(value: unknown): number {
+  return value === 0 ? 0 : asInteger(value, "mtu", 576, 65_535);
+}
+
+function asSelector(value: unknown): string {
+  if (typeof value !== "string") throw invalidKey("networkSelector", 'a label selector such as "env=prod"', value);
+  return value;
+}
+
+function parsePath(value: unknown, key: string): string {
+  const path = asText(value, key, "an absolute path");
+  if (!path.startsWith("/")) throw invalidKey(key, "an absolute path", value);
+  return path;
+}
+
+function parseFamilies(value: unknown): IpFamily[] {
+  const takes = 'a list of "ipv4", "ipv6" or both';
+  const families = asArray(value, "families");
+  if (families.length === 0 || new Set(families).size < families.length) throw invalidKey("families", takes, value);
+  return families.map(family => {
+    if (family !== "ipv4" && family !== "ipv6") throw invalidKey("families", takes, value);
+    return family;
+  });
+}
+
+/** `physnet1:br-bond,physnet2:br-x`, as Neutron's `bridge_mappings`: what the host can reach. */
+function parsePhysicalNetworks(value: unknown): string[] {
+  const takes = 'pairs such as "physnet1:br-bond,physnet2:br-data"';
+  return asText(value, "bridgeMappings", takes)
+    .split(",")
+    .map(pair => {
+      const [physicalNetwork = "", bridge = "", ...rest] = pair.trim().split(":");
+      if (physicalNetwork === "" || bridge === "" || rest.length > 0) throw invalidKey("bridgeMappings", takes, value);
+      return physicalNetwork;
+    });
+}
+
+function parseValidAttachments(value: unknown): { validAttachments?: Set<string> } {
+  if (value === undefined || value === null) return {};
+  const key = "cni.dev/valid-attachments";
+  const attachments = asArray(value, key).map((item, index) => {
+    const raw = asObject(item, `${key}[${index}]`);
+    const containerId = asText(raw.containerID, `${key}[${index}].containerID`);
+    return `${containerId}/${asText(raw.ifname, `${key}[${index}].ifname`)}`;
+  });
+  return { validAttachments: new Set(attachments) };
+}
+
+function missing(key: string, when = ""): CniError {
+  return new CniError(CNI_CODES.invalidConfig, `network configuration: "${key}" is missing${when}`);
+}

@@ -1,0 +1,42 @@
+import { CNI_CODES, CniError } from "./cni-error.ts";
+
+/** Small checks for JSON at the edge, by hand: a schema library would cost more to load than the whole call. */
+
+export type JsonObject = Record<string, unknown>;
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The complaint every parser of the network configuration makes. */
+export function invalidKey(key: string, takes: string, found: unknown): CniError {
+  const shown = JSON.stringify(found) ?? "nothing";
+  const short = shown.length > 80 ? `${shown.slice(0, 77)}...` : shown;
+  return new CniError(CNI_CODES.invalidConfig, `network configuration: "${key}" takes ${takes}, not ${short}`);
+}
+
+export function asObject(value: unknown, key: string): JsonObject {
+  if (!isObject(value)) throw invalidKey(key, "an object", value);
+  return value;
+}
+
+export function asArray(value: unknown, key: string): unknown[] {
+  if (!Array.isArray(value)) throw invalidKey(key, "a list", value);
+  return value;
+}
+
+export function asText(value: unknown, key: string, takes = "a text that is not empty"): string {
+  if (typeof value !== "string" || value === "") throw invalidKey(key, takes, value);
+  return value;
+}
+
+export function asInteger(value: unknown, key: string, min: number, max: number): number {
+  if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max) {
+    throw invalidKey(key, `a whole number from ${min} to ${max}`, value);
+  }
+  return value;
+}
+
+export function asTexts(value: unknown, key: string): string[] {
+  return asArray(value, key).map((item, index) => asText(item, `${key}[${index}]`));
+}

@@ -1,0 +1,118 @@
+import { access } from "node:fs/promises";
+import type { PortAttachment } from "../../ipam-server/contract/index.ts";
+import type { Datapath, Plugged } from "../datapath/attachment.ts";
+import type { IpamClient } from "../ipam-client.ts";
+import { mayHaveBeenCarriedOut } from "../ipam-transport.ts";
+import type { Journal } from "../journal.ts";
+import { CNI_CODES, CniError, describeError } from "../spec/cni-error.ts";
+import { appendResult, type CniResult, formatResult } from "../spec/result.ts";
+import { deriveAttachment, formatCidr } from "./attachment.ts";
+import { deriveClaim } from "./claim.ts";
+import { deliverEarlier, release, silence } from "./give-back.ts";
+import type { VerbCall } from "./home.ts";
+
+/** A plane report is for people and drivers; a pod does not wait longer for it. */
+const REPORT_PATIENCE = { timeoutMs: 1000, repeats: 0 };
+
+/** Claims the port, plugs it, reports it. A failure leaves neither link nor binding behind. */
+export async function add(call: VerbCall): Promise<string> {
+  const { invocation, config, home } = call;
+  const claim = deriveClaim(call);
+  const netns = await requireNamespace(invocation.netns);
+  await using held = new AsyncDisposableStack();
+  const ipam = held.use(await home.openIpam(config));
+  const journal = await home.openJournal(config);
+  // Addresses that earlier calls could not give back may be the ones this claim needs.
+  await deliverEarlier(ipam, journal, call);
+
+  // The datapath's modules load while the IPAM thinks.
+  const [claimed, opened] = await Promise.allSettled([ipam.claim(claim), home.openDatapath(config)]);
+  const datapath = opened.status === "fulfilled" ? held.use(opened.value) : undefined;
+  await using undo = new AsyncDisposableStack();
+  if (claimed.status === "fulfilled" || mayHaveBeenCarriedOut(claimed.reason)) {
+    undo.defer(() => giveBack(call, datapath, ipam, journal));
+  }
+  if (claimed.status === "rejected") throw claimed.reason;
+  if (opened.status === "rejected") throw opened.reason;
+  home.signal.throwIfAborted();
+
+  const attachment = deriveAttachment(claimed.value, config, invocation, netns);
+  const plugged = await opened.value.plug(attachment);
+  home.signal.throwIfAborted();
+  undo.move();
+
+  await reportActive(call, ipam, journal, claimed.value);
+  const own = deriveResult(call, claimed.value, plugged, netns, attachment.mtu);
+  return formatResult(config.prevResult === undefined ? own : appendResult(config.prevResult, own), config.cniVersion);
+}
+
+async function requireNamespace(netns: string | undefined): Promise<string> {
+  try {
+    await access(netns ?? "");
+    return netns ?? "";
+  } catch (cause) {
+    const message = `CNI_NETNS ${netns} is not there: the runtime must make the network namespace first`;
+    throw new CniError(CNI_CODES.invalidEnvironment, message, { cause });
+  }
+}
+
+/**
+ * Undoes an ADD. What is plugged goes first, even though `plug` undoes its own steps: when ADD was repeated the pod of the
+ * first one is still there, and its address must be silent before it is given back. Nothing here may hide the failure
+ * that made it necessary, so that what cannot be undone is only told: the runtime's DEL comes anyway.
+ */
+async function giveBack(
+  call: VerbCall,
+  datapath: Datapath | undefined,
+  ipam: IpamClient,
+  journal: Journal,
+): Promise<void> {
+  const { invocation, home } = call;
+  try {
+    if (datapath !== undefined) await silence(datapath, call);
+    await release(ipam, journal, call, { sandbox: { id: invocation.containerId, interface: invocation.ifname } });
+  } catch (error) {
+    home.log(`undoing ADD of ${invocation.containerId}/${invocation.ifname}: ${describeError(error)}`);
+  }
+}
+
+/** A report that cannot be delivered goes to the journal; losing even that costs a state shown to people, not an address. */
+async function reportActive(
+  call: VerbCall,
+  ipam: IpamClient,
+  journal: Journal,
+  { port }: PortAttachment,
+): Promise<void> {
+  const report = { name: port.name, epoch: port.epoch, plane: "underlay", state: "ACTIVE" } as const;
+  try {
+    await ipam.report([report], REPORT_PATIENCE);
+  } catch (error) {
+    const journaled = journal.append({ kind: "report", report });
+    const outcome = await journaled.then(() => "journaled", describeError);
+    call.home.log(
+      `${port.name}: the report of the underlay did not reach the IPAM (${describeError(error)}): ${outcome}`,
+    );
+  }
+}
+
+function deriveResult(
+  { invocation, config }: VerbCall,
+  { port, routes, dns }: PortAttachment,
+  plugged: Plugged,
+  netns: string,
+  mtu: number,
+): CniResult {
+  return {
+    interfaces: [
+      { name: plugged.hostInterface, mac: plugged.hostMac, mtu },
+      { name: invocation.ifname, mac: port.mac, mtu, sandbox: netns },
+    ],
+    ips: port.fixedIps.map(ip => ({
+      address: formatCidr(ip),
+      ...(ip.gateway !== undefined && { gateway: ip.gateway }),
+      interface: 1,
+    })),
+    routes: routes.map(({ dst, gw }) => ({ dst, ...(gw !== undefined && { gw }) })),
+    dns: config.dns ?? dns,
+  };
+}

@@ -1,0 +1,41 @@
+import type { FixedIp, Port, Route, Segment } from "../../ipam-server/contract/index.ts";
+import type { Attachment } from "../datapath/attachment.ts";
+import type { NetworkConfig } from "../spec/config.ts";
+import type { Invocation } from "../spec/environment.ts";
+
+const HOST_DEFAULT_MTU = 1500;
+
+/** What the IPAM says of a port, and where it shall be plugged. */
+export interface Plan {
+  port: Port;
+  segment: Segment;
+  mtu: number;
+  routes: Route[];
+  fenced: boolean;
+}
+
+export function deriveAttachment(plan: Plan, config: NetworkConfig, invocation: Invocation, netns: string): Attachment {
+  const { port, segment, routes, fenced } = plan;
+  return {
+    netns,
+    sandboxId: invocation.containerId,
+    containerInterface: invocation.ifname,
+    bridge: config.bridge,
+    ...(segment.type === "vlan" && { vlan: segment.id }),
+    mac: port.mac,
+    mtu: config.mtu || plan.mtu || HOST_DEFAULT_MTU,
+    addresses: port.fixedIps.map(({ address, prefixLength }) => ({ address, prefixLength })),
+    routes: routes.map(({ dst, gw }) => ({ dst, ...(gw !== undefined && { gw }) })),
+    skipDad: fenced,
+    externalIds: {
+      "mooring-port": port.name,
+      "mooring-port-id": port.id,
+      "mooring-epoch": String(port.epoch),
+      "mooring-network": config.name,
+    },
+  };
+}
+
+export function formatCidr({ address, prefixLength }: FixedIp): string {
+  return `${address}/${prefixLength}`;
+}

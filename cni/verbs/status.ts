@@ -1,0 +1,23 @@
+import { CNI_CODES, CniError, describeError } from "../spec/cni-error.ts";
+import { deliverEarlier } from "./give-back.ts";
+import type { VerbCall } from "./home.ts";
+
+/** Whether an ADD would find its OVS and its IPAM. Without OVS even pods that are there may be cut off. */
+export async function status(call: VerbCall): Promise<string> {
+  const { config, home } = call;
+  await using held = new AsyncDisposableStack();
+  const askOvs = async () => {
+    const datapath = held.use(await home.openDatapath(config));
+    await datapath.ready(config.bridge);
+  };
+  const askIpam = async () => {
+    const ipam = held.use(await home.openIpam(config));
+    await ipam.ready();
+    await deliverEarlier(ipam, await home.openJournal(config), call);
+  };
+  const [ovs, ipam] = await Promise.allSettled([askOvs(), askIpam()]);
+  const failures = [ovs, ipam].filter(outcome => outcome.status === "rejected").map(outcome => outcome.reason);
+  if (failures.length === 0) return "";
+  const code = ovs.status === "rejected" ? CNI_CODES.limitedConnectivity : CNI_CODES.notAvailable;
+  throw new CniError(code, failures.map(describeError).join("; "), { cause: new AggregateError(failures) });
+}
