@@ -5,6 +5,8 @@ export interface IpamErrorDetails {
   field?: string;
   ports?: string[];
   retryAfterSeconds?: number;
+  /** An HTTP status finer than the code's own, such as 405 or 413. */
+  status?: number;
   cause?: unknown;
 }
 
@@ -38,11 +40,11 @@ export class IpamError extends Error {
   /** The RFC 9457 document of this error. */
   toProblem(): Problem {
     const { http, title } = ERROR_CODES[this.code];
-    const { field, ports, retryAfterSeconds } = this.details;
+    const { field, ports, retryAfterSeconds, status } = this.details;
     return {
       type: `urn:mooring:problem:${this.code}`,
       title,
-      status: http,
+      status: status ?? http,
       detail: this.message,
       code: this.code,
       ...(field !== undefined && { field }),

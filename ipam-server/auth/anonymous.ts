@@ -1,0 +1,18 @@
+import type { Socket } from "node:net";
+import { type Caller, ROLES } from "../domain/caller.ts";
+import type { Authenticator } from "./authenticator.ts";
+
+/** Without identities everybody who reaches the server may do everything; events say from where they came. */
+export function createAnonymousAuthenticator(): Authenticator {
+  // One caller a connection: looking up the peer's address is the dearest part of a call.
+  const callers = new WeakMap<Socket, Caller>();
+  return {
+    authenticate({ socket }) {
+      const known = callers.get(socket);
+      if (known) return known;
+      const caller = { name: `anonymous@${socket.remoteAddress ?? "local"}`, roles: ROLES };
+      callers.set(socket, caller);
+      return caller;
+    },
+  };
+}

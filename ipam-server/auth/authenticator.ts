@@ -1,0 +1,7 @@
+import type { IncomingMessage } from "node:http";
+import type { Caller } from "../domain/caller.ts";
+
+/** Tells from a request who calls. Rejects with IpamError `unauthenticated`; never waits for another service. */
+export interface Authenticator {
+  authenticate(request: IncomingMessage): Caller;
+}

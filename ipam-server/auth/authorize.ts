@@ -1,0 +1,22 @@
+import { IpamError } from "../contract/index.ts";
+import type { Action, Caller, Role } from "../domain/caller.ts";
+
+/** `probe` is for health checks and needs no role; `admin` may do everything. */
+const ALLOWED: Record<Exclude<Action, "probe">, readonly Role[]> = {
+  claim: ["node", "provisioner"],
+  release: ["node", "controller", "provisioner"],
+  report: ["node", "controller"],
+  reserve: ["provisioner"],
+  deletePort: ["controller", "provisioner"],
+  writeNetworks: [],
+  read: ["node", "controller", "provisioner", "reader"],
+};
+
+/** Throws IpamError `forbidden`. */
+export function authorize(caller: Caller, action: Action): void {
+  if (action === "probe" || caller.roles.includes("admin")) return;
+  const allowed = ALLOWED[action];
+  if (caller.roles.some(role => allowed.includes(role))) return;
+  const needed = [...allowed, "admin"].join(", ");
+  throw new IpamError("forbidden", `${caller.name} may not ${action}: it takes one of the roles ${needed}`);
+}

@@ -1,0 +1,77 @@
+import { integerBetween, oneOf, parseDurationMs, parseListenAddress, parseSwitch } from "./option-parsers.ts";
+import type { OptionValues } from "./options.ts";
+
+function parseDatabase(text: string): { engine: "sqlite"; path: string } {
+  if (/^postgres(ql)?:/.test(text)) throw new Error("names PostgreSQL, but this build takes only sqlite:PATH");
+  const path = /^sqlite:(.+)$/.exec(text)?.[1];
+  if (path === undefined) throw new Error("names no database: write sqlite:PATH");
+  return { engine: "sqlite", path };
+}
+
+/** Everything a person can set on the IPAM server. */
+export const SERVER_OPTIONS = {
+  listen: {
+    about: "where to serve: HOST:PORT, [IPV6]:PORT or unix:PATH",
+    placeholder: "address",
+    default: "127.0.0.1:7070",
+    parse: parseListenAddress,
+  },
+  database: {
+    about: "where to remember: sqlite:PATH",
+    placeholder: "url",
+    default: "sqlite:/var/lib/mooring/ipam.db",
+    parse: parseDatabase,
+  },
+  reuseDelay: {
+    about: "how long a freed address waits before it is handed out again",
+    placeholder: "duration",
+    default: "60s",
+    parse: parseDurationMs,
+  },
+  eventRetention: {
+    about: "how long events are kept",
+    placeholder: "duration",
+    default: "30d",
+    parse: parseDurationMs,
+  },
+  maxQueue: {
+    about: "how many claims, releases and reports may wait before callers are told to come back",
+    placeholder: "items",
+    default: "10000",
+    parse: integerBetween(1, 1_000_000),
+  },
+  requestTimeout: {
+    about: "how long a client may take to send one request",
+    placeholder: "duration",
+    default: "30s",
+    parse: parseDurationMs,
+  },
+  logLevel: {
+    about: "one of fatal, error, warn, info, debug, trace",
+    placeholder: "level",
+    default: "info",
+    parse: oneOf("fatal", "error", "warn", "info", "debug", "trace"),
+  },
+  insecure: {
+    about: "serve callers that nobody has identified beyond this machine's loopback",
+    default: "false",
+    parse: parseSwitch,
+  },
+} as const;
+
+export type ServerConfig = OptionValues<typeof SERVER_OPTIONS>;
+
+/** Whether only this machine can reach the address. Names are taken for remote, but `localhost`. */
+function isLocal(listen: ServerConfig["listen"]): boolean {
+  if (listen.type === "unix") return true;
+  return listen.host === "localhost" || listen.host === "::1" || /^127(\.\d{1,3}){3}$/.test(listen.host);
+}
+
+/** Why this configuration must not be served; undefined when it may. */
+export function refusalOf(config: ServerConfig): string | undefined {
+  if (isLocal(config.listen) || config.insecure) return undefined;
+  return (
+    "--listen: this address can be reached from other machines, and no identities are configured, so anyone there " +
+    "could claim and release addresses; listen on 127.0.0.1, [::1] or unix:PATH, or add --insecure to accept that"
+  );
+}

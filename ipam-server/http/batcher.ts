@@ -1,0 +1,142 @@
+import { IpamError } from "../contract/index.ts";
+import type { Mutation, Outcome, Store } from "../domain/store.ts";
+
+export interface BatcherOptions {
+  /** Items that may wait; past it callers get `overloaded`. */
+  maxQueue: number;
+  /** Items that one commit should hold. A request is never split, so a commit may hold up to one request more. */
+  batchSize?: number;
+  /** Called after every commit, for the metrics. */
+  onCommit?(items: number, milliseconds: number): void;
+  /** Milliseconds on a clock that never jumps. */
+  now?(): number;
+}
+
+interface Job {
+  mutations: readonly Mutation[];
+  /** On the `now` clock; Infinity without a deadline. */
+  deadline: number;
+  resolve(outcomes: Outcome[]): void;
+  reject(error: IpamError): void;
+}
+
+/** Of every commit at least this share is for reports, so that a flood of claims cannot starve them. */
+const REPORT_SHARE = 0.1;
+
+/**
+ * Collects what all requests want changed and commits it together, because a commit costs one fsync whatever it holds.
+ * Nothing waits for company: a batch is what arrived during one turn of the event loop or while the last commit ran,
+ * so batches grow with the load and a lone claim is committed at once.
+ */
+export class Batcher implements AsyncDisposable {
+  readonly #store: Pick<Store, "commit">;
+  readonly #options: Required<Pick<BatcherOptions, "maxQueue" | "batchSize" | "now">> & BatcherOptions;
+  readonly #urgent: Job[] = [];
+  readonly #reports: Job[] = [];
+  #waiting = 0;
+  #running: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(store: Pick<Store, "commit">, options: BatcherOptions) {
+    this.#store = store;
+    this.#options = { batchSize: 400, now: () => performance.now(), ...options };
+  }
+
+  /** Items that wait for a commit. */
+  get depth(): number {
+    return this.#waiting;
+  }
+
+  /**
+   * The outcomes in order, once they are durable. All mutations are decided in one commit.
+   * Rejects with `overloaded`, with `unavailable` when the deadline passes before the decision or the server stops,
+   * and with the store's own error when the commit failed; then nothing of it was applied.
+   */
+  submit(mutations: readonly Mutation[], timeoutMs = Number.POSITIVE_INFINITY): Promise<Outcome[]> {
+    if (mutations.length === 0) return Promise.resolve([]);
+    if (this.#closed)
+      return Promise.reject(new IpamError("unavailable", "the server is stopping; try another or wait"));
+    const { maxQueue, now } = this.#options;
+    if (this.#waiting > 0 && this.#waiting + mutations.length > maxQueue) {
+      const detail = `${this.#waiting} changes are waiting (--max-queue ${maxQueue}); come back in a second`;
+      return Promise.reject(new IpamError("overloaded", detail, { retryAfterSeconds: 1 }));
+    }
+    return new Promise((resolve, reject) => {
+      const queue = mutations[0]?.kind === "report" ? this.#reports : this.#urgent;
+      queue.push({ mutations, deadline: now() + timeoutMs, resolve, reject });
+      this.#waiting += mutations.length;
+      this.#running ??= this.#run();
+    });
+  }
+
+  /** Commits what waits, then takes nothing more. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    // The rest of this turn's requests join the first batch.
+    await nextTurn();
+    while (this.#waiting > 0) {
+      const { urgent, reports, size } = this.#take();
+      await this.#commit([...urgent, ...reports], size);
+      // Answers go out and requests that came in meanwhile are read before the next batch is closed.
+      await nextTurn();
+    }
+    this.#running = undefined;
+  }
+
+  /** Claims, releases and reservations in order of arrival, then reports. */
+  #take(): { urgent: Job[]; reports: Job[]; size: number } {
+    const { batchSize } = this.#options;
+    const urgent = this.#takeFrom(this.#urgent, batchSize);
+    const room = Math.max(batchSize - urgent.size, Math.ceil(batchSize * REPORT_SHARE));
+    const reports = this.#takeFrom(this.#reports, room);
+    return { urgent: urgent.jobs, reports: reports.jobs, size: urgent.size + reports.size };
+  }
+
+  #takeFrom(queue: Job[], room: number): { jobs: Job[]; size: number } {
+    const now = this.#options.now();
+    const jobs: Job[] = [];
+    let size = 0;
+    let taken = 0;
+    for (const job of queue) {
+      if (size >= room) break;
+      taken++;
+      this.#waiting -= job.mutations.length;
+      if (job.deadline <= now) {
+        job.reject(
+          new IpamError("unavailable", "your deadline passed before the change was decided; nothing was done"),
+        );
+        continue;
+      }
+      jobs.push(job);
+      size += job.mutations.length;
+    }
+    queue.splice(0, taken);
+    return { jobs, size };
+  }
+
+  async #commit(jobs: readonly Job[], size: number): Promise<void> {
+    if (jobs.length === 0) return;
+    const { now, onCommit } = this.#options;
+    const startedAt = now();
+    try {
+      const outcomes = await this.#store.commit(jobs.flatMap(job => job.mutations));
+      if (outcomes.length !== size) throw new Error(`the store gave ${outcomes.length} outcomes for ${size} mutations`);
+      let from = 0;
+      for (const job of jobs) {
+        const to = from + job.mutations.length;
+        job.resolve(outcomes.slice(from, to));
+        from = to;
+      }
+    } catch (error) {
+      const failure = IpamError.from(error);
+      for (const job of jobs) job.reject(failure);
+    }
+    onCommit?.(size, now() - startedAt);
+  }
+}
+
+const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve));

@@ -1,0 +1,116 @@
+import type { EventQuery, MooringEvent } from "../contract/index.ts";
+import type { Store } from "../domain/store.ts";
+
+/** Events kept in memory for streams that are nearly up to date. */
+const CAPACITY = 10_000;
+const PAGE = 1000;
+
+/**
+ * The end of the outbox in memory, so that a commit costs one read however many streams follow it. Streams that have
+ * fallen behind the tail read their pages from the store until they have caught up.
+ */
+export class EventTail implements Disposable {
+  readonly #store: Pick<Store, "readEvents" | "onEvents">;
+  readonly #unsubscribe: () => void;
+  readonly #waiters = new Set<() => void>();
+  /** All events after #from up to #upTo, ascending. */
+  #events: MooringEvent[] = [];
+  #from = 0;
+  #upTo = -1;
+  #newest = 0;
+  #refilling: Promise<void> | undefined;
+
+  constructor(store: Pick<Store, "readEvents" | "onEvents">) {
+    this.#store = store;
+    this.#unsubscribe = store.onEvents(lastSeq => {
+      this.#newest = lastSeq;
+      for (const wake of this.#waiters) wake();
+    });
+  }
+
+  /** Events that match, after a sequence number; `upTo` is how far the answer has looked. */
+  async read(after: number, query: EventQuery): Promise<{ events: MooringEvent[]; upTo: number }> {
+    if (this.#upTo < 0) await this.#begin();
+    await this.#refill();
+    if (after < this.#from) {
+      const { events, lastSeq } = await this.#store.readEvents({ ...query, after, limit: PAGE });
+      return { events, upTo: events.length < PAGE ? Math.max(after, lastSeq) : (events.at(-1)?.seq ?? after) };
+    }
+    const events: MooringEvent[] = [];
+    for (let i = this.#indexAfter(after); i < this.#events.length; i++) {
+      const event = this.#events[i];
+      if (event === undefined || !matches(query, event)) continue;
+      events.push(event);
+      if (events.length === PAGE) return { events, upTo: event.seq };
+    }
+    return { events, upTo: Math.max(after, this.#upTo) };
+  }
+
+  /** Resolves when there may be events after `after`, when the time is over, or when the signal aborts. */
+  wait(after: number, timeoutMs: number, signal: AbortSignal): Promise<void> {
+    if (this.#newest > after || signal.aborted) return Promise.resolve();
+    return new Promise(resolve => {
+      const wake = () => {
+        clearTimeout(timer);
+        this.#waiters.delete(wake);
+        signal.removeEventListener("abort", wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, timeoutMs);
+      this.#waiters.add(wake);
+      signal.addEventListener("abort", wake);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#unsubscribe();
+    for (const wake of this.#waiters) wake();
+  }
+
+  async #begin(): Promise<void> {
+    const { lastSeq } = await this.#store.readEvents({ limit: 1 });
+    if (this.#upTo >= 0) return;
+    this.#from = this.#upTo = lastSeq;
+    this.#newest = Math.max(this.#newest, lastSeq);
+  }
+
+  /** One read for all streams that ask at the same time. */
+  async #refill(): Promise<void> {
+    for (let before = -1; before < this.#upTo && this.#upTo < this.#newest; ) {
+      before = this.#upTo;
+      this.#refilling ??= this.#readOn().finally(() => {
+        this.#refilling = undefined;
+      });
+      await this.#refilling;
+    }
+  }
+
+  async #readOn(): Promise<void> {
+    const { events, lastSeq } = await this.#store.readEvents({ after: this.#upTo, limit: PAGE });
+    this.#upTo = events.length < PAGE ? Math.max(lastSeq, this.#upTo) : (events.at(-1)?.seq ?? this.#upTo);
+    this.#events.push(...events);
+    if (this.#events.length <= CAPACITY) return;
+    const dropped = this.#events.splice(0, this.#events.length - CAPACITY / 2);
+    this.#from = dropped.at(-1)?.seq ?? this.#from;
+  }
+
+  #indexAfter(after: number): number {
+    let low = 0;
+    let high = this.#events.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#events[middle]?.seq ?? 0) <= after) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+/** The store's filter, for events in memory. A host sees what moved away from it too. */
+export function matches({ host, type, port, ip, mac }: EventQuery, event: MooringEvent): boolean {
+  if (host !== undefined && event.host !== host && event.fromHost !== host) return false;
+  if (type !== undefined && !type.includes(event.type)) return false;
+  if (port !== undefined && event.port !== port) return false;
+  if (mac !== undefined && event.mac !== mac) return false;
+  return ip === undefined || (event.addresses?.includes(ip) ?? false);
+}

@@ -1,0 +1,99 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Logger } from "pino";
+import type { z } from "zod";
+import { IpamError } from "../contract/index.ts";
+import type { Action, Caller } from "../domain/caller.ts";
+import { readJson } from "./body.ts";
+import type { Operation } from "./operation.ts";
+import { sendProblem, sendReply } from "./reply.ts";
+import { validate } from "./validate.ts";
+
+export const MAX_BODY_BYTES = 1024 * 1024;
+const MAX_TIMEOUT_MS = 3_600_000;
+
+export interface Edge {
+  /** Who calls, and whether they may. Throws `unauthenticated` or `forbidden`. */
+  admit(request: IncomingMessage, action: Action): Caller;
+  log: Logger;
+  onAnswer(route: string, method: string, status: number, milliseconds: number): void;
+}
+
+/** Serves one request by an operation: admits, validates, handles, answers. Never rejects. */
+export async function execute(
+  edge: Edge,
+  operation: Operation,
+  params: Record<string, string>,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const startedAt = performance.now();
+  try {
+    const caller = edge.admit(request, operation.action);
+    const reply = await operation.handle({
+      caller,
+      params: decodeParams(operation, params),
+      query: decodeQuery(operation.query, request.url ?? ""),
+      body: operation.body && validate(operation.body, await readJson(request, MAX_BODY_BYTES)),
+      timeoutMs: decodeTimeout(request),
+      request,
+    });
+    if ("stream" in reply) await reply.stream(response);
+    else sendReply(response, reply);
+  } catch (error) {
+    answerFailure(edge.log, error, response);
+  }
+  edge.onAnswer(operation.path, operation.method, response.statusCode, performance.now() - startedAt);
+}
+
+/** Faults are logged whole and answered without their insides. */
+export function answerFailure(log: Logger, error: unknown, response: ServerResponse): void {
+  const failure = IpamError.from(error);
+  if (failure.code !== "internal") {
+    sendProblem(response, failure);
+    return;
+  }
+  const { method, url } = response.req;
+  log.error({ err: error, method, url }, "request failed");
+  sendProblem(response, new IpamError("internal", "a fault in the server; its log says more"));
+}
+
+function decodeParams({ params: schemas = {} }: Operation, params: Record<string, string>): Record<string, string> {
+  for (const [name, schema] of Object.entries(schemas)) validate(schema, params[name], name);
+  return params;
+}
+
+/** Query texts as the schema's types: numbers where it wants numbers, comma-separated or repeated lists where lists. */
+function decodeQuery(schema: z.ZodObject | undefined, url: string): unknown {
+  const start = url.indexOf("?");
+  if (start === -1 && schema === undefined) return {};
+  const query: Record<string, unknown> = {};
+  const search = new URLSearchParams(start === -1 ? "" : url.slice(start + 1));
+  for (const key of new Set(search.keys())) {
+    const type = typeOf(schema?.shape[key]);
+    const texts = search.getAll(key);
+    if (type !== "array" && texts.length > 1) {
+      throw new IpamError("invalid_request", `${key}: is given ${texts.length} times; once is right`, { field: key });
+    }
+    const [text = ""] = texts;
+    if (type === "array") query[key] = texts.flatMap(each => each.split(","));
+    else query[key] = type === "number" && /^\d{1,16}$/.test(text) ? Number(text) : text;
+  }
+  if (schema !== undefined) return validate(schema, query);
+  const [unknown] = Object.keys(query);
+  if (unknown === undefined) return {};
+  throw new IpamError("invalid_request", `${unknown}: unknown parameter; this call takes none`, { field: unknown });
+}
+
+function typeOf(schema: unknown): string | undefined {
+  const def = (schema as { def?: { type: string; innerType?: unknown } } | undefined)?.def;
+  return def?.innerType === undefined ? def?.type : typeOf(def.innerType);
+}
+
+function decodeTimeout({ headers }: IncomingMessage): number {
+  const text = headers["mooring-deadline-ms"];
+  if (text === undefined) return Number.POSITIVE_INFINITY;
+  const ms = Number(text);
+  if (typeof text === "string" && /^\d+$/.test(text) && ms >= 1 && ms <= MAX_TIMEOUT_MS) return ms;
+  const detail = `Mooring-Deadline-Ms: "${text}" is not a whole number of milliseconds from 1 to ${MAX_TIMEOUT_MS}`;
+  throw new IpamError("invalid_request", detail, { field: "Mooring-Deadline-Ms" });
+}

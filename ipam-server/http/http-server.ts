@@ -1,0 +1,104 @@
+import { unlink } from "node:fs/promises";
+import { createServer, type RequestListener, type Server } from "node:http";
+import { connect, type Socket } from "node:net";
+import { IpamError } from "../contract/index.ts";
+
+export interface HttpServerOptions {
+  listen: { type: "tcp"; host: string; port: number } | { type: "unix"; path: string };
+  /** How long a client may take to send one request, head and body. */
+  requestTimeoutMs: number;
+  /** How long requests that are being served may take once the server stops. */
+  drainMs: number;
+}
+
+/** Listens, and stops without cutting off what it has begun. */
+export class HttpServer implements AsyncDisposable {
+  readonly #server: Server;
+  readonly #options: HttpServerOptions;
+  #draining = false;
+
+  private constructor(listener: RequestListener, options: HttpServerOptions) {
+    this.#options = options;
+    const { requestTimeoutMs } = options;
+    const limits = {
+      requestTimeout: requestTimeoutMs,
+      headersTimeout: Math.min(requestTimeoutMs, 10_000),
+      connectionsCheckingInterval: Math.min(1000, requestTimeoutMs),
+      // Longer than the usual minute of proxies and clients, so that they and not we end an idle connection.
+      keepAliveTimeout: 75_000,
+      maxHeaderSize: 16 * 1024,
+    };
+    this.#server = createServer(limits, (request, response) => {
+      if (this.#draining) response.shouldKeepAlive = false;
+      listener(request, response);
+    });
+    this.#server.on("clientError", answerBrokenRequest);
+  }
+
+  static async listen(listener: RequestListener, options: HttpServerOptions): Promise<HttpServer> {
+    const server = new HttpServer(listener, options);
+    const { listen } = options;
+    if (listen.type === "unix") await removeDeadSocket(listen.path);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    server.#server.once("error", reject);
+    server.#server.listen(
+      listen.type === "unix" ? { path: listen.path } : { host: listen.host, port: listen.port },
+      resolve,
+    );
+    await promise;
+    return server;
+  }
+
+  /** As a client would write it; the real port where 0 was asked. */
+  get url(): string {
+    const { listen } = this.#options;
+    if (listen.type === "unix") return `unix:${listen.path}`;
+    return `http://${listen.host.includes(":") ? `[${listen.host}]` : listen.host}:${this.port}`;
+  }
+
+  get port(): number | undefined {
+    const address = this.#server.address();
+    return typeof address === "object" ? address?.port : undefined;
+  }
+
+  /** Stops accepting, lets requests that are being served end, then closes every connection. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#draining = true;
+    const closed = new Promise<void>(resolve => this.#server.close(() => resolve()));
+    // A connection that was busy when the server closed becomes idle later.
+    const sweep = setInterval(() => this.#server.closeIdleConnections(), 20);
+    const cut = setTimeout(() => this.#server.closeAllConnections(), this.#options.drainMs);
+    await closed;
+    clearInterval(sweep);
+    clearTimeout(cut);
+  }
+}
+
+/** A crashed server leaves its socket behind; one that still answers is not ours to take. */
+async function removeDeadSocket(path: string): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const probe = connect(path, () => resolve(true)).on("error", () => resolve(false));
+  const answers = await promise;
+  probe.destroy();
+  if (answers) throw new Error(`--listen unix:${path}: another server answers there`);
+  await unlink(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT") throw error;
+  });
+}
+
+const BROKEN: Record<string, { status: number; detail: string }> = {
+  HPE_HEADER_OVERFLOW: { status: 431, detail: "the request's head is larger than 16 KiB" },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, detail: "the request took too long to arrive" },
+};
+
+/** What is not HTTP, or stops half way, gets a problem too, as far as its sender still listens. */
+function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const { status, detail } = BROKEN[error.code ?? ""] ?? { status: 400, detail: `this is not HTTP: ${error.message}` };
+  const body = JSON.stringify(new IpamError("invalid_request", detail, { status }).toProblem());
+  const head = [`HTTP/1.1 ${status} Refused`, "Connection: close", "Content-Type: application/problem+json"];
+  socket.end(`${head.join("\r\n")}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+}

@@ -1,0 +1,72 @@
+import { collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Store } from "../domain/store.ts";
+
+const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
+const ITEMS = [1, 2, 5, 10, 20, 50, 100, 200, 400, 1000];
+
+/** What Prometheus sees. Subnets are read at scrape; the rest is counted as it happens. */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #requests = this.#histogram("mooring_http_request_seconds", "Time to answer a request", SECONDS, [
+    "route",
+    "method",
+    "status",
+  ]);
+  readonly #batches = this.#histogram("mooring_commit_items", "Claims, releases and reports in one commit", ITEMS);
+  readonly #commits = this.#histogram("mooring_commit_seconds", "Time to decide and commit a batch", SECONDS);
+
+  constructor(store: Pick<Store, "readNetworks">, queueDepth: () => number) {
+    const registers = [this.#registry];
+    collectDefaultMetrics({ register: this.#registry });
+    new Gauge({
+      name: "mooring_queue_items",
+      help: "Claims, releases and reports that wait for a commit",
+      registers,
+      collect() {
+        this.set(queueDepth());
+      },
+    });
+    const labelNames = ["network", "subnet"] as const;
+    const held = new Gauge({ name: "mooring_subnet_held", help: "Addresses held by ports", registers, labelNames });
+    const freed = new Gauge({
+      name: "mooring_subnet_freed",
+      help: "Freed addresses in the queue",
+      registers,
+      labelNames,
+    });
+    new Gauge({
+      name: "mooring_subnet_size",
+      help: "Addresses that the pools can hand out",
+      registers,
+      labelNames,
+      async collect() {
+        for (const gauge of [held, freed, this]) gauge.reset();
+        for (const { name, subnets } of await store.readNetworks()) {
+          for (const { cidr, usage } of subnets) {
+            const labels = { network: name, subnet: cidr };
+            held.set(labels, usage.held);
+            freed.set(labels, usage.freed);
+            this.set(labels, Number(usage.size));
+          }
+        }
+      },
+    });
+  }
+
+  readonly onAnswer = (route: string, method: string, status: number, milliseconds: number): void => {
+    this.#requests.observe({ route, method, status }, milliseconds / 1000);
+  };
+
+  readonly onCommit = (items: number, milliseconds: number): void => {
+    this.#batches.observe(items);
+    this.#commits.observe(milliseconds / 1000);
+  };
+
+  async expose(): Promise<{ contentType: string; text: string }> {
+    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+  }
+
+  #histogram(name: string, help: string, buckets: number[], labelNames: string[] = []): Histogram {
+    return new Histogram({ name, help, buckets, labelNames, registers: [this.#registry] });
+  }
+}

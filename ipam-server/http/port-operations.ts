@@ -1,0 +1,87 @@
+import { IpamError } from "../contract/index.ts";
+import type { Mutation, OutcomeByKind, Store } from "../domain/store.ts";
+import type { Batcher } from "./batcher.ts";
+import { type Operation, operation } from "./operation.ts";
+import { portName } from "./schema/fields.ts";
+import * as requests from "./schema/requests.ts";
+import * as responses from "./schema/responses.ts";
+
+const ONE = "/v1/ports/{+name}";
+const params = { name: portName };
+
+export function portOperations(store: Store, batcher: Batcher): Operation[] {
+  return [
+    operation({
+      method: "GET",
+      path: "/v1/ports",
+      id: "listPorts",
+      summary: "Ports by name, network, host, address, MAC, labels or state, in pages",
+      action: "read",
+      query: requests.portQuery,
+      responses: { 200: { about: "A page of ports", schema: responses.portList } },
+      handle: async ({ query }) => ({ status: 200, json: await store.readPorts(query) }),
+    }),
+    operation({
+      method: "GET",
+      path: ONE,
+      id: "readPort",
+      summary: "One port",
+      action: "read",
+      params,
+      responses: { 200: { about: "The port", schema: responses.port } },
+      handle: async ({ params }) => ({ status: 200, json: await store.readPort(params.name ?? "") }),
+    }),
+    operation({
+      method: "PUT",
+      path: ONE,
+      id: "reservePort",
+      summary: "Reserve a port ahead of any claim",
+      action: "reserve",
+      params,
+      body: requests.portReservation,
+      responses: {
+        200: { about: "Changed, or as it was", schema: responses.port },
+        201: { about: "Reserved", schema: responses.port },
+      },
+      async handle({ params, body, caller, timeoutMs }) {
+        const name = params.name ?? "";
+        const result = await decideOne(
+          batcher,
+          { kind: "reserve", name, reservation: body, caller: caller.name },
+          timeoutMs,
+        );
+        return { status: result.created ? 201 : 200, json: result.port };
+      },
+    }),
+    operation({
+      method: "DELETE",
+      path: ONE,
+      id: "deletePort",
+      summary: "Delete a port and free its addresses; with a fence, only the life of it that the caller saw",
+      action: "deletePort",
+      params,
+      query: requests.portFence,
+      responses: { 200: { about: "The port as it was", schema: responses.port } },
+      async handle({ params, query, caller, timeoutMs }) {
+        const name = params.name ?? "";
+        const fence = Object.keys(query).length > 0 && { fence: query };
+        const mutation = { kind: "deletePort", name, ...fence, caller: caller.name } as const;
+        const { deleted } = await decideOne(batcher, mutation, timeoutMs);
+        return { status: 200, json: deleted };
+      },
+    }),
+  ];
+}
+
+/** Where the request is one mutation, its own failure is the request's. */
+async function decideOne<M extends Mutation>(
+  batcher: Batcher,
+  mutation: M,
+  timeoutMs: number,
+): Promise<Exclude<OutcomeByKind[M["kind"]], { problem: unknown }>> {
+  const [outcome] = await batcher.submit([mutation], timeoutMs);
+  if (outcome === undefined || "problem" in outcome) {
+    throw outcome ? IpamError.fromProblem(outcome.problem) : new IpamError("internal", "no outcome");
+  }
+  return outcome as Exclude<OutcomeByKind[M["kind"]], { problem: unknown }>;
+}

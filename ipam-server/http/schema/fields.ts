@@ -1,0 +1,68 @@
+import { z } from "zod";
+import { canonicalAddress } from "../../domain/address.ts";
+
+/**
+ * The shapes of single fields. What a CIDR, pool or selector means is for the domain to judge; here is only what no
+ * honest caller sends. Messages complete `FIELD: VALUE ...`.
+ */
+const pattern = (regex: RegExp, error: string) => z.string().regex(regex, { error });
+
+export const portName = pattern(
+  /^(?!\.{1,2}$)[A-Za-z0-9._:/@-]{1,253}$/,
+  "is not a port name: 1 to 253 characters of A-Z a-z 0-9 . _ : / @ -",
+);
+
+export const networkName = pattern(
+  /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/,
+  "is not a network name: 1 to 63 characters of A-Z a-z 0-9 . _ -, beginning and ending with a letter or digit",
+);
+
+/** Hosts, clusters, namespaces, zones, VPCs, physical networks, owners' uids. */
+export const identifier = pattern(
+  /^[A-Za-z0-9._:/@-]{1,253}$/,
+  "is not an identifier: 1 to 253 characters of A-Z a-z 0-9 . _ : / @ -",
+);
+
+export const interfaceName = pattern(
+  /^(?!\.{1,2}$)[^\s/:]{1,15}$/,
+  "is not an interface name: 1 to 15 characters without spaces, / and :",
+);
+
+export const mac = pattern(
+  /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i,
+  "is not a unicast MAC address such as 0a:58:0a:64:01:05",
+).overwrite(text => text.toLowerCase());
+
+export const ip = z
+  .string()
+  .max(64)
+  .refine(text => canonicalAddress(text) !== undefined, { error: "is not an IPv4 or IPv6 address" })
+  .overwrite(text => canonicalAddress(text) ?? text);
+
+/** Any RFC 3339 time is taken; inside there is one spelling, UTC with milliseconds, so that times compare as text. */
+export const timestamp = z.iso
+  .datetime({ offset: true, error: "is not an RFC 3339 time such as 2026-11-20T08:00:00Z" })
+  .overwrite(toCanonicalTime);
+
+function toCanonicalTime(text: string): string {
+  const ms = Date.parse(text);
+  return Number.isNaN(ms) ? text : new Date(ms).toISOString();
+}
+
+const labelKey = pattern(
+  /^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/,
+  "is not a label key: an optional DNS prefix and /, then 1 to 63 characters of A-Z a-z 0-9 . _ -",
+);
+const labelValue = pattern(
+  /^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/,
+  "is not a label value: at most 63 characters of A-Z a-z 0-9 . _ -, beginning and ending with a letter or digit",
+);
+export const labels = z.record(labelKey, labelValue);
+
+/** Text in a syntax of its own (selector, CIDR, range), parsed by the domain. */
+export const syntax = z.string().max(4096);
+export const message = z.string().max(4096);
+export const family = z.enum(["ipv4", "ipv6"]);
+export const families = z.array(family).min(1).max(2);
+export const ips = z.array(ip).max(2);
+export const limit = z.int().min(1).max(1000);

@@ -1,0 +1,172 @@
+import { z } from "zod";
+import {
+  type Claim,
+  EVENT_TYPES,
+  type EventQuery,
+  type NetworkManifest,
+  type PortFence,
+  type PortQuery,
+  type PortReservation,
+  type Release,
+  type Report,
+  type SubnetSpec,
+} from "../../contract/index.ts";
+import * as f from "./fields.ts";
+
+/** The bodies and queries that callers send. Objects are strict: an unknown field is a mistake, not a wish. */
+const optional = z.exactOptional;
+
+export const sandbox = z.strictObject({ id: f.identifier, interface: f.interfaceName });
+export const owner = z.strictObject({
+  kind: z.enum(["pod", "vm", "device"]),
+  uid: f.identifier,
+  createdAt: f.timestamp,
+});
+export const retention = z.strictObject({
+  policy: z.enum(["ephemeral", "sticky"]),
+  ttlSeconds: optional(z.int().min(1).max(3_153_600_000)),
+});
+export const segment = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("flat"), physicalNetwork: f.identifier }),
+  z.strictObject({ type: z.literal("vlan"), id: z.int().min(1).max(4094), physicalNetwork: f.identifier }),
+]);
+export const route = z.strictObject({ dst: f.syntax, gw: optional(f.ip) });
+const texts = z.array(z.string().max(253)).max(32);
+export const dns = z.strictObject({
+  nameservers: optional(z.array(f.ip).max(32)),
+  domain: optional(z.string().max(253)),
+  search: optional(texts),
+  options: optional(texts),
+});
+
+export const workload = z.strictObject({
+  kind: z.enum(["StatefulSet", "Deployment", "ReplicaSet", "VirtualMachine", "Pod"]),
+  namespace: f.identifier,
+  name: f.identifier,
+  uid: optional(f.identifier),
+  ordinal: optional(z.int().min(0)),
+});
+export const slotOf = z.strictObject({ application: f.portName, interface: optional(f.interfaceName) });
+
+export const claim = z
+  .strictObject({
+    name: f.portName,
+    nameFrom: optional(z.enum(["pod", "labels", "reserved"])),
+    cluster: optional(f.identifier),
+    namespace: optional(f.identifier),
+    host: f.identifier,
+    availabilityZone: optional(f.identifier),
+    physicalNetworks: optional(z.array(f.identifier).max(256)),
+    sandbox: optional(sandbox),
+    owner,
+    workload: optional(workload),
+    slotOf: optional(slotOf),
+    networkSelector: f.syntax,
+    families: optional(f.families),
+    retention: optional(retention),
+    labels: optional(f.labels),
+    ips: optional(f.ips),
+    mac: optional(f.mac),
+    onMismatch: optional(z.enum(["fail", "reallocate"])),
+  })
+  .meta({ id: "Claim" }) satisfies z.ZodType<Claim>;
+
+export const release = z
+  .strictObject({
+    name: optional(f.portName),
+    host: f.identifier,
+    sandbox: optional(sandbox),
+    ownerUid: optional(f.identifier),
+  })
+  .refine(item => item.sandbox !== undefined || item.ownerUid !== undefined, {
+    error: "needs sandbox or ownerUid: a binding ends only by its own sandbox or owner",
+  })
+  .meta({ id: "Release" }) satisfies z.ZodType<Release>;
+
+export const plane = z.enum(["underlay", "overlay"]);
+export const planeState = z.enum(["DOWN", "BUILD", "ACTIVE", "ERROR"]);
+export const report = z
+  .strictObject({
+    name: f.portName,
+    epoch: z.int().min(0),
+    plane,
+    state: planeState,
+    message: optional(f.message),
+  })
+  .meta({ id: "Report" }) satisfies z.ZodType<Report>;
+
+export const subnetSpec = z
+  .strictObject({
+    cidr: f.syntax,
+    gateway: optional(f.ip),
+    pools: optional(z.array(f.syntax).max(256)),
+    exclude: optional(z.array(f.syntax).max(4096)),
+    routes: optional(z.array(route).max(256)),
+    dns: optional(dns),
+  })
+  .meta({ id: "SubnetSpec" }) satisfies z.ZodType<SubnetSpec>;
+
+export const networkManifest = z
+  .strictObject({
+    apiVersion: z.literal("mooring.dev/v1"),
+    kind: z.literal("Network"),
+    metadata: z.strictObject({ name: f.networkName, labels: optional(f.labels) }),
+    spec: z.strictObject({
+      vpc: optional(f.identifier),
+      availabilityZone: optional(f.identifier),
+      segment,
+      mtu: optional(
+        z
+          .int()
+          .min(0)
+          .max(65535)
+          .refine(mtu => mtu === 0 || mtu >= 68, { error: "is below 68, the least IPv4 takes (0: default)" }),
+      ),
+      subnets: optional(z.array(subnetSpec).max(256)),
+    }),
+  })
+  .meta({ id: "NetworkManifest" }) satisfies z.ZodType<NetworkManifest>;
+
+export const portReservation = z
+  .strictObject({
+    networkSelector: f.syntax,
+    families: optional(f.families),
+    ips: optional(f.ips),
+    mac: optional(f.mac),
+    labels: optional(f.labels),
+    allowedNamespaces: optional(z.array(z.string().min(1).max(512)).max(256)),
+    deviceOwner: optional(f.identifier),
+  })
+  .meta({ id: "PortReservation" }) satisfies z.ZodType<PortReservation>;
+
+export const portQuery = z.strictObject({
+  name: optional(f.portName),
+  network: optional(f.networkName),
+  host: optional(f.identifier),
+  ip: optional(f.ip),
+  mac: optional(f.mac),
+  label: optional(f.syntax),
+  state: optional(
+    z.string().regex(/^(bound|unbound|(DOWN|BUILD|ACTIVE|ERROR)_(DOWN|BUILD|ACTIVE|ERROR))$/, {
+      error: "is not bound, unbound or a pair of plane states such as ACTIVE_ACTIVE",
+    }),
+  ),
+  cluster: optional(f.identifier),
+  limit: optional(f.limit),
+  cursor: optional(z.string().max(1024)),
+}) satisfies z.ZodType<PortQuery>;
+
+export const portFence = z.strictObject({
+  id: optional(f.identifier),
+  epoch: optional(z.int().min(0)),
+}) satisfies z.ZodType<PortFence>;
+
+export const eventQuery = z.strictObject({
+  after: optional(z.int().min(0)),
+  host: optional(f.identifier),
+  type: optional(z.array(z.enum(EVENT_TYPES)).min(1).max(EVENT_TYPES.length)),
+  port: optional(f.portName),
+  ip: optional(f.ip),
+  mac: optional(f.mac),
+  limit: optional(f.limit),
+}) satisfies z.ZodType<EventQuery>;

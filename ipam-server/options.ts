@@ -1,0 +1,121 @@
+import type { Command } from "commander";
+import { parse as parseYaml } from "yaml";
+
+/**
+ * One way to configure every program: an option is a flag (`--reuse-delay`), an environment variable
+ * (`MOORING_REUSE_DELAY`) and a key of the `--config` file (`reuseDelay`), all three derived from the key.
+ * A flag wins over the environment, that over the file, that over the default. All sources are parsed by the same
+ * parser, so a value means the same wherever it was written.
+ */
+export interface OptionSpec<T = unknown> {
+  about: string;
+  /** What `--help` shows for the value; absent: a switch that takes none. */
+  placeholder?: string;
+  /** As a person would write it. */
+  default?: string;
+  /** Throws an Error whose message completes "VALUE ...", such as `is not a duration`. */
+  parse(text: string): T;
+}
+export type OptionSpecs = Record<string, OptionSpec>;
+
+export type OptionValues<S extends OptionSpecs> = {
+  [K in keyof S]: S[K] extends { default: string } ? ReturnType<S[K]["parse"]> : ReturnType<S[K]["parse"]> | undefined;
+};
+
+export interface OptionSources {
+  /** `command.opts()` after parsing. */
+  flags: Record<string, unknown>;
+  env: Record<string, string | undefined>;
+  readFile(path: string): string;
+}
+
+/** A mistake in flags, environment or file: the message says where and what is right. */
+export class OptionError extends Error {
+  override readonly name = "OptionError";
+}
+
+export const flagOf = (key: string): string => `--${kebab(key)}`;
+export const envOf = (key: string): string => `MOORING_${kebab(key).replaceAll("-", "_").toUpperCase()}`;
+
+/** Declares the flags, and `--config`, on a commander command; `--help` shows flag, environment variable and key. */
+export function addOptions(command: Command, specs: OptionSpecs): Command {
+  for (const [key, { about, placeholder, default: fallback }] of Object.entries(specs)) {
+    const facts = [...(fallback === undefined ? [] : [`default ${fallback}`]), `env ${envOf(key)}`, `key ${key}`];
+    command.option(placeholder ? `${flagOf(key)} <${placeholder}>` : flagOf(key), `${about} (${facts.join(", ")})`);
+  }
+  return command.option("--config <file>", "YAML file with any of the keys above (env MOORING_CONFIG)");
+}
+
+/** The values of all options. Throws OptionError. */
+export function readOptions<S extends OptionSpecs>(specs: S, { flags, env, readFile }: OptionSources): OptionValues<S> {
+  const path = textOf(flags.config) ?? nonEmpty(env.MOORING_CONFIG);
+  const file = path === undefined ? {} : readConfigFile(path, specs, readFile);
+  const values: Record<string, unknown> = {};
+  for (const [key, spec] of Object.entries(specs)) {
+    const candidates: [string | undefined, string][] = [
+      [textOf(flags[key]), flagOf(key)],
+      [nonEmpty(env[envOf(key)]), envOf(key)],
+      [textOf(file[key]), `${path}: ${key}`],
+      [spec.default, `the default of ${flagOf(key)}`],
+    ];
+    const [text, source] = candidates.find(([candidate]) => candidate !== undefined) ?? [undefined, ""];
+    values[key] = text === undefined ? undefined : parseFrom(source, text, spec);
+  }
+  return values as OptionValues<S>;
+}
+
+function parseFrom(source: string, text: string, spec: OptionSpec): unknown {
+  try {
+    return spec.parse(text);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new OptionError(`${source}: "${text}" ${reason}`, { cause: error });
+  }
+}
+
+function readConfigFile(path: string, specs: OptionSpecs, readFile: (path: string) => string): Record<string, unknown> {
+  let content: unknown;
+  try {
+    content = parseYaml(readFile(path)) ?? {};
+  } catch (error) {
+    throw new OptionError(`--config ${path}: ${error instanceof Error ? error.message : error}`, { cause: error });
+  }
+  if (typeof content !== "object" || content === null || Array.isArray(content)) {
+    throw new OptionError(`--config ${path}: is not a YAML mapping of keys to values`);
+  }
+  const known = Object.keys(specs);
+  for (const [key, value] of Object.entries(content)) {
+    if (!known.includes(key)) {
+      throw new OptionError(`--config ${path}: unknown key "${key}"; did you mean "${nearest(key, known)}"?`);
+    }
+    if (typeof value === "object" && value !== null) {
+      throw new OptionError(`--config ${path}: ${key}: takes one value, not a list or mapping`);
+    }
+  }
+  return content as Record<string, unknown>;
+}
+
+const kebab = (key: string): string => key.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`);
+const nonEmpty = (text: string | undefined): string | undefined => (text === "" ? undefined : text);
+const textOf = (value: unknown): string | undefined =>
+  value === undefined || value === null ? undefined : String(value);
+
+/** The candidate with the smallest edit distance. */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  return candidates
+    .map(candidate => ({ candidate, distance: editDistance(word.toLowerCase(), candidate.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance)[0]?.candidate;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substituted = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substituted, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

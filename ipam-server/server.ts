@@ -1,0 +1,75 @@
+import type { Logger } from "pino";
+import { createAnonymousAuthenticator } from "./auth/anonymous.ts";
+import { authorize } from "./auth/authorize.ts";
+import { refusalOf, type ServerConfig } from "./config.ts";
+import { startHousekeeping } from "./housekeeping.ts";
+import { createApp } from "./http/app.ts";
+import { batchOperations } from "./http/batch-operations.ts";
+import { Batcher } from "./http/batcher.ts";
+import { eventOperations } from "./http/event-operations.ts";
+import { EventTail } from "./http/event-tail.ts";
+import type { Edge } from "./http/execute.ts";
+import { HttpServer } from "./http/http-server.ts";
+import { Metrics } from "./http/metrics.ts";
+import { networkOperations } from "./http/network-operations.ts";
+import { describeApi } from "./http/openapi.ts";
+import type { Operation } from "./http/operation.ts";
+import { portOperations } from "./http/port-operations.ts";
+import { serviceOperations } from "./http/service-operations.ts";
+import { OptionError } from "./options.ts";
+import { openSqliteStore } from "./storage/sqlite/open.ts";
+
+const KEEP_ALIVE_MS = 15_000;
+const SLOW_READER_MS = 30_000;
+const DRAIN_MS = 10_000;
+
+export interface RunningServer extends AsyncDisposable {
+  /** `http://127.0.0.1:7070` or `unix:PATH`. */
+  url: string;
+  port: number | undefined;
+}
+
+/** The composition root. Disposing stops in reverse: streams end, requests finish, the last batch commits, the store closes. */
+export async function startServer(config: ServerConfig, log: Logger): Promise<RunningServer> {
+  const refusal = refusalOf(config);
+  if (refusal !== undefined) throw new OptionError(refusal);
+  await using stack = new AsyncDisposableStack();
+
+  const { reuseDelay: reuseDelayMs, eventRetention: eventRetentionMs } = config;
+  const store = stack.use(await openSqliteStore({ path: config.database.path, reuseDelayMs, eventRetentionMs }));
+  stack.use(startHousekeeping(store, log));
+
+  const metrics = new Metrics(store, () => batcher.depth);
+  const batcher = stack.use(new Batcher(store, { maxQueue: config.maxQueue, onCommit: metrics.onCommit }));
+  const tail = stack.use(new EventTail(store));
+
+  const authenticator = createAnonymousAuthenticator();
+  const edge: Edge = {
+    log,
+    onAnswer: metrics.onAnswer,
+    admit(request, action) {
+      const caller = authenticator.authenticate(request);
+      authorize(caller, action);
+      return caller;
+    },
+  };
+
+  const stopping = new AbortController();
+  const streams = { keepAliveMs: KEEP_ALIVE_MS, slowReaderMs: SLOW_READER_MS, signal: stopping.signal };
+  const operations: Operation[] = [
+    ...batchOperations(batcher),
+    ...networkOperations(store),
+    ...portOperations(store, batcher),
+    ...eventOperations(store, tail, streams),
+    ...serviceOperations(store, metrics, () => describeApi(operations)),
+  ];
+
+  const { listen, requestTimeout: requestTimeoutMs } = config;
+  const options = { listen, requestTimeoutMs, drainMs: DRAIN_MS };
+  const server = stack.use(await HttpServer.listen(createApp(edge, operations), options));
+  stack.defer(() => stopping.abort());
+
+  const { url, port } = server;
+  const running = stack.move();
+  return { url, port, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}

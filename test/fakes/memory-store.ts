@@ -1,0 +1,144 @@
+import {
+  type Claim,
+  type EventQuery,
+  IpamError,
+  type MooringEvent,
+  type Network,
+  type NetworkManifest,
+  type Port,
+  type PutNetworkResponse,
+} from "../../ipam-server/contract/index.ts";
+import type { Mutation, Outcome, Store } from "../../ipam-server/domain/store.ts";
+
+/**
+ * A store without rules, for tests of what is around it: every claim gets a port, every release succeeds, events are
+ * written, nothing is refused. `failing` makes commits reject, `gate` holds them back.
+ */
+export class MemoryStore implements Store {
+  readonly batches: Mutation[][] = [];
+  readonly events: MooringEvent[] = [];
+  readonly #networks = new Map<string, Network>();
+  readonly #ports = new Map<string, Port>();
+  readonly #listeners = new Set<(lastSeq: number) => void>();
+  failing: IpamError | undefined;
+  gate: Promise<void> | undefined;
+
+  async commit(batch: readonly Mutation[]): Promise<Outcome[]> {
+    await this.gate;
+    if (this.failing) throw this.failing;
+    this.batches.push([...batch]);
+    const outcomes = batch.map(mutation => this.#apply(mutation));
+    this.#notify();
+    return outcomes;
+  }
+
+  /** An event as if a commit had written it. */
+  emit(event: Partial<MooringEvent>): void {
+    this.#write(event);
+    this.#notify();
+  }
+
+  async putNetwork(manifest: NetworkManifest): Promise<PutNetworkResponse> {
+    const { name, labels = {} } = manifest.metadata;
+    const time = new Date().toISOString();
+    const { segment, subnets = [], vpc = "default", mtu = 1500 } = manifest.spec;
+    const network: Network = {
+      ...{ name, labels, vpc, segment, mtu, createdAt: time, updatedAt: time },
+      subnets: subnets.map(({ cidr, pools = [], exclude = [], routes = [], dns = {} }) => ({
+        ...{ cidr, pools, exclude, routes, dns, ipVersion: cidr.includes(":") ? 6 : 4 },
+        usage: { size: "254", held: 0, freed: 0 },
+      })),
+    };
+    const outcome = this.#networks.has(name) ? "changed" : "created";
+    this.#networks.set(name, network);
+    return { network, outcome, changes: [] };
+  }
+
+  async deleteNetwork(name: string): Promise<void> {
+    await this.readNetwork(name);
+    this.#networks.delete(name);
+  }
+
+  readNetworks = async (): Promise<Network[]> => [...this.#networks.values()];
+
+  async readNetwork(name: string): Promise<Network> {
+    const network = this.#networks.get(name);
+    if (!network) throw new IpamError("not_found", `there is no network ${name}`);
+    return network;
+  }
+
+  readPorts = async () => ({ ports: [...this.#ports.values()] });
+
+  async readPort(name: string): Promise<Port> {
+    const port = this.#ports.get(name);
+    if (!port) throw new IpamError("not_found", `there is no port ${name}`);
+    return port;
+  }
+
+  async readEvents({ after = 0, limit = 100, host, type }: EventQuery) {
+    const events = this.events.filter(
+      event =>
+        event.seq > after &&
+        (host === undefined || event.host === host || event.fromHost === host) &&
+        (type === undefined || type.includes(event.type)),
+    );
+    return { events: events.slice(0, limit), lastSeq: this.events.at(-1)?.seq ?? 0 };
+  }
+
+  onEvents(listener: (lastSeq: number) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  ready = async () => {
+    if (this.failing) throw this.failing;
+  };
+  check = async () => [];
+  collectExpired = async () => 0;
+  async [Symbol.asyncDispose](): Promise<void> {}
+
+  #apply(mutation: Mutation): Outcome {
+    switch (mutation.kind) {
+      case "claim":
+        return this.#claim(mutation.claim, mutation.caller);
+      case "release":
+        return { released: true, name: mutation.release.name ?? "", deleted: false };
+      case "report":
+        return { applied: true };
+      case "reserve":
+        return { port: portOf(mutation.name), created: true };
+      case "deletePort": {
+        const port = this.#ports.get(mutation.name);
+        if (port) return { deleted: port };
+        return { problem: new IpamError("not_found", `there is no port ${mutation.name}`).toProblem() };
+      }
+    }
+  }
+
+  #claim(claim: Claim, caller: string): Outcome {
+    const port = portOf(claim.name);
+    this.#ports.set(claim.name, port);
+    this.#write({ type: "port.bound", port: claim.name, host: claim.host, caller });
+    const segment = { type: "flat", physicalNetwork: "physnet1" } as const;
+    return { port, segment, mtu: 1500, routes: [], dns: {}, fenced: true };
+  }
+
+  #write(event: Partial<MooringEvent>): void {
+    const seq = (this.events.at(-1)?.seq ?? 0) + 1;
+    this.events.push({ type: "port.bound", caller: "test", time: new Date().toISOString(), ...event, seq });
+  }
+
+  #notify(): void {
+    const lastSeq = this.events.at(-1)?.seq ?? 0;
+    for (const listener of this.#listeners) listener(lastSeq);
+  }
+}
+
+function portOf(name: string): Port {
+  const time = new Date().toISOString();
+  return {
+    ...{ name, id: "p1", network: "prod", mac: "0a:58:0a:64:01:05", labels: {}, retention: { policy: "ephemeral" } },
+    fixedIps: [{ address: "10.100.1.5", subnet: "10.100.0.0/16", prefixLength: 16, gateway: "10.100.0.1" }],
+    ...{ epoch: 1, underlay: "BUILD", overlay: "BUILD", state: "BUILD_BUILD", createdAt: time, updatedAt: time },
+  };
+}
