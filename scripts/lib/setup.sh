@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Brings a Debian or Ubuntu machine to the point where the project's scripts run. Sourced by the scripts beside it:
 #   setup lab     what the demo needs: Open vSwitch and network tools, and the node modules
 #   setup tests   the same and what the tests need: containerd, runc, a C compiler for the pause image
