@@ -1,0 +1,96 @@
+import type { Attachment, Difference } from "./attachment.ts";
+import { deriveAlias } from "./interface-name.ts";
+import { formatIp, parseCidr, parseIp } from "./ip-bytes.ts";
+import { identityKeys } from "./ovsdb/ports.ts";
+import type { PodState, Snapshot } from "./snapshot.ts";
+
+/** Compares what should be with what is; pure. Empty when a plug would have nothing to do. */
+export function findDifferences(attachment: Attachment, snapshot: Snapshot): Difference[] {
+  return [
+    ...hostDifferences(attachment, snapshot),
+    ...ovsDifferences(attachment, snapshot),
+    ...podDifferences(attachment, snapshot),
+  ];
+}
+
+/** Of `external_ids`: those can be put right without touching the port. */
+export function findIdDifferences(attachment: Attachment, snapshot: Snapshot): Difference[] {
+  const found = snapshot.ovs.interfaces[0]?.externalIds ?? {};
+  return Object.entries({ ...deriveExternalIds(attachment), ...identityKeys(attachment) })
+    .filter(([key, value]) => found[key] !== value)
+    .map(([key, value]) => ({ what: `external_ids:${key}`, expected: value, found: found[key] ?? "nothing" }));
+}
+
+/** `iface-id` and `attached-mac` are what SDN controllers look for on an Interface (OVS integration guide). */
+export function deriveExternalIds(attachment: Attachment): Record<string, string> {
+  const { externalIds, sandboxId, mac } = attachment;
+  return { "iface-id": externalIds["mooring-port"] ?? sandboxId, "attached-mac": mac, ...externalIds };
+}
+
+function hostDifferences(attachment: Attachment, { hostLink, pod }: Snapshot): Difference[] {
+  if (hostLink === undefined) return [{ what: "host interface", expected: "a veth", found: "nothing" }];
+  const alias = deriveAlias(attachment.sandboxId, attachment.containerInterface);
+  return [
+    ...differ(`alias of ${hostLink.name}`, alias, hostLink.alias ?? "nothing"),
+    ...differ(`state of ${hostLink.name}`, "up", hostLink.up ? "up" : "down"),
+    ...(attachment.mtu > 0 ? differ(`MTU of ${hostLink.name}`, attachment.mtu, hostLink.mtu ?? 0) : []),
+    ...(pod ? differ(`other end of ${hostLink.name}`, pod.link.index, hostLink.peerIndex ?? 0) : []),
+  ];
+}
+
+function ovsDifferences(attachment: Attachment, { ovs, actualBridge, hostLink }: Snapshot): Difference[] {
+  const [port, ...morePorts] = ovs.ports;
+  const [row] = ovs.interfaces;
+  const expected = `a port on ${attachment.bridge}`;
+  if (port === undefined || row === undefined) return [{ what: "OVS port", expected, found: "nothing" }];
+  if (morePorts.length > 0) return [{ what: "OVS port", expected: "one", found: `${ovs.ports.length}` }];
+  const ofport = row.error || (row.ofport === undefined ? "none" : String(row.ofport));
+  return [
+    ...differ(`bridge of ${port.name}`, attachment.bridge, actualBridge ?? "none"),
+    ...differ(`VLAN tag of ${port.name}`, attachment.vlan ?? "none", port.vlan ?? "none"),
+    ...(hostLink ? differ("name of the OVS port", hostLink.name, port.name) : []),
+    ...(row.error || (row.ofport ?? -1) <= 0
+      ? [{ what: `ofport of ${port.name}`, expected: "a number", found: ofport }]
+      : []),
+  ];
+}
+
+function podDifferences(attachment: Attachment, { hostLink, pod }: Snapshot): Difference[] {
+  // Without the host side nothing under this name in the pod can be ours: the ends of a veth go together.
+  if (hostLink === undefined) return [];
+  const name = attachment.containerInterface;
+  if (pod === undefined) return [{ what: `${name} in the pod`, expected: "a veth", found: "nothing" }];
+  return [
+    ...differ(`MAC of ${name}`, attachment.mac.toLowerCase(), pod.link.mac ?? "none"),
+    ...(attachment.mtu > 0 ? differ(`MTU of ${name}`, attachment.mtu, pod.link.mtu ?? 0) : []),
+    ...differ(`state of ${name}`, "up", pod.link.up ? "up" : "down"),
+    ...addressDifferences(attachment, pod),
+    ...routeDifferences(attachment, pod),
+  ];
+}
+
+function addressDifferences({ addresses, containerInterface }: Attachment, pod: PodState): Difference[] {
+  const present = new Map(pod.addresses.map(found => [`${formatIp(found.bytes)}/${found.prefixLength}`, found]));
+  return addresses.flatMap(({ address, prefixLength }) => {
+    const found = present.get(`${formatIp(parseIp(address) ?? Buffer.alloc(0))}/${prefixLength}`);
+    if (found && !found.duplicate) return [];
+    const what = `address on ${containerInterface}`;
+    return [
+      { what, expected: `${address}/${prefixLength}`, found: found ? "a duplicate of another host's" : "nothing" },
+    ];
+  });
+}
+
+/** A destination is served if any interface of the pod has a route to it: see addRoute. */
+function routeDifferences({ routes }: Attachment, pod: PodState): Difference[] {
+  const present = new Set(pod.routes.map(route => `${formatIp(route.bytes)}/${route.prefixLength}`));
+  return routes.flatMap(({ dst, gw }) => {
+    const wanted = parseCidr(dst);
+    if (wanted && present.has(`${formatIp(wanted.bytes)}/${wanted.prefixLength}`)) return [];
+    return [{ what: "route in the pod", expected: gw === undefined ? dst : `${dst} via ${gw}`, found: "nothing" }];
+  });
+}
+
+function differ(what: string, expected: string | number, found: string | number): Difference[] {
+  return expected === found ? [] : [{ what, expected: String(expected), found: String(found) }];
+}

@@ -1,0 +1,74 @@
+import type { Datapath } from "./attachment.ts";
+import { findDifferences, findIdDifferences } from "./check.ts";
+import type { DatapathContext, PlugStep } from "./context.ts";
+import { DatapathError, type DatapathStep } from "./datapath-error.ts";
+import { Deadline } from "./deadline.ts";
+import { list } from "./list.ts";
+import { loadLibc } from "./native.ts";
+import { RouteSocket } from "./netlink/socket.ts";
+import { openNamespace } from "./netns.ts";
+import { OvsdbClient } from "./ovsdb/client.ts";
+import { missingBridge, select, selectBridge } from "./ovsdb/ports.ts";
+import { plug } from "./plug.ts";
+import { fetchSnapshot } from "./snapshot.ts";
+import { unplug } from "./unplug.ts";
+
+export interface DatapathOptions {
+  /** `unix:/run/openvswitch/db.sock` or `tcp:HOST:PORT`. */
+  ovsdb: string;
+  /** Of each call as a whole; undoing a failed plug gets as much again. */
+  timeoutMs: number;
+  onStep?: (step: PlugStep) => void | Promise<void>;
+}
+
+/** Opens nothing yet: each connection is made by the first call that needs it, and kept until the datapath is disposed of. */
+export function openDatapath({ ovsdb: remote, timeoutMs, onStep }: DatapathOptions): Datapath {
+  const ovsdb = new OvsdbClient(remote);
+  let hostSocket: Promise<RouteSocket> | undefined;
+  const context: DatapathContext = {
+    ovsdb,
+    hostSocket: () => {
+      hostSocket ??= RouteSocket.open();
+      return hostSocket;
+    },
+    timeoutMs,
+    ...(onStep && { onStep }),
+  };
+  return {
+    plug: attachment => as("configure", plug(context, attachment)),
+    unplug: (sandboxId, containerInterface) => as("unplug", unplug(context, { sandboxId, containerInterface })),
+    check: attachment =>
+      as(
+        "configure",
+        (async () => {
+          const deadline = new Deadline(timeoutMs);
+          using namespace = openNamespace(await loadLibc(), attachment.netns);
+          const snapshot = await fetchSnapshot(context, attachment, namespace, deadline);
+          return [...findDifferences(attachment, snapshot), ...findIdDifferences(attachment, snapshot)];
+        })(),
+      ),
+    list: bridge => as("ovs", list(context, bridge)),
+    ready: bridge =>
+      as(
+        "ovs",
+        (async () => {
+          const [rows = []] = await select(ovsdb, [selectBridge(bridge)], new Deadline(timeoutMs));
+          if (rows.length === 0) throw missingBridge(bridge);
+        })(),
+      ),
+    [Symbol.asyncDispose]: async () => {
+      ovsdb[Symbol.dispose]();
+      await (await hostSocket)?.[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Whatever fails underneath leaves the datapath as a DatapathError. */
+async function as<T>(step: DatapathStep, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof DatapathError) throw error;
+    throw new DatapathError(step, error instanceof Error ? error.message : String(error), error);
+  }
+}

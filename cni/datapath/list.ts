@@ -1,0 +1,36 @@
+import type { PluggedPort } from "./attachment.ts";
+import type { DatapathContext } from "./context.ts";
+import { Deadline } from "./deadline.ts";
+import * as ovs from "./ovsdb/ports.ts";
+import { readUuids } from "./ovsdb/value.ts";
+
+/** Mooring's own ports of one bridge, by their external_ids. */
+export async function list({ ovsdb, timeoutMs }: DatapathContext, bridge: string): Promise<PluggedPort[]> {
+  const [bridges = [], ports = [], interfaces = []] = await ovs.select(
+    ovsdb,
+    [
+      { op: "select", table: "Bridge", where: [["name", "==", bridge]], columns: ["ports"] },
+      { op: "select", table: "Port", where: [], columns: ["_uuid", "name", "tag", "interfaces"] },
+      { op: "select", table: "Interface", where: [], columns: ["_uuid", "name", "ofport", "error", "external_ids"] },
+    ],
+    new Deadline(timeoutMs),
+  );
+  const [row] = bridges;
+  if (row === undefined) throw ovs.missingBridge(bridge);
+  const members = new Set(readUuids(row, "ports"));
+  const rows = new Map(interfaces.map(entry => ovs.readInterface(entry)).map(entry => [entry.uuid, entry]));
+  return ports
+    .map(ovs.readPort)
+    .filter(port => members.has(port.uuid))
+    .flatMap(port => port.interfaceUuids.map(uuid => describe(bridge, port, rows.get(uuid))))
+    .filter(port => port !== undefined);
+}
+
+function describe(bridge: string, port: ovs.OvsPort, row: ovs.OvsInterface | undefined): PluggedPort | undefined {
+  const sandboxId = row?.externalIds[ovs.SANDBOX_KEY];
+  const containerInterface = row?.externalIds[ovs.INTERFACE_KEY];
+  if (row === undefined || sandboxId === undefined || containerInterface === undefined) return undefined;
+  const { name: hostInterface, externalIds } = row;
+  const ofport = row.ofport !== undefined && row.ofport > 0 ? row.ofport : undefined;
+  return { hostInterface, bridge, sandboxId, containerInterface, ofport, vlan: port.vlan, externalIds };
+}

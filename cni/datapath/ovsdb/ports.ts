@@ -1,0 +1,231 @@
+import { DatapathError } from "../datapath-error.ts";
+import type { Deadline } from "../deadline.ts";
+import { type Operation, type OperationResult, type OvsdbClient, TransactionError } from "./client.ts";
+import {
+  encodeMap,
+  encodeUuid,
+  type Row,
+  readInteger,
+  readMap,
+  readText,
+  readUuid,
+  readUuids,
+  type Uuid,
+} from "./value.ts";
+
+export const SANDBOX_KEY = "mooring-sandbox";
+export const INTERFACE_KEY = "mooring-interface";
+
+/** An access port of one interface, both rows named after the host link. */
+export interface OvsPort {
+  uuid: Uuid;
+  name: string;
+  vlan: number | undefined;
+  interfaceUuids: Uuid[];
+}
+
+export interface OvsInterface {
+  uuid: Uuid;
+  name: string;
+  /** -1 while OVS cannot use the device; absent until it has tried. */
+  ofport: number | undefined;
+  /** Why OVS cannot use the device; empty if it can. */
+  error: string;
+  externalIds: Record<string, string>;
+}
+
+export interface OvsBridge {
+  name: string;
+  /** True for the userspace datapath. */
+  netdev: boolean;
+}
+
+export interface NewPort {
+  bridge: string;
+  name: string;
+  vlan: number | undefined;
+  externalIds: Record<string, string>;
+  identity: Identity;
+}
+
+export interface Identity {
+  sandboxId: string;
+  containerInterface: string;
+}
+
+const PORT_COLUMNS = ["_uuid", "name", "tag", "interfaces"];
+const INTERFACE_COLUMNS = ["_uuid", "name", "ofport", "error", "external_ids"];
+
+export function selectBridge(name: string): Operation {
+  return { op: "select", table: "Bridge", where: [["name", "==", name]], columns: ["name", "datapath_type"] };
+}
+
+export function selectBridgesOf(port: Uuid): Operation {
+  const where = [["ports", "includes", encodeUuid(port)]];
+  return { op: "select", table: "Bridge", where, columns: ["name", "datapath_type"] };
+}
+
+/** The identity stands on the Port row too, so that one condition finds what a Bridge refers to. */
+export function selectPorts(identity: Identity): Operation {
+  const where = [["external_ids", "includes", encodeMap(identityKeys(identity))]];
+  return { op: "select", table: "Port", where, columns: PORT_COLUMNS };
+}
+
+export function selectInterfaces(identity: Identity): Operation {
+  const where = [["external_ids", "includes", encodeMap(identityKeys(identity))]];
+  return { op: "select", table: "Interface", where, columns: INTERFACE_COLUMNS };
+}
+
+export function selectInterfaceNamed(name: string): Operation {
+  return { op: "select", table: "Interface", where: [["name", "==", name]], columns: INTERFACE_COLUMNS };
+}
+
+export const selectConfigured: Operation = {
+  op: "select",
+  table: "Open_vSwitch",
+  where: [],
+  columns: ["next_cfg", "cur_cfg"],
+};
+
+export function readBridge(row: Row): OvsBridge {
+  return { name: readText(row, "name"), netdev: readText(row, "datapath_type") === "netdev" };
+}
+
+export function readPort(row: Row): OvsPort {
+  return {
+    uuid: readUuid(row),
+    name: readText(row, "name"),
+    vlan: readInteger(row, "tag"),
+    interfaceUuids: readUuids(row, "interfaces"),
+  };
+}
+
+export function readInterface(row: Row): OvsInterface {
+  return {
+    uuid: readUuid(row),
+    name: readText(row, "name"),
+    ofport: readInteger(row, "ofport"),
+    error: readText(row, "error"),
+    externalIds: readMap(row, "external_ids"),
+  };
+}
+
+/** Rejects with step `bridge` and what to do about it. */
+export function missingBridge(bridge: string): DatapathError {
+  const message = `the OVS bridge ${bridge} does not exist; make it (ovs-vsctl add-br ${bridge}) or name another in the configuration`;
+  return new DatapathError("bridge", message);
+}
+
+/** Plugs a port in one transaction and resolves with the `ofport` that OVS gave it. */
+export async function addPort(client: OvsdbClient, port: NewPort, deadline: Deadline): Promise<number> {
+  const ids = { ...port.externalIds, ...identityKeys(port.identity) };
+  const rows = [{ name: port.bridge }];
+  const bridge = [["name", "==", port.bridge]];
+  const operations: Operation[] = [
+    { op: "wait", table: "Bridge", timeout: 0, where: bridge, columns: ["name"], until: "==", rows },
+    {
+      op: "insert",
+      table: "Interface",
+      "uuid-name": "interface",
+      row: { name: port.name, external_ids: encodeMap(ids) },
+    },
+    {
+      op: "insert",
+      table: "Port",
+      "uuid-name": "port",
+      row: {
+        name: port.name,
+        interfaces: ["named-uuid", "interface"],
+        external_ids: encodeMap(identityKeys(port.identity)),
+        ...(port.vlan !== undefined && { tag: port.vlan }),
+      },
+    },
+    { op: "mutate", table: "Bridge", where: bridge, mutations: [["ports", "insert", ["named-uuid", "port"]]] },
+  ];
+  const plug = async () => {
+    try {
+      await client.transact(operations, deadline);
+    } catch (error) {
+      if (!(error instanceof TransactionError)) throw error;
+      if (error.operation === 0) throw missingBridge(port.bridge);
+      throw new DatapathError("ovs", `OVSDB refused to plug ${port.name} into ${port.bridge}: ${error.message}`, error);
+    }
+  };
+  const late = () =>
+    new DatapathError(
+      "ofport",
+      `OVS gave ${port.name} no ofport on ${port.bridge} within ${deadline.timeoutMs} ms; is ovs-vswitchd running?`,
+    );
+  const monitored = { table: "Interface", columns: ["ofport", "error"], where: [["name", "==", port.name]] };
+  return client.waitForRow(monitored, row => readOfport(row, port), plug, deadline, late);
+}
+
+/**
+ * Takes ports out of whatever bridge has them; the rows themselves go with their last reference. Counts `next_cfg` up, so
+ * that a later plug under the same name can wait until ovs-vswitchd has let go of the old device. Resolves with that count.
+ */
+export async function removePorts(client: OvsdbClient, ports: readonly Uuid[], deadline: Deadline): Promise<number> {
+  const removals = ports.map(uuid => ({
+    op: "mutate",
+    table: "Bridge",
+    where: [["ports", "includes", encodeUuid(uuid)]],
+    mutations: [["ports", "delete", encodeUuid(uuid)]],
+  }));
+  const count = { op: "mutate", table: "Open_vSwitch", where: [], mutations: [["next_cfg", "+=", 1]] };
+  const operations = [...removals, count, selectConfigured];
+  const results = await refusedAsOvs(client.transact(operations, deadline), "remove a port");
+  const [configured = {}] = results.at(operations.length - 1)?.rows ?? [];
+  return readInteger(configured, "next_cfg") ?? 0;
+}
+
+/** Replaces the external_ids of an interface that is otherwise right. */
+export async function setExternalIds(
+  client: OvsdbClient,
+  uuid: Uuid,
+  identity: Identity,
+  externalIds: Record<string, string>,
+  deadline: Deadline,
+): Promise<void> {
+  const row = { external_ids: encodeMap({ ...externalIds, ...identityKeys(identity) }) };
+  const update = { op: "update", table: "Interface", where: [["_uuid", "==", encodeUuid(uuid)]], row };
+  await refusedAsOvs(client.transact([update], deadline), "change external_ids");
+}
+
+/** Resolves when ovs-vswitchd has carried out every change counted up to `nextCfg`. */
+export async function waitForConfigured(client: OvsdbClient, nextCfg: number, deadline: Deadline): Promise<void> {
+  const late = () =>
+    new DatapathError(
+      "ovs",
+      `ovs-vswitchd has not taken up earlier changes within ${deadline.timeoutMs} ms; is it running?`,
+    );
+  const monitored = { table: "Open_vSwitch", columns: ["cur_cfg"], where: [] };
+  const done = (row: Row) => ((readInteger(row, "cur_cfg") ?? 0) >= nextCfg ? true : undefined);
+  await client.waitForRow(monitored, done, async () => undefined, deadline, late);
+}
+
+/** Runs selects only, and gives each one's rows. */
+export async function select(client: OvsdbClient, operations: Operation[], deadline: Deadline): Promise<Row[][]> {
+  const results = await refusedAsOvs(client.transact(operations, deadline), "answer");
+  return results.map(result => result.rows ?? []);
+}
+
+export function identityKeys({ sandboxId, containerInterface }: Identity): Record<string, string> {
+  return { [SANDBOX_KEY]: sandboxId, [INTERFACE_KEY]: containerInterface };
+}
+
+function readOfport(row: Row, port: NewPort): number | undefined {
+  const error = readText(row, "error");
+  if (error !== "") throw new DatapathError("ofport", `OVS cannot use ${port.name} on ${port.bridge}: ${error}`);
+  const ofport = readInteger(row, "ofport");
+  return ofport !== undefined && ofport > 0 ? ofport : undefined;
+}
+
+async function refusedAsOvs(work: Promise<OperationResult[]>, what: string): Promise<OperationResult[]> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof TransactionError)
+      throw new DatapathError("ovs", `OVSDB refused to ${what}: ${error.message}`, error);
+    throw error;
+  }
+}

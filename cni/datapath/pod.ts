@@ -1,0 +1,98 @@
+import type { Attachment } from "./attachment.ts";
+import { DatapathError, type DatapathStep } from "./datapath-error.ts";
+import type { Deadline } from "./deadline.ts";
+import { disableTxChecksumOffload } from "./ethtool.ts";
+import { formatIp, parseCidr, parseIp } from "./ip-bytes.ts";
+import type { Libc } from "./native.ts";
+import { addAddress, waitForDad } from "./netlink/address.ts";
+import { addRoute } from "./netlink/route.ts";
+import { NetlinkError, type RouteSocket } from "./netlink/socket.ts";
+import type { Namespace } from "./netns.ts";
+import { writeInterfaceSysctl } from "./sysctl.ts";
+
+/** Makes the kernel fill in checksums in the pod, for the userspace datapath. */
+export function setOffloads(libc: Libc, namespace: Namespace, name: string): void {
+  namespace.run(() => disableTxChecksumOffload(libc, name));
+}
+
+/**
+ * Settles how the interface behaves before it comes up: the kernel announces its addresses itself (gratuitous ARP,
+ * unsolicited neighbour advertisement), and takes addresses and routes from nobody but us.
+ */
+export function setPodSysctls(namespace: Namespace, attachment: Attachment): void {
+  const { containerInterface: name, skipDad } = attachment;
+  const ipv6 = attachment.addresses.some(({ address }) => parseIp(address)?.length === 16);
+  namespace.run(() => {
+    writeInterfaceSysctl("ipv4", name, "arp_notify", 1);
+    // Some runtimes give sandboxes without IPv6: an IPv6 address could not be set.
+    if (ipv6) writeInterfaceSysctl("ipv6", name, "disable_ipv6", 0);
+    writeInterfaceSysctl("ipv6", name, "accept_ra", 0);
+    writeInterfaceSysctl("ipv6", name, "accept_dad", skipDad ? 0 : 1);
+    writeInterfaceSysctl("ipv6", name, "ndisc_notify", 1);
+  });
+}
+
+export async function addAddresses(
+  socket: RouteSocket,
+  linkIndex: number,
+  { addresses, skipDad, netns, containerInterface }: Attachment,
+  deadline: Deadline,
+): Promise<void> {
+  for (const { address, prefixLength } of addresses) {
+    const bytes = parseIp(address);
+    if (bytes === undefined) throw new DatapathError("configure", `${JSON.stringify(address)} is not an IP address`);
+    const what = `cannot set ${address}/${prefixLength} on ${containerInterface} in ${netns}`;
+    await explain("configure", what, addAddress(socket, { linkIndex, bytes, prefixLength, skipDad }, deadline));
+  }
+}
+
+/** Adds the routes in the given order, so that a gateway outside the subnet can have its on-link route first. */
+export async function addRoutes(
+  socket: RouteSocket,
+  linkIndex: number,
+  { routes, netns }: Attachment,
+  deadline: Deadline,
+): Promise<void> {
+  for (const { dst, gw } of routes) {
+    const destination = parseCidr(dst);
+    const gateway = gw === undefined ? undefined : parseIp(gw);
+    if (destination === undefined) throw new DatapathError("configure", `route ${JSON.stringify(dst)} is not a CIDR`);
+    if (gw !== undefined && gateway?.length !== destination.bytes.length) {
+      throw new DatapathError("configure", `route ${dst}: ${JSON.stringify(gw)} is not a gateway of its family`);
+    }
+    const what = `cannot add the route ${dst}${gw === undefined ? "" : ` via ${gw}`} in ${netns}`;
+    await explain("configure", what, addRoute(socket, { linkIndex, ...destination, gateway }, deadline));
+  }
+}
+
+/** Resolves when the IPv6 addresses are ours to use; rejects if another host has one of them. */
+export async function awaitDad(
+  socket: RouteSocket,
+  linkIndex: number,
+  attachment: Attachment,
+  deadline: Deadline,
+): Promise<void> {
+  const addresses = attachment.addresses.map(({ address }) => parseIp(address)).filter(bytes => bytes?.length === 16);
+  const ipv6 = addresses.filter(bytes => bytes !== undefined);
+  if (attachment.skipDad || ipv6.length === 0) return;
+  const late = () =>
+    new DatapathError("configure", `duplicate address detection did not end within ${deadline.timeoutMs} ms`);
+  const duplicates = await waitForDad(socket, linkIndex, ipv6, deadline, late);
+  if (duplicates.length > 0) {
+    const list = duplicates.map(formatIp).join(", ");
+    throw new DatapathError(
+      "configure",
+      `another host on the network uses ${list}: duplicate address detection failed`,
+    );
+  }
+}
+
+/** Turns the kernel's bare errno into a failure of `step` that says what was tried. */
+export async function explain<T>(step: DatapathStep, what: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof NetlinkError) throw new DatapathError(step, `${what}: ${error.message}`, error);
+    throw error;
+  }
+}
