@@ -50,29 +50,33 @@ interface Fault {
 
 function findFaults(document: Document.Parsed): Fault[] {
   const root = document.contents;
-  const start = root?.range?.[0];
-  if (!isMap(root)) return [{ text: `expected a mapping with ${TOP_KEYS.join(", ")}`, offset: start }];
   const faults: Fault[] = [];
+  if (!isMap(root)) {
+    return [{ text: `expected a mapping with ${TOP_KEYS.join(", ")}`, offset: offsetOf(root) }];
+  }
   for (const { key } of root.items) {
     if (isScalar(key) && TOP_KEYS.includes(String(key.value))) continue;
     faults.push({ text: `unknown key ${JSON.stringify(key)}; expected ${TOP_KEYS.join(", ")}`, offset: offsetOf(key) });
   }
-  const expectText = (path: string[], expected?: string) => {
+  const expect = (path: string[], expected: string, accepts: (node: unknown) => boolean) => {
     const node = document.getIn(path, true);
-    const value = isScalar(node) ? node.value : undefined;
-    if (expected === undefined ? typeof value === "string" && value !== "" : value === expected) return;
+    if (accepts(node)) return;
     const found = node === undefined ? "is missing" : `is ${JSON.stringify(node)}`;
-    const wanted = expected ?? "a name";
-    faults.push({ text: `${path.join(".")} ${found}; expected ${wanted}`, offset: offsetOf(node) ?? start });
+    // What is missing is missing in its parent.
+    const offset = offsetOf(node) ?? offsetOf(document.getIn(path.slice(0, -1), true));
+    faults.push({ text: `${path.join(".")} ${found}; expected ${expected}`, offset });
   };
-  expectText(["apiVersion"], API_VERSION);
-  expectText(["kind"], KIND);
-  const metadata = document.get("metadata", true);
-  if (isMap(metadata)) expectText(["metadata", "name"]);
-  else faults.push({ text: "metadata is not a mapping; expected metadata.name", offset: offsetOf(metadata) ?? start });
-  const spec = document.get("spec", true);
-  if (!isMap(spec))
-    faults.push({ text: "spec is not a mapping; expected spec.segment", offset: offsetOf(spec) ?? start });
+  expect(["apiVersion"], API_VERSION, node => isScalar(node) && node.value === API_VERSION);
+  expect(["kind"], KIND, node => isScalar(node) && node.value === KIND);
+  expect(["metadata"], "a mapping with name and labels", isMap);
+  if (isMap(document.get("metadata", true))) {
+    expect(
+      ["metadata", "name"],
+      "a text",
+      node => isScalar(node) && typeof node.value === "string" && node.value !== "",
+    );
+  }
+  expect(["spec"], "a mapping with segment and subnets", isMap);
   return faults;
 }
 

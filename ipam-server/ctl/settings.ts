@@ -28,6 +28,12 @@ function parseServer(text: string): Endpoint {
   };
 }
 
+function parseTimeoutMs(text: string): number {
+  const ms = parseDurationMs(text);
+  if (ms < 1) throw new Error("leaves no time at all: such as 10s");
+  return ms;
+}
+
 export const CTL_OPTIONS = {
   server: {
     about: "where the IPAM is: http://HOST:PORT, https://HOST:PORT or unix:/PATH",
@@ -39,7 +45,7 @@ export const CTL_OPTIONS = {
     about: "deadline of each call to the server",
     placeholder: "duration",
     default: "10s",
-    parse: parseDurationMs,
+    parse: parseTimeoutMs,
   },
 } as const;
 

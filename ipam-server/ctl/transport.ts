@@ -13,8 +13,8 @@ export interface Answer {
   body: unknown;
 }
 
-/** Node's timers hold no longer wait. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+/** An hour: the longest deadline that the server takes note of. */
+const MAX_TIMEOUT_MS = 3_600_000;
 
 /**
  * JSON calls, one after the other, over one kept connection. Rejects with IpamError when the server says no, with
@@ -34,17 +34,18 @@ export class Transport implements Disposable {
   }
 
   async call(method: Method, path: string, body?: unknown): Promise<Answer> {
-    const deadline = AbortSignal.timeout(Math.min(this.#settings.timeout, MAX_TIMEOUT_MS));
+    const timeoutMs = Math.min(this.#settings.timeout, MAX_TIMEOUT_MS);
+    const deadline = AbortSignal.timeout(timeoutMs);
     let answer: { status: number; text: string };
     try {
-      answer = await this.#exchange(method, path, body, deadline);
+      answer = await this.#exchange(method, path, body, timeoutMs, deadline);
     } catch (cause) {
       throw this.#explainSilence(method, deadline.aborted, cause);
     }
     return this.#judge(answer.status, answer.text);
   }
 
-  async #exchange(method: Method, path: string, body: unknown, signal: AbortSignal) {
+  async #exchange(method: Method, path: string, body: unknown, timeoutMs: number, signal: AbortSignal) {
     const { secure, address, basePath } = this.#settings.server;
     const payload = body === undefined ? undefined : JSON.stringify(body);
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
@@ -56,6 +57,8 @@ export class Transport implements Disposable {
       signal,
       headers: {
         accept: "application/json, application/problem+json",
+        // What still waits on the server when this side gives up is not done behind the person's back.
+        "mooring-deadline-ms": timeoutMs,
         ...(payload !== undefined && {
           "content-type": "application/json",
           "content-length": Buffer.byteLength(payload),

@@ -1,0 +1,141 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { runCtl } from "./fake-io.ts";
+import { FakeServer, type Reply, refuse } from "./fake-server.ts";
+import { boundPort, network, unboundPort } from "./fixtures.ts";
+
+test("reserve sends what was asked for and tells what was given", async () => {
+  await using server = new FakeServer(() => ({ status: 201, body: boundPort }));
+  const run = await runCtl(
+    [
+      ...["reserve", "db", "--network-selector", "env=prod", "--ip", "10.100.1.7", "--ip", "fd00:100::7"],
+      ...["--mac", "0a:58:0a:64:01:07", "--device-owner", "compute:vm", "--allow", "c1/default", "c2/*"],
+      ...["--label", "app=db", "--label", "empty=", "--family", "ipv4", "ipv6"],
+    ],
+    { server: await server.listen() },
+  );
+  assert.equal(run.exitCode, 0);
+  assert.match(run.stdout, /^port\/c1\/default\/web-0 reserved \(10\.100\.1\.7,fd00:100::7, MAC 0a:58.*prod-a\)\n$/);
+  assert.deepEqual(server.requests, [
+    {
+      method: "PUT",
+      url: "/v1/ports/db",
+      body: {
+        networkSelector: "env=prod",
+        ips: ["10.100.1.7", "fd00:100::7"],
+        mac: "0a:58:0a:64:01:07",
+        families: ["ipv4", "ipv6"],
+        deviceOwner: "compute:vm",
+        allowedNamespaces: ["c1/default", "c2/*"],
+        labels: { app: "db", empty: "" },
+      },
+    },
+  ]);
+});
+
+/** Reads of the port give `port`; the release is answered with `result`. */
+const releasing = (port: unknown, result: unknown) =>
+  new FakeServer(({ method }): Reply => ({ body: method === "GET" ? port : { results: [result] } }));
+
+test("release without a fence ends only the binding that was read", async () => {
+  await using server = releasing(boundPort, { released: true, name: boundPort.name, deleted: false });
+  const run = await runCtl(["release", boundPort.name], { server: await server.listen() });
+  assert.equal(run.exitCode, 0);
+  assert.match(run.stdout, /released from host node-a, sandbox 4c1f9a, interface eth0, and kept/);
+  const sandbox = { id: "4c1f9a", interface: "eth0" };
+  assert.deepEqual(server.requests[1]?.body, { releases: [{ name: boundPort.name, host: "node-a", sandbox }] });
+});
+
+test("release of a binding without a sandbox is fenced by its owner", async () => {
+  const { sandbox: _, ...binding } = { ...boundPort.binding };
+  await using server = releasing({ ...boundPort, binding }, { released: true, name: boundPort.name, deleted: true });
+  const run = await runCtl(["release", boundPort.name], { server: await server.listen() });
+  assert.match(run.stdout, /released from host node-a, owner 8e5c, and deleted/);
+  assert.deepEqual(server.requests[1]?.body, {
+    releases: [{ name: boundPort.name, host: "node-a", ownerUid: "8e5c" }],
+  });
+});
+
+test("release with a fence asks nothing first, and a stale one changes nothing and exits with 1", async () => {
+  await using server = releasing(boundPort, { released: false, reason: "stale", name: boundPort.name });
+  const run = await runCtl(["release", boundPort.name, "--fence", "host=node-b,sandbox=77,interface=net1"], {
+    server: await server.listen(),
+  });
+  assert.equal(run.exitCode, 1);
+  assert.match(run.stderr, /nothing released: port .* is not bound to host node-b, sandbox 77, interface net1/);
+  assert.deepEqual(
+    server.requests.map(({ method }) => method),
+    ["POST"],
+  );
+});
+
+test("release of an unbound port says so and is no failure", async () => {
+  await using server = releasing(unboundPort, undefined);
+  const run = await runCtl(["release", unboundPort.name], { server: await server.listen() });
+  assert.deepEqual(run, {
+    exitCode: 0,
+    stdout: "port/c1/default/web-1 is not bound: nothing to release\n",
+    stderr: "",
+  });
+});
+
+for (const fence of [
+  "host",
+  "host=",
+  "sandbox=1",
+  "host=a",
+  "host=a,interface=eth0",
+  "host=a,sandbox=1,owner=2",
+  "host=a,host=b,sandbox=1",
+  "node=a,sandbox=1",
+]) {
+  test(`the fence ${fence} is refused with the shape it should have`, async () => {
+    const run = await runCtl(["release", "x", "--fence", fence]);
+    assert.equal(run.exitCode, 2);
+    assert.match(run.stderr, /Expected host=H,sandbox=ID,interface=IF or host=H,owner=UID\./);
+  });
+}
+
+test("delete deletes what is named and says so", async () => {
+  await using server = new FakeServer(({ url }) => (url.includes("ports") ? { body: boundPort } : { status: 204 }));
+  const address = await server.listen();
+  const ports = await runCtl(["delete", "port", "c1/default/web-0", "b"], { server: address });
+  assert.equal(ports.stdout, "port/c1/default/web-0 deleted\nport/b deleted\n");
+  const networks = await runCtl(["delete", "network", "prod-a"], { server: address });
+  assert.equal(networks.stdout, "network/prod-a deleted\n");
+  assert.deepEqual(
+    server.requests.map(({ method, url }) => `${method} ${url}`),
+    ["DELETE /v1/ports/c1%2Fdefault%2Fweb-0", "DELETE /v1/ports/b", "DELETE /v1/networks/prod-a"],
+  );
+});
+
+test("a refusal names the ports in the way, at most twenty of them", async () => {
+  const ports = Array.from({ length: 23 }, (_, at) => `p${at}`);
+  await using server = new FakeServer(() => refuse("conflict", "network prod-a holds addresses", { ports }));
+  const run = await runCtl(["delete", "network", "prod-a"], { server: await server.listen() });
+  assert.equal(run.exitCode, 1);
+  assert.match(run.stderr, /ports in the way: p0, .*, p19 and 3 more\n/);
+});
+
+test("check exits with 1 when something was found, and with 0 when the books agree", async () => {
+  const findings = [{ what: "held is 3, counted 2", where: "subnet 10.100.0.0/16" }];
+  await using faulty = new FakeServer(() => ({ body: { findings } }));
+  const found = await runCtl(["check"], { server: await faulty.listen() });
+  assert.equal(found.exitCode, 1);
+  assert.match(found.stdout, /^WHERE +WHAT\nsubnet 10\.100\.0\.0\/16 +held is 3, counted 2\n$/);
+  await using healthy = new FakeServer(() => ({ body: { findings: [] } }));
+  const address = await healthy.listen();
+  assert.equal((await runCtl(["check"], { server: address })).exitCode, 0);
+  assert.deepEqual(JSON.parse((await runCtl(["check", "-o", "json"], { server: address })).stdout), { findings: [] });
+});
+
+test("status sums up a ready server, and exits with 1 for one that is not", async () => {
+  await using ready = new FakeServer(({ url }) => ({ body: url === "/readyz" ? {} : { networks: [network] } }));
+  const run = await runCtl(["status"], { server: await ready.listen() });
+  assert.equal(run.exitCode, 0);
+  assert.match(run.stdout, /^Ready: +yes\nNetworks: +1\nSubnets: +2\nAddresses: +50 held of ~1\.8e19, 2 freed\n$/);
+  await using full = new FakeServer(() => refuse("unavailable", "the disk is full"));
+  const refused = await runCtl(["status"], { server: await full.listen() });
+  assert.equal(refused.exitCode, 1);
+  assert.match(refused.stdout, /^Ready: +no: the disk is full\n$/);
+});
