@@ -357,6 +357,11 @@ export interface PutNetworkResponse {
   changes: string[];
 }
 
+/** `GET /v1/networks` query. `label` is a selector. */
+export interface NetworkQuery {
+  label?: string;
+}
+
 export interface NetworkList {
   networks: Network[];
 }

@@ -1,4 +1,5 @@
 import { IpamError, type Network, type NetworkManifest, type Subnet, type SubnetSpec } from "../contract/index.ts";
+import { matches, parseSelector } from "../domain/selector.ts";
 import type { Store } from "../domain/store.ts";
 import { type Operation, operation } from "./operation.ts";
 import { networkName } from "./schema/fields.ts";
@@ -20,10 +21,15 @@ export function networkOperations(store: Store): Operation[] {
       method: "GET",
       path: "/v1/networks",
       id: "listNetworks",
-      summary: "All networks with their subnets and counters",
+      summary: "All networks, or those whose labels match, with their subnets and counters",
       action: "read",
+      query: requests.networkQuery,
       responses: { 200: { about: "The networks, by name", schema: responses.networkList } },
-      handle: async () => ({ status: 200, json: { networks: await store.readNetworks() } }),
+      async handle({ query }) {
+        const selector = parseSelector(query.label ?? "");
+        const networks = (await store.readNetworks()).filter(({ labels }) => matches(selector, labels));
+        return { status: 200, json: { networks } };
+      },
     }),
     operation({
       method: "POST",

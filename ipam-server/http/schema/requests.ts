@@ -4,6 +4,7 @@ import {
   EVENT_TYPES,
   type EventQuery,
   type NetworkManifest,
+  type NetworkQuery,
   type PortFence,
   type PortQuery,
   type PortReservation,
@@ -138,6 +139,8 @@ export const portReservation = z
     deviceOwner: optional(f.identifier),
   })
   .meta({ id: "PortReservation" }) satisfies z.ZodType<PortReservation>;
+
+export const networkQuery = z.strictObject({ label: optional(f.syntax) }) satisfies z.ZodType<NetworkQuery>;
 
 export const portQuery = z.strictObject({
   name: optional(f.portName),
