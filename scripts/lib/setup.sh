@@ -62,6 +62,10 @@ install_modules() {
   command -v npm >/dev/null || fail "npm is missing: install Node.js 20 or newer with npm (https://nodejs.org), then run this again."
   echo "Installing node modules ..."
   (cd "$ROOT" && npm ci --no-progress --loglevel=error </dev/null) || fail "npm ci failed; its output is above."
+  # npm 10 loses the link of a command that two optional packages bring, one for each kind of processor.
+  local arch
+  case $(uname -m) in aarch64) arch=arm64 ;; *) arch=x64 ;; esac
+  ln -sfn "../node-linux-$arch/bin/node" "$ROOT/node_modules/.bin/node"
   modules_are_current || fail "npm ci ended well, but node_modules has no Node 24 for this machine ($(uname -m)): x86_64 and aarch64 are supported."
 }
 
