@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import type { Port } from "../../ipam-server/contract/index.ts";
-import type { CniAnswer } from "../../scripts/lab/cni.ts";
+import type { CniAnswer, CniJson } from "../../scripts/lab/cni.ts";
 import { type Ipam, startIpam } from "../../scripts/lab/ipam.ts";
 import type { LabNode } from "../../scripts/lab/node.ts";
 import { type PodSandbox, Runtime } from "../../scripts/lab/runtime.ts";
@@ -31,6 +31,8 @@ export interface Plugged extends PodSandbox {
   ipv4: string | undefined;
   ipv6: string | undefined;
   mac: string;
+  /** What ADD answered, as a runtime gives it back as `prevResult`. */
+  result: CniJson;
 }
 
 export async function openLab(): Promise<Lab> {
@@ -70,15 +72,16 @@ export async function describePlugged(
   answer: CniAnswer,
 ): Promise<Plugged> {
   const result = expectSuccess(answer);
-  const addresses = (result?.ips ?? []).map(({ address }) => address.replace(/\/\d+$/, ""));
-  const mac = result?.interfaces?.find(({ sandbox: path }) => path !== undefined)?.mac;
+  assert.ok(result, "ADD printed no result");
+  const addresses = (result.ips ?? []).map(({ address }) => address.replace(/\/\d+$/, ""));
+  const mac = result.interfaces?.find(({ sandbox: path }) => path !== undefined)?.mac;
   assert.ok(mac, `the result names no interface in the sandbox: ${answer.stdout}`);
   const shown = await sandbox.endpoint.readInterface("eth0");
   assert.equal(shown?.mac, mac);
   assert.deepEqual(shown?.addresses.toSorted(), addresses.toSorted());
   const ipv4 = addresses.find(address => address.includes("."));
   const ipv6 = addresses.find(address => address.includes(":"));
-  return { ...sandbox, node, conf, ipv4, ipv6, mac };
+  return { ...sandbox, node, conf, ipv4, ipv6, mac, result };
 }
 
 export function expectSuccess({ code, stdout, stderr, json }: CniAnswer): CniAnswer["json"] {
