@@ -28,7 +28,10 @@ export function openDatapath({ ovsdb: remote, timeoutMs, onStep }: DatapathOptio
   const context: DatapathContext = {
     ovsdb,
     hostSocket: () => {
-      hostSocket ??= RouteSocket.open();
+      hostSocket ??= RouteSocket.open().catch(error => {
+        hostSocket = undefined;
+        throw error;
+      });
       return hostSocket;
     },
     timeoutMs,

@@ -27,6 +27,7 @@ import { writeInterfaceSysctl } from "./sysctl.ts";
 /** Plugs the attachment, or finds it plugged, or repairs what is half there by making it anew. */
 export async function plug(context: DatapathContext, attachment: Attachment): Promise<Plugged> {
   const deadline = new Deadline(context.timeoutMs);
+  checkInterfaceName(attachment.containerInterface);
   using namespace = openNamespace(await loadLibc(), attachment.netns);
   const found = await fetchSnapshot(context, attachment, namespace, deadline);
   if (found.ovs.bridge === undefined) throw missingBridge(attachment.bridge);
@@ -35,6 +36,15 @@ export async function plug(context: DatapathContext, attachment: Attachment): Pr
   await clear(context, attachment, found, deadline);
   // Awaited here: the namespace is held open until the end.
   return await plugAnew(context, attachment, namespace, found, deadline);
+}
+
+/** The kernel's own rule (dev_valid_name); the name becomes part of sysctl paths. */
+function checkInterfaceName(name: string): void {
+  if (/^[^\s/:]{1,15}$/.test(name) && name !== "." && name !== "..") return;
+  throw new DatapathError(
+    "veth",
+    `${JSON.stringify(name)} is not an interface name: 1 to 15 bytes without space, / and :`,
+  );
 }
 
 /** What is there already, if it is right. */
@@ -93,7 +103,7 @@ async function plugAnew(
     await using pod = await RouteSocket.open(namespace, groups);
     undo.defer(() => removeOwnPorts(context, attachment));
     const [port, configured] = await Promise.allSettled([
-      plugIntoOvs(context, attachment, freeName, deadline).finally(() => step("ofport")),
+      plugIntoOvs(context, attachment, freeName, deadline),
       configurePod(context, attachment, namespace, pod, ovs.bridge?.netdev ?? false, deadline),
     ]);
     if (port.status === "rejected") throw port.reason;
@@ -151,14 +161,16 @@ async function prepareHostLink(
 }
 
 async function plugIntoOvs(
-  { ovsdb }: DatapathContext,
+  context: DatapathContext,
   attachment: Attachment,
   name: string,
   deadline: Deadline,
 ): Promise<number> {
   const { bridge, vlan } = attachment;
   const externalIds = deriveExternalIds(attachment);
-  return addPort(ovsdb, { bridge, name, vlan, externalIds, identity: attachment }, deadline);
+  const ofport = await addPort(context.ovsdb, { bridge, name, vlan, externalIds, identity: attachment }, deadline);
+  await context.onStep?.("ofport");
+  return ofport;
 }
 
 /** All that can be done before the link is up. Resolves with the link's index in the pod. */

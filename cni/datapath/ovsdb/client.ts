@@ -34,6 +34,7 @@ export class TransactionError extends Error {
 export class OvsdbClient implements Disposable {
   readonly #remote: string;
   #connection: Promise<OvsdbConnection> | undefined;
+  #current: OvsdbConnection | undefined;
   #monitorCount = 0;
 
   /** `remote` is `unix:PATH` or `tcp:HOST:PORT`. */
@@ -120,9 +121,11 @@ export class OvsdbClient implements Disposable {
           socket.destroy();
           throw error;
         });
-      return new OvsdbConnection(socket, () => {
-        this.#connection = undefined;
+      const connection = new OvsdbConnection(socket, () => {
+        if (this.#current === connection) this.#connection = undefined;
       });
+      this.#current = connection;
+      return connection;
     } catch (error) {
       this.#connection = undefined;
       throw error;

@@ -1,0 +1,233 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { after, before, describe, it } from "node:test";
+import type { Datapath } from "../../../cni/datapath/attachment.ts";
+import { openDatapath } from "../../../cni/datapath/datapath.ts";
+import { attach, hostLinks, ipv4, ipv6 } from "./attachment.ts";
+import { eventually, Ovs, Pod, run, skip } from "./node.ts";
+
+describe("plug", { skip }, () => {
+  let ovs: Ovs;
+  let datapath: Datapath;
+
+  before(async () => {
+    ovs = await Ovs.start();
+    datapath = openDatapath({ ovsdb: ovs.remote, timeoutMs: 20_000 });
+  });
+
+  after(async () => {
+    await datapath[Symbol.asyncDispose]();
+    await ovs[Symbol.asyncDispose]();
+  });
+
+  it("lets dual-stack pods reach each other in both families as soon as it returns", async () => {
+    using a = new Pod();
+    using b = new Pod();
+    await datapath.plug(attach(a, 1));
+    await datapath.plug(attach(b, 2));
+    assert.ok(a.pings(ipv4(2).address), "IPv4");
+    assert.ok(a.pings(ipv6(2).address), "IPv6");
+  });
+
+  it("plugs IPv4-only and IPv6-only pods", async () => {
+    using a = new Pod();
+    using b = new Pod();
+    using c = new Pod();
+    using d = new Pod();
+    await datapath.plug(attach(a, 3, { addresses: [ipv4(3)], routes: [{ dst: "0.0.0.0/0", gw: "10.100.0.1" }] }));
+    await datapath.plug(attach(b, 4, { addresses: [ipv4(4)], routes: [] }));
+    await datapath.plug(attach(c, 5, { addresses: [ipv6(5)], routes: [{ dst: "::/0", gw: "fd00:100::ffff" }] }));
+    await datapath.plug(attach(d, 6, { addresses: [ipv6(6)], routes: [] }));
+    assert.ok(a.pings(ipv4(4).address));
+    assert.ok(c.pings(ipv6(6).address));
+    assert.match(a.run("ip", "route"), /^default via 10\.100\.0\.1 dev eth0/m);
+    assert.match(c.run("ip", "-6", "route"), /^default via fd00:100::ffff dev eth0/m);
+    assert.doesNotMatch(c.run("ip", "-4", "address"), /eth0/);
+  });
+
+  it("gives an IPv6 address to a pod whose runtime switched IPv6 off", async () => {
+    using a = new Pod();
+    using b = new Pod();
+    a.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1");
+    await datapath.plug(attach(a, 7));
+    await datapath.plug(attach(b, 8));
+    assert.ok(a.pings(ipv6(8).address));
+  });
+
+  it("keeps VLANs apart", async () => {
+    using a = new Pod();
+    using b = new Pod();
+    using c = new Pod();
+    await datapath.plug(attach(a, 9, { vlan: 100 }));
+    await datapath.plug(attach(b, 10, { vlan: 200 }));
+    await datapath.plug(attach(c, 11, { vlan: 200 }));
+    assert.ok(b.pings(ipv4(11).address));
+    assert.ok(!a.pings(ipv4(11).address, 1));
+    assert.ok(!a.pings(ipv6(11).address, 1));
+  });
+
+  it("leaves a port without VLAN untagged", async () => {
+    using a = new Pod();
+    const { vlan: _, ...untagged } = attach(a, 12);
+    const { hostInterface } = await datapath.plug(untagged);
+    assert.equal(ovs.vsctl("get", "port", hostInterface, "tag"), "[]");
+  });
+
+  it("carries TCP in both directions and families, megabytes of it", async () => {
+    using a = new Pod();
+    using b = new Pod();
+    await datapath.plug(attach(a, 13));
+    await datapath.plug(attach(b, 14));
+    const peer = `${import.meta.dirname}/tcp-peer.ts`;
+    const server = b.spawn(process.execPath, peer, "serve", "7000");
+    try {
+      await once(server.stdout ?? server, "data");
+      a.run(process.execPath, peer, "send", ipv4(14).address, "7000", String(4 << 20));
+      a.run(process.execPath, peer, "send", ipv6(14).address, "7000", String(4 << 20));
+    } finally {
+      const exited = once(server, "exit");
+      server.kill();
+      await exited;
+    }
+  });
+
+  it("announces a moved address itself, so that neighbours take the new MAC without asking", async () => {
+    using old = new Pod();
+    using neighbour = new Pod();
+    using moved = new Pod();
+    const first = attach(old, 15);
+    await datapath.plug(first);
+    await datapath.plug(attach(neighbour, 16));
+    assert.ok(neighbour.pings(ipv4(15).address));
+    assert.ok(neighbour.pings(ipv6(15).address));
+    await datapath.unplug(first.sandboxId, "eth0", old.netns);
+    const mac = "0a:58:0a:64:01:99";
+    await datapath.plug(attach(moved, 15, { mac }));
+    await eventually("gratuitous ARP", () => neighbour.run("ip", "neigh", "show", ipv4(15).address).includes(mac));
+    await eventually("neighbour advertisement", () =>
+      neighbour.run("ip", "neigh", "show", ipv6(15).address).includes(mac),
+    );
+    await eventually("the switch knows the MAC", () => ovs.appctl("fdb/show", "br-int").includes(mac));
+  });
+
+  it("waits for duplicate address detection unless told that the last holder is gone, and names a duplicate", async () => {
+    using a = new Pod();
+    using b = new Pod();
+    using c = new Pod();
+    await datapath.plug(attach(a, 17, { skipDad: false }));
+    assert.doesNotMatch(a.run("ip", "-6", "address", "show", "scope", "global"), /tentative/);
+    const duplicate = attach(b, 18, { skipDad: false, addresses: [ipv4(18), ipv6(17)] });
+    await assert.rejects(datapath.plug(duplicate), /another host on the network uses fd00:100:.*17?.*duplicate/);
+    assert.deepEqual(b.links(), []);
+    await datapath.plug(attach(c, 19, { skipDad: true }));
+    assert.match(c.run("ip", "-6", "address", "show", "scope", "global"), /nodad/);
+  });
+
+  it("leaves on the Interface row what an SDN controller needs, and sets MAC and MTU", async () => {
+    using a = new Pod();
+    const attachment = attach(a, 20, { mtu: 1400 });
+    const { hostInterface, hostMac, ofport } = await datapath.plug(attachment);
+    const ids = ovs.vsctl("get", "interface", hostInterface, "external_ids");
+    for (const expected of [
+      'iface-id="port-20"',
+      `attached-mac="${attachment.mac}"`,
+      `mooring-sandbox=${attachment.sandboxId}`,
+      "mooring-interface=eth0",
+      'mooring-epoch="1"',
+    ]) {
+      assert.ok(ids.replaceAll('"', "").includes(expected.replaceAll('"', "")), `${expected} in ${ids}`);
+    }
+    assert.equal(ovs.vsctl("get", "interface", hostInterface, "ofport"), String(ofport));
+    assert.equal(ovs.vsctl("get", "port", hostInterface, "tag"), "100");
+    const [link] = JSON.parse(a.run("ip", "-j", "link", "show", "eth0")) as [{ address: string; mtu: number }];
+    assert.deepEqual([link.address, link.mtu], [attachment.mac, 1400]);
+    const [host] = JSON.parse(run("ip", "-j", "link", "show", hostInterface)) as [
+      { address: string; mtu: number; ifalias: string },
+    ];
+    assert.deepEqual([host.address, host.mtu, host.ifalias], [hostMac, 1400, `mooring:${attachment.sandboxId}/eth0`]);
+    assert.equal(
+      run("ip", "address", "show", "dev", hostInterface).includes("inet"),
+      false,
+      "the host takes no address",
+    );
+  });
+
+  it("changes nothing when repeated, except external_ids that are new", async () => {
+    using a = new Pod();
+    const attachment = attach(a, 21);
+    const first = await datapath.plug(attachment);
+    const before = a.run("ip", "-j", "link", "show", "eth0");
+    assert.deepEqual(await datapath.plug(attachment), first);
+    assert.equal(a.run("ip", "-j", "link", "show", "eth0"), before);
+    const moved = { ...attachment, externalIds: { ...attachment.externalIds, "mooring-epoch": "2" } };
+    assert.deepEqual(await datapath.plug(moved), first);
+    assert.match(ovs.vsctl("get", "interface", first.hostInterface, "external_ids"), /mooring-epoch="2"/);
+    assert.deepEqual(await datapath.check(moved), []);
+  });
+
+  it("repairs what is half there: no port, no address, wrong VLAN, no link", async () => {
+    using a = new Pod();
+    using b = new Pod();
+    await datapath.plug(attach(b, 23));
+    const attachment = attach(a, 22);
+    const { hostInterface } = await datapath.plug(attachment);
+    const damages: [string, () => void][] = [
+      ["the port is gone", () => ovs.vsctl("del-port", "br-int", hostInterface)],
+      ["an address is gone", () => a.run("ip", "address", "flush", "dev", "eth0")],
+      ["another VLAN", () => ovs.vsctl("set", "port", hostInterface, "tag=300")],
+      ["the link is down", () => a.run("ip", "link", "set", "eth0", "down")],
+      ["the link is gone", () => run("ip", "link", "delete", hostInterface)],
+      ["the alias was never set", () => run("ip", "link", "set", hostInterface, "alias", "")],
+    ];
+    for (const [what, damage] of damages) {
+      damage();
+      assert.notDeepEqual(await datapath.check(attachment), [], `${what}: seen by check`);
+      await datapath.plug(attachment);
+      assert.deepEqual(await datapath.check(attachment), [], `${what}: repaired`);
+      assert.ok(a.pings(ipv4(23).address), `${what}: reachable again`);
+    }
+    assert.equal(hostLinks().filter(name => name === hostInterface).length, 1);
+  });
+
+  it("plugs a second interface of the same pod, which leaves the first one's default route alone", async () => {
+    using a = new Pod();
+    const first = attach(a, 24);
+    await datapath.plug(first);
+    const second = attach(a, 25, {
+      sandboxId: first.sandboxId,
+      containerInterface: "net1",
+      vlan: 200,
+      addresses: [{ address: "10.200.1.25", prefixLength: 16 }],
+      routes: [{ dst: "0.0.0.0/0", gw: "10.200.0.1" }],
+    });
+    await datapath.plug(second);
+    assert.match(a.run("ip", "route", "show", "default"), /^default via 10\.100\.0\.1 dev eth0[^\n]*\n$/);
+    assert.deepEqual(await datapath.check(first), []);
+    assert.deepEqual(await datapath.check(second), []);
+    assert.equal(await datapath.unplug(first.sandboxId, "net1", a.netns), true);
+    assert.deepEqual(a.links(), ["eth0"]);
+  });
+
+  it("plugs thirty pods at once, each with its own port and addresses", async () => {
+    const pods = Array.from({ length: 30 }, () => new Pod());
+    try {
+      const attachments = pods.map((pod, index) => attach(pod, 100 + index));
+      const plugged = await Promise.all(attachments.map(attachment => datapath.plug(attachment)));
+      assert.equal(new Set(plugged.map(port => port.ofport)).size, 30);
+      assert.equal(new Set(plugged.map(port => port.hostInterface)).size, 30);
+      for (const attachment of attachments) assert.deepEqual(await datapath.check(attachment), []);
+      assert.ok(pods[0]?.pings(ipv4(129).address));
+      const removed = await Promise.all(
+        attachments.map(({ sandboxId, netns }) => datapath.unplug(sandboxId, "eth0", netns)),
+      );
+      assert.ok(removed.every(Boolean));
+      const names = new Set(plugged.map(port => port.hostInterface));
+      assert.deepEqual(
+        [...hostLinks(), ...ovs.ports()].filter(name => names.has(name)),
+        [],
+      );
+    } finally {
+      for (const pod of pods) pod[Symbol.dispose]();
+    }
+  });
+});
