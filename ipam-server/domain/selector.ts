@@ -9,7 +9,8 @@ import { describeKeyFault, describeValueFault } from "./labels.ts";
  *                 | KEY ( "in" | "notin" ) "(" [ VALUE ] { "," [ VALUE ] } ")"
  *
  * The empty selector matches everything; `!=` and `notin` match where the key is absent; `in` and `notin` are
- * ordinary words wherever a key or value stands.
+ * ordinary words wherever a key or value stands. One thing more is taken than Kubernetes' own parser takes, though its
+ * grammar has it: two empty values at the end of a set, `x in (a,,)`.
  */
 export type SelectorOperator = "exists" | "!" | "=" | "==" | "!=" | "in" | "notin" | ">" | "<";
 

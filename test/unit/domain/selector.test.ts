@@ -75,6 +75,7 @@ const parsed: [selector: string, canonical: string][] = [
   ["in in (in,notin)", "in in (in,notin)"],
   ["in,notin,!in", "in,!in,notin"],
   ["x notin ( )", "x notin ()"],
+  ["x in (a,,)", "x in (,a)"],
   ["x notin (, a)", "x notin (,a)"],
   ["a ", "a"],
   ["a in (x,y,notin, z,in)", "a in (in,notin,x,y,z)"],
