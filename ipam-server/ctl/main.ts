@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import type { Writable } from "node:stream";
 import { text } from "node:stream/consumers";
