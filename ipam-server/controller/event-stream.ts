@@ -1,0 +1,39 @@
+import type { MooringEvent } from "../contract/index.ts";
+
+/**
+ * Server-Sent Events (WHATWG HTML, section 9.2) as the IPAM sends them: gives the `data` of each event, parsed.
+ * Throws when one event is longer than the cap or its data is not JSON.
+ */
+export class EventStreamCodec {
+  readonly #decoder = new TextDecoder("utf-8", { fatal: true });
+  readonly #maxLength: number;
+  #rest = "";
+  #data: string[] = [];
+
+  constructor(maxLength = 1024 * 1024) {
+    this.#maxLength = maxLength;
+  }
+
+  push(chunk: Uint8Array): MooringEvent[] {
+    const events: MooringEvent[] = [];
+    const lines = (this.#rest + this.#decoder.decode(chunk, { stream: true })).split("\n");
+    this.#rest = lines.pop() ?? "";
+    if (this.#rest.length > this.#maxLength)
+      throw new RangeError(`an event is longer than ${this.#maxLength} characters`);
+    for (const line of lines.map(each => each.replace(/\r$/, ""))) {
+      if (line.startsWith("data:")) this.#data.push(line.slice(line[5] === " " ? 6 : 5));
+      if (line !== "" || this.#data.length === 0) continue;
+      events.push(readEvent(this.#data.join("\n")));
+      this.#data = [];
+    }
+    return events;
+  }
+}
+
+function readEvent(data: string): MooringEvent {
+  const event = JSON.parse(data);
+  if (typeof event?.seq !== "number" || typeof event.type !== "string") {
+    throw new TypeError("the IPAM sent an event without seq or type");
+  }
+  return event;
+}

@@ -1,0 +1,31 @@
+import type { Workload } from "../contract/index.ts";
+import type { PodView, WorkloadView } from "./kube/objects.ts";
+
+export type WatchedKind = Exclude<Workload["kind"], "Pod">;
+
+/**
+ * What one look at Kubernetes showed. A resource that is absent here is not known (not listed yet, an API error, a CRD
+ * that is not installed), and what is not known takes nothing away. A map that is there is whole.
+ */
+export interface KubeView {
+  pods?: PodIndex;
+  /** By `namespace/name`. */
+  workloads: Partial<Record<WatchedKind, ReadonlyMap<string, WorkloadView>>>;
+}
+
+export interface PodIndex {
+  uids: ReadonlySet<string>;
+  /** `namespace/name`. */
+  names: ReadonlySet<string>;
+}
+
+export const nameKey = (item: { namespace: string; name: string }): string => `${item.namespace}/${item.name}`;
+
+export function indexPods(pods: Iterable<PodView>): PodIndex {
+  const index = { uids: new Set<string>(), names: new Set<string>() };
+  for (const pod of pods) {
+    index.uids.add(pod.uid);
+    index.names.add(nameKey(pod));
+  }
+  return index;
+}

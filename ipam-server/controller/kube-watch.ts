@@ -1,0 +1,92 @@
+import type { KubeApi } from "./kube/kube-api.ts";
+import type { KubeError } from "./kube/kube-error.ts";
+import * as objects from "./kube/objects.ts";
+import { Reflector } from "./kube/reflector.ts";
+import { indexPods, type KubeView, nameKey, type WatchedKind } from "./kube-view.ts";
+
+interface Source {
+  /** The API group's path and the resource. */
+  group: string;
+  resource: string;
+  read(value: unknown): objects.WorkloadView;
+  mayBeAbsent?: boolean;
+}
+
+const SOURCES: Record<WatchedKind, Source> = {
+  StatefulSet: { group: "/apis/apps/v1", resource: "statefulsets", read: objects.readStatefulSet },
+  Deployment: { group: "/apis/apps/v1", resource: "deployments", read: objects.readDeployment },
+  ReplicaSet: { group: "/apis/apps/v1", resource: "replicasets", read: objects.readReplicaSet },
+  VirtualMachine: {
+    group: "/apis/kubevirt.io/v1",
+    resource: "virtualmachines",
+    read: objects.readVirtualMachine,
+    mayBeAbsent: true,
+  },
+};
+const KINDS = Object.keys(SOURCES) as WatchedKind[];
+
+/** Watches what sticky ports belong to. What it shows may lag: see `fetchFreshView`. */
+export class KubeWatch implements AsyncDisposable {
+  readonly #pods: Reflector<objects.PodView>;
+  readonly #workloads: [WatchedKind, Reflector<objects.WorkloadView>][];
+
+  constructor(api: Pick<KubeApi, "list" | "watch">, onError?: (error: KubeError) => void) {
+    const common = { api, ...(onError && { onError }) };
+    this.#pods = new Reflector({ ...common, path: "/api/v1/pods", read: objects.readPodView, keyOf: pod => pod.uid });
+    this.#workloads = KINDS.map(kind => {
+      const { group, resource, read, mayBeAbsent = false } = SOURCES[kind];
+      return [
+        kind,
+        new Reflector<objects.WorkloadView>({
+          ...common,
+          path: `${group}/${resource}`,
+          read,
+          keyOf: nameKey,
+          mayBeAbsent,
+        }),
+      ];
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(
+      [this.#pods, ...this.#workloads.map(([, each]) => each)].map(each => each[Symbol.asyncDispose]()),
+    );
+  }
+
+  /** Undefined while pods are not known, or there is none of this UID. */
+  pod(uid: string): objects.PodView | undefined {
+    return this.#pods.items?.get(uid);
+  }
+
+  view(): KubeView {
+    const pods = this.#pods.items;
+    const known = this.#workloads.flatMap(([kind, { items }]) => (items === undefined ? [] : [[kind, items] as const]));
+    return { ...(pods && { pods: indexPods(pods.values()) }), workloads: Object.fromEntries(known) };
+  }
+}
+
+/**
+ * One namespace as the API has it at this moment, for the kinds asked for. Pods are read last: whoever is about to come
+ * back shows in them. Rejects with KubeError; nothing is left out but resources the API does not know.
+ */
+export async function fetchFreshView(
+  api: Pick<KubeApi, "list">,
+  namespace: string,
+  kinds: Iterable<WatchedKind>,
+  signal: AbortSignal,
+): Promise<KubeView> {
+  const workloads: KubeView["workloads"] = {};
+  const scope = `namespaces/${encodeURIComponent(namespace)}`;
+  for (const kind of kinds) {
+    const { group, resource, read, mayBeAbsent } = SOURCES[kind];
+    try {
+      const { items } = await api.list(`${group}/${scope}/${resource}`, signal);
+      workloads[kind] = new Map(items.map(read).map(item => [nameKey(item), item]));
+    } catch (error) {
+      if (!(mayBeAbsent && (error as KubeError).status === 404)) throw error;
+    }
+  }
+  const { items } = await api.list(`/api/v1/${scope}/pods`, signal);
+  return { pods: indexPods(items.map(objects.readPodView)), workloads };
+}

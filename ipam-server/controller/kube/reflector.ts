@@ -1,0 +1,94 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { KubeApi } from "./kube-api.ts";
+import { KubeError } from "./kube-error.ts";
+
+export interface ReflectorOptions<T> {
+  api: Pick<KubeApi, "list" | "watch">;
+  path: string;
+  read(value: unknown): T;
+  /** Unique among the objects of the path. */
+  keyOf(item: T): string;
+  /** The API may not know the resource (a CRD that is not installed): asked again now and then, without a complaint. */
+  mayBeAbsent?: boolean;
+  onError?(error: KubeError): void;
+  /** Before the next attempt; for tests. */
+  delayMs?(failures: number, error: KubeError): number;
+}
+
+const ABSENT_RETRY_MS = 60_000;
+
+/**
+ * A copy of one resource, kept by list and watch: `unlisted -> list -> watch -> (ends) watch -> (410) list`.
+ * It may lag. It is good for suspicion and for showing names, never for taking something away.
+ */
+export class Reflector<T> implements AsyncDisposable {
+  readonly #options: ReflectorOptions<T>;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+  #items: Map<string, T> | undefined;
+  #resourceVersion: string | undefined;
+
+  constructor(options: ReflectorOptions<T>) {
+    this.#options = options;
+    this.#running = this.#run();
+  }
+
+  /** Undefined until a whole list was read, and while the API does not know the resource. */
+  get items(): ReadonlyMap<string, T> | undefined {
+    return this.#items;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        this.#resourceVersion ??= await this.#list();
+        await this.#options.api.watch(this.#options.path, this.#resourceVersion, event => this.#apply(event), signal);
+        failures = 0;
+      } catch (cause) {
+        const error = KubeError.from(cause);
+        if (signal.aborted) return;
+        failures = this.#fail(error, failures);
+        const delayMs = this.#options.delayMs?.(failures, error) ?? backoffMs(failures, error);
+        await sleep(delayMs, undefined, { signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  async #list(): Promise<string> {
+    const { api, path, read, keyOf } = this.#options;
+    const { items, resourceVersion } = await api.list(path, this.#stop.signal);
+    this.#items = new Map(items.map(read).map(item => [keyOf(item), item]));
+    return resourceVersion;
+  }
+
+  #apply(event: { type: string; object?: unknown; resourceVersion: string }): void {
+    if (event.type !== "BOOKMARK") {
+      const item = this.#options.read(event.object);
+      if (event.type === "DELETED") this.#items?.delete(this.#options.keyOf(item));
+      else this.#items?.set(this.#options.keyOf(item), item);
+    }
+    this.#resourceVersion = event.resourceVersion;
+  }
+
+  #fail(error: KubeError, failures: number): number {
+    // The link broke: go on from where it was. Anything the server said, or nonsense, is a reason to start over.
+    if (error.status !== 0 || !(error.cause instanceof Error)) this.#resourceVersion = undefined;
+    const isAbsent = error.status === 404 && this.#options.mayBeAbsent === true;
+    if (isAbsent) this.#items = undefined;
+    else if (error.status !== 410) this.#options.onError?.(error);
+    return failures + 1;
+  }
+}
+
+function backoffMs(failures: number, error: KubeError): number {
+  if (error.status === 404) return ABSENT_RETRY_MS;
+  if (error.status === 410 && failures === 1) return 0;
+  return Math.min(30_000, 500 * 2 ** Math.min(failures, 6)) * (0.5 + Math.random() / 2);
+}
