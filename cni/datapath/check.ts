@@ -15,7 +15,8 @@ export function findDifferences(attachment: Attachment, snapshot: Snapshot): Dif
 
 /** Of `external_ids`: those can be put right without touching the port. */
 export function findIdDifferences(attachment: Attachment, snapshot: Snapshot): Difference[] {
-  const found = snapshot.ovs.interfaces[0]?.externalIds ?? {};
+  const found = snapshot.ovs.interfaces[0]?.externalIds;
+  if (found === undefined) return [];
   return Object.entries({ ...deriveExternalIds(attachment), ...identityKeys(attachment) })
     .filter(([key, value]) => found[key] !== value)
     .map(([key, value]) => ({ what: `external_ids:${key}`, expected: value, found: found[key] ?? "nothing" }));

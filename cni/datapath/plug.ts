@@ -10,16 +10,7 @@ import { RTMGRP_IPV6_IFADDR } from "./netlink/address.ts";
 import { createVeth, fetchLink, type Link, setLinkAlias, setLinkUp } from "./netlink/link.ts";
 import { NetlinkError, RouteSocket } from "./netlink/socket.ts";
 import { type Namespace, openNamespace } from "./netns.ts";
-import {
-  addPort,
-  missingBridge,
-  removePorts,
-  select,
-  selectPorts,
-  setExternalIds,
-  waitForConfigured,
-} from "./ovsdb/ports.ts";
-import { readUuid } from "./ovsdb/value.ts";
+import { addPort, fetchPorts, missingBridge, removePorts, setExternalIds, waitForConfigured } from "./ovsdb/ports.ts";
 import { addAddresses, addRoutes, awaitDad, explain, setOffloads, setPodSysctls } from "./pod.ts";
 import { fetchSnapshot, type Snapshot } from "./snapshot.ts";
 import { writeInterfaceSysctl } from "./sysctl.ts";
@@ -73,8 +64,7 @@ async function clear(
 ): Promise<void> {
   let { pendingCfg } = found.ovs;
   if (found.ovs.ports.length > 0) {
-    const ports = found.ovs.ports.map(port => port.uuid);
-    pendingCfg = await removePorts(context.ovsdb, ports, deadline);
+    pendingCfg = await removePorts(context.ovsdb, found.ovs.ports, deadline);
   }
   if (found.hostLink !== undefined) await deleteHostLink(await context.hostSocket(), attachment, deadline);
   if (pendingCfg !== undefined) await waitForConfigured(context.ovsdb, pendingCfg, deadline);
@@ -196,13 +186,8 @@ async function configurePod(
 
 async function removeOwnPorts({ ovsdb, timeoutMs }: DatapathContext, attachment: Attachment): Promise<void> {
   const deadline = new Deadline(timeoutMs);
-  const [rows = []] = await select(ovsdb, [selectPorts(attachment)], deadline);
-  if (rows.length > 0)
-    await removePorts(
-      ovsdb,
-      rows.map(row => readUuid(row)),
-      deadline,
-    );
+  const ports = await fetchPorts(ovsdb, attachment, deadline);
+  if (ports.length > 0) await removePorts(ovsdb, ports, deadline);
 }
 
 /** Undoes the steps in reverse, all of them whatever fails, and gives the error to throw. */

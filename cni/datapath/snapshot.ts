@@ -41,7 +41,7 @@ export interface Snapshot {
   pod: PodState | undefined;
 }
 
-/** One round trip, whatever is there. */
+/** One round trip if there is nothing yet, which is what a plug hopes for. */
 export async function fetchOvsState(
   { ovsdb }: DatapathContext,
   attachment: Pick<Attachment, "bridge" | "sandboxId" | "containerInterface">,
@@ -50,19 +50,22 @@ export async function fetchOvsState(
   const names = deriveHostInterfaces(attachment.sandboxId, attachment.containerInterface);
   const operations = [
     ovs.selectBridge(attachment.bridge),
-    ovs.selectPorts(attachment),
     ovs.selectInterfaces(attachment),
     ovs.selectConfigured,
     ...names.map(ovs.selectInterfaceNamed),
   ];
-  const [bridges, ports, interfaces, configured, ...named] = await ovs.select(ovsdb, operations, deadline);
+  const [bridges, interfaces, configured, ...named] = await ovs.select(ovsdb, operations, deadline);
   const own = (interfaces ?? []).map(ovs.readInterface);
   const others = named.flat().map(ovs.readInterface);
   const [cfg] = configured ?? [];
   const [next, current] = cfg ? [readInteger(cfg, "next_cfg") ?? 0, readInteger(cfg, "cur_cfg") ?? 0] : [0, 0];
   return {
     bridge: (bridges ?? []).map(ovs.readBridge)[0],
-    ports: (ports ?? []).map(ovs.readPort),
+    ports: await ovs.fetchPortsOf(
+      ovsdb,
+      own.map(row => row.uuid),
+      deadline,
+    ),
     interfaces: own,
     takenNames: new Set(others.filter(row => !own.some(mine => mine.uuid === row.uuid)).map(row => row.name)),
     pendingCfg: next > current ? next : undefined,

@@ -2,8 +2,7 @@ import type { DatapathContext } from "./context.ts";
 import { DatapathError } from "./datapath-error.ts";
 import { Deadline } from "./deadline.ts";
 import { deleteHostLink } from "./host-link.ts";
-import { type Identity, removePorts, select, selectPorts } from "./ovsdb/ports.ts";
-import { readUuid } from "./ovsdb/value.ts";
+import { fetchPorts, type Identity, removePorts } from "./ovsdb/ports.ts";
 
 /**
  * Takes the attachment out of OVS, wherever it is plugged, and deletes its veth. The pod's namespace is not needed: the
@@ -26,12 +25,7 @@ export async function unplug(context: DatapathContext, identity: Identity): Prom
 }
 
 async function unplugFromOvs({ ovsdb }: DatapathContext, identity: Identity, deadline: Deadline): Promise<boolean> {
-  const [rows = []] = await select(ovsdb, [selectPorts(identity)], deadline);
-  if (rows.length > 0)
-    await removePorts(
-      ovsdb,
-      rows.map(row => readUuid(row)),
-      deadline,
-    );
-  return rows.length > 0;
+  const ports = await fetchPorts(ovsdb, identity, deadline);
+  if (ports.length > 0) await removePorts(ovsdb, ports, deadline);
+  return ports.length > 0;
 }

@@ -65,10 +65,12 @@ export function selectBridgesOf(port: Uuid): Operation {
   return { op: "select", table: "Bridge", where, columns: ["name", "datapath_type"] };
 }
 
-/** The identity stands on the Port row too, so that one condition finds what a Bridge refers to. */
-export function selectPorts(identity: Identity): Operation {
-  const where = [["external_ids", "includes", encodeMap(identityKeys(identity))]];
-  return { op: "select", table: "Port", where, columns: PORT_COLUMNS };
+/** The Port rows that refer to these interfaces. */
+export function selectPortsOf(interfaces: readonly Uuid[]): Operation[] {
+  return interfaces.map(uuid => {
+    const where = [["interfaces", "includes", encodeUuid(uuid)]];
+    return { op: "select", table: "Port", where, columns: PORT_COLUMNS };
+  });
 }
 
 export function selectInterfaces(identity: Identity): Operation {
@@ -136,7 +138,6 @@ export async function addPort(client: OvsdbClient, port: NewPort, deadline: Dead
       row: {
         name: port.name,
         interfaces: ["named-uuid", "interface"],
-        external_ids: encodeMap(identityKeys(port.identity)),
         ...(port.vlan !== undefined && { tag: port.vlan }),
       },
     },
@@ -160,12 +161,31 @@ export async function addPort(client: OvsdbClient, port: NewPort, deadline: Dead
   return client.waitForRow(monitored, row => readOfport(row, port), plug, deadline, late);
 }
 
+/** The ports of this identity, in whatever bridge. More than one only if somebody else has been at it. */
+export async function fetchPorts(client: OvsdbClient, identity: Identity, deadline: Deadline): Promise<OvsPort[]> {
+  const [rows = []] = await select(client, [selectInterfaces(identity)], deadline);
+  return fetchPortsOf(
+    client,
+    rows.map(row => readUuid(row)),
+    deadline,
+  );
+}
+
+export async function fetchPortsOf(
+  client: OvsdbClient,
+  interfaces: readonly Uuid[],
+  deadline: Deadline,
+): Promise<OvsPort[]> {
+  if (interfaces.length === 0) return [];
+  return (await select(client, selectPortsOf(interfaces), deadline)).flat().map(readPort);
+}
+
 /**
  * Takes ports out of whatever bridge has them; the rows themselves go with their last reference. Counts `next_cfg` up, so
  * that a later plug under the same name can wait until ovs-vswitchd has let go of the old device. Resolves with that count.
  */
-export async function removePorts(client: OvsdbClient, ports: readonly Uuid[], deadline: Deadline): Promise<number> {
-  const removals = ports.map(uuid => ({
+export async function removePorts(client: OvsdbClient, ports: readonly OvsPort[], deadline: Deadline): Promise<number> {
+  const removals = ports.map(({ uuid }) => ({
     op: "mutate",
     table: "Bridge",
     where: [["ports", "includes", encodeUuid(uuid)]],

@@ -1,0 +1,175 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import type { Datapath } from "../../../cni/datapath/attachment.ts";
+import { PLUG_STEPS, type PlugStep } from "../../../cni/datapath/context.ts";
+import { openDatapath } from "../../../cni/datapath/datapath.ts";
+import { deriveHostInterfaces } from "../../../cni/datapath/interface-name.ts";
+import { attach, hostLinks } from "./attachment.ts";
+import { eventually, Ovs, Pod, run, skip } from "./node.ts";
+
+describe("unplug and undo", { skip }, () => {
+  let ovs: Ovs;
+  let datapath: Datapath;
+  let failAt: PlugStep | undefined;
+
+  before(async () => {
+    ovs = await Ovs.start();
+    datapath = openDatapath({
+      ovsdb: ovs.remote,
+      timeoutMs: 20_000,
+      onStep: step => {
+        if (step === failAt) throw new Error(`injected at ${step}`);
+      },
+    });
+  });
+
+  after(async () => {
+    await datapath[Symbol.asyncDispose]();
+    await ovs[Symbol.asyncDispose]();
+  });
+
+  const assertNothingLeft = (pod?: Pod) => {
+    assert.deepEqual(hostLinks(), [], "links on the host");
+    assert.deepEqual(ovs.ports(), [], "ports of the bridge");
+    assert.equal(ovs.vsctl("--columns=name", "--bare", "find", "interface", "type!=internal"), "", "Interface rows");
+    if (pod) assert.deepEqual(pod.links(), [], "links in the pod");
+  };
+
+  for (const step of PLUG_STEPS) {
+    it(`leaves no link, OVS port or address behind when the plug fails after ${step}`, async () => {
+      using pod = new Pod();
+      const attachment = attach(pod, 1);
+      failAt = step;
+      await assert.rejects(datapath.plug(attachment), { name: "DatapathError", message: `injected at ${step}` });
+      failAt = undefined;
+      assertNothingLeft(pod);
+      await datapath.plug(attachment);
+      assert.deepEqual(await datapath.check(attachment), [], "the next plug succeeds");
+      await datapath.unplug(attachment.sandboxId, "eth0", pod.netns);
+    });
+  }
+
+  it("removes port, host link and the pod's link, and says whether there was anything", async () => {
+    using pod = new Pod();
+    const attachment = attach(pod, 2);
+    await datapath.plug(attachment);
+    assert.equal(await datapath.unplug(attachment.sandboxId, "eth0", pod.netns), true);
+    assertNothingLeft(pod);
+    assert.equal(await datapath.unplug(attachment.sandboxId, "eth0", pod.netns), false);
+    assert.equal(await datapath.unplug("never-plugged", "eth0", undefined), false);
+  });
+
+  it("cleans what is half there: only the port, only the link, a link without alias", async () => {
+    using pod = new Pod();
+    const attachment = attach(pod, 3);
+    const damages: ((name: string) => void)[] = [
+      name => run("ip", "link", "delete", name),
+      name => ovs.vsctl("del-port", "br-int", name),
+      name => {
+        ovs.vsctl("del-port", "br-int", name);
+        run("ip", "link", "set", name, "alias", "");
+      },
+    ];
+    for (const damage of damages) {
+      damage((await datapath.plug(attachment)).hostInterface);
+      assert.equal(await datapath.unplug(attachment.sandboxId, "eth0", pod.netns), true);
+      assertNothingLeft(pod);
+    }
+  });
+
+  it("cleans up after a namespace that has vanished, with the OVS port of the dead link", async () => {
+    const pod = new Pod();
+    const attachment = attach(pod, 4);
+    await datapath.plug(attachment);
+    pod[Symbol.dispose]();
+    await eventually("the kernel deletes the veth with the namespace", () => hostLinks().length === 0);
+    assert.equal(ovs.ports().length, 1);
+    assert.equal(await datapath.unplug(attachment.sandboxId, "eth0", attachment.netns), true);
+    assertNothingLeft();
+  });
+
+  it("finds the port in whatever bridge has it", async () => {
+    using pod = new Pod();
+    ovs.vsctl("add-br", "br-other", "--", "set", "bridge", "br-other", "datapath_type=netdev");
+    const attachment = attach(pod, 5, { bridge: "br-other" });
+    await datapath.plug(attachment);
+    assert.deepEqual(
+      (await datapath.list("br-other")).map(port => port.sandboxId),
+      [attachment.sandboxId],
+    );
+    assert.deepEqual(await datapath.list("br-int"), []);
+    const [difference] = await datapath.check({ ...attachment, bridge: "br-int" });
+    assert.equal(difference?.expected, "br-int");
+    assert.equal(await datapath.unplug(attachment.sandboxId, "eth0", undefined), true);
+    ovs.vsctl("del-br", "br-other");
+    assertNothingLeft(pod);
+  });
+
+  it("touches no port and no link that is not its own", async () => {
+    using pod = new Pod();
+    using other = new Pod();
+    run("ip", "link", "add", "foreign", "type", "veth", "peer", "name", "foreign-peer");
+    ovs.vsctl("add-port", "br-int", "foreign");
+    const kept = attach(other, 7);
+    const { hostInterface } = await datapath.plug(kept);
+    const attachment = attach(pod, 6);
+    await datapath.plug(attachment);
+    await datapath.unplug(attachment.sandboxId, "eth0", pod.netns);
+    assert.deepEqual(ovs.ports().sort(), ["foreign", hostInterface].sort());
+    assert.deepEqual(await datapath.check(kept), []);
+    assert.deepEqual(
+      (await datapath.list("br-int")).map(port => port.sandboxId),
+      [kept.sandboxId],
+    );
+    await datapath.unplug(kept.sandboxId, "eth0", undefined);
+    ovs.vsctl("del-port", "br-int", "foreign");
+    run("ip", "link", "delete", "foreign");
+    assertNothingLeft(pod);
+  });
+
+  it("plugs the same sandbox again right after an unplug, over and over", async () => {
+    using pod = new Pod();
+    const attachment = attach(pod, 8);
+    for (let round = 0; round < 10; round++) {
+      const { ofport } = await datapath.plug(attachment);
+      assert.ok(ofport > 0);
+      assert.deepEqual(await datapath.check(attachment), []);
+      await datapath.unplug(attachment.sandboxId, "eth0", pod.netns);
+    }
+    assertNothingLeft(pod);
+  });
+
+  it("takes another name when the host has a link of another owner under the derived one", async () => {
+    using pod = new Pod();
+    const attachment = attach(pod, 9);
+    const [first = "", second] = deriveHostInterfaces(attachment.sandboxId, "eth0");
+    run("ip", "link", "add", first, "type", "veth", "peer", "name", "squatter");
+    run("ip", "link", "set", first, "alias", "mooring:somebody-else/eth0");
+    const { hostInterface } = await datapath.plug(attachment);
+    assert.equal(hostInterface, second);
+    assert.equal((await datapath.plug(attachment)).hostInterface, second, "found again");
+    assert.equal(await datapath.unplug(attachment.sandboxId, "eth0", pod.netns), true);
+    assert.deepEqual(hostLinks(), [first]);
+    run("ip", "link", "delete", first);
+    assertNothingLeft(pod);
+  });
+
+  it("cleans a dead port of its own name at the next plug", async () => {
+    using pod = new Pod();
+    const attachment = attach(pod, 10);
+    const { hostInterface } = await datapath.plug(attachment);
+    const ids = ["mooring-sandbox", "mooring-interface"].map((key, index) => {
+      return `external_ids:${key}=${[attachment.sandboxId, "eth0"][index]}`;
+    });
+    await datapath.unplug(attachment.sandboxId, "eth0", pod.netns);
+    // As after a reboot: OVS remembers a port whose device is gone.
+    const add = ["add-port", "br-int", hostInterface, "--", "set", "interface", hostInterface, ...ids];
+    ovs.vsctl("--no-wait", ...add);
+    await eventually("OVS has tried", () => ovs.vsctl("get", "interface", hostInterface, "ofport") === "-1");
+    await datapath.plug(attachment);
+    assert.deepEqual(ovs.ports(), [hostInterface]);
+    assert.deepEqual(await datapath.check(attachment), []);
+    await datapath.unplug(attachment.sandboxId, "eth0", pod.netns);
+    assertNothingLeft(pod);
+  });
+});
