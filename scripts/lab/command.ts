@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 
 export interface CommandResult {
-  /** Exit code; 128 + signal number is not used: a killed command has -1. */
+  /** Exit code; -1 when a signal ended it, which stderr then names. */
   code: number;
   stdout: string;
   stderr: string;
@@ -47,8 +47,9 @@ export function run(argv: readonly string[], options: CommandOptions = {}): Prom
     clearTimeout(timer);
     reject(new Error(`cannot run ${argv.join(" ")}: ${error.message}`, { cause: error }));
   });
-  child.on("close", code => {
+  child.on("close", (code, signal) => {
     clearTimeout(timer);
+    if (signal !== null) stderr += `\n(ended by ${signal})`;
     resolve({ code: code ?? -1, stdout, stderr, elapsedMs: performance.now() - started });
   });
   return promise;
