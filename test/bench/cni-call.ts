@@ -1,6 +1,8 @@
+import { deriveConf, PLUGIN } from "../../scripts/lab/cni.ts";
 import type { Endpoint } from "../../scripts/lab/endpoint.ts";
 import type { LabNode } from "../../scripts/lab/node.ts";
-import type { BenchContext } from "./context.ts";
+import { DIST } from "../../scripts/lab/paths.ts";
+import type { BenchLab } from "./lab.ts";
 import type { Runner, RunnerReply } from "./runner/runner.ts";
 
 /** One CNI executable with its network configuration. */
@@ -9,7 +11,7 @@ export interface Plugin {
   executable: string;
   /** Where it finds the executables it delegates to. */
   path: string;
-  config: Record<string, unknown>;
+  config: object;
 }
 
 export interface CniCall {
@@ -42,24 +44,8 @@ export async function callPlugin(runner: Runner, plugin: Plugin, call: CniCall):
 }
 
 /** `dist/mooring` in direct mode on a node of the lab. */
-export function mooringPlugin(context: BenchContext, node: LabNode, ipamServer: string): Plugin {
-  return {
-    name: "mooring",
-    executable: `${context.root}dist/mooring`,
-    path: `${context.root}dist`,
-    config: {
-      cniVersion: "1.0.0",
-      name: "bench",
-      type: "mooring",
-      bridge: "br-int",
-      ipamServer,
-      host: node.name,
-      cluster: "bench",
-      ovsdb: node.ovs.remote,
-      networkSelector: "env=prod",
-      retain: "sticky",
-    },
-  };
+export function mooringPlugin({ topology, ipam }: BenchLab, node: LabNode, config: object = {}): Plugin {
+  return { name: "mooring", executable: PLUGIN, path: DIST, config: deriveConf(topology, node, ipam, config) };
 }
 
 /** What CNI results of version 1.0.0 say about the pod's own interface. */

@@ -27,7 +27,7 @@ export async function benchCni(context: BenchContext, rounds: number): Promise<B
   const node = lab.topology.node(0);
   await using runner = new Runner(context, node);
   const plugins = [
-    mooringPlugin(context, node, lab.ipam.url),
+    mooringPlugin(lab, node, { families: ["ipv4"] }),
     bridgePlugin(peerPath, join(lab.topology.dir, "host-local")),
   ] as const;
   const [mooring, bridge]: [Times, Times] = [newTimes(), newTimes()];
@@ -138,7 +138,7 @@ function report(
     ],
     notes: [
       `Mooring: real Open vSwitch (${datapath} datapath) and a real IPAM process over TCP. Peer: ${peerPath}, a Linux bridge and local files; it asks no central IPAM.`,
-      "Pairs alternate; each ADD has a new network namespace, whose making is not timed. Node starts twice in an ADD+DEL.",
+      "Both give the pod one IPv4 address. Pairs alternate; each ADD has a new network namespace, whose making is not timed. Node starts twice in an ADD+DEL.",
       "ovs-cni has no Debian package, so this run has no peer on Open vSwitch.",
     ],
   };

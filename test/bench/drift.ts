@@ -30,7 +30,7 @@ export async function benchDrift(context: BenchContext, rounds: number): Promise
   await using stack = new AsyncDisposableStack();
   const homes = topology.nodes.map(node => ({
     runner: stack.use(new Runner(context, node)),
-    plugin: mooringPlugin(context, node, lab.ipam.url),
+    plugin: mooringPlugin(lab, node),
   }));
   const home = (round: number) => {
     const found = homes[round % homes.length];

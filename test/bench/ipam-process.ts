@@ -3,28 +3,20 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { run } from "../../scripts/lab/command.ts";
+import { setTimeout as delay } from "node:timers/promises";
 import type { BenchContext } from "./context.ts";
 
 const READY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 30_000;
 
-export interface IpamPlace {
-  host: string;
-  port: number;
-  /** Puts a command there; absent: this namespace. */
-  inside?: (argv: readonly string[]) => string[];
-}
-
 /** A real `mooring-ipam` process on a SQLite database, as an operator runs it. */
 export class IpamProcess implements AsyncDisposable {
-  readonly host: string;
+  readonly host = "127.0.0.1";
   readonly port: number;
   readonly #child: ChildProcess;
   readonly #lines: string[] = [];
 
-  private constructor(child: ChildProcess, { host, port }: IpamPlace) {
-    this.host = host;
+  private constructor(child: ChildProcess, port: number) {
     this.port = port;
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {
@@ -35,23 +27,13 @@ export class IpamProcess implements AsyncDisposable {
     }
   }
 
-  static async start(context: BenchContext, database: string, place?: IpamPlace): Promise<IpamProcess> {
-    const { host, port }: IpamPlace = place ?? { host: "127.0.0.1", port: await pickFreePort() };
-    const inside = place?.inside ?? ((argv: readonly string[]) => [...argv]);
-    const argv = [context.nodePath, join(context.root, "ipam-server/main.ts")];
-    const [command = "", ...args] = inside([
-      ...argv,
-      ...["--listen", `${host}:${port}`, "--database", `sqlite:${database}`],
-    ]);
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...context.env } });
-    const server = new IpamProcess(child, { host, port });
-    // A process per look: the server may live in another network namespace.
-    const look = inside([
-      context.nodePath,
-      "-e",
-      `fetch("${server.url}/readyz").then(r => process.exit(r.ok ? 0 : 1))`,
-    ]);
-    await server.#untilReady(context.signal, look);
+  static async start(context: BenchContext, database: string): Promise<IpamProcess> {
+    const port = await pickFreePort();
+    const program = join(context.root, "ipam-server/main.ts");
+    const args = [program, "--listen", `127.0.0.1:${port}`, "--database", `sqlite:${database}`];
+    const child = spawn(context.nodePath, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...context.env } });
+    const server = new IpamProcess(child, port);
+    await server.#untilReady(context.signal);
     return server;
   }
 
@@ -65,11 +47,14 @@ export class IpamProcess implements AsyncDisposable {
     return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
   }
 
-  async #untilReady(signal: AbortSignal, look: readonly string[]): Promise<void> {
+  async #untilReady(signal: AbortSignal): Promise<void> {
     const deadline = Date.now() + READY_TIMEOUT_MS;
     while (Date.now() < deadline && !signal.aborted) {
       if (this.#child.exitCode !== null) throw new Error(`mooring-ipam ended: ${this.#lines.join("")}`);
-      if ((await run(look)).code === 0) return;
+      const ready = await fetch(`${this.url}/readyz`, { signal }).catch(() => undefined);
+      await ready?.arrayBuffer();
+      if (ready?.ok) return;
+      await delay(20);
     }
     await this[Symbol.asyncDispose]();
     signal.throwIfAborted();

@@ -1,7 +1,7 @@
 import { copyFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openSqliteStore } from "../../ipam-server/storage/sqlite/open.ts";
+import { openSqliteStore } from "../../ipam-server/storage/sqlite/sqlite-store.ts";
 import { alternate, type Comparison, type Round, SIDES, type Side } from "./alternate.ts";
 import type { BenchContext } from "./context.ts";
 import { IpamProcess } from "./ipam-process.ts";
