@@ -6,6 +6,7 @@ import type {
   Network,
   NetworkManifest,
   Port,
+  PortFence,
   PortList,
   PortQuery,
   PortReservation,
@@ -23,7 +24,7 @@ export type Mutation =
   | { kind: "release"; release: Release; caller: string }
   | { kind: "report"; report: Report; caller: string }
   | { kind: "reserve"; name: string; reservation: PortReservation; caller: string }
-  | { kind: "deletePort"; name: string; caller: string };
+  | { kind: "deletePort"; name: string; fence?: PortFence; caller: string };
 
 export type ReserveResult = { port: Port; created: boolean };
 
@@ -66,6 +67,9 @@ export interface Store extends AsyncDisposable {
 
   /** Calls back after each commit that wrote events, with the newest sequence number. Returns its own undo. */
   onEvents(listener: (lastSeq: number) => void): () => void;
+
+  /** Deletes unbound sticky ports whose TTL ended; answers how many. Call it now and then. */
+  collectExpired(): Promise<number>;
 
   /** Rejects with `unavailable` when the store cannot take a write now. */
   ready(): Promise<void>;

@@ -1,0 +1,135 @@
+/**
+ * The schema's history. Each entry is applied once, in one transaction, in order; never change one that was released,
+ * add another. Times are milliseconds; MACs are 48-bit integers; offsets are as `offset-code.ts` says.
+ */
+export const MIGRATIONS: readonly { version: number; name: string; sql: string }[] = [
+  {
+    version: 1,
+    name: "networks, ports, events",
+    sql: `
+CREATE TABLE store_state (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  next_port_key INTEGER NOT NULL,
+  opened_at INTEGER NOT NULL
+) STRICT;
+INSERT INTO store_state VALUES (1, 1, 0);
+
+CREATE TABLE networks (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  labels TEXT NOT NULL,
+  vpc TEXT NOT NULL,
+  availability_zone TEXT,
+  segment TEXT NOT NULL,
+  mtu INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE subnets (
+  id INTEGER PRIMARY KEY,
+  network_id INTEGER NOT NULL REFERENCES networks (id),
+  position INTEGER NOT NULL,
+  spec TEXT NOT NULL,
+  held INTEGER NOT NULL DEFAULT 0,
+  outside INTEGER NOT NULL DEFAULT 0,
+  freed INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX subnets_network ON subnets (network_id);
+
+-- The cursor as how many offsets from the first on it has passed: it may stand one behind the last 64-bit offset.
+CREATE TABLE pools (
+  id INTEGER PRIMARY KEY,
+  subnet_id INTEGER NOT NULL REFERENCES subnets (id),
+  first_offset INTEGER NOT NULL,
+  last_offset INTEGER NOT NULL,
+  passed INTEGER NOT NULL
+) STRICT;
+CREATE INDEX pools_subnet ON pools (subnet_id);
+
+CREATE TABLE ports (
+  key INTEGER PRIMARY KEY,
+  id TEXT NOT NULL,
+  name TEXT NOT NULL UNIQUE,
+  network_id INTEGER NOT NULL REFERENCES networks (id),
+  mac INTEGER NOT NULL,
+  labels TEXT,
+  sticky INTEGER NOT NULL,
+  ttl_seconds INTEGER,
+  owner_kind TEXT,
+  owner_uid TEXT,
+  owner_created_at INTEGER,
+  host TEXT,
+  sandbox_id TEXT,
+  sandbox_interface TEXT,
+  bound_at INTEGER,
+  reservation TEXT,
+  cluster TEXT,
+  namespace TEXT,
+  workload TEXT,
+  epoch INTEGER NOT NULL,
+  underlay TEXT NOT NULL,
+  overlay TEXT NOT NULL,
+  fenced INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  released_at INTEGER,
+  expires_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX ports_mac ON ports (mac, network_id);
+CREATE INDEX ports_binding ON ports (host, sandbox_id) WHERE host IS NOT NULL;
+CREATE INDEX ports_expiry ON ports (expires_at) WHERE expires_at IS NOT NULL;
+
+-- The referee: one row an address that is held.
+CREATE TABLE fixed_ips (
+  subnet_id INTEGER NOT NULL REFERENCES subnets (id),
+  offset INTEGER NOT NULL,
+  port_key INTEGER NOT NULL REFERENCES ports (key),
+  PRIMARY KEY (subnet_id, offset)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX fixed_ips_port ON fixed_ips (port_key);
+
+-- pooled: inside an allocation pool, so handed out again; others only wait out the reuse delay here.
+CREATE TABLE freed (
+  subnet_id INTEGER NOT NULL REFERENCES subnets (id),
+  offset INTEGER NOT NULL,
+  pooled INTEGER NOT NULL,
+  freed_at INTEGER NOT NULL,
+  last_port TEXT NOT NULL,
+  PRIMARY KEY (subnet_id, offset)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX freed_queue ON freed (subnet_id, freed_at, offset) WHERE pooled = 1;
+CREATE INDEX freed_unpooled ON freed (freed_at) WHERE pooled = 0;
+
+CREATE TABLE events (
+  seq INTEGER PRIMARY KEY,
+  time INTEGER NOT NULL,
+  type TEXT NOT NULL,
+  caller TEXT NOT NULL,
+  port_key INTEGER,
+  port TEXT,
+  port_id TEXT,
+  cluster TEXT,
+  network TEXT,
+  host TEXT,
+  from_host TEXT,
+  epoch INTEGER,
+  mac INTEGER,
+  addresses TEXT,
+  state TEXT,
+  sandbox_id TEXT,
+  owner_uid TEXT,
+  message TEXT,
+  former_addresses TEXT
+) STRICT;
+CREATE INDEX events_port ON events (port_key) WHERE port_key IS NOT NULL;
+
+-- Which lives of ports a name, an address or a MAC ever belonged to, as long as events tell of them.
+CREATE TABLE event_identities (
+  value TEXT NOT NULL,
+  port_key INTEGER NOT NULL,
+  PRIMARY KEY (value, port_key)
+) STRICT, WITHOUT ROWID;
+`,
+  },
+];

@@ -1,0 +1,276 @@
+import { randomUUID } from "node:crypto";
+import type Database from "better-sqlite3";
+import {
+  type EventList,
+  type EventQuery,
+  IpamError,
+  type Network,
+  type NetworkManifest,
+  type Port,
+  type PortList,
+  type PortQuery,
+  type PutNetworkResponse,
+} from "../../contract/index.ts";
+import type { DecisionContext } from "../../domain/allocate.ts";
+import { type Catalog, toNetwork } from "../../domain/catalog.ts";
+import { decide } from "../../domain/decide.ts";
+import { type Item, planAllocations, planNeeds } from "../../domain/needs.ts";
+import { toPort } from "../../domain/port-record.ts";
+import type { NewEvent, Writes } from "../../domain/snapshot.ts";
+import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
+import { loadCatalog } from "./catalog-rows.ts";
+import { checkStore } from "./check.ts";
+import { EventLog } from "./event-log.ts";
+import { NetworkWriter } from "./network-writer.ts";
+import { openDatabase } from "./open-database.ts";
+import { PortReader } from "./port-reader.ts";
+import { SnapshotLoader } from "./snapshot-loader.ts";
+import { toIpamError } from "./sqlite-error.ts";
+import { WriteApplier } from "./write-applier.ts";
+
+export interface SqliteStoreOptions {
+  /** The database file; made if there is none. Its directory must exist. */
+  path: string;
+  /** How long a freed address waits before another port may have it. Default 60,000. */
+  reuseDelayMs?: number;
+  /** True: a fabric driver reports the overlay plane. Default: the fabric is static, the overlay always ready. */
+  fabricManaged?: boolean;
+  /** How long events are kept. Default 30. */
+  eventRetentionDays?: number;
+  /** Milliseconds since the epoch. */
+  clock?: () => number;
+  /** For tests: called at each step inside a transaction; what it throws stands for a crash there. */
+  reach?: (step: string) => void;
+}
+
+const DAY_MS = 86_400_000;
+const MAX_EXPIRED_AT_ONCE = 500;
+const MAX_UNPOOLED_AT_ONCE = 200;
+const STORE_CALLER = "mooring-ipam";
+
+/** Opens (or makes) the database. Throws IpamError `unavailable` that names the file and says what would be right. */
+export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
+  const clock = options.clock ?? Date.now;
+  return new SqliteStore(openDatabase(options.path, clock()), options, clock);
+}
+
+/**
+ * One process, one connection, synchronous statements: between its awaits nobody else changes anything, so the
+ * catalog (networks, counters, cursors) lives in memory and only ports are read for a batch.
+ */
+class SqliteStore implements Store {
+  readonly #database: Database.Database;
+  readonly #options: SqliteStoreOptions;
+  readonly #clock: () => number;
+  readonly #loader: SnapshotLoader;
+  readonly #applier: WriteApplier;
+  readonly #events: EventLog;
+  readonly #ports: PortReader;
+  readonly #networks: NetworkWriter;
+  readonly #forgetUnpooled: Database.Statement<[number]>;
+  readonly #listeners = new Set<(lastSeq: number) => void>();
+  #catalog: Catalog;
+  #nextPortKey: number;
+
+  constructor(database: Database.Database, options: SqliteStoreOptions, clock: () => number) {
+    this.#database = database;
+    this.#options = options;
+    this.#clock = clock;
+    this.#loader = new SnapshotLoader(database);
+    this.#applier = new WriteApplier(database);
+    this.#events = new EventLog(database, (options.eventRetentionDays ?? 30) * DAY_MS);
+    this.#ports = new PortReader(database, this.#loader);
+    this.#networks = new NetworkWriter(database);
+    this.#forgetUnpooled = database.prepare(
+      `DELETE FROM freed WHERE (subnet_id, offset) IN
+         (SELECT subnet_id, offset FROM freed WHERE pooled = 0 AND freed_at <= ? LIMIT ${MAX_UNPOOLED_AT_ONCE})`,
+    );
+    this.#catalog = loadCatalog(database);
+    this.#nextPortKey = this.#readNextPortKey();
+  }
+
+  async commit(batch: readonly Mutation[]): Promise<Outcome[]> {
+    return this.#decideAndApply(batch);
+  }
+
+  #decideAndApply(batch: readonly Item[]): Outcome[] {
+    return this.#guard(() => {
+      const context = this.#context();
+      const { outcomes, writes } = this.#decide(batch, context);
+      if (writes.events.length > 0 || writes.updatedPorts.length > 0) {
+        this.#transact(() => {
+          this.#applier.apply(writes, this.#catalog, step => this.#reach(step));
+          this.#append(writes.events, context.now);
+        });
+        this.#remember(writes);
+        this.#announce(writes.events.length);
+      }
+      return outcomes;
+    });
+  }
+
+  #context(): DecisionContext {
+    return {
+      now: this.#clock(),
+      reuseDelayMs: this.#options.reuseDelayMs ?? 60_000,
+      fabricManaged: this.#options.fabricManaged ?? false,
+      newId: randomUUID,
+    };
+  }
+
+  #decide(batch: readonly Item[], context: DecisionContext): { outcomes: Outcome[]; writes: Writes } {
+    const needs = planNeeds(batch, this.#catalog);
+    const ports = this.#loader.loadPorts(needs, this.#catalog);
+    const names = new Set(ports.map(({ name }) => name));
+    const allocations = planAllocations(batch, this.#catalog, name => names.has(name));
+    for (;;) {
+      const snapshot = this.#loader.load(needs, allocations, ports, this.#catalog, this.#nextPortKey);
+      const decision = decide(batch, snapshot, context);
+      if ("outcomes" in decision) return decision;
+      allocations.set(decision.missingNetworkId, batch.length);
+    }
+  }
+
+  #append(events: readonly NewEvent[], now: number): void {
+    this.#events.append(events, now);
+    this.#reach("events");
+    this.#events.prune(events.length, now);
+    this.#forgetUnpooled.run(now - (this.#options.reuseDelayMs ?? 60_000));
+    this.#reach("commit");
+  }
+
+  /** The catalog follows what was committed. */
+  #remember(writes: Writes): void {
+    for (const [pool, cursor] of writes.cursors) pool.cursor = cursor;
+    for (const [id, counters] of writes.counters) Object.assign(this.#catalog.subnet(id), counters);
+    this.#nextPortKey = writes.nextPortKey ?? this.#nextPortKey;
+  }
+
+  async putNetwork(manifest: NetworkManifest, caller: string): Promise<PutNetworkResponse> {
+    return this.#guard(() => {
+      const now = this.#clock();
+      const change = this.#transact(() => {
+        const planned = this.#networks.put(manifest, this.#catalog, now);
+        const network = manifest.metadata.name;
+        const message = planned.changes.join("; ");
+        const type = planned.outcome === "created" ? "network.created" : "network.changed";
+        if (planned.outcome !== "unchanged") this.#append([{ type, caller, network, message }], now);
+        return planned;
+      });
+      if (change.outcome !== "unchanged") {
+        this.#catalog = loadCatalog(this.#database);
+        this.#announce(1);
+      }
+      return { network: this.#network(manifest.metadata.name), outcome: change.outcome, changes: change.changes };
+    });
+  }
+
+  async deleteNetwork(name: string, caller: string): Promise<void> {
+    this.#guard(() => {
+      this.#transact(() => {
+        this.#networks.delete(name, this.#catalog);
+        this.#append([{ type: "network.deleted", caller, network: name }], this.#clock());
+      });
+      this.#catalog = loadCatalog(this.#database);
+      this.#announce(1);
+    });
+  }
+
+  async readNetworks(): Promise<Network[]> {
+    return this.#catalog.networks.map(toNetwork);
+  }
+
+  async readNetwork(name: string): Promise<Network> {
+    return this.#network(name);
+  }
+
+  #network(name: string): Network {
+    const network = this.#catalog.networks.find(candidate => candidate.name === name);
+    if (!network) throw new IpamError("not_found", `there is no network ${name}`);
+    return toNetwork(network);
+  }
+
+  async readPorts(query: PortQuery): Promise<PortList> {
+    return this.#guard(() => this.#ports.read(query, this.#catalog));
+  }
+
+  async readPort(name: string): Promise<Port> {
+    return this.#guard(() => {
+      const [port] = this.#loader.loadPorts({ portNames: [name], bindings: [] }, this.#catalog);
+      if (!port) throw new IpamError("not_found", `there is no port ${name}`);
+      return toPort(port, this.#catalog);
+    });
+  }
+
+  async readEvents(query: EventQuery): Promise<EventList> {
+    return this.#guard(() => this.#events.read(query));
+  }
+
+  onEvents(listener: (lastSeq: number) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async collectExpired(): Promise<number> {
+    const due = this.#guard(() =>
+      this.#database
+        .prepare<[number], string>(`SELECT name FROM ports WHERE expires_at <= ? LIMIT ${MAX_EXPIRED_AT_ONCE}`)
+        .pluck()
+        .all(this.#clock()),
+    );
+    if (due.length === 0) return 0;
+    const outcomes = this.#decideAndApply(due.map(name => ({ kind: "expire", name, caller: STORE_CALLER })));
+    return outcomes.filter(outcome => "deleted" in outcome).length;
+  }
+
+  async ready(): Promise<void> {
+    this.#guard(() =>
+      this.#transact(() => this.#database.prepare("UPDATE store_state SET next_port_key = next_port_key").run()),
+    );
+  }
+
+  async check(): Promise<Finding[]> {
+    return this.#guard(() => checkStore(this.#database, this.#catalog));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listeners.clear();
+    this.#database.close();
+  }
+
+  #transact<T>(work: () => T): T {
+    this.#database.exec("BEGIN IMMEDIATE");
+    try {
+      const result = work();
+      this.#database.exec("COMMIT");
+      return result;
+    } catch (error) {
+      // A full disk or a failed write may have ended the transaction already.
+      if (this.#database.inTransaction) this.#database.exec("ROLLBACK");
+      this.#events.reload();
+      throw error;
+    }
+  }
+
+  #guard<T>(work: () => T): T {
+    if (!this.#database.open) throw new IpamError("unavailable", "the store is closed");
+    try {
+      return work();
+    } catch (error) {
+      throw toIpamError(error, this.#options.path);
+    }
+  }
+
+  #reach(step: string): void {
+    this.#options.reach?.(step);
+  }
+
+  #announce(events: number): void {
+    if (events === 0) return;
+    for (const listener of this.#listeners) queueMicrotask(() => listener(this.#events.lastSeq));
+  }
+
+  #readNextPortKey(): number {
+    return this.#database.prepare<[], number>("SELECT next_port_key FROM store_state").pluck().get() ?? 1;
+  }
+}
