@@ -17,7 +17,7 @@ import type { Operation } from "./http/operation.ts";
 import { portOperations } from "./http/port-operations.ts";
 import { serviceOperations } from "./http/service-operations.ts";
 import { OptionError } from "./options.ts";
-import { openSqliteStore } from "./storage/sqlite/open.ts";
+import { openSqliteStore } from "./storage/sqlite/sqlite-store.ts";
 
 const KEEP_ALIVE_MS = 15_000;
 const SLOW_READER_MS = 30_000;

@@ -35,8 +35,8 @@ export interface SqliteStoreOptions {
   reuseDelayMs?: number;
   /** True: a fabric driver reports the overlay plane. Default: the fabric is static, the overlay always ready. */
   fabricManaged?: boolean;
-  /** How long events are kept. Default 30. */
-  eventRetentionDays?: number;
+  /** How long events are kept. Default 30 days. */
+  eventRetentionMs?: number;
   /** Milliseconds since the epoch. */
   clock?: () => number;
   /** For tests: called at each step inside a transaction; what it throws stands for a crash there. */
@@ -78,7 +78,7 @@ class SqliteStore implements Store {
     this.#clock = clock;
     this.#loader = new SnapshotLoader(database);
     this.#applier = new WriteApplier(database);
-    this.#events = new EventLog(database, (options.eventRetentionDays ?? 30) * DAY_MS);
+    this.#events = new EventLog(database, options.eventRetentionMs ?? 30 * DAY_MS);
     this.#ports = new PortReader(database, this.#loader);
     this.#networks = new NetworkWriter(database);
     this.#forgetUnpooled = database.prepare(
