@@ -1,0 +1,132 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { IpamError } from "../../../ipam-server/contract/index.ts";
+import type { Mutation } from "../../../ipam-server/domain/store.ts";
+import { Batcher } from "../../../ipam-server/http/batcher.ts";
+import { MemoryStore } from "../../fakes/memory-store.ts";
+
+const release = (name: string): Mutation => ({
+  kind: "release",
+  release: { name, host: "a", ownerUid: "u" },
+  caller: "t",
+});
+const report = (name: string): Mutation => ({
+  kind: "report",
+  report: { name, epoch: 1, plane: "underlay", state: "ACTIVE" },
+  caller: "t",
+});
+const code = (expected: string) => (error: unknown) => error instanceof IpamError && error.code === expected;
+
+test("requests of one turn share a commit, in order of arrival", async () => {
+  const store = new MemoryStore();
+  await using batcher = new Batcher(store, { maxQueue: 100 });
+  const answers = await Promise.all([batcher.submit([release("a"), release("b")]), batcher.submit([release("c")])]);
+  assert.deepEqual(
+    store.batches.map(batch => batch.length),
+    [3],
+  );
+  assert.deepEqual(
+    answers.map(outcomes => outcomes.map(outcome => "name" in outcome && outcome.name)),
+    [["a", "b"], ["c"]],
+  );
+});
+
+test("what arrives during a commit is collected for the next one", async () => {
+  const store = new MemoryStore();
+  const gate = Promise.withResolvers<void>();
+  const entered = Promise.withResolvers<void>();
+  const slow = {
+    commit: (batch: readonly Mutation[]) => {
+      entered.resolve();
+      return gate.promise.then(() => store.commit(batch));
+    },
+  };
+  await using batcher = new Batcher(slow, { maxQueue: 100 });
+  const first = batcher.submit([release("a")]);
+  await entered.promise;
+  const later = ["b", "c", "d"].map(name => batcher.submit([release(name)]));
+  gate.resolve();
+  await Promise.all([first, ...later]);
+  assert.deepEqual(
+    store.batches.map(batch => batch.length),
+    [1, 3],
+  );
+});
+
+test("a request is never split over two commits", async () => {
+  const store = new MemoryStore();
+  await using batcher = new Batcher(store, { maxQueue: 100, batchSize: 2 });
+  const big = Array.from({ length: 5 }, (_, i) => release(`big-${i}`));
+  await Promise.all([batcher.submit([release("a")]), batcher.submit(big), batcher.submit([release("z")])]);
+  assert.deepEqual(
+    store.batches.map(batch => batch.length),
+    [6, 1],
+  );
+});
+
+test("claims and releases go before reports, but reports keep a share of every commit", async () => {
+  const store = new MemoryStore();
+  await using batcher = new Batcher(store, { maxQueue: 1000, batchSize: 10 });
+  const work = [
+    ...Array.from({ length: 4 }, (_, i) => batcher.submit([report(`r${i}`)])),
+    ...Array.from({ length: 20 }, (_, i) => batcher.submit([release(`c${i}`)])),
+  ];
+  await Promise.all(work);
+  const kinds = store.batches[0]?.map(({ kind }) => kind);
+  assert.deepEqual(kinds, [...Array.from({ length: 10 }, () => "release"), "report"]);
+});
+
+test("past the queue's bound a caller is told to come back, and what waits is not harmed", async () => {
+  const store = new MemoryStore();
+  await using batcher = new Batcher(store, { maxQueue: 2 });
+  const waiting = batcher.submit([release("a"), release("b")]);
+  await assert.rejects(
+    batcher.submit([release("c")]),
+    (error: unknown) => code("overloaded")(error) && IpamError.from(error).details.retryAfterSeconds === 1,
+  );
+  assert.equal((await waiting).length, 2);
+  assert.equal(batcher.depth, 0);
+});
+
+test("a request larger than the queue is taken when nothing waits, or it could never be", async () => {
+  await using batcher = new Batcher(new MemoryStore(), { maxQueue: 1 });
+  assert.equal((await batcher.submit([release("a"), release("b")])).length, 2);
+});
+
+test("work past its deadline is dropped before it is decided", async () => {
+  const store = new MemoryStore();
+  let now = 0;
+  await using batcher = new Batcher(store, { maxQueue: 10, now: () => now });
+  const late = assert.rejects(batcher.submit([release("late")], 50), code("unavailable"));
+  const patient = batcher.submit([release("patient")], 500);
+  now = 100;
+  await Promise.all([late, patient]);
+  assert.deepEqual(
+    store.batches.flat().map(mutation => mutation.kind === "release" && mutation.release.name),
+    ["patient"],
+  );
+});
+
+test("when the commit fails every request of the batch gets the store's error, and the next batch is served", async () => {
+  const store = new MemoryStore();
+  await using batcher = new Batcher(store, { maxQueue: 10 });
+  store.failing = new IpamError("unavailable", "the disk is full");
+  const both = [batcher.submit([release("a")]), batcher.submit([release("b")])];
+  for (const each of both) await assert.rejects(each, code("unavailable"));
+  store.failing = undefined;
+  assert.equal((await batcher.submit([release("c")])).length, 1);
+});
+
+test("a store that loses outcomes fails the batch instead of answering the wrong caller", async () => {
+  await using batcher = new Batcher({ commit: async () => [] }, { maxQueue: 10 });
+  await assert.rejects(batcher.submit([release("a")]), code("internal"));
+});
+
+test("stopping commits what waits and takes nothing more", async () => {
+  const store = new MemoryStore();
+  const batcher = new Batcher(store, { maxQueue: 10 });
+  const waiting = batcher.submit([release("a")]);
+  await batcher[Symbol.asyncDispose]();
+  assert.equal((await waiting).length, 1);
+  await assert.rejects(batcher.submit([release("b")]), code("unavailable"));
+});

@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { ERROR_CODES } from "../../../ipam-server/contract/index.ts";
+import { batchOperations } from "../../../ipam-server/http/batch-operations.ts";
+import { Batcher } from "../../../ipam-server/http/batcher.ts";
+import { eventOperations } from "../../../ipam-server/http/event-operations.ts";
+import { EventTail } from "../../../ipam-server/http/event-tail.ts";
+import { Metrics } from "../../../ipam-server/http/metrics.ts";
+import { networkOperations } from "../../../ipam-server/http/network-operations.ts";
+import { portOperations } from "../../../ipam-server/http/port-operations.ts";
+import { serviceOperations } from "../../../ipam-server/http/service-operations.ts";
+import { MemoryStore } from "../../fakes/memory-store.ts";
+
+const page = readFileSync(new URL("../../../docs/api.md", import.meta.url), "utf8");
+
+const table = [
+  "| code | HTTP | CNI | retry | means |",
+  "|---|---|---|---|---|",
+  ...Object.entries(ERROR_CODES).map(
+    ([code, { http, cni, retry, title }]) => `| \`${code}\` | ${http} | ${cni} | ${retry ? "yes" : "no"} | ${title} |`,
+  ),
+].join("\n");
+
+test("the page's table of error codes is the code's", () => {
+  assert.ok(page.includes(`\n${table}\n`), `docs/api.md should have:\n${table}`);
+});
+
+test("the page shows every call", () => {
+  const store = new MemoryStore();
+  const batcher = new Batcher(store, { maxQueue: 1 });
+  using tail = new EventTail(store);
+  const timing = { keepAliveMs: 1, slowReaderMs: 1, signal: AbortSignal.abort() };
+  const operations = [
+    ...batchOperations(batcher),
+    ...networkOperations(store),
+    ...portOperations(store, batcher),
+    ...eventOperations(store, tail, timing),
+    ...serviceOperations(store, new Metrics(store, () => 0), () => ({})),
+  ];
+  for (const { method, path } of operations) {
+    const call = `${method} ${path.replace("{+", "{")}`;
+    assert.ok(page.includes(`\`${call}\``), call);
+  }
+});

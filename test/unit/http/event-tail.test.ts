@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { MooringEvent } from "../../../ipam-server/contract/index.ts";
+import { EventTail, matches } from "../../../ipam-server/http/event-tail.ts";
+import { MemoryStore } from "../../fakes/memory-store.ts";
+
+const seqs = ({ events }: { events: MooringEvent[] }) => events.map(({ seq }) => seq);
+
+/** Counts what the tail asks of the store. */
+function countReads(store: MemoryStore): () => number {
+  let reads = 0;
+  const read = store.readEvents.bind(store);
+  store.readEvents = query => {
+    reads++;
+    return read(query);
+  };
+  return () => reads;
+}
+
+test("streams that are up to date share one read a commit", async () => {
+  const store = new MemoryStore();
+  store.emit({});
+  const reads = countReads(store);
+  using tail = new EventTail(store);
+  assert.deepEqual(seqs(await tail.read(1, {})), []);
+  const before = reads();
+  store.emit({ host: "a" });
+  store.emit({ host: "b" });
+  const [all, ofA, ofB] = await Promise.all([
+    tail.read(1, {}),
+    tail.read(1, { host: "a" }),
+    tail.read(1, { host: "b" }),
+  ]);
+  assert.deepEqual([seqs(all), seqs(ofA), seqs(ofB)], [[2, 3], [2], [3]]);
+  assert.equal(reads() - before, 1);
+});
+
+test("a stream that begins before the tail reads its past from the store", async () => {
+  const store = new MemoryStore();
+  for (let i = 0; i < 2500; i++) store.emit({});
+  using tail = new EventTail(store);
+  const read: number[] = [];
+  for (let after = 0; read.length < 2500; ) {
+    const page = await tail.read(after, {});
+    read.push(...seqs(page));
+    after = page.upTo;
+  }
+  assert.deepEqual(
+    read,
+    Array.from({ length: 2500 }, (_, i) => i + 1),
+  );
+});
+
+test("a stream that fell out of the tail's memory misses nothing", async () => {
+  const store = new MemoryStore();
+  using tail = new EventTail(store);
+  await tail.read(0, {});
+  for (let i = 0; i < 12_000; i++) store.emit({});
+  await tail.read(12_000, {});
+  let after = 0;
+  let count = 0;
+  while (after < 12_000) {
+    const page = await tail.read(after, {});
+    for (const event of page.events) assert.equal(event.seq, ++count);
+    after = page.upTo;
+  }
+  assert.equal(count, 12_000);
+});
+
+test("a filter that matches nothing still moves on, so that a reader resumes behind what it does not want", async () => {
+  const store = new MemoryStore();
+  using tail = new EventTail(store);
+  await tail.read(0, {});
+  store.emit({ host: "a" });
+  assert.deepEqual(await tail.read(0, { host: "b" }), { events: [], upTo: 1 });
+});
+
+test("a wait ends with the next event, at its time-out and by its signal", async () => {
+  const store = new MemoryStore();
+  using tail = new EventTail(store);
+  const stop = new AbortController();
+  const byEvent = tail.wait(0, 60_000, stop.signal);
+  store.emit({});
+  await byEvent;
+  await tail.wait(1, 1, stop.signal);
+  const bySignal = tail.wait(1, 60_000, stop.signal);
+  stop.abort();
+  await bySignal;
+});
+
+test("a host's filter shows what moved away from it, so that the old node can fence itself", () => {
+  const event: MooringEvent = { seq: 1, time: "", type: "port.moved", caller: "t", host: "b", fromHost: "a" };
+  assert.ok(matches({ host: "a" }, event));
+  assert.ok(matches({ host: "b" }, event));
+  assert.ok(!matches({ host: "c" }, event));
+});

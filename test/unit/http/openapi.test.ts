@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { batchOperations } from "../../../ipam-server/http/batch-operations.ts";
+import { Batcher } from "../../../ipam-server/http/batcher.ts";
+import { networkOperations } from "../../../ipam-server/http/network-operations.ts";
+import { describeApi } from "../../../ipam-server/http/openapi.ts";
+import { portOperations } from "../../../ipam-server/http/port-operations.ts";
+import { MemoryStore } from "../../fakes/memory-store.ts";
+
+type Json = Record<string, unknown>;
+const store = new MemoryStore();
+const batcher = new Batcher(store, { maxQueue: 1 });
+const api = describeApi([...batchOperations(batcher), ...networkOperations(store), ...portOperations(store, batcher)]);
+
+function follow(reference: string): unknown {
+  const parts = reference.replace(/^#\//, "").split("/");
+  return parts.reduce<unknown>((value, part) => (value as Json | undefined)?.[part], api);
+}
+
+function references(value: unknown): string[] {
+  if (Array.isArray(value)) return value.flatMap(references);
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, each]) => (key === "$ref" ? [String(each)] : references(each)));
+}
+
+test("every reference of the document leads somewhere", () => {
+  const found = references(api);
+  assert.ok(found.length > 10);
+  for (const reference of found) assert.notEqual(follow(reference), undefined, reference);
+});
+
+test("a claim's schema in the document is the one that validates claims", () => {
+  const schema = follow("#/components/schemas/Claim") as { required: string[]; additionalProperties: boolean };
+  assert.deepEqual(schema.required, ["name", "host", "owner", "networkSelector"]);
+  assert.equal(schema.additionalProperties, false);
+});
+
+test("every operation has an id of its own and says how it fails", () => {
+  const operations = Object.values(api.paths as Json).flatMap(path => Object.values(path as Json)) as Json[];
+  const ids = operations.map(({ operationId }) => operationId);
+  assert.equal(new Set(ids).size, ids.length);
+  for (const operation of operations) assert.ok("default" in (operation.responses as Json));
+});
