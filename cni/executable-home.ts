@@ -12,7 +12,7 @@ export function createExecutableHome({ log, signal }: Pick<Home, "log" | "signal
     identify: ({ upstream }) => (upstream.kind === "direct" ? upstream : undefined),
     async openDatapath(config) {
       const { openDatapath } = await import("./datapath/datapath.ts");
-      return openDatapath({ ovsdb: config.ovsdb });
+      return openDatapath({ ovsdb: config.ovsdb, timeoutMs: config.timeoutMs });
     },
     async openIpam({ upstream, timeoutMs }) {
       if (upstream.kind === "agent") return createAbsentAgent(upstream.socket);

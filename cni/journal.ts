@@ -82,28 +82,40 @@ export function openJournal(dir: string, { now, maxEntries = MAX_ENTRIES }: Jour
   };
 }
 
-/** Write, fsync, link under a name nobody has, fsync the directory: after a power cut the entry is whole or was never acknowledged. */
+/**
+ * Write, fsync, link under a name nobody has, fsync the directory: after a power cut the entry is whole or was never
+ * acknowledged.
+ */
 async function write(dir: string, time: Date, text: string): Promise<void> {
   const stamp = String(time.getTime()).padStart(15, "0");
   for (let turn = 0; ; turn++) {
     const name = `${stamp}-${String(turn).padStart(6, "0")}`;
     const draft = `${dir}/.${name}.draft`;
+    const file = await unlessTaken(open(draft, "wx", 0o600));
+    if (file === undefined) continue;
     try {
-      const file = await open(draft, "wx", 0o600);
       try {
         await file.writeFile(text);
         await file.sync();
       } finally {
         await file.close();
       }
-      await link(draft, `${dir}/${name}.json`);
-    } catch (error) {
-      if (hasCode(error, "EEXIST")) continue;
-      await rm(draft, { force: true });
-      throw error;
+      const taken = (await unlessTaken(link(draft, `${dir}/${name}.json`).then(() => true))) === undefined;
+      if (taken) continue;
+    } finally {
+      await unlink(draft);
     }
-    await unlink(draft);
     return syncDirectory(dir);
+  }
+}
+
+/** Undefined when the name is taken: another process writes in the same millisecond. */
+async function unlessTaken<T>(making: Promise<T>): Promise<T | undefined> {
+  try {
+    return await making;
+  } catch (error) {
+    if (hasCode(error, "EEXIST")) return undefined;
+    throw error;
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Dns } from "../../ipam-server/contract/index.ts";
-import { asArray, asInteger, asObject, asText, asTexts, type JsonObject } from "./shape.ts";
+import { asArray, asInteger, asObject, asText, asTexts, invalidKey, type JsonObject } from "./shape.ts";
 import { type CniVersion, isAtLeast } from "./versions.ts";
 
 /** The result of ADD in the shape of spec 1.1; `formatResult` turns it into the caller's version. */
@@ -115,8 +115,13 @@ function parseIp(raw: JsonObject, key: string, interfaces: number): ResultIp {
   return {
     address: asText(raw.address, `${key}.address`),
     ...(raw.gateway != null && raw.gateway !== "" && { gateway: asText(raw.gateway, `${key}.gateway`) }),
-    ...(raw.interface != null && { interface: asInteger(raw.interface, `${key}.interface`, 0, interfaces - 1) }),
+    ...(raw.interface != null && { interface: parseIndex(raw.interface, `${key}.interface`, interfaces) }),
   };
+}
+
+function parseIndex(value: unknown, key: string, length: number): number {
+  if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value < length) return value;
+  throw invalidKey(key, "an index into its interfaces", value);
 }
 
 function list(raw: JsonObject, field: string, key: string): [unknown, string][] {

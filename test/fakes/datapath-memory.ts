@@ -1,0 +1,52 @@
+import type { Attachment, Datapath, Difference, PluggedPort } from "../../cni/datapath/attachment.ts";
+
+export type DatapathMethod = Exclude<keyof Datapath, symbol>;
+
+/** A node's datapath in memory: what is plugged outlives the handles, as on a real node. */
+export class FakeNode {
+  readonly plugged = new Map<string, PluggedPort & { attachment?: Attachment }>();
+  readonly calls: string[] = [];
+  /** A method listed here rejects with its error, once its effect (for unplug: the link's removal) is made. */
+  readonly failures: Partial<Record<DatapathMethod, Error>> = {};
+  differences: Difference[] = [];
+  openHandles = 0;
+
+  open(): Datapath {
+    this.openHandles += 1;
+    return {
+      plug: async attachment => {
+        const key = `${attachment.sandboxId}/${attachment.containerInterface}`;
+        this.calls.push(`plug ${key}`);
+        this.#failAt("plug");
+        const hostInterface = `mo${key.replaceAll(/[^a-z0-9]/g, "").slice(0, 12)}`;
+        const { bridge, sandboxId, containerInterface, externalIds, vlan } = attachment;
+        const port = { hostInterface, bridge, sandboxId, containerInterface, ofport: 7, vlan, externalIds };
+        this.plugged.set(key, { ...port, attachment });
+        return { hostInterface, hostMac: "02:00:00:00:00:07", ofport: 7 };
+      },
+      unplug: async (sandboxId, containerInterface) => {
+        this.calls.push(`unplug ${sandboxId}/${containerInterface}`);
+        const removed = this.plugged.delete(`${sandboxId}/${containerInterface}`);
+        this.#failAt("unplug");
+        return removed;
+      },
+      check: async () => {
+        this.#failAt("check");
+        return this.differences;
+      },
+      list: async () => {
+        this.#failAt("list");
+        return [...this.plugged.values()];
+      },
+      ready: async () => this.#failAt("ready"),
+      [Symbol.asyncDispose]: async () => {
+        this.openHandles -= 1;
+      },
+    };
+  }
+
+  #failAt(method: DatapathMethod): void {
+    const failure = this.failures[method];
+    if (failure !== undefined) throw failure;
+  }
+}

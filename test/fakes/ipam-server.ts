@@ -1,0 +1,197 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { text } from "node:stream/consumers";
+import {
+  type Claim,
+  type ErrorCode,
+  IpamError,
+  type Port,
+  type PortAttachment,
+  type Problem,
+  type Release,
+  type ReleaseResult,
+  type Report,
+} from "../../ipam-server/contract/index.ts";
+
+interface Reply {
+  status: number;
+  body: unknown;
+}
+
+/** As much of an IPAM as the CNI verbs talk to: one network, addresses handed out in order, bindings and epochs. */
+export class FakeIpam implements AsyncDisposable {
+  readonly ports = new Map<string, Port>();
+  readonly requests: { method: string; path: string; body: unknown; authorization: string | undefined }[] = [];
+  readonly claims: Claim[] = [];
+  readonly reports: Report[] = [];
+  readonly releases: Release[] = [];
+  /** Answers to give instead, one a request; "hang up" closes the connection after reading the request. */
+  readonly instead: (Reply | "hang up" | "say nothing")[] = [];
+  /** Called with each claim before it is decided. */
+  onClaim: (claim: Claim) => void = () => {};
+  onRelease: (release: Release) => void = () => {};
+  vlan: number | undefined = 100;
+  ipv6 = false;
+  /** Of 127.0.0.1; 0 on a unix socket. */
+  port = 0;
+  readonly #server: Server;
+  #next = 10;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  static async start(listen: { path: string } | { port: number } = { port: 0 }): Promise<FakeIpam> {
+    const server = createServer();
+    const fake = new FakeIpam(server);
+    server.on("request", (request, response) => void fake.#serve(request, response));
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    server.once("error", reject);
+    server.listen({ ...listen, host: "127.0.0.1" }, resolve);
+    await promise;
+    const address = server.address();
+    if (address !== null && typeof address === "object") fake.port = address.port;
+    return fake;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#server.close(() => resolve());
+    this.#server.closeAllConnections();
+    await promise;
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const raw = await text(request);
+    const body = raw === "" ? undefined : JSON.parse(raw);
+    const { method = "", url: path = "" } = request;
+    this.requests.push({ method, path, body, authorization: request.headers.authorization });
+    const instead = this.instead.shift();
+    if (instead === "hang up") return void request.socket.destroy();
+    if (instead === "say nothing") return;
+    const reply = instead ?? this.#answer(`${method} ${path}`, body);
+    response.writeHead(reply.status, { "content-type": "application/json" });
+    response.end(typeof reply.body === "string" ? reply.body : JSON.stringify(reply.body));
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: a fake trusts its own tests' requests
+  #answer(route: string, body: any): Reply {
+    if (route === "GET /readyz") return { status: 200, body: { status: "ok" } };
+    if (route === "POST /v1/claims") {
+      return { status: 200, body: { results: body.claims.map((claim: Claim) => this.#claim(claim)) } };
+    }
+    if (route === "POST /v1/releases") {
+      return { status: 200, body: { results: body.releases.map((release: Release) => this.#release(release)) } };
+    }
+    if (route === "POST /v1/reports") {
+      this.reports.push(...body.reports);
+      return { status: 200, body: { results: body.reports.map(() => ({ applied: true })) } };
+    }
+    const port = this.ports.get(decodeURIComponent(route.replace("GET /v1/ports/", "")));
+    if (port !== undefined) return { status: 200, body: port };
+    if (route === "GET /v1/networks/prod-a") return { status: 200, body: this.#network() };
+    return problem("not_found", `there is no ${route}`);
+  }
+
+  #claim(claim: Claim): PortAttachment {
+    this.claims.push(claim);
+    this.onClaim(claim);
+    const now = new Date(0).toISOString();
+    const old = this.ports.get(claim.name);
+    const same = old?.binding?.sandbox?.id === claim.sandbox?.id && old?.binding !== undefined;
+    const last = old === undefined ? this.#next++ : 0;
+    const port: Port = {
+      name: claim.name,
+      id: `id-of-${claim.name}`,
+      network: "prod-a",
+      mac: claim.mac ?? `0a:58:0a:64:01:${last.toString(16).padStart(2, "0")}`,
+      fixedIps: [
+        {
+          address: claim.ips?.find(ip => !ip.includes(":")) ?? `10.100.1.${last}`,
+          subnet: "10.100.0.0/16",
+          prefixLength: 16,
+          gateway: "10.100.0.1",
+        },
+        ...(this.ipv6
+          ? [{ address: `fd00:100::${last}`, subnet: "fd00:100::/64", prefixLength: 64, gateway: "fd00:100::1" }]
+          : []),
+      ],
+      labels: claim.labels ?? {},
+      underlay: "BUILD",
+      overlay: "ACTIVE",
+      state: "BUILD_ACTIVE",
+      createdAt: now,
+      updatedAt: now,
+      ...(old !== undefined && { mac: old.mac, fixedIps: old.fixedIps }),
+      retention: claim.retention ?? { policy: "ephemeral" },
+      owner: claim.owner,
+      epoch: (old?.epoch ?? 0) + (same ? 0 : 1),
+      binding: {
+        host: claim.host,
+        ownerUid: claim.owner.uid,
+        boundAt: now,
+        ...(claim.sandbox !== undefined && { sandbox: claim.sandbox }),
+      },
+    };
+    this.ports.set(claim.name, port);
+    return {
+      port,
+      segment:
+        this.vlan === undefined
+          ? { type: "flat", physicalNetwork: "p" }
+          : { type: "vlan", id: this.vlan, physicalNetwork: "p" },
+      mtu: 1400,
+      routes: this.#routes(),
+      dns: { nameservers: ["10.0.0.53"] },
+      fenced: old === undefined || old.releasedAt !== undefined,
+    };
+  }
+
+  #release(release: Release): ReleaseResult {
+    this.releases.push(release);
+    this.onRelease(release);
+    for (const port of this.ports.values()) {
+      const { binding } = port;
+      const { sandbox } = binding ?? {};
+      if (binding?.host !== release.host || sandbox?.id !== release.sandbox?.id) continue;
+      if (sandbox?.interface !== release.sandbox?.interface) continue;
+      const deleted = port.retention.policy === "ephemeral";
+      if (deleted) this.ports.delete(port.name);
+      else {
+        const { binding: _ended, ...unbound } = port;
+        this.ports.set(port.name, { ...unbound, releasedAt: new Date(0).toISOString() });
+      }
+      return { released: true, name: port.name, deleted };
+    }
+    return { released: false, reason: "not_found" };
+  }
+
+  #routes(): { dst: string; gw: string }[] {
+    return [{ dst: "0.0.0.0/0", gw: "10.100.0.1" }, ...(this.ipv6 ? [{ dst: "::/0", gw: "fd00:100::1" }] : [])];
+  }
+
+  #network(): object {
+    const [ipv4, ipv6] = this.#routes();
+    return {
+      name: "prod-a",
+      segment:
+        this.vlan === undefined
+          ? { type: "flat", physicalNetwork: "p" }
+          : { type: "vlan", id: this.vlan, physicalNetwork: "p" },
+      mtu: 1400,
+      subnets: [
+        { cidr: "10.100.0.0/16", routes: [ipv4] },
+        ...(ipv6 === undefined ? [] : [{ cidr: "fd00:100::/64", routes: [ipv6] }]),
+      ],
+    };
+  }
+}
+
+/** A whole answer that is one problem. */
+export function problem(code: ErrorCode, detail: string, details: { retryAfterSeconds?: number } = {}): Reply {
+  const document: Problem = new IpamError(code, detail, details).toProblem();
+  return { status: document.status, body: document };
+}
