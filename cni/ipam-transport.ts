@@ -49,7 +49,7 @@ export interface TransportOptions {
   caFile?: string;
 }
 
-/** Rejects with TransportError when a file cannot be read. */
+/** Rejects with IpamError when a file cannot be read: to ask again would not help. */
 export async function openTransport({ url, tokenFile, caFile }: TransportOptions): Promise<Transport> {
   const token = tokenFile === undefined ? undefined : await readText("tokenFile", tokenFile);
   const headers = token === undefined ? {} : { authorization: `Bearer ${token.trim()}` };
@@ -75,7 +75,8 @@ async function readText(key: string, path: string): Promise<string> {
     return await readFile(path, "utf8");
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new TransportError(`"${key}" cannot be read: ${why}`, false, cause);
+    const message = `"${key}" cannot be read: ${why}`;
+    throw new IpamError("unavailable", message, { cause: new TransportError(message, false, cause) });
   }
 }
 

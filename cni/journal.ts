@@ -37,9 +37,11 @@ export function openJournal(dir: string, { now, maxEntries = MAX_ENTRIES }: Jour
     async append(entry) {
       try {
         await mkdir(dir, { recursive: true, mode: 0o700 });
-        const used = (await readdir(dir)).filter(name => ENTRY.test(name)).length;
-        if (used >= maxEntries) throw new Error(`it is full (${used} entries)`);
-        await write(dir, now(), formatEntry(entry));
+        const used = (await readdir(dir)).filter(name => ENTRY.test(name));
+        if (used.length >= maxEntries) throw new Error(`it is full (${used.length} entries)`);
+        const stamp = String(now().getTime()).padStart(15, "0");
+        const turns = used.filter(name => name.startsWith(stamp)).map(name => Number(name.slice(16, 22)));
+        await write(dir, stamp, Math.max(-1, ...turns) + 1, formatEntry(entry));
       } catch (cause) {
         throw new CniError(
           CNI_CODES.tryAgain,
@@ -86,9 +88,8 @@ export function openJournal(dir: string, { now, maxEntries = MAX_ENTRIES }: Jour
  * Write, fsync, link under a name nobody has, fsync the directory: after a power cut the entry is whole or was never
  * acknowledged.
  */
-async function write(dir: string, time: Date, text: string): Promise<void> {
-  const stamp = String(time.getTime()).padStart(15, "0");
-  for (let turn = 0; ; turn++) {
+async function write(dir: string, stamp: string, firstTurn: number, text: string): Promise<void> {
+  for (let turn = firstTurn; ; turn++) {
     const name = `${stamp}-${String(turn).padStart(6, "0")}`;
     const draft = `${dir}/.${name}.draft`;
     const file = await unlessTaken(open(draft, "wx", 0o600));

@@ -44,6 +44,14 @@ class JournalBench implements AsyncDisposable {
   }
 }
 
+/** A millisecond apart, as a node writes them. */
+async function appendMany(bench: JournalBench, count: number): Promise<void> {
+  for (let index = 0; index < count; index++) {
+    bench.timeMs += 1;
+    await bench.journal.append(release(`s${index}`));
+  }
+}
+
 function release(id: string): JournalEntry {
   return { kind: "release", release: { host: "node-a", sandbox: { id, interface: "eth0" } } };
 }
@@ -83,7 +91,7 @@ test("reports and releases keep their order among one another", async () => {
 
 test("many entries travel in batches of a hundred, and one call delivers no more than its share", async () => {
   await using bench = await JournalBench.start();
-  for (let index = 0; index < 230; index++) await bench.journal.append(release(`s${index}`));
+  await appendMany(bench, 230);
   await bench.deliver(2);
   assert.deepEqual([bench.ipam.requests.length, bench.delivered.length], [2, 200]);
   await bench.deliver();
@@ -138,7 +146,7 @@ test("the journal is bounded: beyond it an entry is refused by the directory's n
 
 test("an IPAM that breaks off leaves what it did not acknowledge", async () => {
   await using bench = await JournalBench.start();
-  for (let index = 0; index < 130; index++) await bench.journal.append(release(`s${index}`));
+  await appendMany(bench, 130);
   bench.ipam.onRelease = ({ sandbox }) => {
     if (sandbox?.id === "s0") bench.ipam.instead.push("hang up");
   };
@@ -182,7 +190,7 @@ test("appended at the same time, no entry is lost", async () => {
 
 test("of deliveries at the same time one does the work", async () => {
   await using bench = await JournalBench.start();
-  for (let index = 0; index < 20; index++) await bench.journal.append(release(`s${index}`));
+  await appendMany(bench, 20);
   await Promise.all(Array.from({ length: 10 }, () => bench.deliver()));
   assert.equal(bench.delivered.length, 20);
   assert.ok(bench.journal.isEmpty());
