@@ -1,7 +1,9 @@
 import type { Claim, NetworkManifest, Release } from "../../ipam-server/contract/index.ts";
 
-/** Pods of one host: what a node of a large cluster carries. */
-const PORTS_PER_HOST = 100;
+/** A million pods on them are a hundred each: what the nodes of a large cluster carry. */
+const HOSTS = 10_000;
+const NAMESPACES = 50;
+const APPLICATIONS = 200;
 
 /** Sixteen million addresses in four networks of production, beside networks that the selector must leave out. */
 export function benchNetworks(): NetworkManifest[] {
@@ -28,36 +30,57 @@ function network(name: string, labels: Record<string, string>, id: number, cidr:
   };
 }
 
-/** The claim of the index-th pod of a series: a name, an owner and a sandbox of its own, as the CNI executable sends it. */
+/**
+ * The claim of the index-th pod of a series: a name, an owner and a sandbox of its own, as the CNI executable sends it.
+ * Like real ones they come in no order: names, hosts and sandbox ids of neighbours are far apart, so that a database
+ * with many ports has to touch pages all over.
+ */
 export function benchClaim(series: string, index: number): Claim {
-  const namespace = `team-${index % 50}`;
+  const { name, namespace, application, host, sandboxId, uid } = podOf(series, index);
   return {
-    name: portName(series, index),
+    name,
     nameFrom: "pod",
     cluster: "c1",
     namespace,
-    host: hostName(series, index),
+    host,
     availabilityZone: "az1",
     physicalNetworks: ["physnet1"],
-    sandbox: { id: sandboxId(series, index), interface: "eth0" },
-    owner: { kind: "pod", uid: `${series}-${index}-8e5c4f52-93b0`, createdAt: "2026-11-20T08:00:00.000Z" },
+    sandbox: { id: sandboxId, interface: "eth0" },
+    owner: { kind: "pod", uid, createdAt: "2026-11-20T08:00:00.000Z" },
     networkSelector: "env=prod",
     families: ["ipv4"],
     retention: { policy: "ephemeral" },
-    labels: { app: `app-${index % 200}`, tier: "web" },
+    labels: { app: application, tier: "web" },
   };
 }
 
 /** The release that ends the claim of the same series and index. */
 export function benchRelease(series: string, index: number): Release {
+  const { name, host, sandboxId } = podOf(series, index);
+  return { name, host, sandbox: { id: sandboxId, interface: "eth0" } };
+}
+
+function podOf(series: string, index: number) {
+  const scattered = scatter(index);
+  const digits = scattered.toString(16).padStart(8, "0");
+  const namespace = `team-${scattered % NAMESPACES}`;
+  const application = `app-${scattered % APPLICATIONS}`;
   return {
-    name: portName(series, index),
-    host: hostName(series, index),
-    sandbox: { id: sandboxId(series, index), interface: "eth0" },
+    name: `c1/${namespace}/${application}-${digits}-${series}`,
+    namespace,
+    application,
+    host: `node-${scattered % HOSTS}`,
+    sandboxId: `${digits}${scatter(scattered).toString(16).padStart(8, "0")}${Buffer.from(series).toString("hex")}`
+      .padEnd(64, "0")
+      .slice(0, 64),
+    uid: `${digits}-93b0-4c1f-8e5c-${series}`,
   };
 }
 
-const portName = (series: string, index: number): string => `c1/team-${index % 50}/${series}-${index}`;
-const hostName = (series: string, index: number): string => `${series}-node-${Math.floor(index / PORTS_PER_HOST)}`;
-const sandboxId = (series: string, index: number): string =>
-  Buffer.from(`${series}-${index}`).toString("hex").padStart(64, "0");
+/** A bijection of 32-bit numbers that leaves no order (MurmurHash3's finalizer). */
+function scatter(index: number): number {
+  let hash = index | 0;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
