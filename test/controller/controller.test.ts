@@ -1,0 +1,281 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { pino } from "pino";
+import type { MooringEvent } from "../../ipam-server/contract/index.ts";
+import { runController } from "../../ipam-server/controller/controller.ts";
+import { FakeKubeApi } from "../fakes/k8s-api.ts";
+import { FakeIpam } from "../fakes/k8s-ipam.ts";
+import { boundPort, POD_UID, stickyPort } from "../unit/controller/ports.ts";
+import { eventually } from "./eventually.ts";
+
+const PODS = "/api/v1/pods";
+const SETS = "/apis/apps/v1/statefulsets";
+const DEPLOYMENTS = "/apis/apps/v1/deployments";
+const REPLICA_SETS = "/apis/apps/v1/replicasets";
+const LEASES = "/apis/coordination.k8s.io/v1/leases";
+const EVENTS = "/api/v1/events";
+const MACHINES = "/apis/kubevirt.io/v1/virtualmachines";
+const GRACE_MS = 400;
+
+const set = (replicas: number, uid = "set-uid") => ({
+  metadata: { namespace: "shop", name: "web", uid },
+  spec: { replicas },
+});
+const pod = (name: string, uid: string) => ({
+  metadata: { namespace: "shop", name, uid },
+  spec: { nodeName: "node-a" },
+});
+
+/** A cluster, an IPAM, and as many replicas as asked, all ended with the test. */
+async function setUp(stack: AsyncDisposableStack, resources = [PODS, SETS, DEPLOYMENTS, REPLICA_SETS, LEASES, EVENTS]) {
+  const kube = stack.use(await FakeKubeApi.start(resources));
+  const ipam = stack.use(await FakeIpam.start());
+  const run = (identity: string) => {
+    const stop = new AbortController();
+    const running = runController(
+      {
+        kubeConfig: kube.kubeConfig(),
+        server: ipam.url,
+        cluster: "c1",
+        identity,
+        lease: { namespace: "mooring-system", name: "controller", durationSeconds: 1 },
+        graceMs: GRACE_MS,
+        healthListen: { type: "tcp", host: "127.0.0.1", port: 0 },
+        log: pino({ level: "silent" }),
+      },
+      stop.signal,
+    );
+    const end = async () => {
+      stop.abort();
+      await running;
+    };
+    stack.defer(end);
+    return { end };
+  };
+  const leads = (identity: string) => () =>
+    kube.items(LEASES).some(each => (each.spec as { holderIdentity: string }).holderIdentity === identity);
+  const reasons = () => kube.items(EVENTS).map(event => event.reason);
+  return { kube, ipam, run, leads, reasons };
+}
+
+/** Another namespace's port goes after this: whatever the controller was going to take, it has taken. */
+async function settled(ipam: FakeIpam): Promise<void> {
+  const canary = stickyPort({
+    name: "c1/shop/canary",
+    id: `canary-${ipam.ports.size}`,
+    workload: { kind: "Pod", namespace: "mine", name: "canary" },
+  });
+  ipam.put(canary);
+  await eventually("the canary to be given back", () => !ipam.ports.has(canary.name));
+}
+
+describe("the controller", { timeout: 120_000 }, () => {
+  test("gives back a kept port once its StatefulSet is gone, and tells so", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { kube, ipam, run, reasons } = await setUp(stack);
+    kube.put(SETS, set(3));
+    ipam.put(stickyPort());
+    run("a");
+    await settled(ipam);
+    assert.ok(ipam.ports.has("c1/shop/web-2"));
+    kube.remove(SETS, "shop", "web");
+    await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+    await eventually("an event", () => reasons().includes("AddressGivenBack"));
+  });
+
+  test("gives back what a set scaled down no longer asks for, and keeps the rest", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { kube, ipam, run } = await setUp(stack);
+    kube.put(SETS, set(3));
+    ipam.put(stickyPort());
+    const first = stickyPort({ name: "c1/shop/web-0", id: "port-0" });
+    ipam.put({
+      ...first,
+      workload: { ...stickyPort().workload, kind: "StatefulSet", namespace: "shop", name: "web", ordinal: 0 },
+    });
+    run("a");
+    await settled(ipam);
+    kube.put(SETS, set(1));
+    await eventually("web-2 to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+    await settled(ipam);
+    assert.ok(ipam.ports.has("c1/shop/web-0"));
+  });
+
+  test("releases a binding whose pod is gone, and not one whose pod is there", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { kube, ipam, run, reasons } = await setUp(stack);
+    kube.put(SETS, set(3));
+    kube.put(PODS, pod("web-2", POD_UID));
+    ipam.put(boundPort());
+    const lost = boundPort({ name: "c1/shop/job-x", id: "port-9", retention: { policy: "ephemeral" } });
+    ipam.put({
+      ...lost,
+      binding: { host: "node-b", ownerUid: POD_UID.replace("8e5c", "aaaa"), boundAt: lost.createdAt },
+    });
+    run("a");
+    await eventually("the lost binding to be released", () => !ipam.ports.has("c1/shop/job-x"));
+    assert.ok(ipam.ports.get("c1/shop/web-2")?.binding);
+    await eventually("an event", () => reasons().includes("BindingReleased"));
+    kube.remove(PODS, "shop", "web-2");
+    await eventually("web-2 to be released", () => ipam.ports.get("c1/shop/web-2")?.binding === undefined);
+    assert.ok(ipam.ports.has("c1/shop/web-2"), "its set still asks for the port");
+  });
+
+  test("takes nothing by its cache: a cache that misses a pod is overruled by the fresh look", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { kube, ipam, run } = await setUp(stack);
+    kube.put(SETS, set(3));
+    run("a");
+    await settled(ipam);
+    // From here on the watch of pods can neither go on nor be read again; single namespaces still can.
+    kube.faults.set(/GET \/api\/v1\/pods/, 500);
+    kube.cutWatches();
+    kube.put(PODS, pod("web-2", POD_UID));
+    ipam.put(boundPort());
+    await settled(ipam);
+    const looks = kube.requests.filter(line => line.startsWith("GET /api/v1/namespaces/shop/pods"));
+    assert.ok(looks.length > 0 && looks.every(line => !line.includes("resourceVersion")));
+    assert.ok(ipam.ports.get("c1/shop/web-2")?.binding);
+  });
+
+  for (const status of [500, 403, 410]) {
+    test(`keeps everything while the fresh look fails with ${status}, and goes on when it works again`, async () => {
+      await using stack = new AsyncDisposableStack();
+      const { kube, ipam, run } = await setUp(stack);
+      ipam.put(stickyPort());
+      const fault = /GET \/apis\/apps\/v1\/namespaces\/shop\/statefulsets/;
+      kube.faults.set(fault, status);
+      run("a");
+      await settled(ipam);
+      await settled(ipam);
+      assert.ok(kube.requests.some(line => fault.test(line)));
+      assert.ok(ipam.ports.has("c1/shop/web-2"));
+      kube.faults.clear();
+      await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+    });
+  }
+
+  test("keeps everything when the second page of a list fails", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { kube, ipam, run } = await setUp(stack);
+    for (let i = 0; i < 501; i++) kube.put(PODS, pod(`filler-${i}`, `filler-${i}`));
+    kube.put(PODS, pod("web-2", POD_UID));
+    ipam.put(boundPort());
+    const second = /continue=500/;
+    kube.faults.set(second, 500);
+    run("a");
+    await eventually("three attempts", () => kube.requests.filter(line => second.test(line)).length >= 3);
+    assert.ok(ipam.ports.get("c1/shop/web-2")?.binding);
+    kube.faults.clear();
+    await settled(ipam);
+    assert.ok(ipam.ports.get("c1/shop/web-2")?.binding);
+  });
+
+  test("keeps a machine's port where KubeVirt is not installed, and gives it back where the machine is gone", async () => {
+    const workload = { kind: "VirtualMachine", namespace: "shop", name: "db1" } as const;
+    const all = [PODS, SETS, DEPLOYMENTS, REPLICA_SETS, LEASES, EVENTS];
+    {
+      await using stack = new AsyncDisposableStack();
+      const { ipam, run } = await setUp(stack, all);
+      ipam.put(stickyPort({ workload }));
+      run("a");
+      await settled(ipam);
+      assert.ok(ipam.ports.has("c1/shop/web-2"));
+    }
+    await using stack = new AsyncDisposableStack();
+    const { ipam, run } = await setUp(stack, [...all, MACHINES]);
+    ipam.put(stickyPort({ workload }));
+    run("a");
+    await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+  });
+
+  test("does not take a port that was bound while it was on its way", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { ipam, run } = await setUp(stack);
+    ipam.put(stickyPort());
+    let raced = 0;
+    ipam.beforeWrite = () => {
+      const port = ipam.ports.get("c1/shop/web-2");
+      if (raced++ === 0 && port)
+        ipam.put(boundPort({ epoch: port.epoch + 1, retention: { policy: "sticky" }, cluster: "c1" }));
+    };
+    run("a");
+    await eventually("a try", () => raced > 0);
+    assert.ok(ipam.ports.get("c1/shop/web-2")?.binding);
+  });
+
+  test("has one replica decide, and another go on at once when it leaves", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { kube, ipam, run, leads } = await setUp(stack);
+    kube.put(SETS, set(3));
+    ipam.put(stickyPort());
+    const first = run("a");
+    await eventually("a to lead", leads("a"));
+    run("b");
+    await eventually(
+      "b to look",
+      () => kube.requests.filter(line => line.startsWith("GET /apis/coordination")).length > 6,
+    );
+    assert.ok(leads("a")());
+    await first.end();
+    await eventually("b to lead", leads("b"));
+    kube.remove(SETS, "shop", "web");
+    await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+  });
+
+  test("takes nothing while it cannot renew its Lease", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { kube, ipam, run, leads } = await setUp(stack);
+    run("a");
+    await eventually("a to lead", leads("a"));
+    kube.faults.set(/PUT \/apis\/coordination/, 500);
+    await eventually("ten tries", () => kube.requests.filter(line => line.startsWith("PUT /apis/coord")).length >= 12);
+    let writes = 0;
+    ipam.beforeWrite = () => void writes++;
+    ipam.put(stickyPort());
+    const seen = kube.requests.length;
+    await eventually("some more tries", () => kube.requests.length > seen + 20);
+    assert.equal(writes, 0);
+    kube.faults.clear();
+    await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+  });
+
+  test("tells a pod that its address came along, once", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { kube, ipam, run, leads } = await setUp(stack);
+    kube.put(SETS, set(3));
+    kube.put(PODS, pod("web-2", POD_UID));
+    run("a");
+    await eventually("a to lead", leads("a"));
+    await settled(ipam);
+    const moved: Partial<MooringEvent> = {
+      type: "port.moved",
+      fromHost: "node-a",
+      host: "node-b",
+      ownerUid: POD_UID,
+      addresses: ["10.100.0.5"],
+    };
+    ipam.put(boundPort(), moved);
+    ipam.put(boundPort(), moved);
+    const event = await eventually("an event", () =>
+      kube.items(EVENTS).find(each => each.reason === "AddressKept" && each.count === 2),
+    );
+    assert.match(String(event.message), /Kept 10\.100\.0\.5 .* from node-a to node-b/);
+    assert.equal(kube.items(EVENTS).filter(each => each.reason === "AddressKept").length, 1);
+  });
+
+  test("goes on after the IPAM was away, its stream cut, and the watch's past compacted", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { kube, ipam, run } = await setUp(stack);
+    kube.put(SETS, set(3));
+    run("a");
+    await settled(ipam);
+    ipam.isDown = true;
+    ipam.cutStreams();
+    kube.compact();
+    kube.remove(SETS, "shop", "web");
+    ipam.put(stickyPort());
+    ipam.isDown = false;
+    await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+  });
+});

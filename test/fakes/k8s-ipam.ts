@@ -1,0 +1,123 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { text } from "node:stream/consumers";
+import type { MooringEvent, Port, Release, ReleaseResult } from "../../ipam-server/contract/index.ts";
+
+/** The IPAM as far as the controller sees it: ports of a cluster, fenced releases and deletions, the event stream. */
+export class FakeIpam implements AsyncDisposable {
+  readonly ports = new Map<string, Port>();
+  readonly #server: Server;
+  readonly #streams = new Set<ServerResponse>();
+  readonly #events: MooringEvent[] = [];
+  /** Answers everything with 503 while true. */
+  isDown = false;
+  /** Called before a deletion or release is decided: what happens while the controller is on its way. */
+  beforeWrite: (() => void) | undefined;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  static async start(): Promise<FakeIpam> {
+    const server = createServer();
+    const ipam = new FakeIpam(server);
+    server.on("request", (request, response) => void ipam.#serve(request, response));
+    await new Promise<void>(resolve => server.listen(0, "127.0.0.1", resolve));
+    return ipam;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = new Promise(resolve => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  get url(): string {
+    const address = this.#server.address();
+    if (address === null || typeof address === "string") throw new Error("not listening");
+    return `http://127.0.0.1:${address.port}`;
+  }
+
+  /** Puts the port in, and tells of it. */
+  put(port: Port, event: Partial<MooringEvent> = {}): void {
+    this.ports.set(port.name, port);
+    this.tell({ type: "port.bound", port: port.name, ...(port.cluster && { cluster: port.cluster }), ...event });
+  }
+
+  tell(event: Partial<MooringEvent> & Pick<MooringEvent, "type">): void {
+    const whole = { seq: this.#events.length + 1, time: "2026-11-20T08:00:00.000Z", caller: "test", ...event };
+    this.#events.push(whole);
+    for (const stream of this.#streams) stream.write(frame(whole));
+  }
+
+  cutStreams(): void {
+    for (const stream of this.#streams) stream.destroy();
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<unknown> {
+    const url = new URL(request.url ?? "/", "http://fake");
+    if (this.isDown) return problem(response, 503, "unavailable");
+    if (url.pathname === "/v1/ports") {
+      const cluster = url.searchParams.get("cluster");
+      return answer(response, { ports: [...this.ports.values()].filter(port => port.cluster === cluster) });
+    }
+    if (url.pathname === "/v1/events")
+      return this.#serveEvents(request, response, Number(url.searchParams.get("after") ?? 0));
+    if (url.pathname === "/v1/releases") {
+      const { releases } = JSON.parse(await text(request)) as { releases: Release[] };
+      this.beforeWrite?.();
+      return answer(response, { results: releases.map(release => this.#release(release)) });
+    }
+    const name = decodeURIComponent(url.pathname.slice("/v1/ports/".length));
+    if (request.method === "DELETE") this.beforeWrite?.();
+    const port = this.ports.get(name);
+    if (port === undefined) return problem(response, 404, "not_found");
+    if (request.method === "GET") return answer(response, port);
+    const isSeen = url.searchParams.get("id") === port.id && url.searchParams.get("epoch") === String(port.epoch);
+    if (!isSeen || port.binding !== undefined) return problem(response, 409, "conflict");
+    this.ports.delete(name);
+    this.tell({ type: "port.deleted", port: name, ...(port.cluster && { cluster: port.cluster }) });
+    answer(response, port);
+  }
+
+  #release(release: Release): ReleaseResult {
+    const port = this.ports.get(release.name ?? "");
+    if (port === undefined) return { released: false, reason: "not_found" };
+    const { binding, ...rest } = port;
+    if (binding === undefined) return { released: false, reason: "unbound" };
+    const isMine =
+      binding.host === release.host &&
+      binding.ownerUid === release.ownerUid &&
+      binding.sandbox?.id === release.sandbox?.id;
+    if (!isMine) return { released: false, reason: "stale", name: port.name };
+    const deleted = port.retention.policy === "ephemeral";
+    if (deleted) this.ports.delete(port.name);
+    else this.ports.set(port.name, rest);
+    const type = deleted ? "port.deleted" : "port.released";
+    this.tell({ type, port: port.name, host: binding.host, ...(port.cluster && { cluster: port.cluster }) });
+    return { released: true, name: port.name, deleted };
+  }
+
+  #serveEvents(request: IncomingMessage, response: ServerResponse, after: number): unknown {
+    if (request.headers.accept?.includes("text/event-stream") !== true) {
+      return answer(response, { events: [], lastSeq: this.#events.length });
+    }
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.flushHeaders();
+    for (const event of this.#events) if (event.seq > after) response.write(frame(event));
+    this.#streams.add(response);
+    response.on("close", () => this.#streams.delete(response));
+    return response;
+  }
+}
+
+const frame = (event: MooringEvent) => `id: ${event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+
+function answer(response: ServerResponse, body: unknown): void {
+  response.writeHead(200, { "content-type": "application/json" });
+  response.end(JSON.stringify(body));
+}
+
+function problem(response: ServerResponse, status: number, code: string): void {
+  response.writeHead(status, { "content-type": "application/problem+json" });
+  response.end(JSON.stringify({ type: `urn:mooring:problem:${code}`, title: code, status, detail: code, code }));
+}

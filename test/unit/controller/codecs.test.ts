@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { EventStreamCodec } from "../../../ipam-server/controller/event-stream.ts";
+import { JsonLines } from "../../../ipam-server/controller/kube/json-lines.ts";
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const oneByOne = <T>(codec: { push(chunk: Uint8Array): T[] }, text: string): T[] =>
+  [...bytes(text)].flatMap(byte => codec.push(Uint8Array.of(byte)));
+
+describe("the watch's lines", () => {
+  test("come out whole, fed one byte at a time", () => {
+    assert.deepEqual(oneByOne(new JsonLines(), '{"a":"ä€😀"}\n\n{"b":1}\r\n{"c"'), [{ a: "ä€😀" }, { b: 1 }]);
+  });
+  test("come out several at a time", () => {
+    assert.deepEqual(new JsonLines().push(bytes("1\n2\n3")), [1, 2]);
+  });
+  test("that are too long, not JSON or not UTF-8 are errors", () => {
+    assert.throws(() => new JsonLines(8).push(bytes('"123456789')), RangeError);
+    assert.throws(() => new JsonLines().push(bytes("{]\n")), SyntaxError);
+    assert.throws(() => new JsonLines().push(Uint8Array.of(0xff, 0x0a)), TypeError);
+  });
+});
+
+describe("the IPAM's event stream", () => {
+  const event = (seq: number) => `id: ${seq}\nevent: port.bound\ndata: {"seq":${seq},"type":"port.bound"}\n\n`;
+  test("gives each event once, fed one byte at a time, past comments", () => {
+    const seqs = oneByOne(new EventStreamCodec(), `: hello\n\n${event(1)}: still here\n\n${event(2)}`).map(e => e.seq);
+    assert.deepEqual(seqs, [1, 2]);
+  });
+  test("may end its lines with CR LF, leave out the space and split the data", () => {
+    const text = 'data:{"seq":1,\r\ndata: "type":"port.bound"}\r\n\r\n';
+    assert.deepEqual(new EventStreamCodec().push(bytes(text)), [{ seq: 1, type: "port.bound" }]);
+  });
+  test("gives nothing of an event that is not over", () => {
+    assert.deepEqual(new EventStreamCodec().push(bytes(event(1).slice(0, -1))), []);
+  });
+  test("that is too long, not JSON or no event is an error", () => {
+    assert.throws(() => new EventStreamCodec(8).push(bytes("data: 123456789")), RangeError);
+    assert.throws(() => new EventStreamCodec().push(bytes("data: {]\n\n")), SyntaxError);
+    assert.throws(() => new EventStreamCodec().push(bytes("data: {}\n\n")), /without seq or type/);
+  });
+});

@@ -1,0 +1,259 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { Port, Workload } from "../../../ipam-server/contract/index.ts";
+import { decideGone, judgePort } from "../../../ipam-server/controller/decide-gone.ts";
+import type { WorkloadView } from "../../../ipam-server/controller/kube/objects.ts";
+import { indexPods, type KubeView } from "../../../ipam-server/controller/kube-view.ts";
+import { boundPort, POD_UID, stickyPort } from "./ports.ts";
+
+const OTHER_UID = "8e5c0000-0000-4000-8000-00000000dead";
+const SET: Workload = { kind: "StatefulSet", namespace: "shop", name: "web", uid: "set-uid", ordinal: 2 };
+
+interface Shape {
+  pods?: { name: string; uid: string }[] | undefined;
+  workloads?: KubeView["workloads"];
+}
+function view({ pods = [], workloads = {} }: Shape = {}): KubeView {
+  return { pods: indexPods(pods.map(pod => ({ namespace: "shop", ...pod }))), workloads };
+}
+function one(kind: Exclude<Workload["kind"], "Pod">, item: Partial<WorkloadView> = {}): KubeView["workloads"] {
+  const whole = { namespace: "shop", name: "web", uid: "set-uid", from: 0, to: 3, ...item };
+  return { [kind]: new Map([[`${whole.namespace}/${whole.name}`, whole]]) };
+}
+const none = (kind: Workload["kind"]): KubeView["workloads"] => ({ [kind]: new Map() });
+const verdictOf = (port: Port, seen: KubeView) => judgePort(port, seen, "c1")?.action;
+
+describe("a binding", () => {
+  const bound = boundPort();
+  test("is kept while its pod is there", () => {
+    assert.equal(verdictOf(bound, view({ pods: [{ name: "web-2", uid: POD_UID }] })), undefined);
+  });
+  test("is released when no pod has its UID", () => assert.equal(verdictOf(bound, view()), "release"));
+  test("is released when only another pod of its name is there", () => {
+    assert.equal(verdictOf(bound, view({ pods: [{ name: "web-2", uid: OTHER_UID }] })), "release");
+  });
+  test("is released from an ephemeral port too", () => {
+    assert.equal(verdictOf({ ...bound, retention: { policy: "ephemeral" } }, view()), "release");
+  });
+  test("is released from a reserved port too", () => {
+    assert.equal(verdictOf({ ...bound, reservation: { allowedNamespaces: ["*"] } }, view()), "release");
+  });
+  test("is kept while pods are not known", () => {
+    assert.equal(verdictOf(bound, { workloads: none("StatefulSet") }), undefined);
+  });
+  test("is never a reason to delete the port, whatever became of its workload", () => {
+    const pods = [{ name: "web-2", uid: POD_UID }];
+    assert.equal(verdictOf(bound, view({ pods, workloads: none("StatefulSet") })), undefined);
+  });
+  const notOurs: [string, Partial<Port>][] = [
+    ["of another cluster", { cluster: "c2" }],
+    ["of no cluster", {}],
+    ["of a device", { owner: { kind: "device", uid: POD_UID, createdAt: "2026-11-20T08:00:00.000Z" } }],
+  ];
+  for (const [what, change] of notOurs) {
+    test(`${what} is kept`, () => {
+      const { cluster: _, ...rest } = bound;
+      assert.equal(verdictOf({ ...(what === "of no cluster" ? rest : bound), ...change }, view()), undefined);
+    });
+  }
+  for (const uid of ["4c1f9e", "a".repeat(64), "c9f0f895fb98ab9159f51fd0297e236d"]) {
+    test(`of an owner that is no pod of the API's making (${uid.slice(0, 8)}…) is kept`, () => {
+      const binding = { host: "node-a", ownerUid: uid, boundAt: "2026-11-20T08:00:00.000Z" };
+      assert.equal(verdictOf({ ...bound, binding }, view()), undefined);
+    });
+  }
+});
+
+interface Row {
+  promise: string;
+  workload: Workload;
+  seen: Shape;
+  slot?: number;
+  verdict?: "delete";
+}
+const deployment: Workload = { kind: "Deployment", namespace: "shop", name: "web" };
+const replicaSet: Workload = { kind: "ReplicaSet", namespace: "shop", name: "web", uid: "set-uid" };
+const machine: Workload = { kind: "VirtualMachine", namespace: "shop", name: "web" };
+const lonePod: Workload = { kind: "Pod", namespace: "shop", name: "job-x1", uid: POD_UID };
+
+const ROWS: Row[] = [
+  { promise: "is kept while its StatefulSet asks for it", workload: SET, seen: { workloads: one("StatefulSet") } },
+  { promise: "goes with its StatefulSet", workload: SET, seen: { workloads: none("StatefulSet") }, verdict: "delete" },
+  {
+    promise: "goes when only a StatefulSet of that name elsewhere is there",
+    workload: SET,
+    seen: { workloads: one("StatefulSet", { namespace: "other" }) },
+    verdict: "delete",
+  },
+  {
+    promise: "goes when its StatefulSet was made again",
+    workload: SET,
+    seen: { workloads: one("StatefulSet", { uid: "new" }) },
+    verdict: "delete",
+  },
+  {
+    promise: "is kept when the pod of the set made again is there to claim it",
+    workload: SET,
+    seen: { workloads: one("StatefulSet", { uid: "new" }), pods: [{ name: "web-2", uid: OTHER_UID }] },
+  },
+  {
+    promise: "goes when the set is scaled below its ordinal",
+    workload: SET,
+    seen: { workloads: one("StatefulSet", { to: 2 }) },
+    verdict: "delete",
+  },
+  {
+    promise: "is kept while the pod that is scaled away still ends",
+    workload: SET,
+    seen: { workloads: one("StatefulSet", { to: 2 }), pods: [{ name: "web-2", uid: POD_UID }] },
+  },
+  {
+    promise: "goes when the set is scaled to none",
+    workload: SET,
+    seen: { workloads: one("StatefulSet", { to: 0 }) },
+    verdict: "delete",
+  },
+  {
+    promise: "is kept when the set's ordinals start above 0 and reach it",
+    workload: SET,
+    seen: { workloads: one("StatefulSet", { from: 2, to: 3 }) },
+  },
+  {
+    promise: "goes when the set's ordinals start above it",
+    workload: SET,
+    seen: { workloads: one("StatefulSet", { from: 3, to: 6 }) },
+    verdict: "delete",
+  },
+  { promise: "is kept while StatefulSets are not known", workload: SET, seen: { workloads: none("Deployment") } },
+  {
+    promise: "without an ordinal follows the set alone",
+    workload: { kind: "StatefulSet", namespace: "shop", name: "web", uid: "set-uid" },
+    seen: { workloads: one("StatefulSet", { to: 0 }) },
+  },
+  {
+    promise: "in a slot is kept while its Deployment asks for it",
+    workload: deployment,
+    slot: 2,
+    seen: { workloads: one("Deployment") },
+  },
+  {
+    promise: "in a slot goes above what the Deployment asks for",
+    workload: deployment,
+    slot: 3,
+    seen: { workloads: one("Deployment") },
+    verdict: "delete",
+  },
+  {
+    promise: "in a slot goes with its Deployment",
+    workload: deployment,
+    slot: 0,
+    seen: { workloads: none("Deployment") },
+    verdict: "delete",
+  },
+  {
+    promise: "in a slot stays with a Deployment made again, which pods cannot tell apart",
+    workload: deployment,
+    slot: 0,
+    seen: { workloads: one("Deployment", { uid: "new" }) },
+  },
+  {
+    promise: "in an unknown slot follows the Deployment alone",
+    workload: deployment,
+    seen: { workloads: one("Deployment", { to: 0 }) },
+  },
+  { promise: "in a slot is kept while Deployments are not known", workload: deployment, slot: 9, seen: {} },
+  {
+    promise: "of a lone ReplicaSet goes above its replicas",
+    workload: replicaSet,
+    slot: 3,
+    seen: { workloads: one("ReplicaSet") },
+    verdict: "delete",
+  },
+  {
+    promise: "of a lone ReplicaSet goes when that was made again",
+    workload: replicaSet,
+    slot: 0,
+    seen: { workloads: one("ReplicaSet", { uid: "new" }) },
+    verdict: "delete",
+  },
+  {
+    promise: "of a machine is kept while the machine is there, running or not",
+    workload: machine,
+    seen: { workloads: one("VirtualMachine") },
+  },
+  {
+    promise: "of a machine goes with the machine",
+    workload: machine,
+    seen: { workloads: none("VirtualMachine") },
+    verdict: "delete",
+  },
+  { promise: "of a machine is kept where KubeVirt is not known", workload: machine, seen: {} },
+  { promise: "of a pod by itself goes with the pod", workload: lonePod, seen: {}, verdict: "delete" },
+  {
+    promise: "of a pod by itself is kept while a pod of its name is there",
+    workload: lonePod,
+    seen: { pods: [{ name: "job-x1", uid: OTHER_UID }] },
+  },
+];
+
+describe("an unbound sticky port", () => {
+  for (const { promise, workload, slot, seen, verdict } of ROWS) {
+    test(promise, () => {
+      const port = { ...stickyPort(), workload, ...(slot !== undefined && { slot }) };
+      assert.equal(verdictOf(port, view(seen)), verdict);
+    });
+  }
+
+  const gone = view({ workloads: none("StatefulSet") });
+  test("with a TTL is the server's to end", () => {
+    assert.equal(verdictOf({ ...stickyPort(), retention: { policy: "sticky", ttlSeconds: 60 } }, gone), undefined);
+  });
+  test("that is reserved is a person's to end", () => {
+    assert.equal(verdictOf({ ...stickyPort(), reservation: { allowedNamespaces: ["*"] } }, gone), undefined);
+  });
+  test("without a workload is a person's to end", () => {
+    const { workload: _, ...port } = stickyPort();
+    assert.equal(verdictOf(port, gone), undefined);
+  });
+  test("of another cluster is that cluster's to judge", () => {
+    assert.equal(verdictOf({ ...stickyPort(), cluster: "c2" }, gone), undefined);
+  });
+  test("is kept while pods are not known", () => {
+    assert.equal(verdictOf(stickyPort(), { workloads: none("StatefulSet") }), undefined);
+  });
+});
+
+describe("nothing is due", () => {
+  const gone = view({ workloads: none("StatefulSet") });
+  const pass = (previous: ReadonlyMap<string, number>, now: number, seen = gone, ports = [stickyPort()]) =>
+    decideGone(ports, seen, "c1", previous, now, 30_000);
+
+  test("before it has looked gone for a whole grace period", () => {
+    const first = pass(new Map(), 1_000);
+    assert.equal(first.due.length, 0);
+    assert.equal(pass(first.suspects, 30_999).due.length, 0);
+    assert.equal(pass(first.suspects, 31_000).due.length, 1);
+  });
+  test("when it looked well in between", () => {
+    const first = pass(new Map(), 0);
+    const well = pass(first.suspects, 15_000, view({ workloads: one("StatefulSet") }));
+    assert.equal(pass(well.suspects, 31_000).due.length, 0);
+  });
+  test("when Kubernetes was not known in between", () => {
+    const first = pass(new Map(), 0);
+    const unknown = pass(first.suspects, 15_000, { workloads: {} });
+    assert.equal(pass(unknown.suspects, 31_000).due.length, 0);
+  });
+  test("when the port was bound and released in between", () => {
+    const first = pass(new Map(), 0);
+    assert.equal(pass(first.suspects, 31_000, gone, [{ ...stickyPort(), epoch: 9 }]).due.length, 0);
+  });
+  test("when another port has taken the name", () => {
+    const first = pass(new Map(), 0);
+    assert.equal(pass(first.suspects, 31_000, gone, [{ ...stickyPort(), id: "another" }]).due.length, 0);
+  });
+  test("of the port when what looked gone was its binding", () => {
+    const bound = pass(new Map(), 0, view(), [boundPort()]);
+    assert.equal(pass(bound.suspects, 31_000, gone, [{ ...stickyPort(), id: boundPort().id }]).due.length, 0);
+  });
+});

@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { decideLease, type LeaseRecord, type LeaseSeen, resign } from "../../../ipam-server/controller/lease.ts";
+
+const NEVER: LeaseSeen = { record: undefined, changedAt: 0 };
+const held = (change: Partial<LeaseRecord> = {}): LeaseRecord => ({
+  holder: "b",
+  durationSeconds: 15,
+  acquireTime: "2026-11-20T08:00:00.000000Z",
+  renewTime: "2026-11-20T08:00:00.000000Z",
+  transitions: 4,
+  ...change,
+});
+const WALL = Date.UTC(2026, 10, 20, 9);
+const decide = (seen: LeaseSeen, current: LeaseRecord | undefined, steadyMs: number, wallMs = WALL) =>
+  decideLease(seen, current, "a", 15, { wallMs, steadyMs });
+
+describe("an election by Lease", () => {
+  test("is won where there is no Lease", () => {
+    const { step } = decide(NEVER, undefined, 0);
+    assert.ok(step.do === "write");
+    assert.deepEqual(step.record, {
+      holder: "a",
+      durationSeconds: 15,
+      acquireTime: "2026-11-20T09:00:00.000000Z",
+      renewTime: "2026-11-20T09:00:00.000000Z",
+      transitions: 0,
+    });
+  });
+
+  test("is won at once where the last leader gave up", () => {
+    const { step } = decide(NEVER, resign(held(), WALL), 0);
+    assert.ok(step.do === "write");
+    assert.equal(step.record.transitions, 5);
+  });
+
+  test("waits for a Lease to stand still for its whole duration from when it was first seen", () => {
+    const first = decide(NEVER, held(), 1_000);
+    assert.deepEqual(first.step, { do: "wait", role: "follower", leader: "b" });
+    assert.equal(decide(first.seen, held(), 15_999).step.do, "wait");
+    assert.equal(decide(first.seen, held(), 16_000).step.do, "write");
+  });
+
+  test("begins to wait anew whenever the leader renews", () => {
+    const first = decide(NEVER, held(), 1_000);
+    const renewed = held({ renewTime: "2026-11-20T08:00:02.000000Z" });
+    const second = decide(first.seen, renewed, 15_000);
+    assert.equal(decide(second.seen, renewed, 29_999).step.do, "wait");
+    assert.equal(decide(second.seen, renewed, 30_000).step.do, "write");
+  });
+
+  test("goes by its own steady clock, however far anybody's wall clock is off", () => {
+    const ancient = held({ renewTime: "1999-01-01T00:00:00.000000Z" });
+    const first = decide(NEVER, ancient, 1_000);
+    assert.equal(first.step.do, "wait");
+    assert.equal(decide(first.seen, ancient, 2_000, WALL + 86_400_000).step.do, "wait");
+  });
+
+  test("is kept by renewing: the time of winning and the count of leaders stay", () => {
+    const { step } = decide(NEVER, held({ holder: "a" }), 0);
+    assert.ok(step.do === "write");
+    assert.equal(step.record.acquireTime, held().acquireTime);
+    assert.equal(step.record.transitions, 4);
+    assert.notEqual(step.record.renewTime, held().renewTime);
+  });
+
+  test("is lost to a name in the Lease that is another's", () => {
+    const mine = decide(NEVER, held({ holder: "a" }), 0);
+    assert.equal(decide(mine.seen, held({ transitions: 5 }), 60_000).step.do, "wait");
+  });
+});
