@@ -15,40 +15,20 @@ export class Metrics {
   readonly #batches = this.#histogram("mooring_commit_items", "Claims, releases and reports in one commit", ITEMS);
   readonly #commits = this.#histogram("mooring_commit_seconds", "Time to decide and commit a batch", SECONDS);
 
+  readonly #held = this.#subnetGauge("held", "Addresses held by ports");
+  readonly #freed = this.#subnetGauge("freed", "Freed addresses in the queue");
+  readonly #size = this.#subnetGauge("size", "Addresses that the pools can hand out");
+  readonly #store: Pick<Store, "readNetworks">;
+
   constructor(store: Pick<Store, "readNetworks">, queueDepth: () => number) {
-    const registers = [this.#registry];
+    this.#store = store;
     collectDefaultMetrics({ register: this.#registry });
     new Gauge({
       name: "mooring_queue_items",
       help: "Claims, releases and reports that wait for a commit",
-      registers,
+      registers: [this.#registry],
       collect() {
         this.set(queueDepth());
-      },
-    });
-    const labelNames = ["network", "subnet"] as const;
-    const held = new Gauge({ name: "mooring_subnet_held", help: "Addresses held by ports", registers, labelNames });
-    const freed = new Gauge({
-      name: "mooring_subnet_freed",
-      help: "Freed addresses in the queue",
-      registers,
-      labelNames,
-    });
-    new Gauge({
-      name: "mooring_subnet_size",
-      help: "Addresses that the pools can hand out",
-      registers,
-      labelNames,
-      async collect() {
-        for (const gauge of [held, freed, this]) gauge.reset();
-        for (const { name, subnets } of await store.readNetworks()) {
-          for (const { cidr, usage } of subnets) {
-            const labels = { network: name, subnet: cidr };
-            held.set(labels, usage.held);
-            freed.set(labels, usage.freed);
-            this.set(labels, Number(usage.size));
-          }
-        }
       },
     });
   }
@@ -63,7 +43,25 @@ export class Metrics {
   };
 
   async expose(): Promise<{ contentType: string; text: string }> {
+    for (const gauge of [this.#held, this.#freed, this.#size]) gauge.reset();
+    for (const { name, subnets } of await this.#store.readNetworks()) {
+      for (const { cidr, usage } of subnets) {
+        const labels = { network: name, subnet: cidr };
+        this.#held.set(labels, usage.held);
+        this.#freed.set(labels, usage.freed);
+        this.#size.set(labels, Number(usage.size));
+      }
+    }
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+  }
+
+  #subnetGauge(what: string, help: string): Gauge<"network" | "subnet"> {
+    return new Gauge({
+      name: `mooring_subnet_${what}`,
+      help,
+      labelNames: ["network", "subnet"],
+      registers: [this.#registry],
+    });
   }
 
   #histogram(name: string, help: string, buckets: number[], labelNames: string[] = []): Histogram {

@@ -87,11 +87,13 @@ export function networkOf(
   labels: Record<string, string> = { env: "prod" },
 ): NetworkManifest {
   const gateway = cidr.replace(/\.0\/\d+$/, ".1");
+  // Two networks of one VLAN are refused, so the VLAN follows from the CIDR.
+  const id = Number(cidr.split(".")[1]);
   return {
     apiVersion: "mooring.dev/v1",
     kind: "Network",
     metadata: { name, labels },
-    spec: { segment: { type: "vlan", id: 100, physicalNetwork: "physnet1" }, subnets: [{ cidr, gateway }] },
+    spec: { segment: { type: "vlan", id, physicalNetwork: "physnet1" }, subnets: [{ cidr, gateway }] },
   };
 }
 

@@ -9,8 +9,8 @@ import { ServerProcess } from "./server-process.ts";
 
 const CLIENTS = 8;
 const PODS = 25;
-const ACKNOWLEDGED_A_ROUND = 300;
-const ROUNDS = 4;
+const ACKNOWLEDGED_A_ROUND = 200;
+const ROUNDS = 3;
 
 /** Loads a server from several clients, ends it by the signal in the middle, starts it again and compares. */
 async function endUnderLoad(t: TestContext, signal: NodeJS.Signals, exitCode: number | null): Promise<void> {

@@ -45,19 +45,30 @@ export class Recorder {
 
   /** Every acknowledged change is there; what was not acknowledged is there whole or not at all. */
   verify(ports: ReadonlyMap<string, Port>): number {
-    for (const [pod, { bound, released, unknown }] of this.#pods) {
-      if (bound === undefined) continue;
+    for (const [pod, record] of this.#pods) {
       const port = ports.get(`c1/default/${pod}`);
-      assert.ok(port, `${pod}: acknowledged and lost`);
-      // Sticky: whatever came after, the addresses stay.
-      assert.deepEqual(port.fixedIps, bound.ips, `${pod}: its addresses changed`);
-      if (unknown === "claim") continue;
-      assert.equal(port.epoch, bound.epoch, `${pod}: its epoch changed`);
-      if (unknown === "release") continue;
-      assert.equal(port.binding === undefined, released === true, `${pod}: released is ${released}`);
+      this.#verifyPod(pod, record, port);
+      // From here on what is there is known.
+      if (record.unknown && port) {
+        const claim = claimOf(pod, record.life);
+        record.bound = { claim: record.bound?.claim ?? claim, ips: port.fixedIps, epoch: port.epoch };
+        if (port.binding?.sandbox?.id === claim.sandbox?.id) record.bound.claim = claim;
+        record.released = port.binding === undefined;
+      }
+      delete record.unknown;
     }
-    for (const record of this.#pods.values()) delete record.unknown;
     return this.#pods.size;
+  }
+
+  #verifyPod(pod: string, { bound, released, unknown }: PodRecord, port: Port | undefined): void {
+    if (bound === undefined) return;
+    assert.ok(port, `${pod}: acknowledged and lost`);
+    // Sticky: whatever came after, the addresses stay.
+    assert.deepEqual(port.fixedIps, bound.ips, `${pod}: its addresses changed`);
+    if (unknown === "claim") return;
+    assert.equal(port.epoch, bound.epoch, `${pod}: its epoch changed`);
+    if (unknown === "release") return;
+    assert.equal(port.binding === undefined, released === true, `${pod}: released is ${released}`);
   }
 
   async #claim(client: Client, pod: string, record: PodRecord): Promise<void> {
