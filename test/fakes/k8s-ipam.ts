@@ -76,7 +76,7 @@ export class FakeIpam implements AsyncDisposable {
     if (!isSeen || port.binding !== undefined) return problem(response, 409, "conflict");
     this.ports.delete(name);
     this.tell({ type: "port.deleted", port: name, ...(port.cluster && { cluster: port.cluster }) });
-    answer(response, port);
+    return answer(response, port);
   }
 
   #release(release: Release): ReleaseResult {
