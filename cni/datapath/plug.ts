@@ -31,7 +31,7 @@ export async function plug(context: DatapathContext, attachment: Attachment): Pr
 
 /** The kernel's own rule (dev_valid_name); the name becomes part of sysctl paths. */
 function checkInterfaceName(name: string): void {
-  if (/^[^\s/:]{1,15}$/.test(name) && name !== "." && name !== "..") return;
+  if (/^[^\s/:]+$/.test(name) && Buffer.byteLength(name) <= 15 && name !== "." && name !== "..") return;
   throw new DatapathError(
     "veth",
     `${JSON.stringify(name)} is not an interface name: 1 to 15 bytes without space, / and :`,

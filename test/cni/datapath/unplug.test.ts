@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import type { Datapath } from "../../../cni/datapath/attachment.ts";
 import { PLUG_STEPS, type PlugStep } from "../../../cni/datapath/context.ts";
@@ -127,15 +128,17 @@ describe("unplug and undo", { skip }, () => {
     assertNothingLeft(pod);
   });
 
-  it("plugs the same sandbox again right after an unplug, over and over", async () => {
+  it("plugs the same sandbox again right after an unplug, over and over, and keeps no descriptor open", async () => {
     using pod = new Pod();
     const attachment = attach(pod, 8);
+    const descriptors = readdirSync("/proc/self/fd").length;
     for (let round = 0; round < 10; round++) {
       const { ofport } = await datapath.plug(attachment);
       assert.ok(ofport > 0);
       assert.deepEqual(await datapath.check(attachment), []);
       await datapath.unplug(attachment.sandboxId, "eth0", pod.netns);
     }
+    assert.equal(readdirSync("/proc/self/fd").length, descriptors);
     assertNothingLeft(pod);
   });
 

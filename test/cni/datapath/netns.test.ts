@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import { readlinkSync, symlinkSync, unlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { loadLibc } from "../../../cni/datapath/native.ts";
+import { openNamespace } from "../../../cni/datapath/netns.ts";
+import { Pod, skip } from "./node.ts";
+
+const current = () => readlinkSync("/proc/thread-self/ns/net");
+
+describe("a network namespace", { skip }, () => {
+  it("is entered for the work alone, and left whether that returns or throws", async () => {
+    using pod = new Pod();
+    using namespace = openNamespace(await loadLibc(), pod.netns);
+    const home = current();
+    assert.equal(namespace.run(current), readlinkSync(pod.netns));
+    assert.equal(current(), home);
+    const failing = () => {
+      throw new Error("the work failed");
+    };
+    assert.throws(() => namespace.run(failing), { message: "the work failed" });
+    assert.equal(current(), home);
+  });
+
+  it("is found through a symbolic link, and stays the same when its path changes hands", async () => {
+    using pod = new Pod();
+    const path = join(tmpdir(), `mooring-netns-${process.pid}`);
+    symlinkSync(pod.netns, path);
+    using namespace = openNamespace(await loadLibc(), path);
+    unlinkSync(path);
+    assert.equal(namespace.run(current), readlinkSync(pod.netns));
+  });
+
+  it("may be entered inside another one, each returning to where it came from", async () => {
+    using outer = new Pod();
+    using inner = new Pod();
+    const libc = await loadLibc();
+    using first = openNamespace(libc, outer.netns);
+    using second = openNamespace(libc, inner.netns);
+    const seen = first.run(() => [current(), second.run(current), current()]);
+    assert.deepEqual(
+      seen,
+      [outer.netns, inner.netns, outer.netns].map(path => readlinkSync(path)),
+    );
+  });
+});
