@@ -47,7 +47,9 @@ function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> 
       if (size > maxBytes) reject(tooLarge());
       else resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks));
     });
-    const cutOff = () => reject(new IpamError("invalid_request", "the body ended early"));
+    const cutOff = () => {
+      if (!request.complete) reject(new IpamError("invalid_request", "the body ended early"));
+    };
     request.on("error", cutOff);
     request.on("close", cutOff);
   });

@@ -1,0 +1,27 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import pino from "pino";
+import { startHousekeeping } from "../../ipam-server/housekeeping.ts";
+import { MemoryStore } from "../fakes/memory-store.ts";
+
+test("a turn that fails is logged and the next one is tried; stopping waits for the turn that runs", async () => {
+  const lines: string[] = [];
+  const log = pino({}, { write: line => lines.push(line) });
+  const store = new MemoryStore();
+  const third = Promise.withResolvers<void>();
+  let turns = 0;
+  store.collectExpired = async () => {
+    turns++;
+    if (turns === 1) throw new Error("the disk is full");
+    if (turns === 3) third.resolve();
+    return turns === 2 ? 4 : 0;
+  };
+  const housekeeping = startHousekeeping(store, log, 1);
+  await third.promise;
+  await housekeeping[Symbol.asyncDispose]();
+  const after = turns;
+  assert.match(lines[0] ?? "", /the disk is full.*housekeeping failed/);
+  assert.match(lines[1] ?? "", /"collected":4/);
+  await new Promise(resolve => setImmediate(resolve));
+  assert.equal(turns, after);
+});
