@@ -35,7 +35,8 @@ for (const family of ["ipv4", "ipv6"] as const) {
 
 test("a late DEL from the old node, repeated and with its namespace gone, changes nothing on the new one", async () => {
   const old = await lab.plug(lab.a, "late");
-  // The node crashed: the pod runs elsewhere before anybody said DEL.
+  // The node is lost: the pod runs elsewhere before anybody said DEL.
+  await lab.topology.fabric.setLink(lab.a, "down");
   const moved = await lab.plug(lab.b, "late");
   assert.deepEqual([moved.ipv4, moved.ipv6, moved.mac], [old.ipv4, old.ipv6, old.mac]);
   const [before] = await lab.readPorts("late");
@@ -44,12 +45,28 @@ test("a late DEL from the old node, repeated and with its namespace gone, change
   await old.endpoint.remove();
   expectSuccess(await lab.runtime.del(lab.a, old));
   expectSuccess(await lab.runtime.del(lab.b, old));
+  await lab.topology.fabric.setLink(lab.a, "up");
 
   const [port] = await lab.readPorts("late");
   assert.deepEqual(port?.binding, before?.binding);
   assert.equal(port?.epoch, before?.epoch);
   assert.ok(await ping(lab.topology.legacy, moved.ipv4 ?? ""));
   assert.deepEqual(await lab.a.listPluggedPorts(), []);
+  await lab.unplug(moved);
+});
+
+test("while a pod still answers on its old node, an ADD elsewhere refuses to double its address, until it is gone", async () => {
+  const old = await lab.plug(lab.a, "alive");
+  const sandbox = await lab.runtime.create("alive");
+  const refused = await lab.runtime.add(lab.b, sandbox);
+  assert.notEqual(refused.code, 0);
+  assert.match(refused.json?.msg ?? "", /duplicate address/);
+  assert.deepEqual([await lab.b.listPluggedPorts(), await lab.b.listVeths()], [[], []]);
+  assert.ok(await ping(lab.topology.legacy, old.ipv4 ?? ""), "the pod that runs is not harmed");
+
+  await lab.unplug(old);
+  const moved = await describePlugged(lab.b, sandbox, {}, await lab.runtime.add(lab.b, sandbox));
+  assert.deepEqual([moved.ipv4, moved.ipv6, moved.mac], [old.ipv4, old.ipv6, old.mac]);
   await lab.unplug(moved);
 });
 

@@ -48,7 +48,7 @@ test("pods on different VLANs do not reach each other, not even with routes that
     [prod, other],
     [other, prod],
   ] as const) {
-    await from.endpoint.ip(`route add ${to.ipv4}/32 dev eth0\n-6 route add ${to.ipv6}/128 dev eth0`);
+    await from.endpoint.ip(`route add ${to.ipv4}/32 dev eth0\nroute add ${to.ipv6}/128 dev eth0`);
   }
   for (const address of addressesOf(other)) assert.ok(!(await ping(prod.endpoint, address, 1)), address);
   for (const address of addressesOf(prod)) assert.ok(!(await ping(other.endpoint, address, 1)), address);
