@@ -215,7 +215,7 @@ function reallocate(
   const before = addressTexts(port.fixedIps, working);
   emitPortEvent(working, "port.reallocated", moved, caller, {
     message: `was ${before.join(", ")} on network ${working.catalog.network(port.networkId).name}`,
-    formerAddresses: before,
+    former: { mac: port.mac, addresses: before },
   });
   return moved;
 }

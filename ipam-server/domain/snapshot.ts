@@ -36,8 +36,8 @@ export interface Snapshot {
 export type NewEvent = Omit<MooringEvent, "seq" | "time" | "type"> & {
   type: EventType;
   portKey?: number;
-  /** port.reallocated: what it held before. */
-  formerAddresses?: readonly string[];
+  /** port.reallocated: what it had before. */
+  former?: { mac: string; addresses: readonly string[] };
 };
 
 /** What a decided batch changes. Sets without order inside; the store deletes before it updates and inserts. */

@@ -1,7 +1,6 @@
 import type Database from "better-sqlite3";
 import type { EventList, EventQuery, EventType, MooringEvent } from "../../contract/index.ts";
-import { canonicalAddress, parseAddress } from "../../domain/address.ts";
-import { deriveMacOfIpv4 } from "../../domain/mac.ts";
+import { canonicalAddress } from "../../domain/address.ts";
 import { toTimestamp } from "../../domain/port-record.ts";
 import type { NewEvent } from "../../domain/snapshot.ts";
 import { decodeMac, encodeMac } from "./port-rows.ts";
@@ -41,7 +40,7 @@ export class EventLog {
   readonly #database: Database.Database;
   readonly #retentionMs: number;
   readonly #insert: Database.Statement<unknown[]>;
-  readonly #insertIdentity: Database.Statement<[string, number]>;
+  readonly #insertIdentity: Database.Statement<[string, number, number]>;
   readonly #deleteIdentity: Database.Statement<[string, number]>;
   readonly #oldest: Database.Statement<[number, number], PrunedRow>;
   readonly #deleteUpTo: Database.Statement<[number]>;
@@ -54,14 +53,12 @@ export class EventLog {
     this.#retentionMs = retentionMs;
     this.#insert = database.prepare(
       `INSERT INTO events (seq, time, type, caller, port_key, port, port_id, cluster, network, host, from_host, epoch, mac,
-         addresses, state, sandbox_id, owner_uid, message, former_addresses)
+         addresses, state, sandbox_id, owner_uid, message, identities)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
-    this.#insertIdentity = database.prepare("INSERT OR IGNORE INTO event_identities (value, port_key) VALUES (?, ?)");
-    this.#deleteIdentity = database.prepare("DELETE FROM event_identities WHERE value = ? AND port_key = ?");
-    this.#oldest = database.prepare(
-      "SELECT seq, time, type, port_key, port, mac, addresses, former_addresses FROM events WHERE seq < ? ORDER BY seq LIMIT ?",
-    );
+    this.#insertIdentity = database.prepare("INSERT INTO event_identities (value, seq, port_key) VALUES (?, ?, ?)");
+    this.#deleteIdentity = database.prepare("DELETE FROM event_identities WHERE value = ? AND seq = ?");
+    this.#oldest = database.prepare("SELECT seq, time, identities FROM events WHERE seq < ? ORDER BY seq LIMIT ?");
     this.#deleteUpTo = database.prepare("DELETE FROM events WHERE seq <= ?");
     this.#lastSeq = this.#readLastSeq();
   }
@@ -82,9 +79,10 @@ export class EventLog {
 
   append(events: readonly NewEvent[], now: number): void {
     for (const event of events) {
-      this.#lastSeq++;
+      const seq = ++this.#lastSeq;
+      const identities = identitiesOf(event);
       this.#insert.run(
-        this.#lastSeq,
+        seq,
         now,
         event.type,
         event.caller,
@@ -102,12 +100,9 @@ export class EventLog {
         event.sandboxId ?? null,
         event.ownerUid ?? null,
         event.message ?? null,
-        event.formerAddresses?.join(",") ?? null,
+        identities?.join(",") ?? null,
       );
-      if (event.portKey !== undefined && BEGINNINGS.has(event.type)) {
-        const { port = "", mac = "", addresses = [] } = event;
-        for (const value of identitiesOf(port, mac, addresses)) this.#insertIdentity.run(value, event.portKey);
-      }
+      for (const value of identities ?? []) this.#insertIdentity.run(value, seq, event.portKey ?? 0);
     }
   }
 
@@ -118,90 +113,70 @@ export class EventLog {
     const rows = this.#oldest.all(this.#lastSeq, written * PRUNE_FACTOR + PRUNE_LEAST);
     this.#oldestTime = rows[0]?.time ?? now;
     const old = rows.filter(({ time }) => time < cutoff);
-    for (const row of old) this.#pruneIdentities(row);
+    for (const { seq, identities } of old) {
+      for (const value of identities?.split(",") ?? []) this.#deleteIdentity.run(value, seq);
+    }
     const last = old.at(-1);
     if (last) this.#deleteUpTo.run(last.seq);
   }
 
-  /** With its last event a life can no longer be found; with a reallocation the addresses before it. */
-  #pruneIdentities({ type, port_key, port, mac, addresses, former_addresses }: PrunedRow): void {
-    if (port_key === null) return;
-    const forget = (value: string) => this.#deleteIdentity.run(value, port_key);
-    if (type === "port.reallocated") {
-      const kept = new Set(addresses?.split(","));
-      for (const address of former_addresses?.split(",") ?? [])
-        if (!kept.has(address)) forget(addressIdentity(address));
-    }
-    if (type !== "port.deleted") return;
-    for (const value of identitiesOf(port ?? "", decodeMac(mac ?? 0), addresses?.split(",") ?? [])) forget(value);
-  }
-
-  read({ after = 0, host, type, port, ip, mac, limit = DEFAULT_LIMIT }: EventQuery): EventList {
-    const conditions = ["e.seq > $after"];
-    const address = ip === undefined ? undefined : (canonicalAddress(ip) ?? ip);
-    const identity = findIdentity(port, address, mac);
-    if (host !== undefined) conditions.push("(e.host = $host OR e.from_host = $host)");
-    if (type !== undefined) conditions.push("e.type IN (SELECT value FROM json_each($types))");
-    if (port !== undefined) conditions.push("e.port = $port");
-    if (mac !== undefined) conditions.push("e.mac = $mac");
-    if (address !== undefined) {
-      conditions.push(
-        "(',' || e.addresses || ',' LIKE $address OR ',' || coalesce(e.former_addresses, '') || ',' LIKE $address)",
+  /** `livePorts`: the keys of the ports that have the name, address or MAC asked for now. */
+  read(query: EventQuery, livePorts: readonly number[]): EventList {
+    const { after = 0, host, type, port, ip, mac, limit = DEFAULT_LIMIT } = query;
+    const conditions = ["seq > $after"];
+    const values: Record<string, unknown> = { after, limit: Math.min(limit, MAX_LIMIT) };
+    const add = (condition: string, more: Record<string, unknown>) => {
+      conditions.push(condition);
+      Object.assign(values, more);
+    };
+    if (host !== undefined) add("(host = $host OR from_host = $host)", { host });
+    if (type !== undefined) add("type IN (SELECT value FROM json_each($types))", { types: JSON.stringify(type) });
+    const identity = findIdentity(query);
+    if (identity !== undefined) {
+      add(
+        `port_key IN (SELECT port_key FROM event_identities WHERE value = $identity
+           UNION SELECT value FROM json_each($livePorts))`,
+        { identity, livePorts: JSON.stringify(livePorts) },
       );
     }
-    const from =
-      identity === undefined
-        ? "events AS e"
-        : "event_identities AS i CROSS JOIN events AS e ON e.port_key = i.port_key";
-    if (identity !== undefined) conditions.push("i.value = $identity");
-    const rows = this.#database
-      .prepare<unknown[], EventRow>(
-        `SELECT e.* FROM ${from} WHERE ${conditions.join(" AND ")} ORDER BY e.seq LIMIT $limit`,
-      )
-      .all({
-        after,
-        limit: Math.min(limit, MAX_LIMIT),
-        ...(host !== undefined && { host }),
-        ...(type !== undefined && { types: JSON.stringify(type) }),
-        ...(port !== undefined && { port }),
-        ...(mac !== undefined && { mac: encodeMac(mac) }),
-        ...(address !== undefined && { address: `%,${address},%` }),
-        ...(identity !== undefined && { identity }),
+    if (port !== undefined) add("port = $port", { port });
+    if (mac !== undefined) add("mac = $mac", { mac: encodeMac(mac) });
+    if (ip !== undefined) {
+      const address = canonicalAddress(ip) ?? ip;
+      add("(',' || addresses || ',' LIKE $address OR ',' || identities || ',' LIKE $former)", {
+        address: `%,${address},%`,
+        former: `%,${addressIdentity(address)},%`,
       });
+    }
+    const rows = this.#database
+      .prepare<unknown[], EventRow>(`SELECT * FROM events WHERE ${conditions.join(" AND ")} ORDER BY seq LIMIT $limit`)
+      .all(values);
     return { events: rows.map(toEvent), lastSeq: this.#lastSeq };
   }
 }
 
-type PrunedRow = Pick<EventRow, "seq" | "time" | "type" | "port" | "mac" | "addresses"> & {
-  port_key: number | null;
-  former_addresses: string | null;
-};
-
-const BEGINNINGS: ReadonlySet<EventType> = new Set(["port.created", "port.reallocated"]);
-
-/** A MAC that follows from the IPv4 address needs no entry of its own. */
-function identitiesOf(port: string, mac: string, addresses: readonly string[]): string[] {
-  const values = [nameIdentity(port), ...addresses.map(addressIdentity)];
-  if (ipv4OfMac(mac) === undefined) values.push(macIdentity(mac));
-  return values;
+interface PrunedRow {
+  seq: number;
+  time: number;
+  identities: string | null;
 }
 
-function ipv4OfMac(mac: string): string | undefined {
-  const address = mac
-    .split(":")
-    .slice(2)
-    .map(pair => Number.parseInt(pair, 16))
-    .join(".");
-  const parsed = parseAddress(address);
-  return parsed && deriveMacOfIpv4(parsed.value) === mac ? address : undefined;
+/**
+ * What a port no longer is or has from this event on, so that its life is still found by it; live ports are found by
+ * their own tables. Names have no comma (§ claims), so a list of these is joined by commas.
+ */
+function identitiesOf(event: NewEvent): string[] | undefined {
+  const { type, port = "", mac = "", addresses = [], former } = event;
+  if (type === "port.deleted") {
+    return [nameIdentity(port), macIdentity(mac), ...addresses.map(addressIdentity)];
+  }
+  return former && [macIdentity(former.mac), ...former.addresses.map(addressIdentity)];
 }
 
-function findIdentity(port?: string, address?: string, mac?: string): string | undefined {
+function findIdentity({ port, ip, mac }: EventQuery): string | undefined {
   if (port !== undefined) return nameIdentity(port);
-  if (address !== undefined) return addressIdentity(address);
-  if (mac === undefined) return undefined;
-  const ipv4 = ipv4OfMac(mac.toLowerCase());
-  return ipv4 === undefined ? macIdentity(mac.toLowerCase()) : addressIdentity(ipv4);
+  if (ip !== undefined) return addressIdentity(canonicalAddress(ip) ?? ip);
+  return mac === undefined ? undefined : macIdentity(mac.toLowerCase());
 }
 
 function toEvent(row: EventRow): MooringEvent {

@@ -77,7 +77,8 @@ CREATE TABLE ports (
   expires_at INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX ports_mac ON ports (mac, network_id);
-CREATE INDEX ports_binding ON ports (host, sandbox_id) WHERE host IS NOT NULL;
+-- The start of a sandbox's id tells the few of one host apart, and keeps the index small.
+CREATE INDEX ports_binding ON ports (host, substr(sandbox_id, 1, 12)) WHERE host IS NOT NULL;
 CREATE INDEX ports_expiry ON ports (expires_at) WHERE expires_at IS NOT NULL;
 
 -- The referee: one row an address that is held.
@@ -120,15 +121,17 @@ CREATE TABLE events (
   sandbox_id TEXT,
   owner_uid TEXT,
   message TEXT,
-  former_addresses TEXT
+  -- What event_identities keeps of it.
+  identities TEXT
 ) STRICT;
 CREATE INDEX events_port ON events (port_key) WHERE port_key IS NOT NULL;
 
--- Which lives of ports a name, an address or a MAC ever belonged to, as long as events tell of them.
+-- By which names, addresses and MACs that ports no longer have their events are found.
 CREATE TABLE event_identities (
   value TEXT NOT NULL,
+  seq INTEGER NOT NULL,
   port_key INTEGER NOT NULL,
-  PRIMARY KEY (value, port_key)
+  PRIMARY KEY (value, seq)
 ) STRICT, WITHOUT ROWID;
 `,
   },

@@ -76,7 +76,8 @@ export class PortReader {
     if (state !== undefined) addState(state, add);
     if (name !== undefined) add("name = $name", { name });
     if (mac !== undefined) add("mac = $mac", { mac: encodeMac(parseMac(mac, "mac")) });
-    if (ip !== undefined) add("key IN (SELECT value FROM json_each($keys))", { keys: this.#findHolders(ip, catalog) });
+    if (ip !== undefined)
+      add("key IN (SELECT value FROM json_each($keys))", { keys: JSON.stringify(this.#findHolders(ip, catalog)) });
     if (host !== undefined) add("host = $host", { host });
     // One of these leads to few rows by its index; without them all ports are looked through, a piece at a time.
     if (mac !== undefined) plan.source = "ports INDEXED BY ports_mac";
@@ -86,7 +87,16 @@ export class PortReader {
     return plan;
   }
 
-  #findHolders(ip: string, catalog: Catalog): string {
+  /** The keys of the ports that have a name, address or MAC now. */
+  findKeys({ name, ip, mac }: Pick<PortQuery, "name" | "ip" | "mac">, catalog: Catalog): number[] {
+    const find = (condition: string, value: string | number) =>
+      this.#database.prepare<[string | number], number>(`SELECT key FROM ports WHERE ${condition}`).pluck().all(value);
+    if (name !== undefined) return find("name = ?", name);
+    if (ip !== undefined) return this.#findHolders(ip, catalog);
+    return mac === undefined ? [] : find("mac = ?", encodeMac(parseMac(mac, "mac")));
+  }
+
+  #findHolders(ip: string, catalog: Catalog): number[] {
     if (!parseAddress(ip)) {
       throw new IpamError("invalid_request", `ip is ${JSON.stringify(ip)}; expected an address such as 10.0.0.7`, {
         field: "ip",
@@ -95,10 +105,9 @@ export class PortReader {
     const holder = this.#database
       .prepare<[number, bigint], number>("SELECT port_key FROM fixed_ips WHERE subnet_id = ? AND offset = ?")
       .pluck();
-    const keys = locate(ip, catalog).flatMap(
+    return locate(ip, catalog).flatMap(
       ({ subnetId, offset }) => holder.get(subnetId, encodeOffset(catalog.subnet(subnetId).cidr.version, offset)) ?? [],
     );
-    return JSON.stringify(keys);
   }
 }
 

@@ -29,7 +29,8 @@ export class SnapshotLoader {
     this.#byName = selectPorts("ports ON ports.name = wanted.value");
     this.#byKey = selectPorts("ports ON ports.key = wanted.value");
     this.#bySandbox = selectPorts(
-      "ports ON ports.host = wanted.value ->> 'host' AND ports.sandbox_id = wanted.value ->> 'sandboxId'",
+      `ports ON ports.host = wanted.value ->> 'host' AND ports.sandbox_id = wanted.value ->> 'sandboxId'
+         AND substr(ports.sandbox_id, 1, 12) = substr(wanted.value ->> 'sandboxId', 1, 12)`,
     );
     this.#byOwner = selectPorts(
       "ports ON ports.host = wanted.value ->> 'host' AND ports.owner_uid = wanted.value ->> 'ownerUid'",

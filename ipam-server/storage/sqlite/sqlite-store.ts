@@ -203,7 +203,15 @@ class SqliteStore implements Store {
   }
 
   async readEvents(query: EventQuery): Promise<EventList> {
-    return this.#guard(() => this.#events.read(query));
+    return this.#guard(() => {
+      const { port, ip, mac } = query;
+      const asked = {
+        ...(port !== undefined && { name: port }),
+        ...(ip !== undefined && { ip }),
+        ...(mac !== undefined && { mac }),
+      };
+      return this.#events.read(query, this.#ports.findKeys(asked, this.#catalog));
+    });
   }
 
   onEvents(listener: (lastSeq: number) => void): () => void {
