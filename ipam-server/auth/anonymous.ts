@@ -10,7 +10,9 @@ export function createAnonymousAuthenticator(): Authenticator {
     authenticate({ socket }) {
       const known = callers.get(socket);
       if (known) return known;
-      const caller = { name: `anonymous@${socket.remoteAddress ?? "local"}`, roles: ROLES };
+      // A listener on [::] sees IPv4 peers as ::ffff:10.0.0.1; a unix socket's peer has no address.
+      const address = socket.remoteAddress?.replace(/^::ffff:/, "") ?? "local";
+      const caller = { name: `anonymous@${address}`, roles: ROLES };
       callers.set(socket, caller);
       return caller;
     },
