@@ -1,12 +1,13 @@
 import { chmodSync, existsSync, mkdirSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
-import { type BuildOptions, build } from "esbuild";
+import { build } from "esbuild";
 import { copyNativeAddons } from "./native-addons.ts";
 
 /**
- * Makes `dist/`: one bundle per entry point in `lib/`, the native addons they load beside them, and a small starter with
- * a shebang for each. The directory works wherever it is copied: nothing in it points outside but the shebang.
+ * Makes `dist/`: the CNI executable as one file, for each other entry point a small starter and its bundle in `lib/`, and
+ * the native addons in `lib/` too. The directory works wherever it is copied: nothing in it points outside but the
+ * shebang, and a link to an executable in it works as well.
  *
  *   node scripts/build.ts [--out DIR] [--node PATH]
  */
@@ -24,7 +25,7 @@ interface Entry {
   /** The starter's name in `dist/`. */
   name: string;
   source: string;
-  /** Common JS starts fastest; a bundle with a top-level await needs an ES module. */
+  /** Common JS in one file starts fastest; a bundle with a top-level await needs an ES module. */
   format: "cjs" | "esm";
 }
 
@@ -35,6 +36,9 @@ const ENTRIES: Entry[] = [
   { name: "mooring-controller.js", source: "ipam-server/controller/main.ts", format: "esm" },
   { name: "mooringctl.js", source: "ipam-server/ctl/main.ts", format: "esm" },
 ];
+
+/** What a bundled CommonJS dependency asks for at run time. */
+const ESM_BANNER = 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
 
 // Built beside and put in place at once: whoever runs dist/ meanwhile finds the old one or the new one, whole.
 const draft = `${options.out}.${process.pid}`;
@@ -48,8 +52,13 @@ try {
       console.log(`${entry.name}: not written yet (${entry.source})`);
       continue;
     }
-    await bundle(entry);
-    writeStarter(entry);
+    const executable = join(draft, entry.name);
+    if (entry.format === "cjs") await bundle(entry, executable, "./lib/", `#!${options.node}`);
+    else {
+      await bundle(entry, join(lib, `${stem(entry.name)}.mjs`), "./", ESM_BANNER);
+      writeFileSync(executable, formatStarter(entry));
+    }
+    chmodSync(executable, 0o755);
   }
   rmSync(options.out, { recursive: true, force: true });
   renameSync(draft, options.out);
@@ -57,12 +66,7 @@ try {
   rmSync(draft, { recursive: true, force: true });
 }
 
-async function bundle({ name, source, format }: Entry): Promise<void> {
-  const esm: BuildOptions = {
-    // What a bundled CommonJS dependency asks for at run time.
-    banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
-  };
-  const outfile = join(lib, `${stem(name)}.${format === "cjs" ? "cjs" : "mjs"}`);
+async function bundle({ name, source, format }: Entry, outfile: string, addons: string, banner: string): Promise<void> {
   await build({
     absWorkingDir: ROOT,
     entryPoints: [source],
@@ -71,30 +75,18 @@ async function bundle({ name, source, format }: Entry): Promise<void> {
     platform: "node",
     target: "node24",
     format,
+    // Names are only kept where a stack trace is worth more than a millisecond.
     minify: format === "cjs",
-    keepNames: true,
+    banner: { js: banner },
     legalComments: "none",
     logLevel: "warning",
-    plugins: [copyNativeAddons(ROOT, lib)],
-    ...(format === "esm" && esm),
+    plugins: [copyNativeAddons(ROOT, lib, addons)],
   });
   console.log(`${name}: ${Math.ceil(statSync(outfile).size / 1024)} KiB`);
 }
 
-/** The starter is neutral: its name says nothing of a module type, and it runs as either. */
-function writeStarter({ name, format }: Entry): void {
-  const path = join(draft, name);
-  const start =
-    format === "cjs"
-      ? // The compiled code is kept where the bundle is, when that can be written: it saves a third of the start-up.
-        `const { realpathSync } = process.getBuiltinModule("node:fs");
-const { createRequire, enableCompileCache } = process.getBuiltinModule("node:module");
-const self = realpathSync(process.argv[1]);
-createRequire(self)("./lib/${stem(name)}.cjs");
-`
-      : `import("./lib/${stem(name)}.mjs");\n`;
-  writeFileSync(path, `#!${options.node}\n"use strict";\n${start}`);
-  chmodSync(path, 0o755);
+function formatStarter({ name }: Entry): string {
+  return `#!${options.node}\n"use strict";\nimport("./lib/${stem(name)}.mjs");\n`;
 }
 
 function stem(name: string): string {

@@ -14,9 +14,10 @@ interface Addon {
  * required by its fixed place.
  *
  * @param root the checkout, whose node_modules hold the addons
- * @param lib where the bundles go
+ * @param lib where the addons go
+ * @param prefix the way from the bundle to them
  */
-export function copyNativeAddons(root: string, lib: string): Plugin {
+export function copyNativeAddons(root: string, lib: string, prefix: string): Plugin {
   const platform = `${process.platform}-${process.arch}`;
   const modules = join(root, "node_modules");
   const addons: Record<string, Addon> = {
@@ -41,7 +42,7 @@ export function copyNativeAddons(root: string, lib: string): Plugin {
         const addon = addons[path];
         if (addon === undefined) throw new Error(`no native addon is known for ${path}`);
         copyFileSync(addon.source, join(lib, addon.file));
-        return { contents: addon.code(`require("./${addon.file}")`), loader: "js" };
+        return { contents: addon.code(`require("${prefix}${addon.file}")`), loader: "js" };
       });
       // Its entry for one platform requires the binary by a fixed path.
       builder.onResolve({ filter: /^better-sqlite3$/ }, () => ({
@@ -50,7 +51,7 @@ export function copyNativeAddons(root: string, lib: string): Plugin {
       builder.onResolve({ filter: /\.node$/ }, ({ path, resolveDir, namespace }) => {
         if (namespace !== "native-addon") {
           copyFileSync(join(resolveDir, path), join(lib, "better-sqlite3.node"));
-          return { path: "./better-sqlite3.node", external: true };
+          return { path: `${prefix}better-sqlite3.node`, external: true };
         }
         return { path, external: true };
       });

@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createServer, type Socket } from "node:net";
+import { join } from "node:path";
+import { test } from "node:test";
+import { forwardCall } from "../../../cni/shim.ts";
+import { Bench } from "./bench.ts";
+
+const CALL = { env: { CNI_COMMAND: "ADD", CNI_IFNAME: "eth0", HOME: "/root" }, stdin: '{"name":"ü"}' };
+
+/** An agent that answers each connection by `answer`, and tells what it was sent. */
+async function serveAgent(path: string, answer: (socket: Socket, line: string) => void): Promise<AsyncDisposable> {
+  const server = createServer(socket => {
+    let line = "";
+    socket.setEncoding("utf8");
+    socket.on("error", () => {});
+    socket.on("data", (chunk: string) => {
+      line += chunk;
+      if (line.endsWith("\n")) answer(socket, line);
+    });
+  });
+  await new Promise<void>(resolve => server.listen(path, resolve));
+  return { [Symbol.asyncDispose]: () => new Promise(resolve => void server.close(() => resolve())) };
+}
+
+test("the call goes to the agent as it came, with CNI's variables and no others, and its answer comes back", async () => {
+  await using bench = await Bench.start();
+  const path = join(bench.dir, "agent.sock");
+  let received = "";
+  await using _agent = await serveAgent(path, (socket, line) => {
+    received = line;
+    const bytes = Buffer.from(`${JSON.stringify({ stdout: '{"ü":1}', exitCode: 1 })}\n`);
+    // A byte at a time, and the connection left to the caller to close.
+    for (const byte of bytes) socket.write(Buffer.of(byte));
+  });
+  assert.deepEqual(await forwardCall(path, CALL), { stdout: '{"ü":1}', exitCode: 1 });
+  assert.deepEqual(JSON.parse(received), { env: { CNI_COMMAND: "ADD", CNI_IFNAME: "eth0" }, stdin: CALL.stdin });
+});
+
+for (const [what, answer] of [
+  ["hangs up", undefined],
+  ["answers half a line", '{"stdout":"","exitCode":0}'],
+  ["answers what is not JSON", "ok\n"],
+  ["answers another shape", '{"stdout":1,"exitCode":0}\n'],
+  ["answers another exit code", '{"stdout":"","exitCode":7}\n'],
+] as const) {
+  test(`an agent that ${what} is as good as none`, async () => {
+    await using bench = await Bench.start();
+    const path = join(bench.dir, "agent.sock");
+    await using _agent = await serveAgent(path, socket => socket.end(answer ?? ""));
+    assert.equal(await forwardCall(path, CALL), undefined);
+  });
+}
+
+test("no agent's socket, or a socket that nobody serves, is no agent", async () => {
+  await using bench = await Bench.start();
+  assert.equal(await forwardCall(join(bench.dir, "none.sock"), CALL), undefined);
+  assert.equal(await forwardCall(await bench.write("file", ""), CALL), undefined);
+});
+
+const AGENT = { ipamServer: undefined, host: undefined, cluster: undefined, agentSocket: "/run/mooring/none.sock" };
+
+test("with the agent away ADD, CHECK and STATUS name its socket, as try again or not available", async () => {
+  await using bench = await Bench.start();
+  const msg = "the agent at /run/mooring/none.sock does not answer: check that it runs on this node";
+  for (const [verb, code] of [
+    ["ADD", 11],
+    ["CHECK", 11],
+    ["STATUS", 50],
+  ] as const) {
+    const error = await bench.fail(verb, { ...AGENT, prevResult: {} });
+    assert.deepEqual([error.code, error.msg], [code, msg]);
+  }
+  assert.deepEqual(bench.node.calls, []);
+});
+
+test("with the agent away DEL cleans the node, journals its release for the agent to sign, and succeeds", async () => {
+  await using bench = await Bench.start();
+  await bench.succeed("ADD");
+  await bench.succeed("DEL", AGENT);
+  assert.equal(bench.node.plugged.size, 0);
+  const [name = ""] = await bench.journaled();
+  const entry = JSON.parse(await readFile(join(bench.journalDir, "moored", name), "utf8"));
+  assert.deepEqual(entry, {
+    version: 1,
+    kind: "release",
+    release: { sandbox: { id: "sandbox-1", interface: "eth0" } },
+  });
+});
