@@ -22,8 +22,11 @@ export class MemoryStore implements Store {
   readonly #listeners = new Set<(lastSeq: number) => void>();
   failing: IpamError | undefined;
   gate: Promise<void> | undefined;
+  /** A commit has begun. */
+  entered = false;
 
   async commit(batch: readonly Mutation[]): Promise<Outcome[]> {
+    this.entered = true;
     await this.gate;
     if (this.failing) throw this.failing;
     this.batches.push([...batch]);
