@@ -37,7 +37,7 @@ export interface Patience {
 export interface IpamClientOptions extends TransportOptions {
   /** The budget of a call with all its repetitions. */
   timeoutMs: number;
-  /** Ends every wait. */
+  /** Ends every wait for what the caller wants; releases and reports are made all the same, because they undo or conclude. */
   signal?: AbortSignal;
 }
 
@@ -52,22 +52,29 @@ export function createIpamClient(options: IpamClientOptions): IpamClient {
   };
   const { timeoutMs } = options;
   const patient: Patience = { timeoutMs, repeats: BACKOFF_MS.length };
-  const post = <T>(path: string, body: unknown, parse: (value: unknown) => T, patience = patient) =>
-    call(transport, options, { method: "POST", path, body: JSON.stringify(body) }, parse, patience);
+  const { signal: _signal, ...unending } = options;
+  const conclude = <T>(path: string, body: unknown, parse: (value: unknown) => T, patience = patient) =>
+    call(transport, unending, { method: "POST", path, body: JSON.stringify(body) }, parse, patience);
   const get = <T>(path: string, parse: (value: unknown) => T, patience = patient) =>
     call(transport, options, { method: "GET", path }, parse, patience);
 
   return {
     async claim(claim) {
-      const [result] = await post("/v1/claims", { claims: [claim] }, value => parseClaims(value, 1));
+      const [result] = await call(
+        transport,
+        options,
+        { method: "POST", path: "/v1/claims", body: JSON.stringify({ claims: [claim] }) },
+        value => parseClaims(value, 1),
+        patient,
+      );
       if (result === undefined) throw new IpamError("internal", "the IPAM answered a claim with nothing");
       if ("problem" in result) throw IpamError.fromProblem(result.problem);
       return result;
     },
     release: (releases, patience) =>
-      post("/v1/releases", { releases }, value => parseReleases(value, releases.length), patience),
+      conclude("/v1/releases", { releases }, value => parseReleases(value, releases.length), patience),
     report: (reports, patience) =>
-      post("/v1/reports", { reports }, value => parseReports(value, reports.length), patience),
+      conclude("/v1/reports", { reports }, value => parseReports(value, reports.length), patience),
     readPort: name => get(`/v1/ports/${encodeURIComponent(name)}`, parsePort),
     readNetwork: name => get(`/v1/networks/${encodeURIComponent(name)}`, parseNetwork),
     ready: () => get("/readyz", () => undefined, { timeoutMs, repeats: 0 }),

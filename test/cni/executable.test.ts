@@ -89,6 +89,8 @@ test("an ADD that the runtime ends is undone", async () => {
   const sandbox = await lab.runtime.create("ended");
   const { code, stdout } = await callWithFault(sandbox, "ofport", "end", { retain: "ephemeral" });
   assert.equal(code, 1, stdout);
+  // Undone at once, not only by a journal that waits for the next call.
+  await assertNothingLeft();
 });
 
 test("GC removes what is not listed, also in OVS alone, and leaves foreign ports and other networks'", async () => {
@@ -159,6 +161,8 @@ test("wanted address and MAC are the pod's", async () => {
   await lab.unplug(plugged);
 });
 
+const ABSENT = { cniVersion: "1.1.0", name: "n", type: "mooring", agentSocket: "/nowhere/agent.sock" };
+
 test("whatever comes in, stdout is one JSON document and the exit code tells of failure", async () => {
   const base = { PATH: process.env.PATH ?? "" };
   for (const [env, input, code] of [
@@ -167,7 +171,8 @@ test("whatever comes in, stdout is one JSON document and the exit code tells of 
     [{ CNI_COMMAND: "ADD" }, "\0\xff{", 6],
     [{ CNI_COMMAND: "ADD" }, "", 6],
     [{ CNI_COMMAND: "STATUS" }, '{"cniVersion":"1.1.0","agentSocket":7}', 7],
-    [{ CNI_COMMAND: "STATUS" }, '{"cniVersion":"1.1.0","name":"n","type":"mooring","agentSocket":"/none.sock"}', 50],
+    [{ CNI_COMMAND: "STATUS" }, JSON.stringify({ ...ABSENT, ovsdb: "unix:/nowhere/db.sock" }), 51],
+    [{ CNI_COMMAND: "STATUS" }, JSON.stringify({ ...ABSENT, ovsdb: lab.a.ovs.remote }), 50],
     [{ CNI_COMMAND: "GC" }, `{"cniVersion":"1.1.0","x":"${"y".repeat(1_000_000)}"}`, 7],
   ] as const) {
     const result = await run([PLUGIN], { env: { ...base, ...env }, input });
