@@ -62,7 +62,9 @@ async function applyOne(client: Client, { manifest, where }: LocatedManifest, io
   const label = `network/${manifest.metadata.name}`;
   try {
     const { outcome, changes } = await client.putNetwork(manifest);
-    await io.stdout.write(`${label} ${outcome}${changes.length > 0 ? ` (${changes.join("; ")})` : ""}\n`);
+    // Of what is new everything is.
+    const details = outcome === "changed" ? ` (${changes.join("; ")})` : "";
+    await io.stdout.write(`${label} ${outcome}${details}\n`);
     return true;
   } catch (error) {
     if (!(error instanceof IpamError)) throw error;

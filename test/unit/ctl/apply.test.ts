@@ -12,7 +12,7 @@ spec:
 
 test("apply puts every document and says what each did", async () => {
   const answers = [
-    { network: {}, outcome: "created", changes: [] },
+    { network: {}, outcome: "created", changes: ["subnet 10.100.0.0/16: added"] },
     { network: {}, outcome: "changed", changes: ["labels", "subnet 10.100.0.0/16: pools"] },
     { network: {}, outcome: "unchanged", changes: [] },
   ];
