@@ -5,27 +5,32 @@ import { deleteHostLink } from "./host-link.ts";
 import { fetchPorts, type Identity, removePorts } from "./ovsdb/ports.ts";
 
 /**
- * Takes the attachment out of OVS, wherever it is plugged, and deletes its veth. The pod's namespace is not needed: the
- * pod's end goes with the host's. With OVS away the link is deleted all the same, and then the failure reported.
+ * Takes the attachment out of OVS, wherever it is plugged, and then deletes its veth. The pod's namespace is not needed:
+ * the pod's end goes with the host's. With OVS away the link is deleted all the same, and then the failure reported.
  */
 export async function unplug(context: DatapathContext, identity: Identity): Promise<boolean> {
-  const deadline = new Deadline(context.timeoutMs);
-  const [port, link] = await Promise.allSettled([
-    unplugFromOvs(context, identity, deadline),
-    context.hostSocket().then(host => deleteHostLink(host, identity, deadline)),
-  ]);
-  const reasons = [port, link].filter(outcome => outcome.status === "rejected").map(outcome => outcome.reason);
-  const [first] = reasons;
-  if (reasons.length === 1) throw first;
-  if (reasons.length > 1) {
-    const message = reasons.map(reason => (reason instanceof Error ? reason.message : String(reason))).join("; and ");
-    throw new DatapathError("unplug", message, new AggregateError(reasons));
+  // OVS first: for a port whose device has gone it looks for a kernel module of that name, which holds up its other work.
+  const [port] = await Promise.allSettled([unplugFromOvs(context, identity, new Deadline(context.timeoutMs))]);
+  const [link] = await Promise.allSettled([unplugFromHost(context, identity, new Deadline(context.timeoutMs))]);
+  if (port.status === "rejected" && link.status === "rejected") {
+    const message = `${messageOf(port.reason)}; and ${messageOf(link.reason)}`;
+    throw new DatapathError("unplug", message, new AggregateError([port.reason, link.reason]));
   }
-  return [port, link].some(outcome => outcome.status === "fulfilled" && outcome.value);
+  if (port.status === "rejected") throw port.reason;
+  if (link.status === "rejected") throw link.reason;
+  return port.value || link.value;
+}
+
+async function unplugFromHost(context: DatapathContext, identity: Identity, deadline: Deadline): Promise<boolean> {
+  return deleteHostLink(await context.hostSocket(), identity, deadline);
 }
 
 async function unplugFromOvs({ ovsdb }: DatapathContext, identity: Identity, deadline: Deadline): Promise<boolean> {
   const ports = await fetchPorts(ovsdb, identity, deadline);
   if (ports.length > 0) await removePorts(ovsdb, ports, deadline);
   return ports.length > 0;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

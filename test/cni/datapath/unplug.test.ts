@@ -6,7 +6,7 @@ import { PLUG_STEPS, type PlugStep } from "../../../cni/datapath/context.ts";
 import { openDatapath } from "../../../cni/datapath/datapath.ts";
 import { deriveHostInterfaces } from "../../../cni/datapath/interface-name.ts";
 import { attach, hostLinks } from "./attachment.ts";
-import { eventually, Ovs, Pod, run, skip } from "./node.ts";
+import { datapathType, eventually, Ovs, Pod, run, skip } from "./node.ts";
 
 describe("unplug and undo", { skip }, () => {
   let ovs: Ovs;
@@ -91,7 +91,7 @@ describe("unplug and undo", { skip }, () => {
 
   it("finds the port in whatever bridge has it", async () => {
     using pod = new Pod();
-    ovs.vsctl("add-br", "br-other", "--", "set", "bridge", "br-other", "datapath_type=netdev");
+    ovs.vsctl("add-br", "br-other", "--", "set", "bridge", "br-other", `datapath_type=${datapathType}`);
     const attachment = attach(pod, 5, { bridge: "br-other" });
     await datapath.plug(attachment);
     assert.deepEqual(
