@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { parseAllDocuments } from "yaml";
+import { SERVER_OPTIONS } from "../../ipam-server/config.ts";
+import { CONTROLLER_OPTIONS } from "../../ipam-server/controller/config.ts";
+import { envOf, flagOf, type OptionSpecs } from "../../ipam-server/options.ts";
+
+interface Manifest {
+  apiVersion: string;
+  kind: string;
+  metadata: { name: string; namespace?: string };
+  [key: string]: unknown;
+}
+interface Container {
+  image: string;
+  command: string[];
+  env?: { name: string; valueFrom?: { configMapKeyRef?: { name: string; key: string } } }[];
+  volumeMounts: { name: string }[];
+  livenessProbe?: unknown;
+  readinessProbe?: unknown;
+  resources: { requests?: { cpu?: string; memory?: string } };
+}
+interface PodSpec {
+  serviceAccountName: string;
+  containers: Container[];
+  volumes?: { name: string }[];
+}
+
+const ROOT = join(import.meta.dirname, "../../manifests");
+const hasKubectl = spawnSync("kubectl", ["version", "--client"]).status === 0;
+
+function render(folder: string): Manifest[] {
+  const { status, stdout, stderr } = spawnSync("kubectl", ["kustomize", join(ROOT, folder)], { encoding: "utf8" });
+  assert.equal(status, 0, stderr);
+  return parseAllDocuments(stdout).map(document => document.toJSON());
+}
+
+const workloads = (manifests: Manifest[]) =>
+  manifests.filter(each => /^(DaemonSet|Deployment|StatefulSet)$/.test(each.kind));
+const podSpec = (workload: Manifest) => (workload.spec as { template: { spec: PodSpec } }).template.spec;
+const containerOf = (manifests: Manifest[], name: string): Container => {
+  const workload = workloads(manifests).find(each => each.metadata.name === name);
+  const [container] = workload ? podSpec(workload).containers : [];
+  assert.ok(container, name);
+  return container;
+};
+
+describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, () => {
+  for (const folder of ["base", "overlays/sqlite", "overlays/kind", "overlays/lab"]) {
+    const manifests = hasKubectl ? render(folder) : [];
+    const has = (kind: string, name: string) =>
+      manifests.some(each => each.kind === kind && each.metadata.name === name);
+
+    test(`${folder}: what is referred to is there`, () => {
+      for (const workload of workloads(manifests)) {
+        const spec = podSpec(workload);
+        assert.ok(has("ServiceAccount", spec.serviceAccountName), spec.serviceAccountName);
+        const claims = (workload.spec as { volumeClaimTemplates?: Manifest[] }).volumeClaimTemplates ?? [];
+        const volumes = [...(spec.volumes ?? []).map(each => each.name), ...claims.map(each => each.metadata.name)];
+        for (const { env = [], volumeMounts } of spec.containers) {
+          for (const { name } of volumeMounts) assert.ok(volumes.includes(name), name);
+          for (const { valueFrom } of env) {
+            const from = valueFrom?.configMapKeyRef;
+            if (from === undefined) continue;
+            const map = manifests.find(each => each.kind === "ConfigMap" && each.metadata.name === from.name);
+            assert.ok(map && from.key in (map.data as object), `${from.name}: ${from.key}`);
+          }
+        }
+      }
+    });
+
+    test(`${folder}: every container is probed, asks for resources and runs an image of one version`, () => {
+      for (const container of workloads(manifests).flatMap(each => podSpec(each).containers)) {
+        assert.ok(container.livenessProbe && container.readinessProbe, container.image);
+        assert.ok(container.resources.requests?.cpu && container.resources.requests.memory);
+        assert.match(container.image, /:(?!latest)/);
+      }
+    });
+
+    test(`${folder}: programs are told nothing they do not take`, () => {
+      const programs: [string, OptionSpecs][] = [
+        ["mooring-controller", CONTROLLER_OPTIONS],
+        ["mooring-ipam", SERVER_OPTIONS],
+      ];
+      for (const [name, options] of programs) {
+        const { command, env = [] } = containerOf(manifests, name);
+        const flags = Object.keys(options).map(flagOf);
+        const names = Object.keys(options).map(envOf);
+        for (const flag of command.filter(word => word.startsWith("--"))) assert.ok(flags.includes(flag), flag);
+        for (const each of env) assert.ok(names.includes(each.name), each.name);
+      }
+    });
+
+    test(`${folder}: nobody may do more than look, write events and hold the one Lease`, () => {
+      const roles = manifests.filter(each => each.kind === "Role" || each.kind === "ClusterRole");
+      const granted = roles.flatMap(role =>
+        (role.rules as { resources: string[]; verbs: string[] }[]).flatMap(({ resources, verbs }) =>
+          resources.flatMap(resource => verbs.map(verb => `${verb} ${resource}`)),
+        ),
+      );
+      const changes = granted.filter(each => !/^(get|list|watch) /.test(each)).sort();
+      assert.deepEqual([...new Set(changes)], ["create events", "create leases", "patch events", "update leases"]);
+      assert.ok(granted.every(each => !/secrets|nodes|configmaps|\*/.test(each)));
+    });
+  }
+
+  test("the lab's Kubernetes gets no API that is newer than it", () => {
+    const apis = new Set((hasKubectl ? render("overlays/lab") : []).map(each => each.apiVersion));
+    assert.deepEqual([...apis].sort(), ["apps/v1", "policy/v1beta1", "rbac.authorization.k8s.io/v1", "v1"]);
+  });
+});

@@ -1,0 +1,132 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { KubeError } from "../../../ipam-server/controller/kube/kube-error.ts";
+import { type PodView, readPodView, type WatchEvent } from "../../../ipam-server/controller/kube/objects.ts";
+import { Reflector } from "../../../ipam-server/controller/kube/reflector.ts";
+
+const pod = (name: string, version = "1") => ({
+  metadata: { namespace: "shop", name, uid: `uid-${name}`, resourceVersion: version },
+});
+const change = (type: "ADDED" | "MODIFIED" | "DELETED", name: string, version: string): WatchEvent => ({
+  type,
+  object: pod(name, version),
+  resourceVersion: version,
+});
+
+type List = () => { items: unknown[]; resourceVersion: string };
+type Watch = (version: string, tell: (event: WatchEvent) => void) => void;
+
+/** Plays the script, one step a call; when it is over, the watch stays open and the test goes on. */
+async function play(lists: List[], watches: Watch[], mayBeAbsent = false) {
+  const over = Promise.withResolvers<void>();
+  const errors: number[] = [];
+  const versions: string[] = [];
+  const api = {
+    async list() {
+      const next = lists.shift();
+      if (next === undefined) throw new Error("one list too many");
+      return next();
+    },
+    async watch(_path: string, version: string, tell: (event: WatchEvent) => void, signal: AbortSignal) {
+      versions.push(version);
+      const next = watches.shift();
+      if (next !== undefined) return next(version, tell);
+      over.resolve();
+      await new Promise(resolve => signal.addEventListener("abort", resolve));
+    },
+  };
+  const reflector = new Reflector<PodView>({
+    api,
+    path: "/api/v1/pods",
+    read: readPodView,
+    keyOf: item => item.uid,
+    mayBeAbsent,
+    onError: error => errors.push(error.status),
+    delayMs: () => 0,
+  });
+  await over.promise;
+  const names = [...(reflector.items?.values() ?? [])].map(item => item.name).sort();
+  await reflector[Symbol.asyncDispose]();
+  return { names, errors, versions };
+}
+const listed =
+  (version: string, ...names: string[]) =>
+  () => ({ items: names.map(name => pod(name)), resourceVersion: version });
+const fails = (status: number) => () => {
+  throw new KubeError(status, "no");
+};
+
+describe("the watch of a resource", () => {
+  test("follows what is added, changed and deleted, and goes on where the server ended it", async () => {
+    const { names, versions } = await play(
+      [listed("10", "a", "b")],
+      [
+        (_, tell) => {
+          tell(change("ADDED", "c", "11"));
+          tell(change("DELETED", "a", "12"));
+        },
+        (_, tell) => tell({ type: "BOOKMARK", resourceVersion: "40" }),
+      ],
+    );
+    assert.deepEqual(names, ["b", "c"]);
+    assert.deepEqual(versions, ["10", "12", "40"]);
+  });
+  test("goes on where a broken link left it, without another list", async () => {
+    const broken = () => {
+      throw KubeError.from(new Error("ECONNRESET"));
+    };
+    const { versions, errors } = await play(
+      [listed("10", "a")],
+      [(_, tell) => tell(change("ADDED", "b", "11")), broken],
+    );
+    assert.deepEqual(versions, ["10", "11", "11"]);
+    assert.deepEqual(errors, [0]);
+  });
+  test("lists again when its version is too old, and forgets what went meanwhile", async () => {
+    const { names, errors } = await play([listed("10", "a", "b"), listed("90", "b")], [fails(410)]);
+    assert.deepEqual(names, ["b"]);
+    assert.deepEqual(errors, [], "that is no fault");
+  });
+  test("keeps what it had while a list fails", async () => {
+    const { names, errors } = await play([listed("10", "a"), fails(500), listed("90", "a", "z")], [fails(410)]);
+    assert.deepEqual(names, ["a", "z"]);
+    assert.deepEqual(errors, [500]);
+  });
+  test("takes an object it cannot read for a fault, and lists again", async () => {
+    const odd = (_: string, tell: (event: WatchEvent) => void) =>
+      tell({ type: "MODIFIED", object: { metadata: {} }, resourceVersion: "11" });
+    const { names, errors } = await play([listed("10", "a"), listed("20", "a", "b")], [odd]);
+    assert.deepEqual(names, ["a", "b"]);
+    assert.deepEqual(errors, [0]);
+  });
+  test("waits quietly for a resource that the API does not know yet", async () => {
+    const { names, errors } = await play([fails(404), listed("10", "a")], [], true);
+    assert.deepEqual(names, ["a"]);
+    assert.deepEqual(errors, []);
+  });
+});
+
+test("nothing is known before the first list, nor of a resource that went away", async () => {
+  const gate = Promise.withResolvers<{ items: unknown[]; resourceVersion: string }>();
+  let lists = 0;
+  const gone = Promise.withResolvers<void>();
+  const reflector = new Reflector<PodView>({
+    api: {
+      list: () => (lists++ === 0 ? gate.promise : Promise.reject(new KubeError(404, "no such resource"))),
+      watch: () => Promise.reject(new KubeError(404, "no such resource")),
+    },
+    path: "/x",
+    read: readPodView,
+    keyOf: item => item.uid,
+    mayBeAbsent: true,
+    delayMs() {
+      gone.resolve();
+      return 60_000;
+    },
+  });
+  assert.equal(reflector.items, undefined);
+  gate.resolve({ items: [], resourceVersion: "1" });
+  await gone.promise;
+  assert.equal(reflector.items, undefined);
+  await reflector[Symbol.asyncDispose]();
+});
