@@ -1,13 +1,9 @@
 import { readFile } from "node:fs/promises";
-import { Agent, type ClientRequest, type RequestOptions, request as requestHttp } from "node:http";
+import { connect, isIP, type Socket } from "node:net";
 import { IpamError } from "../ipam-server/contract/ipam-error.ts";
+import { AnswerParser, formatRequest, type HttpAnswer } from "./http-codec.ts";
 
-export interface HttpAnswer {
-  status: number;
-  body: string;
-}
-
-/** One HTTP exchange at a time over kept-alive connections; knows nothing of what is said. */
+/** HTTP exchanges over kept connections, one at a time on each; knows nothing of what is said. */
 export interface Transport extends AsyncDisposable {
   /** Rejects with TransportError; aborting `signal` ends the exchange. */
   exchange(method: string, path: string, body: string | undefined, signal: AbortSignal): Promise<HttpAnswer>;
@@ -24,9 +20,6 @@ export class TransportError extends Error {
     this.maybeReceived = maybeReceived;
   }
 }
-
-/** A page of ports is far below this; whatever is larger does not come from an IPAM. */
-const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 /** Errors of the connection itself, before any byte was sent. */
 const NEVER_SENT = new Set([
@@ -51,23 +44,23 @@ export interface TransportOptions {
 
 /** Rejects with IpamError when a file cannot be read: to ask again would not help. */
 export async function openTransport({ url, tokenFile, caFile }: TransportOptions): Promise<Transport> {
-  const token = tokenFile === undefined ? undefined : await readText("tokenFile", tokenFile);
-  const headers = token === undefined ? {} : { authorization: `Bearer ${token.trim()}` };
-  if (url.startsWith("unix:")) {
-    const agent = new Agent({ keepAlive: true });
-    const target = { agent, headers, socketPath: url.slice("unix:".length), host: "localhost" };
-    return createTransport(requestHttp, target, agent, url);
-  }
-  const { protocol, hostname, port } = new URL(url);
-  const target = { headers, host: hostname.replace(/^\[|\]$/g, ""), ...(port !== "" && { port }) };
-  if (protocol === "http:") {
-    const agent = new Agent({ keepAlive: true });
-    return createTransport(requestHttp, { ...target, agent }, agent, url);
-  }
+  const token = tokenFile === undefined ? undefined : (await readText("tokenFile", tokenFile)).trim();
+  if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) throw unusable(`"tokenFile" ${tokenFile} holds no token`);
+  const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
+  const place = (host: string, dial: () => Socket, readyEvent: Place["readyEvent"] = "connect") =>
+    new SocketTransport({ url, host, headers, dial, readyEvent });
+  if (url.startsWith("unix:")) return place("localhost", () => connect({ path: url.slice("unix:".length) }));
+
+  const { protocol, host: authority, hostname, port } = new URL(url);
+  const host = hostname.replace(/^\[|\]$/g, "");
+  if (protocol === "http:") return place(authority, () => connect({ host, port: Number(port || 80), noDelay: true }));
+
   const ca = caFile === undefined ? undefined : await readText("caFile", caFile);
-  const https = await import("node:https");
-  const agent = new https.Agent({ keepAlive: true, minVersion: "TLSv1.3", ...(ca !== undefined && { ca }) });
-  return createTransport(https.request, { ...target, agent }, agent, url);
+  const tls = await import("node:tls");
+  const options = { host, port: Number(port || 443), minVersion: "TLSv1.3", ALPNProtocols: ["http/1.1"] } as const;
+  // An address is no server name (RFC 6066, section 3); the certificate is held against it all the same.
+  const name = isIP(host) === 0 ? { servername: host } : {};
+  return place(authority, () => tls.connect({ ...options, ...name, ...(ca !== undefined && { ca }) }), "secureConnect");
 }
 
 async function readText(key: string, path: string): Promise<string> {
@@ -75,64 +68,91 @@ async function readText(key: string, path: string): Promise<string> {
     return await readFile(path, "utf8");
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    const message = `"${key}" cannot be read: ${why}`;
-    throw new IpamError("unavailable", message, { cause: new TransportError(message, false, cause) });
+    throw unusable(`"${key}" cannot be read: ${why}`, cause);
   }
 }
 
-function createTransport(
-  request: (options: RequestOptions) => ClientRequest,
-  target: RequestOptions,
-  agent: Agent,
-  url: string,
-): Transport {
-  return {
-    async exchange(method, path, body, signal) {
-      const bytes = body === undefined ? undefined : Buffer.from(body);
-      const outgoing = request({
-        ...target,
-        method,
-        path,
-        signal,
-        headers: {
-          ...target.headers,
-          accept: "application/json",
-          ...(bytes !== undefined && { "content-type": "application/json", "content-length": bytes.length }),
-        },
-      });
-      return receive(outgoing, bytes, url);
-    },
-    async [Symbol.asyncDispose]() {
-      agent.destroy();
-    },
-  };
+function unusable(message: string, cause?: unknown): IpamError {
+  return new IpamError("unavailable", message, { cause: new TransportError(message, false, cause) });
 }
 
-function receive(outgoing: ClientRequest, bytes: Buffer | undefined, url: string): Promise<HttpAnswer> {
-  const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
-  let connected = false;
-  const fail = (error: Error & { code?: string }) => {
-    const maybeReceived = connected && !NEVER_SENT.has(error.code ?? "");
-    reject(new TransportError(`${url}: ${error.message}`, maybeReceived, error));
-  };
-  outgoing.on("error", fail);
-  outgoing.on("socket", socket => {
-    if (!socket.connecting) connected = true;
-    else socket.once("connect", () => (connected = true));
-  });
-  outgoing.on("response", incoming => {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    incoming.on("error", fail);
-    incoming.on("data", (chunk: Buffer) => {
-      chunks.push(chunk);
-      size += chunk.length;
-      if (size > MAX_ANSWER_BYTES) outgoing.destroy(new Error(`the answer is larger than ${MAX_ANSWER_BYTES} bytes`));
-    });
-    incoming.on("end", () => resolve({ status: incoming.statusCode ?? 0, body: Buffer.concat(chunks).toString() }));
-  });
-  outgoing.end(bytes);
-  return promise;
+interface Place {
+  url: string;
+  host: string;
+  headers: Record<string, string>;
+  dial: () => Socket;
+  /** When the first byte of a request can have left. */
+  readyEvent: "connect" | "secureConnect";
+}
+
+class SocketTransport implements Transport {
+  readonly #place: Place;
+  readonly #idle = new Set<Socket>();
+
+  constructor(place: Place) {
+    this.#place = place;
+  }
+
+  async exchange(method: string, path: string, body: string | undefined, signal: AbortSignal): Promise<HttpAnswer> {
+    const { url, host, headers, readyEvent } = this.#place;
+    if (signal.aborted) throw new TransportError(`${url}: the call was ended`, false, signal.reason);
+    const [kept] = this.#idle;
+    if (kept !== undefined) this.#idle.delete(kept);
+    const socket = kept ?? this.#dial();
+    const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
+    const parser = new AnswerParser();
+    let connected = kept !== undefined;
+    const fail = (error: Error & { code?: string }) => {
+      const maybeReceived = connected && !NEVER_SENT.has(error.code ?? "");
+      // When a name has several addresses, the error of them all has no message of its own.
+      reject(new TransportError(`${url}: ${error.message || error.code}`, maybeReceived, error));
+      socket.destroy();
+    };
+    const attempt = (read: () => HttpAnswer | undefined) => {
+      try {
+        const answer = read();
+        if (answer !== undefined) resolve(answer);
+      } catch (error) {
+        fail(error instanceof Error ? error : new Error(String(error)));
+      }
+    };
+    const onConnect = () => {
+      connected = true;
+    };
+    const onData = (bytes: Buffer) => attempt(() => parser.push(bytes));
+    const onEnd = () => attempt(() => parser.end());
+    const onAbort = () => fail(new Error("the call was ended"));
+    socket.on(readyEvent, onConnect).on("data", onData).on("end", onEnd).on("close", onEnd).on("error", fail);
+    signal.addEventListener("abort", onAbort, { once: true });
+    socket.write(formatRequest({ method, path, host, headers, ...(body !== undefined && { body }) }));
+    try {
+      const answer = await promise;
+      if (answer.reusable) this.#idle.add(socket);
+      else socket.destroy();
+      return answer;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      socket.off(readyEvent, onConnect).off("data", onData).off("end", onEnd).off("close", onEnd).off("error", fail);
+    }
+  }
+
+  /** While a connection is kept idle, the server ends it in its own time and says nothing unasked. */
+  #dial(): Socket {
+    const socket = this.#place.dial();
+    for (const event of ["end", "close", "data"]) socket.on(event, () => this.#drop(socket));
+    // Told to whoever waits; when nobody does, the connection is just gone.
+    socket.on("error", () => this.#drop(socket));
+    return socket;
+  }
+
+  #drop(socket: Socket): void {
+    if (this.#idle.delete(socket)) socket.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#idle) socket.destroy();
+    this.#idle.clear();
+  }
 }
 
 /** True when a failed request may nevertheless have been carried out. */

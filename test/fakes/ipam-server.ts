@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import {
   type Claim,
@@ -33,6 +34,9 @@ export class FakeIpam implements AsyncDisposable {
   ipv6 = false;
   /** Of 127.0.0.1; 0 on a unix socket. */
   port = 0;
+  /** How many connections were ever opened. */
+  connections = 0;
+  readonly #sockets = new Set<Socket>();
   readonly #server: Server;
   #next = 10;
 
@@ -44,6 +48,10 @@ export class FakeIpam implements AsyncDisposable {
     const server = createServer();
     const fake = new FakeIpam(server);
     server.on("request", (request, response) => void fake.#serve(request, response));
+    server.on("connection", socket => {
+      fake.connections += 1;
+      fake.#sockets.add(socket);
+    });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     server.once("error", reject);
     server.listen({ ...listen, host: "127.0.0.1" }, resolve);
@@ -55,6 +63,14 @@ export class FakeIpam implements AsyncDisposable {
 
   get url(): string {
     return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** Ends all connections and waits until they are gone on this side. */
+  async dropConnections(): Promise<void> {
+    const gone = [...this.#sockets].map(socket => new Promise(resolve => socket.once("close", resolve)));
+    for (const socket of this.#sockets) socket.destroy();
+    await Promise.all(gone);
+    this.#sockets.clear();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
