@@ -150,6 +150,8 @@ test("the view of ports keeps up by the event stream, moves between nodes includ
     const now = view.peek("c1/shop/web-1");
     return now?.binding === undefined && now;
   });
+  const released = await eventually("its event", () => events.find(event => event.type === "port.released"));
+  assert.equal(released.host, "node-a", "where it was tells a later pod that it moved");
   await client.deletePort(port.name, { id: port.id, epoch: port.epoch });
   await eventually("the deletion", async () => !(await names()).includes("c1/shop/web-1"));
 });
