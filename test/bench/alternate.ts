@@ -1,5 +1,5 @@
 import type { LoadResult } from "./load/load.ts";
-import { quantile } from "./quantile.ts";
+import { median, quantile } from "./quantile.ts";
 
 /** The same work on an empty database and on one that holds many ports. */
 export const SIDES = ["empty", "held"] as const;
@@ -12,6 +12,7 @@ export interface Round {
 }
 
 export interface Figures {
+  /** Median over the rounds. */
   perSecond: number;
   p50Ms: number;
   p99Ms: number;
@@ -20,33 +21,39 @@ export interface Figures {
   generatorBusy: number;
 }
 
-export interface Comparison {
-  claim: Record<Side, Figures>;
-  release: Record<Side, Figures>;
+export interface Call extends Record<Side, Figures> {
+  /** Rate of empty / rate of held: the median over neighbours in time. */
+  ratio: number;
 }
 
-/** Measured in this order, what the machine gains or loses during the run weighs on both sides alike. */
-const ORDER: readonly Side[] = ["empty", "held", "held", "empty"];
+export type Comparison = Record<keyof Round, Call>;
+
+/** In this order (Thue-Morse) what the machine gains or loses during the run weighs on both sides alike. */
+const ORDER: readonly Side[] = ["empty", "held", "held", "empty", "held", "empty", "empty", "held"];
 
 export async function alternate(rounds: Record<Side, (index: number) => Promise<Round>>): Promise<Comparison> {
   const results: Record<Side, Round[]> = { empty: [], held: [] };
   for (const [index, side] of ORDER.entries()) results[side].push(await rounds[side](index));
-  const figures = (kind: keyof Round) => ({
-    empty: summarize(results.empty.map(round => round[kind])),
-    held: summarize(results.held.map(round => round[kind])),
-  });
-  return { claim: figures("claim"), release: figures("release") };
+  const compare = (kind: keyof Round): Call => {
+    const empty = results.empty.map(round => round[kind]);
+    const held = results.held.map(round => round[kind]);
+    // The n-th of each side are neighbours in the order.
+    const ratios = empty.map((result, index) => rateOf(result) / rateOf(held[index] ?? result));
+    return { empty: summarize(empty), held: summarize(held), ratio: median(ratios) };
+  };
+  return { claim: compare("claim"), release: compare("release") };
 }
 
+const rateOf = ({ done, seconds }: LoadResult): number => done / seconds;
+
 function summarize(results: readonly LoadResult[]): Figures {
-  const sum = (pick: (result: LoadResult) => number) => results.reduce((total, result) => total + pick(result), 0);
   const latencies = results.flatMap(({ latenciesMs }) => latenciesMs);
   const firstFailure = results.find(result => result.firstFailure !== undefined)?.firstFailure;
   return {
-    perSecond: sum(({ done }) => done) / sum(({ seconds }) => seconds),
+    perSecond: median(results.map(rateOf)),
     p50Ms: quantile(latencies, 0.5),
     p99Ms: quantile(latencies, 0.99),
-    failed: sum(({ failed }) => failed),
+    failed: results.reduce((sum, { failed }) => sum + failed, 0),
     generatorBusy: Math.max(...results.map(({ generatorBusy }) => generatorBusy)),
     ...(firstFailure !== undefined && { firstFailure }),
   };

@@ -1,4 +1,5 @@
 import { createRequire } from "node:module";
+import { cpus, loadavg, release, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import type { BenchContext } from "./context.ts";
@@ -25,7 +26,7 @@ const program = new Command("bench")
       .argParser(parseCounts)
       .default([100_000, 1_000_000], "100000,1000000"),
   )
-  .addOption(new Option("--seconds <s>", "ipam: length of one round").argParser(parseCount).default(3))
+  .addOption(new Option("--seconds <s>", "ipam: length of one round").argParser(parseSeconds).default(1.5))
   .addOption(
     new Option("--rounds <n>", "cni: pairs measured (default 60); drift: drifts (default 20)").argParser(parseCount),
   )
@@ -47,7 +48,9 @@ async function run(only: Benchmark | undefined, options: Options): Promise<void>
   };
   const reports: BenchReport[] = [];
   for (const benchmark of only === undefined ? BENCHMARKS : [only]) {
+    const machine = describeMachine();
     const report = await runOne(benchmark, context, options);
+    report.notes.push(machine);
     reports.push(report);
     if (!options.json) process.stdout.write(`\n${formatReport(report)}`);
   }
@@ -67,12 +70,26 @@ function parseCount(text: string): number {
   return Number(text);
 }
 
+function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (text.trim() === "" || !(seconds > 0)) throw new InvalidArgumentError("It takes a number above 0.");
+  return seconds;
+}
+
 function parseCounts(text: string): number[] {
   const counts = text.split(",").map(parseCount);
   if (counts.some((count, index) => count <= (counts[index - 1] ?? 0))) {
     throw new InvalidArgumentError("The counts must be ascending.");
   }
   return counts;
+}
+
+/** With the load before the run: on a busy machine the figures say little, and a reader should see it. */
+function describeMachine(): string {
+  const [cpu] = cpus();
+  const [load = 0] = loadavg();
+  const memoryGib = Math.round(totalmem() / 2 ** 30);
+  return `${cpus().length} CPUs (${cpu?.model.trim()}), ${memoryGib} GiB, Linux ${release()}, Node ${process.version}; load ${load.toFixed(1)} before the run.`;
 }
 
 function readVersion(): string {
