@@ -9,9 +9,9 @@ import { toIpamError } from "./sqlite-error.ts";
 const APPLICATION_ID = 0x4d_6f_6f_72;
 const BUSY_TIMEOUT_MS = 1000;
 /** Bounds the server's memory; what does not fit is in the operating system's cache. */
-const CACHE_KIB = 131_072;
-/** 16 MiB of log before it is copied into the database. */
-const CHECKPOINT_PAGES = 4096;
+const CACHE_KIB = 98_304;
+/** 32 MiB of log before it is copied into the database: pages that change often are copied once for many commits. */
+const CHECKPOINT_PAGES = 8192;
 
 /** Opens the file for this process alone, makes or migrates its tables, and proves that it can be written. */
 export function openDatabase(path: string, now: number): Database.Database {

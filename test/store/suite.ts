@@ -1,0 +1,17 @@
+import type { Engine } from "./engine.ts";
+import { testAllocation } from "./suite-allocation.ts";
+import { testBindings } from "./suite-bindings.ts";
+import { testHistory } from "./suite-history.ts";
+import { testNetworks } from "./suite-networks.ts";
+import { testOrders } from "./suite-orders.ts";
+import { testRandomWork } from "./suite-random-work.ts";
+
+/** What every engine promises. */
+export function testStore(engine: Engine): void {
+  testBindings(engine);
+  testAllocation(engine);
+  testNetworks(engine);
+  testHistory(engine);
+  testOrders(engine);
+  testRandomWork(engine);
+}
