@@ -1,4 +1,4 @@
-import type { Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { DatapathError } from "../datapath-error.ts";
 import type { Deadline } from "../deadline.ts";
 import { OvsdbConnection, OvsdbRefusal } from "./connection.ts";
@@ -113,7 +113,6 @@ export class OvsdbClient implements Disposable {
 
   async #connect(deadline: Deadline): Promise<OvsdbConnection> {
     try {
-      const { connect } = await import("node:net");
       const socket = connect(parseRemote(this.#remote));
       await deadline
         .race(opened(socket), () => new Error(`no connection within ${deadline.timeoutMs} ms`))

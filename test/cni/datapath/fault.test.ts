@@ -8,7 +8,7 @@ import { after, before, describe, it } from "node:test";
 import type { Datapath } from "../../../cni/datapath/attachment.ts";
 import { openDatapath } from "../../../cni/datapath/datapath.ts";
 import { attach, hostLinks, ipv4, ipv6 } from "./attachment.ts";
-import { datapathType, eventually, Ovs, Pod, skip } from "./node.ts";
+import { datapathType, eventually, Ovs, Pod, patienceMs, skip } from "./node.ts";
 
 describe("the datapath when something is wrong", { skip }, () => {
   let ovs: Ovs;
@@ -17,7 +17,7 @@ describe("the datapath when something is wrong", { skip }, () => {
 
   before(async () => {
     ovs = await Ovs.start();
-    datapath = openDatapath({ ovsdb: ovs.remote, timeoutMs: 20_000 });
+    datapath = openDatapath({ ovsdb: ovs.remote, timeoutMs: patienceMs });
   });
 
   after(async () => {

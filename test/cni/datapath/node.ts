@@ -21,6 +21,9 @@ export const skip: string | false =
 /** `netdev` here; `system` where the kernel has Open vSwitch, such as in test/cni/ovs-vm. */
 export const datapathType = process.env.MOORING_TEST_DATAPATH ?? "netdev";
 
+/** How long a test waits for anything. More where everything is slow, such as under emulation. */
+export const patienceMs = Number(process.env.MOORING_TEST_PATIENCE_MS ?? 20_000);
+
 let isolated = false;
 
 /**
@@ -42,9 +45,9 @@ export function run(program: string, ...args: string[]): string {
   return stdout;
 }
 
-/** Resolves when `condition` gives something true; rejects after ten seconds with the last thing it said. */
+/** Resolves when `condition` gives something true; rejects when patience is at its end. */
 export async function eventually<T>(what: string, condition: () => T | Promise<T>): Promise<T> {
-  const end = performance.now() + Number(process.env.MOORING_TEST_PATIENCE_MS ?? 10_000);
+  const end = performance.now() + patienceMs;
   for (;;) {
     const value = await condition();
     if (value) return value;

@@ -4,7 +4,7 @@ import { after, afterEach, before, describe, it } from "node:test";
 import type { Attachment, Datapath } from "../../../cni/datapath/attachment.ts";
 import { openDatapath } from "../../../cni/datapath/datapath.ts";
 import { attach, hostLinks, ipv4, ipv6 } from "./attachment.ts";
-import { eventually, Ovs, Pod, run, skip } from "./node.ts";
+import { eventually, Ovs, Pod, patienceMs, run, skip } from "./node.ts";
 
 describe("plug", { skip }, () => {
   let ovs: Ovs;
@@ -12,7 +12,7 @@ describe("plug", { skip }, () => {
 
   before(async () => {
     ovs = await Ovs.start();
-    datapath = openDatapath({ ovsdb: ovs.remote, timeoutMs: 20_000 });
+    datapath = openDatapath({ ovsdb: ovs.remote, timeoutMs: patienceMs });
   });
 
   // A port whose device went with its pod costs OVS time at every change to come: it looks for a kernel module of that name.

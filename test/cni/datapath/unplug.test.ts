@@ -6,7 +6,7 @@ import { PLUG_STEPS, type PlugStep } from "../../../cni/datapath/context.ts";
 import { openDatapath } from "../../../cni/datapath/datapath.ts";
 import { deriveHostInterfaces } from "../../../cni/datapath/interface-name.ts";
 import { attach, hostLinks } from "./attachment.ts";
-import { datapathType, eventually, Ovs, Pod, run, skip } from "./node.ts";
+import { datapathType, eventually, Ovs, Pod, patienceMs, run, skip } from "./node.ts";
 
 describe("unplug and undo", { skip }, () => {
   let ovs: Ovs;
@@ -17,7 +17,7 @@ describe("unplug and undo", { skip }, () => {
     ovs = await Ovs.start();
     datapath = openDatapath({
       ovsdb: ovs.remote,
-      timeoutMs: 20_000,
+      timeoutMs: patienceMs,
       onStep: step => {
         if (step === failAt) throw new Error(`injected at ${step}`);
       },
