@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import fs from "node:fs";
 import { connect, isIP, type Socket } from "node:net";
 import { IpamError } from "../ipam-server/contract/ipam-error.ts";
 import { AnswerParser, formatRequest, type HttpAnswer } from "./http-codec.ts";
@@ -65,7 +65,7 @@ export async function openTransport({ url, tokenFile, caFile }: TransportOptions
 
 async function readText(key: string, path: string): Promise<string> {
   try {
-    return await readFile(path, "utf8");
+    return await fs.promises.readFile(path, "utf8");
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw unusable(`"${key}" cannot be read: ${why}`, cause);

@@ -1,4 +1,4 @@
-import { readdir, rm, stat } from "node:fs/promises";
+import fs from "node:fs";
 import { ERROR_CODES } from "../ipam-server/contract/error-codes.ts";
 import type { Problem, Release, Report } from "../ipam-server/contract/index.ts";
 import type { IpamClient } from "./ipam-client.ts";
@@ -102,9 +102,9 @@ function startRun(kind: Kind): Run {
 }
 
 async function removeStaleDrafts(dir: string): Promise<void> {
-  const drafts = (await readdir(dir)).filter(name => name.endsWith(".draft"));
+  const drafts = (await fs.promises.readdir(dir)).filter(name => name.endsWith(".draft"));
   for (const draft of drafts) {
-    const { mtimeMs } = await stat(`${dir}/${draft}`).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
-    if (Date.now() - mtimeMs > STALE_DRAFT_MS) await rm(`${dir}/${draft}`, { force: true });
+    const { mtimeMs } = await fs.promises.stat(`${dir}/${draft}`).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
+    if (Date.now() - mtimeMs > STALE_DRAFT_MS) await fs.promises.rm(`${dir}/${draft}`, { force: true });
   }
 }

@@ -1,5 +1,4 @@
-import { readFileSync } from "node:fs";
-import { readlink, rm, symlink } from "node:fs/promises";
+import fs from "node:fs";
 import { hasCode } from "./journal.ts";
 
 /**
@@ -12,15 +11,15 @@ export async function lockJournal(dir: string): Promise<AsyncDisposable | undefi
   const path = `${dir}/.delivering`;
   for (let attempt = 0; attempt < 2; attempt++) {
     try {
-      await symlink(describeHolder("self") ?? "unknown", path);
-      return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
+      await fs.promises.symlink(describeHolder("self") ?? "unknown", path);
+      return { [Symbol.asyncDispose]: () => fs.promises.rm(path, { force: true }) };
     } catch (error) {
       if (!hasCode(error, "EEXIST")) throw error;
     }
-    const holder = await readlink(path).catch(() => "");
+    const holder = await fs.promises.readlink(path).catch(() => "");
     const [pid = ""] = holder.split(" ");
     if (describeHolder(pid) === holder) return undefined;
-    await rm(path, { force: true });
+    await fs.promises.rm(path, { force: true });
   }
   return undefined;
 }
@@ -29,7 +28,7 @@ export async function lockJournal(dir: string): Promise<AsyncDisposable | undefi
 function describeHolder(pid: string): string | undefined {
   if (pid !== "self" && !/^\d+$/.test(pid)) return undefined;
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const stat = fs.readFileSync(`/proc/${pid}/stat`, "utf8");
     // The second field is the command's name in brackets and may hold anything, brackets and spaces included.
     const rest = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     return `${stat.slice(0, stat.indexOf(" "))} ${rest[19]}`;

@@ -1,5 +1,5 @@
-import { readdirSync } from "node:fs";
-import { link, mkdir, open, readdir, readFile, rename, rm, unlink } from "node:fs/promises";
+// Through `fs.promises`, which loads when it is first used: most calls find no journal and never need it.
+import fs from "node:fs";
 import { formatEntry, type JournalEntry, parseEntry } from "./journal-entry.ts";
 import { CNI_CODES, CniError, describeError } from "./spec/cni-error.ts";
 
@@ -36,8 +36,8 @@ export function openJournal(dir: string, { now, maxEntries = MAX_ENTRIES }: Jour
     dir,
     async append(entry) {
       try {
-        await mkdir(dir, { recursive: true, mode: 0o700 });
-        const used = (await readdir(dir)).filter(name => ENTRY.test(name));
+        await fs.promises.mkdir(dir, { recursive: true, mode: 0o700 });
+        const used = (await fs.promises.readdir(dir)).filter(name => ENTRY.test(name));
         if (used.length >= maxEntries) throw new Error(`it is full (${used.length} entries)`);
         const stamp = String(now().getTime()).padStart(15, "0");
         const turns = used.filter(name => name.startsWith(stamp)).map(name => Number(name.slice(16, 22)));
@@ -53,7 +53,7 @@ export function openJournal(dir: string, { now, maxEntries = MAX_ENTRIES }: Jour
     },
     isEmpty() {
       try {
-        return !readdirSync(dir).some(name => ENTRY.test(name));
+        return !fs.readdirSync(dir).some(name => ENTRY.test(name));
       } catch (error) {
         if (isMissing(error)) return true;
         throw unreadable(dir, error);
@@ -61,7 +61,7 @@ export function openJournal(dir: string, { now, maxEntries = MAX_ENTRIES }: Jour
     },
     async list() {
       try {
-        return (await readdir(dir)).filter(name => ENTRY.test(name)).sort();
+        return (await fs.promises.readdir(dir)).filter(name => ENTRY.test(name)).sort();
       } catch (error) {
         if (isMissing(error)) return [];
         throw unreadable(dir, error);
@@ -70,7 +70,7 @@ export function openJournal(dir: string, { now, maxEntries = MAX_ENTRIES }: Jour
     async read(name) {
       let text: string;
       try {
-        text = await readFile(`${dir}/${name}`, "utf8");
+        text = await fs.promises.readFile(`${dir}/${name}`, "utf8");
       } catch (error) {
         if (isMissing(error)) return undefined;
         throw unreadable(dir, error);
@@ -79,7 +79,7 @@ export function openJournal(dir: string, { now, maxEntries = MAX_ENTRIES }: Jour
       if (entry === undefined) await setAside(dir, name);
       return entry;
     },
-    remove: name => rm(`${dir}/${name}`, { force: true }),
+    remove: name => fs.promises.rm(`${dir}/${name}`, { force: true }),
     setAside: name => setAside(dir, name),
   };
 }
@@ -92,7 +92,7 @@ async function write(dir: string, stamp: string, firstTurn: number, text: string
   for (let turn = firstTurn; ; turn++) {
     const name = `${stamp}-${String(turn).padStart(6, "0")}`;
     const draft = `${dir}/.${name}.draft`;
-    const file = await unlessTaken(open(draft, "wx", 0o600));
+    const file = await unlessTaken(fs.promises.open(draft, "wx", 0o600));
     if (file === undefined) continue;
     try {
       try {
@@ -101,10 +101,10 @@ async function write(dir: string, stamp: string, firstTurn: number, text: string
       } finally {
         await file.close();
       }
-      const taken = (await unlessTaken(link(draft, `${dir}/${name}.json`).then(() => true))) === undefined;
+      const taken = (await unlessTaken(fs.promises.link(draft, `${dir}/${name}.json`).then(() => true))) === undefined;
       if (taken) continue;
     } finally {
-      await unlink(draft);
+      await fs.promises.unlink(draft);
     }
     return syncDirectory(dir);
   }
@@ -121,16 +121,16 @@ async function unlessTaken<T>(making: Promise<T>): Promise<T | undefined> {
 }
 
 async function setAside(dir: string, name: string): Promise<void> {
-  await mkdir(`${dir}/damaged`, { recursive: true, mode: 0o700 });
+  await fs.promises.mkdir(`${dir}/damaged`, { recursive: true, mode: 0o700 });
   try {
-    await rename(`${dir}/${name}`, `${dir}/damaged/${name}`);
+    await fs.promises.rename(`${dir}/${name}`, `${dir}/damaged/${name}`);
   } catch (error) {
     if (!isMissing(error)) throw error;
   }
 }
 
 async function syncDirectory(dir: string): Promise<void> {
-  const handle = await open(dir, "r");
+  const handle = await fs.promises.open(dir, "r");
   try {
     await handle.sync();
   } finally {

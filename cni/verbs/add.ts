@@ -1,4 +1,4 @@
-import { access } from "node:fs/promises";
+import { accessSync } from "node:fs";
 import type { PortAttachment } from "../../ipam-server/contract/index.ts";
 import type { Datapath, Plugged } from "../datapath/attachment.ts";
 import type { IpamClient } from "../ipam-client.ts";
@@ -18,7 +18,7 @@ const REPORT_PATIENCE = { timeoutMs: 1000, repeats: 0 };
 export async function add(call: VerbCall): Promise<string> {
   const { invocation, config, home } = call;
   const claim = deriveClaim(call);
-  const netns = await requireNamespace(invocation.netns);
+  const netns = requireNamespace(invocation.netns);
   await using held = new AsyncDisposableStack();
   const ipam = held.use(await home.openIpam(config));
   const journal = await home.openJournal(config);
@@ -46,9 +46,9 @@ export async function add(call: VerbCall): Promise<string> {
   return formatResult(config.prevResult === undefined ? own : appendResult(config.prevResult, own), config.cniVersion);
 }
 
-async function requireNamespace(netns: string | undefined): Promise<string> {
+function requireNamespace(netns: string | undefined): string {
   try {
-    await access(netns ?? "");
+    accessSync(netns ?? "");
     return netns ?? "";
   } catch (cause) {
     const message = `CNI_NETNS ${netns} is not there: the runtime must make the network namespace first`;
