@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import Database from "better-sqlite3";
+import type { IpamError } from "../../ipam-server/contract/index.ts";
+import { openSqliteStore } from "../../ipam-server/storage/sqlite/sqlite-store.ts";
+import { assertHealthy, attach, claim, network } from "./builders.ts";
+
+const isRoot = process.getuid?.() === 0;
+const NET = network("net", 10, [{ cidr: "10.0.0.0/16" }]);
+
+describe("a database file that will not do is refused by name, with what would be right", () => {
+  let directory = "";
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), "mooring-sqlite-file-"));
+  });
+  after(() => rm(directory, { recursive: true, force: true }));
+
+  async function assertRefused(path: string, pattern: RegExp): Promise<void> {
+    await assert.rejects(openSqliteStore({ path }), (error: IpamError) => {
+      assert.equal(error.code, "unavailable");
+      assert.ok(error.message.includes(path), error.message);
+      assert.match(error.message, pattern);
+      return true;
+    });
+  }
+
+  test("a file that is no database, which is left as it was", async () => {
+    const path = join(directory, "notes.db");
+    await writeFile(path, "these are my notes, not a database\n".repeat(100));
+    await assertRefused(path, /not an SQLite database/);
+    assert.match(await readFile(path, "utf8"), /^these are my notes/);
+  });
+
+  test("another program's database", async () => {
+    const path = join(directory, "other.db");
+    using other = new Closing(path);
+    other.database.exec("CREATE TABLE recipes (name TEXT)");
+    other[Symbol.dispose]();
+    await assertRefused(path, /belongs to another program/);
+  });
+
+  test("a database newer than the program", async () => {
+    const path = join(directory, "newer.db");
+    await (await openSqliteStore({ path }))[Symbol.asyncDispose]();
+    using newer = new Closing(path);
+    newer.database.exec("INSERT INTO schema_migrations VALUES (999, 'of the future', 0)");
+    newer[Symbol.dispose]();
+    await assertRefused(path, /schema version 999, newer than this program's 1/);
+  });
+
+  test("a damaged database", async () => {
+    const path = join(directory, "damaged.db");
+    {
+      await using store = await openSqliteStore({ path });
+      await store.putNetwork(NET, "test");
+    }
+    await truncate(path, 6000);
+    await assertRefused(path, /damaged|not an SQLite database/);
+  });
+
+  test("a database that another server has open", async () => {
+    const path = join(directory, "shared.db");
+    await using store = await openSqliteStore({ path });
+    await assertRefused(path, /in use by another process/);
+    await store.ready();
+  });
+
+  test("a directory, and a file in a directory that is not there", async () => {
+    await assertRefused(directory, /is a directory/);
+    await assertRefused(join(directory, "missing", "ipam.db"), /no directory/);
+  });
+
+  test("a file system that is read-only", { skip: !isRoot && "needs root to mount" }, async () => {
+    await using mount = await mountTmpfs(directory, "read-only", "size=8m");
+    const path = join(mount.path, "ipam.db");
+    await (await openSqliteStore({ path }))[Symbol.asyncDispose]();
+    execFileSync("mount", ["-o", "remount,ro", mount.path]);
+    await assertRefused(path, /read-only|cannot be opened/);
+  });
+
+  test("a full disk refuses the change, names the file, loses nothing, and is over when there is space", {
+    skip: !isRoot && "needs root to mount",
+  }, async () => {
+    await using mount = await mountTmpfs(directory, "full", "size=2m");
+    const path = join(mount.path, "ipam.db");
+    await using store = await openSqliteStore({ path });
+    await store.putNetwork(NET, "test");
+    const filler = join(mount.path, "filler");
+    await writeFile(filler, Buffer.alloc(1_000_000));
+    const acknowledged: string[] = [];
+    const fill = async () => {
+      for (let index = 0; index < 20_000; index += 20) {
+        const names = Array.from({ length: 20 }, (_, offset) => `p${index + offset}`);
+        await store.commit(names.map(name => claim(name, "a", name)));
+        acknowledged.push(...names);
+      }
+    };
+    await assert.rejects(fill(), { code: "unavailable", message: /ipam\.db cannot grow: its disk is full/ });
+    await assert.rejects(store.commit([claim("more", "a", "more"), claim("some", "a", "some")]), {
+      code: "unavailable",
+    });
+    assert.ok((await store.readPort("p0")).fixedIps.length > 0, "reading goes on");
+    await rm(filler);
+    await attach(store, claim("later", "a", "later"));
+    await assertHealthy(store);
+    const [subnet] = (await store.readNetwork("net")).subnets;
+    assert.equal(subnet?.usage.held, acknowledged.length + 1);
+  });
+});
+
+/** A plain connection, closed at most once. */
+class Closing implements Disposable {
+  readonly database: Database.Database;
+  constructor(path: string) {
+    this.database = new Database(path);
+  }
+  [Symbol.dispose](): void {
+    this.database.close();
+  }
+}
+
+async function mountTmpfs(parent: string, name: string, options: string): Promise<AsyncDisposable & { path: string }> {
+  const path = join(parent, name);
+  await mkdir(path);
+  execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", path]);
+  return {
+    path,
+    async [Symbol.asyncDispose]() {
+      execFileSync("umount", ["--lazy", path]);
+    },
+  };
+}
