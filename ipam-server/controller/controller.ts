@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { Logger } from "pino";
+import { KubeApi } from "../../kube/kube-api.ts";
+import { KubeEvents } from "../../kube/kube-events.ts";
 import type { MooringEvent, Port } from "../contract/index.ts";
 import type { ListenAddress } from "../option-parsers.ts";
 import { ControllerMetrics, HealthServer, type HealthState } from "./health.ts";
 import { IpamClient } from "./ipam-client.ts";
 import { IpamTransport } from "./ipam-transport.ts";
-import { KubeApi } from "./kube/kube-api.ts";
-import { KubeEvents } from "./kube-events.ts";
 import { KubeWatch } from "./kube-watch.ts";
 import { Leader } from "./leader.ts";
 import { PortView } from "./port-view.ts";

@@ -1,8 +1,8 @@
+import type { KubeApi } from "../../kube/kube-api.ts";
 import type { Port, Release, Workload } from "../contract/index.ts";
 import { type Due, decideGone, judgePort, type Suspects } from "./decide-gone.ts";
 import { inParallel } from "./in-parallel.ts";
 import type { IpamClient } from "./ipam-client.ts";
-import type { KubeApi } from "./kube/kube-api.ts";
 import type { KubeView, WatchedKind } from "./kube-view.ts";
 import { fetchFreshView } from "./kube-watch.ts";
 

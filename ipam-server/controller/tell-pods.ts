@@ -1,7 +1,7 @@
+import type { KubeEvent, Subject } from "../../kube/kube-events.ts";
+import type { PodView } from "../../kube/objects.ts";
 import type { MooringEvent, Port, Workload } from "../contract/index.ts";
 import type { Due } from "./decide-gone.ts";
-import type { PodView } from "./kube/objects.ts";
-import type { KubeEvent, Subject } from "./kube-events.ts";
 
 /**
  * What to tell a pod of an event of the IPAM: that its address came along from another node. `lastHost` is where the

@@ -4,7 +4,7 @@ import { dirname, join, normalize, relative } from "node:path";
 import { test } from "node:test";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
-const PRODUCT = ["cni", "ipam-server"];
+const PRODUCT = ["cni", "ipam-server", "kube"];
 const MAX_LINES = 320;
 /** The wire on one page. */
 const LONG = ["ipam-server/contract/types.ts"];
@@ -36,11 +36,15 @@ function importsOf(file: string, source: string): Import[] {
   });
 }
 
+/** The Kubernetes API client stands beside the layers, for the two programs that watch a cluster. */
+const mayReadKubernetes = (file: string): boolean => /^(cni\/agent|ipam-server\/controller)\//.test(file);
+
 const isMain = (file: string): boolean => file.endsWith("/main.ts");
 const within = (file: string, folder: string): boolean => file.startsWith(`${folder}/`);
 
 /** Each folder and the folders below the root that it may import from, itself included. The first match counts. */
 const ARROWS: [string, string[]][] = [
+  ["kube", ["kube"]],
   ["ipam-server/contract", ["ipam-server/contract"]],
   ["ipam-server/domain", ["ipam-server/contract", "ipam-server/domain"]],
   ...["storage", "http", "auth", "drivers", "controller"].map((layer): [string, string[]] => [
@@ -62,6 +66,7 @@ const mayReadOptions = (file: string): boolean =>
 
 function mayImport(file: string, target: string): boolean {
   if (OPTIONS.includes(target) && mayReadOptions(file)) return true;
+  if (within(target, "kube") && mayReadKubernetes(file)) return true;
   // For its version.
   if (target === "package.json" && isMain(file)) return true;
   const [, allowed = []] = ARROWS.find(([folder]) => within(file, folder)) ?? [];

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Port, Workload } from "../../../ipam-server/contract/index.ts";
 import { decideGone, judgePort } from "../../../ipam-server/controller/decide-gone.ts";
-import type { WorkloadView } from "../../../ipam-server/controller/kube/objects.ts";
 import { indexPods, type KubeView } from "../../../ipam-server/controller/kube-view.ts";
+import type { WorkloadView } from "../../../kube/objects.ts";
 import { boundPort, POD_UID, stickyPort } from "./ports.ts";
 
 const OTHER_UID = "8e5c0000-0000-4000-8000-00000000dead";

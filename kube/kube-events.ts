@@ -1,6 +1,6 @@
-import type { KubeApi } from "./kube/kube-api.ts";
-import { KubeError } from "./kube/kube-error.ts";
-import { record, text } from "./kube/objects.ts";
+import type { KubeApi } from "./kube-api.ts";
+import { KubeError } from "./kube-error.ts";
+import { record, text } from "./objects.ts";
 
 /** What a Kubernetes event is about. */
 export interface Subject {
