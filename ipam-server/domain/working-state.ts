@@ -33,7 +33,7 @@ export class WorkingState {
   readonly #addresses = new Map<string, AddressEntry>();
   readonly #macs = new Map<string, string | undefined>();
   readonly #counters = new Map<number, SubnetCounters>();
-  readonly #freshTaken = new Map<Pool, number>();
+  readonly #freshTaken = new Map<Pool, { subnet: SubnetRecord; count: number }>();
   readonly #freedQueues = new Map<number, FreedAddress[]>();
   #nextPortKey: number;
 
@@ -140,9 +140,9 @@ export class WorkingState {
   nextFresh(subnet: SubnetRecord, pool: Pool): bigint | undefined {
     const fresh = this.#snapshot.fresh.get(pool);
     if (!fresh) throw new MissingPools(subnet.networkId);
-    for (let index = this.#freshTaken.get(pool) ?? 0; ; index++) {
-      const offset = fresh[index];
-      this.#freshTaken.set(pool, index);
+    for (let count = this.#freshTaken.get(pool)?.count ?? 0; ; count++) {
+      const offset = fresh[count];
+      this.#freshTaken.set(pool, { subnet, count });
       if (offset === undefined || this.address({ subnetId: subnet.id, offset }) === undefined) return offset;
     }
   }
@@ -210,8 +210,9 @@ export class WorkingState {
   /** A cursor moves past every offset that is used now, those that somebody wanted included. */
   #addCursors(writes: Writes): void {
     for (const [pool, fresh] of this.#snapshot.fresh) {
-      const lastFresh = fresh.at(-1);
-      const cursor = fresh[this.#freshTaken.get(pool) ?? 0] ?? (lastFresh ?? pool.last) + 1n;
+      const taken = this.#freshTaken.get(pool);
+      const next = taken ? this.nextFresh(taken.subnet, pool) : fresh[0];
+      const cursor = next ?? (fresh.at(-1) ?? pool.last) + 1n;
       if (cursor !== pool.cursor) writes.cursors.set(pool, cursor);
     }
   }

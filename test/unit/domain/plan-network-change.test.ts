@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { SubnetSpec } from "../../../ipam-server/contract/index.ts";
+import { planNetworkChange, startCursor } from "../../../ipam-server/domain/plan-network-change.ts";
+import { validateNetwork } from "../../../ipam-server/domain/validate-network.ts";
+import { network } from "../../store/builders.ts";
+import { buildCatalog } from "./catalog-builder.ts";
+
+const SUBNET: SubnetSpec = { cidr: "10.0.0.0/24", gateway: "10.0.0.1", exclude: ["10.0.0.64/26"] };
+const [before] = buildCatalog([network("net", 10, [SUBNET])]).networks;
+const plan = (subnets: SubnetSpec[], vlan = 10) =>
+  planNetworkChange(before, validateNetwork(network("net", vlan, subnets), []));
+
+describe("a network's change", () => {
+  test("is none when all is the same", () => {
+    assert.deepEqual([plan([SUBNET]).outcome, plan([SUBNET]).changes], ["unchanged", []]);
+  });
+
+  test("is in the way of held addresses only where addresses become unusable that were not", () => {
+    const { obstacles, changes } = plan([
+      { ...SUBNET, gateway: "10.0.0.9", exclude: ["10.0.0.32/27", "10.0.0.64/26"] },
+    ]);
+    assert.deepEqual(changes, ["subnet 10.0.0.0/24: gateway: 10.0.0.1 -> 10.0.0.9", "subnet 10.0.0.0/24: exclude"]);
+    assert.deepEqual(
+      obstacles.map(({ range }) => range),
+      [
+        { first: 9n, last: 9n },
+        { first: 32n, last: 63n },
+      ],
+    );
+  });
+
+  test("of the segment or away from a subnet is in the way of all its addresses", () => {
+    for (const change of [plan([SUBNET], 11), plan([])]) {
+      assert.deepEqual(
+        change.obstacles.map(({ range }) => range),
+        [{ first: 0n, last: 255n }],
+      );
+    }
+  });
+});
+
+test("a changed pool goes on where the old one stood when it begins inside it, else at its first", () => {
+  const subnet = before?.subnets[0];
+  assert.ok(subnet);
+  const old = {
+    ...subnet,
+    ranges: [
+      { id: 1, first: 10n, last: 20n, cursor: 15n },
+      { id: 2, first: 30n, last: 40n, cursor: 41n },
+    ],
+  };
+  const start = (first: bigint, last: bigint) => startCursor({ first, last }, old);
+  assert.deepEqual(
+    [
+      start(10n, 50n),
+      start(12n, 18n),
+      start(17n, 18n),
+      start(10n, 12n),
+      start(5n, 50n),
+      start(35n, 60n),
+      start(21n, 29n),
+    ],
+    [15n, 15n, 17n, 13n, 5n, 41n, 21n],
+  );
+});
