@@ -11,6 +11,10 @@ export interface ReflectorOptions<T> {
   /** The API may not know the resource (a CRD that is not installed): asked again now and then, without a complaint. */
   mayBeAbsent?: boolean;
   onError?(error: KubeError): void;
+  /** After each change of the copy; a list tells what is no longer in it, and then all that is. */
+  onChange?(type: "present" | "gone", item: T): void;
+  /** After each whole list and its changes. */
+  onListed?(): void;
   /** Before the next attempt; for tests. */
   delayMs?(failures: number, error: KubeError): number;
 }
@@ -27,6 +31,7 @@ export class Reflector<T> implements AsyncDisposable {
   readonly #running: Promise<void>;
   #items: Map<string, T> | undefined;
   #resourceVersion: string | undefined;
+  #heardAt: number | undefined;
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
@@ -36,6 +41,11 @@ export class Reflector<T> implements AsyncDisposable {
   /** Undefined until a whole list was read, and while the API does not know the resource. */
   get items(): ReadonlyMap<string, T> | undefined {
     return this.#items;
+  }
+
+  /** When the API server said something last (Date.now()); undefined before the first whole list. */
+  get heardAt(): number | undefined {
+    return this.#heardAt;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -62,17 +72,26 @@ export class Reflector<T> implements AsyncDisposable {
   }
 
   async #list(): Promise<string> {
-    const { api, path, read, keyOf } = this.#options;
+    const { api, path, read, keyOf, onChange, onListed } = this.#options;
     const { items, resourceVersion } = await api.list(path, this.#stop.signal);
-    this.#items = new Map(items.map(read).map(item => [keyOf(item), item]));
+    const before = this.#items;
+    const now = new Map(items.map(read).map(item => [keyOf(item), item]));
+    this.#items = now;
+    this.#heardAt = Date.now();
+    for (const [key, item] of before ?? []) if (!now.has(key)) onChange?.("gone", item);
+    for (const item of now.values()) onChange?.("present", item);
+    onListed?.();
     return resourceVersion;
   }
 
   #apply(event: { type: string; object?: unknown; resourceVersion: string }): void {
+    this.#heardAt = Date.now();
     if (event.type !== "BOOKMARK") {
-      const item = this.#options.read(event.object);
-      if (event.type === "DELETED") this.#items?.delete(this.#options.keyOf(item));
-      else this.#items?.set(this.#options.keyOf(item), item);
+      const { read, keyOf, onChange } = this.#options;
+      const item = read(event.object);
+      if (event.type === "DELETED") this.#items?.delete(keyOf(item));
+      else this.#items?.set(keyOf(item), item);
+      onChange?.(event.type === "DELETED" ? "gone" : "present", item);
     }
     this.#resourceVersion = event.resourceVersion;
   }

@@ -1,0 +1,57 @@
+import type { Claim, Port, PortAttachment } from "../../ipam-server/contract/index.ts";
+
+/** A binding of this node as far as the agent knows. */
+export interface HeldPort {
+  port: Port;
+  /** All that plugging takes; absent for bindings only read about. */
+  attachment?: PortAttachment;
+  /** The claim that brought it. */
+  claim?: Claim;
+  /** The sandbox it is plugged into, or about to be; the IPAM may not know it yet. */
+  sandboxId?: string;
+}
+
+/**
+ * What this node holds, by owner and interface: what the IPAM last said, kept as long as nothing says otherwise. Good for
+ * finding a port quickly; what takes an address away asks the IPAM.
+ */
+export class HeldPorts {
+  readonly #byOwner = new Map<string, HeldPort>();
+
+  find(ownerUid: string, ifname: string): HeldPort | undefined {
+    return this.#byOwner.get(keyOf(ownerUid, ifname));
+  }
+
+  put(ownerUid: string, ifname: string, held: HeldPort): void {
+    this.#byOwner.set(keyOf(ownerUid, ifname), held);
+  }
+
+  drop(ownerUid: string, ifname: string): void {
+    this.#byOwner.delete(keyOf(ownerUid, ifname));
+  }
+
+  /** The binding of this port has ended or moved: true if it was held. */
+  dropPort(portName: string): boolean {
+    const found = [...this.#byOwner].filter(([, held]) => held.port.name === portName);
+    for (const [key] of found) this.#byOwner.delete(key);
+    return found.length > 0;
+  }
+
+  /** What is plugged into this sandbox's interface. */
+  findBySandbox(sandboxId: string, ifname: string): HeldPort | undefined {
+    for (const [key, held] of this.#byOwner) {
+      if (held.sandboxId === sandboxId && key.endsWith(`/${ifname}`)) return held;
+    }
+    return undefined;
+  }
+
+  values(): IterableIterator<HeldPort> {
+    return this.#byOwner.values();
+  }
+
+  get size(): number {
+    return this.#byOwner.size;
+  }
+}
+
+const keyOf = (ownerUid: string, ifname: string) => `${ownerUid}/${ifname}`;

@@ -1,0 +1,36 @@
+import type { Logger } from "pino";
+import type { KubeEvents } from "../../kube/kube-events.ts";
+import type { Datapath } from "../datapath/attachment.ts";
+import type { Journal } from "../journal.ts";
+import type { AgentIpam } from "./agent-ipam.ts";
+import type { AgentConfig } from "./config.ts";
+import type { HeldPorts } from "./held-ports.ts";
+import type { AgentMetrics } from "./metrics.ts";
+import type { PodSource } from "./pods.ts";
+import type { Turns } from "./turns.ts";
+
+/**
+ * What upkeep (fencing, sweeps, bridges, installation) works with. All of it is the agent's own, open, and outlives upkeep.
+ */
+export interface UpkeepContext {
+  config: AgentConfig;
+  ipam: AgentIpam;
+  datapath: Datapath;
+  pods: PodSource;
+  /** For what the IPAM cannot be told now; the agent delivers it. */
+  journal: Journal;
+  /** Drop a port here when its binding turned out to be elsewhere or gone, before it is unplugged. */
+  held: HeldPorts;
+  /**
+   * Unplug only inside `turns.take(sandboxKey(sandboxId, ifname), ...)`, and look again once inside: CNI calls of the
+   * sandbox take their turns there too.
+   */
+  turns: Turns;
+  /** Kubernetes events on pods. */
+  events: KubeEvents;
+  metrics: AgentMetrics;
+  log: Logger;
+}
+
+/** Resolves once the node can serve (its bridges are there); goes on in the background until disposed of. */
+export type StartUpkeep = (context: UpkeepContext) => Promise<AsyncDisposable>;
