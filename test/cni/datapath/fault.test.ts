@@ -13,9 +13,10 @@ import { datapathType, eventually, Ovs, Pod, patienceMs, skip } from "./node.ts"
 describe("the datapath when something is wrong", { skip }, () => {
   let ovs: Ovs;
   let datapath: Datapath;
-  const directory = mkdtempSync(join(tmpdir(), "mooring-fault-"));
+  let directory: string;
 
   before(async () => {
+    directory = mkdtempSync(join(tmpdir(), "mooring-fault-"));
     ovs = await Ovs.start();
     datapath = openDatapath({ ovsdb: ovs.remote, timeoutMs: patienceMs });
   });
