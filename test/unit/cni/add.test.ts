@@ -11,7 +11,7 @@ test("ADD plugs what the IPAM answered and reports the underlay before it answer
   await using bench = await Bench.start();
   await bench.succeed("ADD", {
     retain: "24h",
-    labels: undefined,
+   
     args: { cni: { labels: [{ key: "app", value: "web" }] } },
   });
   assert.deepEqual(bench.node.plugged.get(KEY)?.attachment, {
