@@ -1,9 +1,10 @@
+import { join } from "node:path";
 import { must } from "./command.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { Ledger } from "./ledger.ts";
 import { type DatapathType, Ovs } from "./ovs.ts";
 
-const SWITCH = "leaf";
+const TAGGER = "tagger";
 
 export interface Vlan {
   id: number;
@@ -29,19 +30,42 @@ export interface Fabric {
   setLink(endpoint: Endpoint, state: "up" | "down"): Promise<void>;
 }
 
+/**
+ * Each VLAN is a Linux bridge, which learns where a MAC is from the first frame, as a switch's hardware does. (An Open
+ * vSwitch in its normal mode may go on for half a second by what it knew, and would be measured as the pod's outage.)
+ * Open vSwitch only takes the tags off and puts them on, by fixed flows: not every kernel has VLAN devices.
+ */
 export async function openFabric(ledger: Ledger, datapathType: DatapathType): Promise<Fabric> {
   const endpoint = new Endpoint(ledger, "fabric");
   await endpoint.create();
   const ovs = new Ovs(ledger, endpoint.namespace, datapathType);
   await ovs.start();
-  await ovs.addBridge(SWITCH);
+  await ovs.addBridge(TAGGER);
+  await ovs.vsctl("set-fail-mode", TAGGER, "secure");
   for (const { id, gateways } of VLANS) {
-    const name = `vlan${id}`;
-    await ovs.vsctl("add-port", SWITCH, name, `tag=${id}`, "--", "set", "interface", name, "type=internal");
+    const name = bridgeOf(id);
     await endpoint.ip(
-      [...gateways.map(cidr => `address add ${cidr} dev ${name} nodad`), `link set ${name} up`].join("\n"),
+      [
+        `link add ${name} type bridge`,
+        ...gateways.map(cidr => `address add ${cidr} dev ${name} nodad`),
+        `link set ${name} up`,
+      ].join("\n"),
     );
   }
+  const joinTrunk = async (port: string) => {
+    const flows: string[] = [];
+    await ovs.vsctl("add-port", TAGGER, port);
+    const trunk = await ovs.vsctl("get", "interface", port, "ofport");
+    for (const { id } of VLANS) {
+      const untagged = `${id}-${port}`.slice(0, 15);
+      await ovs.vsctl("add-port", TAGGER, untagged, "--", "set", "interface", untagged, "type=internal");
+      const access = await ovs.vsctl("get", "interface", untagged, "ofport");
+      flows.push(`in_port=${trunk},dl_vlan=${id},actions=strip_vlan,output:${access}`);
+      flows.push(`in_port=${access},actions=mod_vlan_vid:${id},output:${trunk}`);
+      await endpoint.ip(`link set ${untagged} master ${bridgeOf(id)}\nlink set ${untagged} up`);
+    }
+    await must(["ovs-ofctl", "add-flows", `unix:${join(ovs.dir, `${TAGGER}.mgmt`)}`, "-"], { input: flows.join("\n") });
+  };
   return {
     endpoint,
     ovs,
@@ -67,13 +91,16 @@ export async function openFabric(ledger: Ledger, datapathType: DatapathType): Pr
       await other.must(["ethtool", "-K", name, "tx", "off"]);
       await endpoint.ip(`link set ${far} up`);
       await other.ip(`link set ${name} up`);
-      await ovs.vsctl("add-port", SWITCH, far, ...(vlan === undefined ? [] : [`tag=${vlan}`]));
+      if (vlan === undefined) await joinTrunk(far);
+      else await endpoint.ip(`link set ${far} master ${bridgeOf(vlan)}`);
     },
     async setLink(other, state) {
       await endpoint.ip(`link set ${switchPort(other)} ${state}`);
     },
   };
 }
+
+const bridgeOf = (vlan: number): string => `vlan${vlan}`;
 
 function switchPort(endpoint: Endpoint): string {
   return `to-${endpoint.name}`.slice(0, 15);
