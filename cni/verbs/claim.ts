@@ -21,7 +21,7 @@ export function deriveClaim({ invocation, config, home }: VerbCall): Claim {
   const { containerId, ifname } = invocation;
   const identity = derivePort(
     { cluster: node.cluster, containerId, ifname, ...(pod !== undefined && { pod }) },
-    config.retention,
+    config.retention ?? { policy: "ephemeral" },
     home.now(),
   );
   const ips = config.wishes.ips ?? (args.ip !== undefined ? parseIps(args.ip.split(","), refuseArg("IP")) : undefined);
