@@ -111,7 +111,7 @@ test("a server that nobody runs is told as unreachable, with what to check, and 
   assert.match(socket.stderr, /cannot reach the IPAM at unix:\/nonexistent\/ipam\.sock: .*ENOENT/);
 });
 
-test("a server that does not answer is given up at the deadline", async () => {
+test("a server that does not answer is given up at the deadline", { timeout: 30_000 }, async () => {
   await using silent = new FakeServer(() => undefined);
   const server = await silent.listen();
   const read = await runCtl(["status", "--timeout", "50ms"], { server });
