@@ -1,9 +1,10 @@
 import { IpamError, type IpFamily } from "../contract/index.ts";
 import { contains, familyOf, formatAddress, type ParsedAddress, parseAddress, rangeOf } from "./address.ts";
-import { addressAt, type NetworkRecord, type SubnetRecord, sizeOf } from "./catalog.ts";
+import { addressAt, type NetworkRecord, type SubnetRecord } from "./catalog.ts";
 import { checkMac } from "./check-mac.ts";
 import { freeShare, isReachable, sizeNumberOf, type Wish } from "./needs.ts";
 import type { HeldIp } from "./port-record.ts";
+import { describeNoMatch, describeShortage, describeUnreachable, list, listNames, type Shortage } from "./refusals.ts";
 import type { WorkingState } from "./working-state.ts";
 
 /** What the store and its configuration tell the decisions beside the snapshot. */
@@ -59,7 +60,7 @@ export function place(
       refusal ??= error;
     }
   }
-  throw refusal ?? describeShortage(wish, shortages, context);
+  throw refusal ?? describeShortage(wish, shortages, context.reuseDelayMs);
 }
 
 export function parseWantedIps({ ips = [], families }: Pick<Wish, "ips" | "families">): ParsedAddress[] {
@@ -218,72 +219,6 @@ function pickAny(
     fallShort({ subnet, held, freed, waitMs });
   }
   return undefined;
-}
-
-interface Shortage {
-  network: NetworkRecord;
-  subnet: SubnetRecord;
-  held: number;
-  freed: number;
-  /** Until the oldest freed address may be handed out. */
-  waitMs: number | undefined;
-}
-
-const MAX_LISTED = 5;
-
-function list(texts: readonly string[]): string {
-  const more = texts.length - MAX_LISTED;
-  return texts.slice(0, MAX_LISTED).join(", ") + (more > 0 ? ` and ${more} more` : "");
-}
-
-const listNames = (networks: readonly NetworkRecord[]) =>
-  `network${networks.length > 1 ? "s" : ""} ${list(networks.map(({ name }) => name))}`;
-
-function describeNoMatch({ networkSelector }: Wish, { catalog }: WorkingState): IpamError {
-  const { networks } = catalog;
-  const labels = networks.map(
-    ({ name, labels }) =>
-      `${name} (${
-        Object.entries(labels)
-          .map(pair => pair.join("="))
-          .join(",") || "no labels"
-      })`,
-  );
-  const there =
-    networks.length === 0
-      ? "there are no networks; declare one with `mooringctl apply`"
-      : `the ${networks.length} networks are: ${list(labels)}`;
-  return new IpamError("no_matching_network", `no network matches the selector "${networkSelector}"; ${there}`, {
-    field: "networkSelector",
-  });
-}
-
-export function describeUnreachable(wish: Wish, networks: readonly NetworkRecord[]): IpamError {
-  const host = wish.host === undefined ? "the host" : `host ${wish.host}`;
-  const reasons = networks.map(({ name, availabilityZone, segment }) =>
-    wish.availabilityZone !== undefined && availabilityZone !== undefined && availabilityZone !== wish.availabilityZone
-      ? `network ${name} is in availability zone ${availabilityZone}, the host in ${wish.availabilityZone}`
-      : `network ${name} is on physical network ${segment.physicalNetwork}, the host has ${wish.physicalNetworks?.join(", ") || "none"}`,
-  );
-  return new IpamError("network_unreachable", `${host} cannot reach a network that matches: ${list(reasons)}`);
-}
-
-function describeShortage(wish: Wish, shortages: readonly Shortage[], context: DecisionContext): IpamError {
-  const facts = shortages.map(
-    ({ network, subnet, held, freed }) =>
-      `network ${network.name}, subnet ${subnet.cidr.text}: ${held} held, ${freed} cooling down, ${sizeOf(subnet)} in its pools`,
-  );
-  const waits = shortages.flatMap(({ waitMs }) => waitMs ?? []);
-  const retryAfterSeconds = waits.length > 0 ? Math.ceil(Math.min(...waits) / 1000) : undefined;
-  const next =
-    retryAfterSeconds === undefined
-      ? "release ports, or add a subnet or pool"
-      : `the next one is free in ${retryAfterSeconds} s (reuse delay ${context.reuseDelayMs / 1000} s)`;
-  return new IpamError(
-    "no_address_available",
-    `no free address for the selector "${wish.networkSelector}": ${list(facts)}; ${next}`,
-    retryAfterSeconds === undefined ? {} : { retryAfterSeconds },
-  );
 }
 
 /** The texts of held addresses, for events and messages. */

@@ -1,9 +1,10 @@
 import { IpamError } from "../contract/index.ts";
 import { familyOf, formatAddress } from "./address.ts";
-import { addressTexts, describeUnreachable, parseWantedIps } from "./allocate.ts";
+import { addressTexts, parseWantedIps } from "./allocate.ts";
 import { parseMac } from "./mac.ts";
 import { isReachable, type Wish } from "./needs.ts";
 import type { PortRecord } from "./port-record.ts";
+import { describeUnreachable } from "./refusals.ts";
 import type { WorkingState } from "./working-state.ts";
 
 /** Why a port that exists does not do what is wished; undefined when it does. A wish left out asks for nothing. */

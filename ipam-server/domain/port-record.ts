@@ -49,7 +49,13 @@ export interface PortRecord {
   expiresAt: number | undefined;
 }
 
-export const toTimestamp = (time: number): Timestamp => new Date(time).toISOString();
+let last = { time: 0, text: "1970-01-01T00:00:00.000Z" };
+
+/** Remembers the last one: all that a batch changes carries the same time. */
+export function toTimestamp(time: number): Timestamp {
+  if (last.time !== time) last = { time, text: new Date(time).toISOString() };
+  return last.text;
+}
 
 export const stateOf = (port: Pick<PortRecord, "underlay" | "overlay">): Port["state"] =>
   `${port.underlay}_${port.overlay}`;
