@@ -1,5 +1,6 @@
 import { IpamError } from "../ipam-server/contract/ipam-error.ts";
 import type { IpamClient } from "./ipam-client.ts";
+import { CNI_CODES, CniError } from "./spec/cni-error.ts";
 import type { Home } from "./verbs/home.ts";
 
 /** The home of a one-shot call: everything is loaded and opened for this call, and only what it needs. */
@@ -10,6 +11,14 @@ export function createExecutableHome({ log, signal }: Pick<Home, "log" | "signal
     signal,
     now,
     identify: ({ upstream }) => (upstream.kind === "direct" ? upstream : undefined),
+    async deriveClaim(call) {
+      const { upstream } = call.config;
+      if (upstream.kind === "agent") throw new CniError(CNI_CODES.tryAgain, describeAbsent(upstream.socket));
+      const { deriveClaim } = await import("./verbs/claim.ts");
+      return deriveClaim(call, upstream, now());
+    },
+    expectPort: () => undefined,
+    describeRelease: (_call, sandbox) => ({ sandbox }),
     async openDatapath(config) {
       const { openDatapath } = await import("./datapath/datapath.ts");
       return openDatapath({ ovsdb: config.ovsdb, timeoutMs: config.timeoutMs });
@@ -28,10 +37,7 @@ export function createExecutableHome({ log, signal }: Pick<Home, "log" | "signal
 
 /** Only reached when the shim found no agent: what needs the IPAM is tried again later, DEL journals its release. */
 function createAbsentAgent(socket: string): IpamClient {
-  const absent = () =>
-    Promise.reject(
-      new IpamError("unavailable", `the agent at ${socket} does not answer: check that it runs on this node`),
-    );
+  const absent = () => Promise.reject(new IpamError("unavailable", describeAbsent(socket)));
   return {
     claim: absent,
     release: absent,
@@ -41,4 +47,8 @@ function createAbsentAgent(socket: string): IpamClient {
     ready: absent,
     async [Symbol.asyncDispose]() {},
   };
+}
+
+function describeAbsent(socket: string): string {
+  return `the agent at ${socket} does not answer: check that it runs on this node`;
 }

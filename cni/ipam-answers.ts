@@ -5,6 +5,7 @@ import type {
   ClaimsResponse,
   Network,
   Port,
+  PortList,
   Problem,
   ReleaseResult,
   ReleasesResponse,
@@ -57,6 +58,19 @@ export function parsePort(value: unknown): Port {
     Number.isInteger(ip.prefixLength);
   need(Array.isArray(port.fixedIps) && port.fixedIps.every(sound), "port.fixedIps");
   return port;
+}
+
+export function parsePortList(value: unknown): PortList {
+  need(isObject(value) && Array.isArray(value.ports), "ports");
+  const list = value as unknown as PortList;
+  for (const port of list.ports) parsePort(port);
+  need(list.nextCursor === undefined || typeof list.nextCursor === "string", "nextCursor");
+  return list;
+}
+
+export function parseLastSeq(value: unknown): number {
+  need(isObject(value) && Number.isSafeInteger(value.lastSeq), "lastSeq");
+  return (value as unknown as { lastSeq: number }).lastSeq;
 }
 
 export function parseNetwork(value: unknown): Network {

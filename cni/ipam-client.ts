@@ -2,15 +2,26 @@ import { ERROR_CODES } from "../ipam-server/contract/error-codes.ts";
 import { IpamError } from "../ipam-server/contract/ipam-error.ts";
 import type {
   Claim,
+  ClaimResult,
   Network,
   Port,
   PortAttachment,
+  PortList,
   Release,
   ReleaseResult,
   Report,
   ReportResult,
 } from "../ipam-server/contract/types.ts";
-import { parseClaims, parseFailure, parseNetwork, parsePort, parseReleases, parseReports } from "./ipam-answers.ts";
+import {
+  parseClaims,
+  parseFailure,
+  parseLastSeq,
+  parseNetwork,
+  parsePort,
+  parsePortList,
+  parseReleases,
+  parseReports,
+} from "./ipam-answers.ts";
 import { openTransport, type Transport, TransportError, type TransportOptions } from "./ipam-transport.ts";
 
 /**
@@ -26,6 +37,16 @@ export interface IpamClient extends AsyncDisposable {
   readNetwork(name: string): Promise<Network>;
   /** Rejects when the server cannot take a claim now. */
   ready(): Promise<void>;
+}
+
+/** As the agent asks: many at once. */
+export interface BatchIpamClient extends IpamClient {
+  /** Results come in request order; a problem of one item is in its result. */
+  claimAll(claims: Claim[]): Promise<ClaimResult[]>;
+  /** One page of `GET /v1/ports`; the query as text. */
+  readPorts(query: string): Promise<PortList>;
+  /** The newest event's number. */
+  readLastSeq(): Promise<number>;
 }
 
 /** How long a call waits for an answer, and how often it asks again meanwhile. */
@@ -44,7 +65,7 @@ export interface IpamClientOptions extends TransportOptions {
 const BACKOFF_MS = [25, 100, 400, 1000] as const;
 
 /** Opens nothing before the first call, so that a DEL cleans up even when the way to the IPAM is misconfigured. */
-export function createIpamClient(options: IpamClientOptions): IpamClient {
+export function createIpamClient(options: IpamClientOptions): BatchIpamClient {
   let opened: Promise<Transport> | undefined;
   const transport = () => {
     opened ??= openTransport(options);
@@ -58,19 +79,25 @@ export function createIpamClient(options: IpamClientOptions): IpamClient {
   const get = <T>(path: string, parse: (value: unknown) => T, patience = patient) =>
     call(transport, options, { method: "GET", path }, parse, patience);
 
+  const claimAll = (claims: Claim[]) =>
+    call(
+      transport,
+      options,
+      { method: "POST", path: "/v1/claims", body: JSON.stringify({ claims }) },
+      value => parseClaims(value, claims.length),
+      patient,
+    );
+
   return {
+    claimAll,
     async claim(claim) {
-      const [result] = await call(
-        transport,
-        options,
-        { method: "POST", path: "/v1/claims", body: JSON.stringify({ claims: [claim] }) },
-        value => parseClaims(value, 1),
-        patient,
-      );
+      const [result] = await claimAll([claim]);
       if (result === undefined) throw new IpamError("internal", "the IPAM answered a claim with nothing");
       if ("problem" in result) throw IpamError.fromProblem(result.problem);
       return result;
     },
+    readPorts: query => get(`/v1/ports?${query}`, parsePortList),
+    readLastSeq: () => get("/v1/events?limit=1", parseLastSeq),
     release: (releases, patience) =>
       conclude("/v1/releases", { releases }, value => parseReleases(value, releases.length), patience),
     report: (reports, patience) =>

@@ -36,7 +36,7 @@ const NEVER_SENT = new Set([
 export interface TransportOptions {
   /** `http://HOST:PORT`, `https://HOST:PORT` or `unix:/PATH`. */
   url: string;
-  /** Holds the bearer token; read anew for each transport, because tokens rotate. */
+  /** Holds the bearer token; read again and again, because tokens rotate. */
   tokenFile?: string;
   /** PEM of the authorities to trust; https only. */
   caFile?: string;
@@ -44,9 +44,8 @@ export interface TransportOptions {
 
 /** Rejects with IpamError when a file cannot be read: to ask again would not help. */
 export async function openTransport({ url, tokenFile, caFile }: TransportOptions): Promise<Transport> {
-  const token = tokenFile === undefined ? undefined : (await readText("tokenFile", tokenFile)).trim();
-  if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) throw unusable(`"tokenFile" ${tokenFile} holds no token`);
-  const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
+  const headers = createHeaders(tokenFile);
+  await headers();
   const place = (host: string, dial: () => Socket, readyEvent: Place["readyEvent"] = "connect") =>
     new SocketTransport({ url, host, headers, dial, readyEvent });
   if (url.startsWith("unix:")) return place("localhost", () => connect({ path: url.slice("unix:".length) }));
@@ -61,6 +60,23 @@ export async function openTransport({ url, tokenFile, caFile }: TransportOptions
   // An address is no server name (RFC 6066, section 3); the certificate is held against it all the same.
   const name = isIP(host) === 0 ? { servername: host } : {};
   return place(authority, () => tls.connect({ ...options, ...name, ...(ca !== undefined && { ca }) }), "secureConnect");
+}
+
+/** A kubelet renews a token when a fifth of its life is left, minutes at the least. */
+const TOKEN_FRESH_MS = 10_000;
+
+/** The headers of every request: none, or the token as its file had it a short time ago. */
+export function createHeaders(tokenFile: string | undefined): () => Promise<Record<string, string>> {
+  let headers: Record<string, string> = {};
+  let readAt = Number.NEGATIVE_INFINITY;
+  return async () => {
+    if (tokenFile === undefined || performance.now() - readAt < TOKEN_FRESH_MS) return headers;
+    const token = (await readText("tokenFile", tokenFile)).trim();
+    if (!/^[\x21-\x7e]+$/.test(token)) throw unusable(`"tokenFile" ${tokenFile} holds no token`);
+    headers = { authorization: `Bearer ${token}` };
+    readAt = performance.now();
+    return headers;
+  };
 }
 
 async function readText(key: string, path: string): Promise<string> {
@@ -79,7 +95,7 @@ function unusable(message: string, cause?: unknown): IpamError {
 interface Place {
   url: string;
   host: string;
-  headers: Record<string, string>;
+  headers: () => Promise<Record<string, string>>;
   dial: () => Socket;
   /** When the first byte of a request can have left. */
   readyEvent: "connect" | "secureConnect";
@@ -94,7 +110,8 @@ class SocketTransport implements Transport {
   }
 
   async exchange(method: string, path: string, body: string | undefined, signal: AbortSignal): Promise<HttpAnswer> {
-    const { url, host, headers, readyEvent } = this.#place;
+    const { url, host, readyEvent } = this.#place;
+    const headers = await this.#place.headers();
     if (signal.aborted) throw new TransportError(`${url}: the call was ended`, false, signal.reason);
     const [kept] = this.#idle;
     if (kept !== undefined) this.#idle.delete(kept);

@@ -21,7 +21,8 @@ export interface NetworkConfig {
   /** OVSDB endpoint such as `unix:/run/openvswitch/db.sock`. */
   ovsdb: string;
   networkSelector: string;
-  retention: Retention;
+  /** Absent: ephemeral, or what the pod's workload says where there is one. */
+  retention?: Retention;
   /** Bytes; 0: the network's. */
   mtu: number;
   families?: IpFamily[];
@@ -110,7 +111,7 @@ export function parseNetworkConfig(raw: JsonObject, cniVersion: CniVersion): Net
     upstream: parseUpstream(raw),
     ovsdb: raw.ovsdb === undefined ? "unix:/run/openvswitch/db.sock" : asText(raw.ovsdb, "ovsdb"),
     networkSelector: raw.networkSelector === undefined ? "" : asSelector(raw.networkSelector),
-    retention: raw.retain === undefined ? { policy: "ephemeral" } : parseRetention(raw.retain, "retain"),
+    ...(raw.retain !== undefined && { retention: parseRetention(raw.retain, "retain") }),
     mtu: raw.mtu === undefined ? 0 : parseMtu(raw.mtu),
     ...(raw.families !== undefined && { families: parseFamilies(raw.families) }),
     ...(raw.availabilityZone !== undefined && { availabilityZone: asText(raw.availabilityZone, "availabilityZone") }),

@@ -1,15 +1,15 @@
 import { accessSync } from "node:fs";
 import type { PortAttachment } from "../../ipam-server/contract/index.ts";
+import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
 import type { Datapath, Plugged } from "../datapath/attachment.ts";
 import type { IpamClient } from "../ipam-client.ts";
 import { mayHaveBeenCarriedOut } from "../ipam-transport.ts";
 import type { Journal } from "../journal.ts";
 import { CNI_CODES, CniError, describeError } from "../spec/cni-error.ts";
 import { appendResult, type CniResult, formatResult } from "../spec/result.ts";
-import { deriveAttachment, formatCidr } from "./attachment.ts";
-import { deriveClaim } from "./claim.ts";
+import { deriveAttachment, formatCidr, isSameBinding } from "./attachment.ts";
 import { deliverEarlier, release, silence } from "./give-back.ts";
-import type { VerbCall } from "./home.ts";
+import type { ExpectedPort, VerbCall } from "./home.ts";
 
 /** A plane report is for people and drivers; a pod does not wait longer for it. */
 const REPORT_PATIENCE = { timeoutMs: 1000, repeats: 0 };
@@ -17,7 +17,7 @@ const REPORT_PATIENCE = { timeoutMs: 1000, repeats: 0 };
 /** Claims the port, plugs it, reports it. A failure leaves neither link nor binding behind. */
 export async function add(call: VerbCall): Promise<string> {
   const { invocation, config, home } = call;
-  const claim = deriveClaim(call);
+  const claim = await home.deriveClaim(call);
   const netns = requireNamespace(invocation.netns);
   await using held = new AsyncDisposableStack();
   const ipam = held.use(await home.openIpam(config));
@@ -25,25 +25,49 @@ export async function add(call: VerbCall): Promise<string> {
   // Addresses that earlier calls could not give back may be the ones this claim needs.
   await deliverEarlier(ipam, journal, call);
 
-  // The datapath's modules load while the IPAM thinks.
-  const [claimed, opened] = await Promise.allSettled([ipam.claim(claim), home.openDatapath(config)]);
-  const datapath = opened.status === "fulfilled" ? held.use(opened.value) : undefined;
+  const expected = home.expectPort(claim);
+  let datapath: Datapath | undefined;
+  const openAndPlugExpected = async () => {
+    datapath = held.use(await home.openDatapath(config));
+    const early = expected && (await datapath.plug(deriveAttachment(expected.attachment, config, invocation, netns)));
+    return { datapath, early };
+  };
+  // The datapath's modules load, and what is expected is plugged, while the IPAM thinks.
+  const [claimed, opened] = await Promise.allSettled([ipam.claim(claim), openAndPlugExpected()]);
   await using undo = new AsyncDisposableStack();
-  if (claimed.status === "fulfilled" || mayHaveBeenCarriedOut(claimed.reason)) {
+  if (claimed.status === "fulfilled" || expected !== undefined || mayHaveBeenCarriedOut(claimed.reason)) {
     undo.defer(() => giveBack(call, datapath, ipam, journal));
   }
-  if (claimed.status === "rejected") throw claimed.reason;
+  const granted = decideGranted(claimed, expected);
   if (opened.status === "rejected") throw opened.reason;
   home.signal.throwIfAborted();
 
-  const attachment = deriveAttachment(claimed.value, config, invocation, netns);
-  const plugged = await opened.value.plug(attachment);
+  const attachment = deriveAttachment(granted, config, invocation, netns);
+  const { early } = opened.value;
+  const isAsExpected = expected !== undefined && isSameBinding(expected.attachment, granted);
+  const plugged = early !== undefined && isAsExpected ? early : await opened.value.datapath.plug(attachment);
   home.signal.throwIfAborted();
   undo.move();
 
-  await reportActive(call, ipam, journal, claimed.value);
-  const own = deriveResult(call, claimed.value, plugged, netns, attachment.mtu);
+  if (claimed.status === "rejected") expected?.confirmLater();
+  await reportActive(call, ipam, journal, granted);
+  const own = deriveResult(call, granted, plugged, netns, attachment.mtu);
   return formatResult(config.prevResult === undefined ? own : appendResult(config.prevResult, own), config.cniVersion);
+}
+
+/**
+ * What may be plugged. With the IPAM away a binding that this node holds for this very owner stands: nobody can have moved
+ * it meanwhile but by an IPAM that this node does not hear, and then it is as any pod that runs here.
+ */
+function decideGranted(
+  claimed: PromiseSettledResult<PortAttachment>,
+  expected: ExpectedPort | undefined,
+): PortAttachment {
+  if (claimed.status === "fulfilled") return claimed.value;
+  const { reason } = claimed;
+  const isAway = reason instanceof IpamError && (reason.code === "unavailable" || reason.code === "overloaded");
+  if (isAway && expected !== undefined) return expected.attachment;
+  throw reason;
 }
 
 function requireNamespace(netns: string | undefined): string {
@@ -70,7 +94,8 @@ async function giveBack(
   const { invocation, home } = call;
   try {
     if (datapath !== undefined) await silence(datapath, call);
-    await release(ipam, journal, call, { sandbox: { id: invocation.containerId, interface: invocation.ifname } });
+    const sandbox = { id: invocation.containerId, interface: invocation.ifname };
+    await release(ipam, journal, call, home.describeRelease(call, sandbox));
   } catch (error) {
     home.log(`undoing ADD of ${invocation.containerId}/${invocation.ifname}: ${describeError(error)}`);
   }

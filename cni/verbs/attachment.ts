@@ -1,4 +1,4 @@
-import type { FixedIp, Port, Route, Segment } from "../../ipam-server/contract/index.ts";
+import type { FixedIp, Port, PortAttachment, Route, Segment } from "../../ipam-server/contract/index.ts";
 import type { Attachment } from "../datapath/attachment.ts";
 import type { NetworkConfig } from "../spec/config.ts";
 import type { Invocation } from "../spec/environment.ts";
@@ -34,6 +34,13 @@ export function deriveAttachment(plan: Plan, config: NetworkConfig, invocation: 
       "mooring-network": config.name,
     },
   };
+}
+
+/** The same life of the port, the same epoch, the same addresses: plugged alike. */
+export function isSameBinding(a: PortAttachment, b: PortAttachment): boolean {
+  const facts = ({ port, segment, mtu, routes }: PortAttachment) =>
+    JSON.stringify([port.id, port.epoch, port.mac, port.fixedIps, segment, mtu, routes]);
+  return facts(a) === facts(b);
 }
 
 export function formatCidr({ address, prefixLength }: FixedIp): string {

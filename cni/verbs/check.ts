@@ -1,11 +1,10 @@
 import type { Port } from "../../ipam-server/contract/index.ts";
 import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
-import type { Difference } from "../datapath/attachment.ts";
+import type { Datapath, Difference } from "../datapath/attachment.ts";
 import type { IpamClient } from "../ipam-client.ts";
 import { CNI_CODES, CniError } from "../spec/cni-error.ts";
 import type { CniResult } from "../spec/result.ts";
 import { deriveAttachment, formatCidr } from "./attachment.ts";
-import { deriveClaim } from "./claim.ts";
 import type { VerbCall } from "./home.ts";
 
 /** Compares what ADD answered, what the IPAM holds and what is plugged; every difference is named. */
@@ -16,12 +15,12 @@ export async function check(call: VerbCall): Promise<string> {
     const message = 'network configuration: "prevResult" is missing: CHECK compares with what ADD answered';
     throw new CniError(CNI_CODES.invalidConfig, message);
   }
-  const claim = deriveClaim(call);
+  const claim = await home.deriveClaim(call);
   await using held = new AsyncDisposableStack();
   const datapath = held.use(await home.openDatapath(config));
   const ipam = held.use(await home.openIpam(config));
 
-  const port = await readPort(ipam, claim.name);
+  const port = await readPort(ipam, claim.slotOf === undefined ? claim.name : await findName(datapath, call));
   const network = await ipam.readNetwork(port.network);
   const ourSubnets = new Set(port.fixedIps.map(ip => ip.subnet));
   const routes = network.subnets.filter(subnet => ourSubnets.has(subnet.cidr)).flatMap(subnet => subnet.routes);
@@ -35,6 +34,18 @@ export async function check(call: VerbCall): Promise<string> {
   if (differences.length === 0) return "";
   const lines = differences.map(({ what, expected, found }) => `${what} should be ${expected}, is ${found}`);
   throw new CniError(CNI_CODES.different, `${port.name}: ${lines.join("; ")}`);
+}
+
+/** The IPAM chose a slot's name: what is plugged carries it. */
+async function findName(datapath: Datapath, { invocation, config }: VerbCall): Promise<string> {
+  const { containerId, ifname } = invocation;
+  const ports = await datapath.list(config.bridge);
+  const mine = ports.find(
+    ({ sandboxId, containerInterface }) => sandboxId === containerId && containerInterface === ifname,
+  );
+  const name = mine?.externalIds["mooring-port"];
+  if (name !== undefined) return name;
+  throw new CniError(CNI_CODES.different, `nothing is plugged into ${containerId}/${ifname}: delete the pod`);
 }
 
 async function readPort(ipam: IpamClient, name: string): Promise<Port> {

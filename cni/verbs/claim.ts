@@ -3,15 +3,14 @@ import { derivePort } from "../port-name.ts";
 import { parseCniArgs } from "../spec/cni-args.ts";
 import { CNI_CODES, CniError } from "../spec/cni-error.ts";
 import { parseIps, parseMac } from "../spec/wishes.ts";
-import type { VerbCall } from "./home.ts";
+import type { CallFacts } from "./home.ts";
 
-/** The claim an ADD makes; CHECK derives the same name from it. */
-export function deriveClaim({ invocation, config, home }: VerbCall): Claim {
-  const node = home.identify(config);
-  if (node === undefined) {
-    const socket = config.upstream.kind === "agent" ? config.upstream.socket : "?";
-    throw new CniError(CNI_CODES.tryAgain, `the agent at ${socket} does not answer: check that it runs on this node`);
-  }
+/** The claim of a call that tells all there is to know: the pod by its name, or the container alone. */
+export function deriveClaim(
+  { invocation, config }: CallFacts,
+  node: { host: string; cluster: string },
+  now: Date,
+): Claim {
   const args = parseCniArgs(invocation.args);
   const { podName, podNamespace, podUid } = args;
   const pod =
@@ -22,10 +21,8 @@ export function deriveClaim({ invocation, config, home }: VerbCall): Claim {
   const identity = derivePort(
     { cluster: node.cluster, containerId, ifname, ...(pod !== undefined && { pod }) },
     config.retention ?? { policy: "ephemeral" },
-    home.now(),
+    now,
   );
-  const ips = config.wishes.ips ?? (args.ip !== undefined ? parseIps(args.ip.split(","), refuseArg("IP")) : undefined);
-  const mac = config.wishes.mac ?? (args.mac !== undefined ? parseMac(args.mac, refuseArg("MAC")) : undefined);
   return {
     ...identity,
     cluster: node.cluster,
@@ -36,9 +33,16 @@ export function deriveClaim({ invocation, config, home }: VerbCall): Claim {
     networkSelector: config.networkSelector,
     ...(config.families !== undefined && { families: config.families }),
     ...(Object.keys(config.labels).length > 0 && { labels: config.labels }),
-    ...(ips !== undefined && { ips }),
-    ...(mac !== undefined && { mac }),
+    ...readWishes({ invocation, config }),
   };
+}
+
+/** Wanted addresses and MAC that the call itself carries: `runtimeConfig`, `args.cni`, then CNI_ARGS. */
+export function readWishes({ invocation, config }: CallFacts): { ips?: string[]; mac?: string } {
+  const args = parseCniArgs(invocation.args);
+  const ips = config.wishes.ips ?? (args.ip !== undefined ? parseIps(args.ip.split(","), refuseArg("IP")) : undefined);
+  const mac = config.wishes.mac ?? (args.mac !== undefined ? parseMac(args.mac, refuseArg("MAC")) : undefined);
+  return { ...(ips !== undefined && { ips }), ...(mac !== undefined && { mac }) };
 }
 
 function refuseArg(key: string): (takes: string, found: unknown) => CniError {

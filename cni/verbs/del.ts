@@ -12,6 +12,7 @@ export async function del(call: VerbCall): Promise<string> {
   const ipam = held.use(await home.openIpam(config));
   const journal = await home.openJournal(config);
   await silence(datapath, call);
-  await release(ipam, journal, call, { sandbox: { id: invocation.containerId, interface: invocation.ifname } });
+  const sandbox = { id: invocation.containerId, interface: invocation.ifname };
+  await release(ipam, journal, call, home.describeRelease(call, sandbox));
   return "";
 }

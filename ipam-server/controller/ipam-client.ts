@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { EventStreamCodec } from "../contract/event-stream.ts";
 import type {
   MooringEvent,
   Port,
@@ -9,7 +10,6 @@ import type {
   ReleasesResponse,
 } from "../contract/index.ts";
 import { IpamError } from "../contract/index.ts";
-import { EventStreamCodec } from "./event-stream.ts";
 import type { IpamTransport } from "./ipam-transport.ts";
 
 const PAGE = 1000;

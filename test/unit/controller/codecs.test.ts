@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { EventStreamCodec } from "../../../ipam-server/controller/event-stream.ts";
+import { EventStreamCodec } from "../../../ipam-server/contract/event-stream.ts";
 import { JsonLines } from "../../../kube/json-lines.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
