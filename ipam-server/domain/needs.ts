@@ -42,7 +42,7 @@ export function planNeeds(batch: readonly Item[], catalog: Catalog): Needs {
     if (name !== undefined) portNames.add(name);
     else if (item.kind === "release") {
       const { host, sandbox, ownerUid } = item.release;
-      bindings.push({ host, sandboxId: sandbox?.id, ownerUid: sandbox ? undefined : ownerUid });
+      bindings.push({ host, sandboxId: sandbox?.id, ownerUid });
     }
     const wish = wishOf(item);
     if (wish?.mac !== undefined) macs.add(wish.mac.toLowerCase());

@@ -56,6 +56,27 @@ export function testBindings(engine: Engine): void {
       });
     });
 
+    test("a binding that never learned its sandbox is ended by its owner's release, named or not", async () => {
+      await withStore(engine, networks, async store => {
+        const ahead = claim(NAME, "a", "u");
+        if (ahead.kind === "claim") delete ahead.claim.sandbox;
+        await attach(store, ahead);
+        assert.deepEqual(await commitOne(store, release("a", "s1", { ownerUid: "other" })), {
+          released: false,
+          reason: "not_found",
+        });
+        assert.deepEqual(await commitOne(store, release("b", "s1", { ownerUid: "u" })), {
+          released: false,
+          reason: "not_found",
+        });
+        assert.deepEqual(await commitOne(store, release("a", "s1", { ownerUid: "u" })), {
+          released: true,
+          name: NAME,
+          deleted: true,
+        });
+      });
+    });
+
     test("a sandbox made anew for the same pod is a new binding, and the old sandbox's release changes nothing", async () => {
       await withStore(engine, networks, async store => {
         await attach(store, claim(NAME, "a", "u", { sandbox: { id: "s1", interface: "eth0" } }));
