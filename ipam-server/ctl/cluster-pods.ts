@@ -1,0 +1,37 @@
+import { KubeConfig } from "@kubernetes/client-node";
+import { KubeApi } from "../../kube/kube-api.ts";
+import { readPodView, record } from "../../kube/objects.ts";
+import type { ClusterPod } from "./compare-cluster.ts";
+import { CtlError } from "./ctl-error.ts";
+
+/** All pods of a cluster as its API server has them now. Rejects with CtlError when the file or the API cannot be read. */
+export async function fetchClusterPods(kubeconfig: string): Promise<ClusterPod[]> {
+  const config = new KubeConfig();
+  try {
+    config.loadFromFile(kubeconfig);
+  } catch (error) {
+    throw new CtlError("usage", `--kubeconfig ${kubeconfig}: ${describe(error)}`, { cause: error });
+  }
+  try {
+    const { items } = await new KubeApi(config).list("/api/v1/pods");
+    return items.map(readClusterPod);
+  } catch (error) {
+    const advice = "Check that the kubeconfig's current context is the cluster, and that its user may list pods.";
+    throw new CtlError("unreachable", `the Kubernetes API: ${describe(error)}`, { advice, cause: error });
+  }
+}
+
+export function readClusterPod(value: unknown): ClusterPod {
+  const { metadata, spec, status } = record(value, "pod");
+  const { phase, podIPs, podIP } = record(status ?? {}, "pod.status");
+  const listed = Array.isArray(podIPs) ? podIPs.map(each => record(each, "pod.status.podIPs[]").ip) : [podIP];
+  return {
+    ...readPodView(value),
+    isOnHostNetwork: record(spec ?? {}, "pod.spec").hostNetwork === true,
+    isEnding: record(metadata, "pod.metadata").deletionTimestamp !== undefined,
+    hasEnded: phase === "Succeeded" || phase === "Failed",
+    addresses: listed.filter(address => typeof address === "string"),
+  };
+}
+
+const describe = (error: unknown) => (error instanceof Error ? error.message : String(error));

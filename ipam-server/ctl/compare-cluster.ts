@@ -1,0 +1,79 @@
+import type { Port } from "../contract/index.ts";
+import type { Finding } from "./client.ts";
+
+/** What the comparison needs of a pod. */
+export interface ClusterPod {
+  namespace: string;
+  name: string;
+  uid: string;
+  nodeName?: string;
+  isOnHostNetwork: boolean;
+  /** Its deletion was asked for: its address may be gone already. */
+  isEnding: boolean;
+  /** Succeeded or failed: it has no sandbox any longer. */
+  hasEnded: boolean;
+  /** As the kubelet reports them; none while there is no sandbox. */
+  addresses: string[];
+}
+
+/**
+ * Proves both ways: every binding of the cluster has its pod, on the binding's host; every pod with an address has its
+ * binding, which holds that address; and no two pods have one address. Ports of devices and machines, and those of
+ * other clusters, are not Kubernetes' to know. Pure.
+ */
+export function compareCluster(ports: readonly Port[], pods: readonly ClusterPod[], cluster: string): Finding[] {
+  const ours = ports.filter(port => port.cluster === cluster && (port.owner?.kind ?? "pod") === "pod");
+  return [
+    ...findBindingsWithoutPod(ours, new Map(pods.map(pod => [pod.uid, pod]))),
+    ...findPodsWithoutBinding(ours, pods.filter(isPlugged)),
+    ...findSharedAddresses(pods.filter(pod => isPlugged(pod) && !pod.isEnding)),
+  ];
+}
+
+const isPlugged = (pod: ClusterPod) => !pod.isOnHostNetwork && !pod.hasEnded && pod.addresses.length > 0;
+const nameOf = (pod: ClusterPod) => `pod ${pod.namespace}/${pod.name}`;
+
+function findBindingsWithoutPod(ports: readonly Port[], pods: ReadonlyMap<string, ClusterPod>): Finding[] {
+  return ports.flatMap(({ name, binding, retention }) => {
+    const where = `port ${name}`;
+    if (binding === undefined) {
+      return retention.policy === "ephemeral" ? [{ where, what: "is kept, though ephemeral and not bound" }] : [];
+    }
+    const pod = pods.get(binding.ownerUid);
+    const bound = `is bound on ${binding.host} to ${binding.ownerUid}`;
+    if (pod === undefined) return [{ where, what: `${bound}, which no pod has as its UID` }];
+    if (pod.hasEnded) return [{ where, what: `${bound}: ${nameOf(pod)}, which has ended` }];
+    if (pod.nodeName === binding.host) return [];
+    return [{ where, what: `${bound}: ${nameOf(pod)}, which is on ${pod.nodeName ?? "no node"}` }];
+  });
+}
+
+function findPodsWithoutBinding(ports: readonly Port[], pods: readonly ClusterPod[]): Finding[] {
+  const bound = Map.groupBy(
+    ports.filter(({ binding }) => binding !== undefined),
+    ({ binding }) => binding?.ownerUid,
+  );
+  return pods.flatMap(pod => {
+    const theirs = bound.get(pod.uid);
+    // Of a pod that is ending, DEL may have told already.
+    if (theirs === undefined && pod.isEnding) return [];
+    const has = `has ${pod.addresses.join(", ")}`;
+    if (theirs === undefined) return [{ where: nameOf(pod), what: `${has}, and no port is bound to it` }];
+    const held = new Set(theirs.flatMap(port => port.fixedIps.map(({ address }) => address)));
+    if (pod.addresses.every(address => held.has(address))) return [];
+    return [{ where: nameOf(pod), what: `${has}, but its port holds ${[...held].join(", ")}` }];
+  });
+}
+
+function findSharedAddresses(pods: readonly ClusterPod[]): Finding[] {
+  const holders = Map.groupBy(
+    pods.flatMap(pod => pod.addresses.map(address => ({ address, pod }))),
+    ({ address }) => address,
+  );
+  return [...holders]
+    .filter(([, each]) => each.length > 1)
+    .map(([address, each]) => ({
+      where: `address ${address}`,
+      what: `is that of ${each.map(({ pod }) => nameOf(pod)).join(" and ")}`,
+    }));
+}

@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { Port } from "../../../ipam-server/contract/index.ts";
+import { readClusterPod } from "../../../ipam-server/ctl/cluster-pods.ts";
+import { type ClusterPod, compareCluster } from "../../../ipam-server/ctl/compare-cluster.ts";
+import { FakeKubeApi } from "../../fakes/k8s-api.ts";
+import { runCtl } from "./fake-io.ts";
+import { FakeServer } from "./fake-server.ts";
+import { boundPort, unboundPort } from "./fixtures.ts";
+
+const bound: Port = { ...boundPort, cluster: "c1", namespace: "default" };
+const unbound: Port = { ...unboundPort, cluster: "c1" };
+const pod: ClusterPod = {
+  namespace: "default",
+  name: "web-0",
+  uid: "8e5c",
+  nodeName: "node-a",
+  isOnHostNetwork: false,
+  isEnding: false,
+  hasEnded: false,
+  addresses: ["10.100.1.7"],
+};
+
+const CASES: [promise: string, ports: Port[], pods: ClusterPod[], found: RegExp[]][] = [
+  ["a binding and its pod agree", [bound], [pod], []],
+  ["a sticky port waits unbound", [unbound], [], []],
+  ["an unbound ephemeral port is a leak", [{ ...unbound, retention: { policy: "ephemeral" } }], [], [/ephemeral/]],
+  ["a binding without its pod is found", [bound], [], [/port c1\/default\/web-0 is bound on node-a to 8e5c, which no/]],
+  ["a binding of a pod that has ended is found", [bound], [{ ...pod, hasEnded: true }], [/has ended/]],
+  ["a binding on another host than its pod is found", [bound], [{ ...pod, nodeName: "node-b" }], [/is on node-b/]],
+  ["a pod without a binding is found", [unbound], [pod], [/pod default\/web-0 has 10.100.1.7, and no port is bound/]],
+  ["a pod that is ending may have no binding", [unbound], [{ ...pod, isEnding: true }], []],
+  ["a pod without a sandbox needs no binding", [], [{ ...pod, addresses: [] }], []],
+  ["a pod on the host's network needs no binding", [], [{ ...pod, isOnHostNetwork: true }], []],
+  ["a pod's address is its port's", [bound], [{ ...pod, addresses: ["10.9.9.9"] }], [/but its port holds 10.100.1.7/]],
+  [
+    "one address at two pods is found",
+    [bound, { ...bound, name: "c1/default/x", binding: { host: "node-a", ownerUid: "x", boundAt: "" } }],
+    [pod, { ...pod, name: "x", uid: "x" }],
+    [/address 10.100.1.7 is that of pod default\/web-0 and pod default\/x/],
+  ],
+  ["other clusters' ports are not compared", [{ ...bound, cluster: "c2" }], [], []],
+];
+for (const [promise, ports, pods, expected] of CASES) {
+  test(promise, () => {
+    const found = compareCluster(ports, pods, "c1").map(({ where, what }) => `${where} ${what}`);
+    assert.equal(found.length, expected.length, found.join("\n"));
+    for (const [at, pattern] of expected.entries()) assert.match(found[at] ?? "", pattern);
+  });
+}
+
+test("a pod is read as Kubernetes gives it, also where it has no podIPs", () => {
+  const metadata = { namespace: "default", name: "web-0", uid: "8e5c" };
+  const raw = { metadata, spec: { nodeName: "node-a" }, status: { phase: "Running", podIP: "10.100.1.7" } };
+  assert.deepEqual(readClusterPod(raw), pod);
+  assert.deepEqual(readClusterPod({ metadata, spec: {} }).addresses, []);
+});
+
+test("check compares the IPAM's bindings with a cluster's pods, and exits with 1 when they differ", async () => {
+  await using api = await FakeKubeApi.start(["/api/v1/pods"]);
+  await using server = new FakeServer(({ url }) => ({
+    body: url.startsWith("/v1/check") ? { findings: [] } : { ports: [bound] },
+  }));
+  const dir = await mkdtemp(join(tmpdir(), "mooring-check-"));
+  const kubeconfig = join(dir, "config");
+  await writeFile(kubeconfig, api.kubeConfig().exportConfig());
+  try {
+    const world = { server: await server.listen() };
+    const args = ["check", "--kubeconfig", kubeconfig, "--cluster", "c1"];
+    const differs = await runCtl(args, world);
+    assert.equal(differs.exitCode, 1, differs.stderr);
+    assert.match(differs.stdout, /port c1\/default\/web-0 +is bound/);
+
+    const status = { phase: "Running", podIPs: [{ ip: "10.100.1.7" }] };
+    const metadata = { namespace: "default", name: "web-0", uid: "8e5c" };
+    api.put("/api/v1/pods", { metadata, spec: { nodeName: "node-a" }, status });
+    const agrees = await runCtl(args, world);
+    assert.equal(agrees.exitCode, 0, agrees.stdout + agrees.stderr);
+    assert.match(agrees.stdout, /every pod its binding/);
+
+    assert.equal((await runCtl(["check", "--cluster", "c1"], world)).exitCode, 2);
+    assert.equal((await runCtl([...args, "--kubeconfig", "/nowhere"], world)).exitCode, 2);
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+});
