@@ -14,7 +14,7 @@ export function reportIpam(levels: readonly Level[]): BenchReport {
     notes: [
       "Durable: every answer comes after a commit with SQLite's synchronous=FULL.",
       "Every claim is of a new name by a selector that four of eight networks match, in no order of names, hosts and sandboxes; every round releases what it claimed.",
-      "Eight rounds, empty and filled database in turn; rates and ratios (empty / held) are medians, p50 and p99 are of all requests.",
+      "Four rounds each, empty and filled database in turn; ratio: rate of empty / rate of held.",
       "The load generator is a thread of its own on the same machine; `generator` shows how busy it was.",
       ...failureNotes(levels),
     ],

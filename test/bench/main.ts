@@ -26,7 +26,7 @@ const program = new Command("bench")
       .argParser(parseCounts)
       .default([100_000, 1_000_000], "100000,1000000"),
   )
-  .addOption(new Option("--seconds <s>", "ipam: length of one round").argParser(parseSeconds).default(1.5))
+  .addOption(new Option("--seconds <s>", "ipam: length of one round").argParser(parseSeconds).default(2))
   .addOption(
     new Option("--rounds <n>", "cni: pairs measured (default 60); drift: drifts (default 20)").argParser(parseCount),
   )
