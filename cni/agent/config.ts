@@ -2,6 +2,7 @@ import type { IpFamily, Retention } from "../../ipam-server/contract/index.ts";
 import { oneOf, parseDurationMs, parseListenAddress, parseText } from "../../ipam-server/option-parsers.ts";
 import type { OptionValues } from "../../ipam-server/options.ts";
 import { parseRetention, RETENTION_ACCEPTS } from "./pod/retention.ts";
+import { UPKEEP_OPTIONS } from "./upkeep/options.ts";
 
 export interface BridgeMapping {
   physicalNetwork: string;
@@ -159,6 +160,7 @@ export const AGENT_OPTIONS = {
     default: "3m",
     parse: parseDurationMs,
   },
+  ...UPKEEP_OPTIONS,
   logLevel: {
     about: "one of fatal, error, warn, info, debug, trace",
     placeholder: "level",

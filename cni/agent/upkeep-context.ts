@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
+import type { KubeApi } from "../../kube/kube-api.ts";
 import type { KubeEvents } from "../../kube/kube-events.ts";
-import type { Datapath } from "../datapath/attachment.ts";
+import type { NodeDatapath } from "../datapath/node-datapath.ts";
 import type { Journal } from "../journal.ts";
 import type { AgentIpam } from "./agent-ipam.ts";
 import type { AgentConfig } from "./config.ts";
@@ -15,8 +16,11 @@ import type { Turns } from "./turns.ts";
 export interface UpkeepContext {
   config: AgentConfig;
   ipam: AgentIpam;
-  datapath: Datapath;
+  /** As `openDatapath` gives it. */
+  datapath: NodeDatapath;
   pods: PodSource;
+  /** For what only upkeep asks: whether the agent is being uninstalled. */
+  api: Pick<KubeApi, "get">;
   /** For what the IPAM cannot be told now; the agent delivers it. */
   journal: Journal;
   /** Drop a port here when its binding turned out to be elsewhere or gone, before it is unplugged. */

@@ -4,6 +4,11 @@ import { formatIp, parseCidr, parseIp } from "./ip-bytes.ts";
 import { identityKeys } from "./ovsdb/ports.ts";
 import type { PodState, Snapshot } from "./snapshot.ts";
 
+export const NETNS_KEY = "mooring-netns";
+export const ADDRESSES_KEY = "mooring-addresses";
+
+type Identified = Pick<Attachment, "externalIds" | "sandboxId" | "mac" | "addresses"> & { netns?: string };
+
 /** Compares what should be with what is; pure. Empty when a plug would have nothing to do. */
 export function findDifferences(attachment: Attachment, snapshot: Snapshot): Difference[] {
   return [
@@ -23,9 +28,16 @@ export function findIdDifferences(attachment: Attachment, snapshot: Snapshot): D
 }
 
 /** `iface-id` and `attached-mac` are what SDN controllers look for on an Interface (OVS integration guide). */
-export function deriveExternalIds(attachment: Attachment): Record<string, string> {
-  const { externalIds, sandboxId, mac } = attachment;
-  return { "iface-id": externalIds["mooring-port"] ?? sandboxId, "attached-mac": mac, ...externalIds };
+export function deriveExternalIds(attachment: Identified): Record<string, string> {
+  const { externalIds, sandboxId, mac, netns, addresses } = attachment;
+  return {
+    "iface-id": externalIds["mooring-port"] ?? sandboxId,
+    "attached-mac": mac,
+    // For those who find the port later: whether its sandbox is still there, and what it answers to.
+    ...(netns !== undefined && { [NETNS_KEY]: netns }),
+    [ADDRESSES_KEY]: addresses.map(({ address }) => address).join(","),
+    ...externalIds,
+  };
 }
 
 function hostDifferences(attachment: Attachment, { hostLink, pod }: Snapshot): Difference[] {

@@ -1,4 +1,3 @@
-import type { Datapath } from "./attachment.ts";
 import { findDifferences, findIdDifferences } from "./check.ts";
 import type { DatapathContext, PlugStep } from "./context.ts";
 import { DatapathError, type DatapathStep } from "./datapath-error.ts";
@@ -7,8 +6,10 @@ import { list } from "./list.ts";
 import { loadLibc } from "./native.ts";
 import { RouteSocket } from "./netlink/socket.ts";
 import { openNamespace } from "./netns.ts";
+import type { NodeDatapath } from "./node-datapath.ts";
 import { OvsdbClient } from "./ovsdb/client.ts";
 import { missingBridge, select, selectBridge } from "./ovsdb/ports.ts";
+import { readUuid } from "./ovsdb/value.ts";
 import { plug } from "./plug.ts";
 import { fetchSnapshot } from "./snapshot.ts";
 import { unplug } from "./unplug.ts";
@@ -22,7 +23,7 @@ export interface DatapathOptions {
 }
 
 /** Opens nothing yet: each connection is made by the first call that needs it, and kept until the datapath is disposed of. */
-export function openDatapath({ ovsdb: remote, timeoutMs, onStep }: DatapathOptions): Datapath {
+export function openDatapath({ ovsdb: remote, timeoutMs, onStep }: DatapathOptions): NodeDatapath {
   const ovsdb = new OvsdbClient(remote);
   let hostSocket: Promise<RouteSocket> | undefined;
   const context: DatapathContext = {
@@ -59,11 +60,40 @@ export function openDatapath({ ovsdb: remote, timeoutMs, onStep }: DatapathOptio
           if (rows.length === 0) throw missingBridge(bridge);
         })(),
       ),
+    // Loaded when called: the executable never does.
+    ensureBridges: plan =>
+      as(
+        "bridge",
+        import("./bridges.ts").then(({ ensureBridges }) => ensureBridges(context, plan)),
+      ),
+    removeOwnBridges: () =>
+      as(
+        "bridge",
+        import("./bridges.ts").then(({ removeOwnBridges }) => removeOwnBridges(context)),
+      ),
+    replug: attachment =>
+      as(
+        "configure",
+        import("./replug.ts").then(({ replug }) => replug(context, attachment)),
+      ),
+    listLinks: () =>
+      as(
+        "veth",
+        import("./replug.ts").then(({ listLinks }) => listLinks(context)),
+      ),
+    identify: () => as("ovs", identify(context)),
     [Symbol.asyncDispose]: async () => {
       ovsdb[Symbol.dispose]();
       await (await hostSocket)?.[Symbol.asyncDispose]();
     },
   };
+}
+
+async function identify({ ovsdb, timeoutMs }: DatapathContext): Promise<string> {
+  const root = { op: "select", table: "Open_vSwitch", where: [], columns: ["_uuid"] };
+  const [[row] = []] = await select(ovsdb, [root], new Deadline(timeoutMs));
+  if (row === undefined) throw new DatapathError("ovs", "OVSDB is empty; initialise it: ovs-vsctl --no-wait init");
+  return readUuid(row);
 }
 
 /** Whatever fails underneath leaves the datapath as a DatapathError. */

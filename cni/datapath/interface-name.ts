@@ -3,6 +3,12 @@ export function deriveAlias(sandboxId: string, containerInterface: string): stri
   return `mooring:${sandboxId}/${containerInterface}`;
 }
 
+/** What `deriveAlias` was given; undefined for an alias that is not Mooring's. */
+export function parseAlias(alias: string): { sandboxId: string; containerInterface: string } | undefined {
+  const [, sandboxId, containerInterface] = /^mooring:(.+)\/([^/]+)$/.exec(alias) ?? [];
+  return sandboxId === undefined || containerInterface === undefined ? undefined : { sandboxId, containerInterface };
+}
+
 /** How many names are tried before a collision is reported; each further one is as unlikely as the first. */
 const CANDIDATES = 4;
 

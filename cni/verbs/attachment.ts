@@ -32,6 +32,7 @@ export function deriveAttachment(plan: Plan, config: NetworkConfig, invocation: 
       "mooring-port-id": port.id,
       "mooring-epoch": String(port.epoch),
       "mooring-network": config.name,
+      ...(port.owner !== undefined && { "mooring-owner": port.owner.uid }),
     },
   };
 }

@@ -9,6 +9,7 @@ import {
   encodeText,
   encodeU32,
   NLM_F_CREATE,
+  NLM_F_DUMP_INTR,
   NLM_F_EXCL,
 } from "./message.ts";
 import { NetlinkError, type RouteSocket } from "./socket.ts";
@@ -87,6 +88,16 @@ export async function fetchLink(socket: RouteSocket, name: string, deadline: Dea
     if (error instanceof NetlinkError && error.code === "ENODEV") return undefined;
     throw error;
   }
+}
+
+/** Every link of the namespace. A list that changed under way is read again, so that nothing is missing from it. */
+export async function fetchLinks(socket: RouteSocket, deadline: Deadline): Promise<Link[]> {
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const messages = await socket.dump(RTM_GETLINK, [linkHeader(0, 0, 0)], deadline);
+    if (messages.some(({ flags }) => (flags & NLM_F_DUMP_INTR) !== 0)) continue;
+    return messages.filter(({ type }) => type === RTM_NEWLINK).map(({ payload }) => decodeLink(payload));
+  }
+  throw new NetlinkError("EINTR", "the links change faster than they can be listed");
 }
 
 export async function setLinkAlias(

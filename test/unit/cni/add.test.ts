@@ -11,7 +11,7 @@ test("ADD plugs what the IPAM answered and reports the underlay before it answer
   await using bench = await Bench.start();
   await bench.succeed("ADD", {
     retain: "24h",
-   
+
     args: { cni: { labels: [{ key: "app", value: "web" }] } },
   });
   assert.deepEqual(bench.node.plugged.get(KEY)?.attachment, {
@@ -30,6 +30,7 @@ test("ADD plugs what the IPAM answered and reports the underlay before it answer
       "mooring-port-id": "id-of-c1/default/web-0",
       "mooring-epoch": "1",
       "mooring-network": "moored",
+      "mooring-owner": "uid-1",
     },
   });
   assert.deepEqual(bench.ipam.reports, [{ name: "c1/default/web-0", epoch: 1, plane: "underlay", state: "ACTIVE" }]);

@@ -1,0 +1,58 @@
+import type { Plugged } from "./attachment.ts";
+import { deriveExternalIds } from "./check.ts";
+import type { DatapathContext } from "./context.ts";
+import { DatapathError } from "./datapath-error.ts";
+import { Deadline } from "./deadline.ts";
+import { findHostLink } from "./host-link.ts";
+import { parseAlias } from "./interface-name.ts";
+import { fetchLinks, setLinkUp } from "./netlink/link.ts";
+import { RouteSocket } from "./netlink/socket.ts";
+import type { HostLink, Replug } from "./node-datapath.ts";
+import { addPort, missingBridge, removePorts, setExternalIds, waitForConfigured } from "./ovsdb/ports.ts";
+import { fetchOvsState } from "./snapshot.ts";
+
+/** See NodeDatapath. The link is what tells that the pod is still there: its other end is the pod's interface. */
+export async function replug(context: DatapathContext, attachment: Replug): Promise<Plugged | undefined> {
+  const deadline = new Deadline(context.timeoutMs);
+  const { ovsdb } = context;
+  const { bridge, vlan } = attachment;
+  const state = await fetchOvsState(context, attachment, deadline);
+  if (state.bridge === undefined) throw missingBridge(bridge);
+  const host = await context.hostSocket();
+  const { link } = await findHostLink(host, attachment, new Set(), deadline);
+  if (link === undefined) return undefined;
+  if (state.takenNames.has(link.name)) {
+    throw new DatapathError(
+      "ovs",
+      `OVS has a port ${link.name} that does not say whose it is; remove it (ovs-vsctl del-port)`,
+    );
+  }
+  const [row] = state.interfaces;
+  const [port] = state.ports;
+  const ids = deriveExternalIds(attachment);
+  const plugged = { hostInterface: link.name, hostMac: link.mac ?? "" };
+  if (row?.ofport !== undefined && row.ofport > 0 && row.name === link.name && port?.vlan === vlan) {
+    const known = { ...row.externalIds, ...ids };
+    const isRight = Object.entries(known).every(([key, value]) => row.externalIds[key] === value);
+    if (!isRight) await setExternalIds(ovsdb, row.uuid, attachment, known, deadline);
+    return { ...plugged, ofport: row.ofport };
+  }
+  // A port of another tag or of a dead device of the same name: OVS must have let go of it first.
+  if (state.ports.length > 0) {
+    await waitForConfigured(ovsdb, await removePorts(ovsdb, state.ports, deadline), deadline);
+  }
+  if (!link.up) await setLinkUp(host, link.index, deadline);
+  const externalIds = { ...row?.externalIds, ...ids };
+  const ofport = await addPort(ovsdb, { bridge, name: link.name, vlan, externalIds, identity: attachment }, deadline);
+  return { ...plugged, ofport };
+}
+
+export async function listLinks({ timeoutMs }: DatapathContext): Promise<HostLink[]> {
+  // A socket of its own: the kernel answers one dump at a time.
+  await using socket = await RouteSocket.open();
+  const links = await fetchLinks(socket, new Deadline(timeoutMs));
+  return links.flatMap(({ name, alias, up }) => {
+    const identity = alias === undefined ? undefined : parseAlias(alias);
+    return identity === undefined ? [] : [{ name, up, ...identity }];
+  });
+}
