@@ -1,6 +1,5 @@
 import { IpamError } from "../ipam-server/contract/ipam-error.ts";
 import type { IpamClient } from "./ipam-client.ts";
-import { CNI_CODES, CniError } from "./spec/cni-error.ts";
 import type { Home } from "./verbs/home.ts";
 
 /** The home of a one-shot call: everything is loaded and opened for this call, and only what it needs. */
@@ -13,7 +12,7 @@ export function createExecutableHome({ log, signal }: Pick<Home, "log" | "signal
     identify: ({ upstream }) => (upstream.kind === "direct" ? upstream : undefined),
     async deriveClaim(call) {
       const { upstream } = call.config;
-      if (upstream.kind === "agent") throw new CniError(CNI_CODES.tryAgain, describeAbsent(upstream.socket));
+      if (upstream.kind === "agent") throw new IpamError("unavailable", describeAbsent(upstream.socket));
       const { deriveClaim } = await import("./verbs/claim.ts");
       return deriveClaim(call, upstream, now());
     },

@@ -20,16 +20,18 @@ async function main(): Promise<void> {
     log("a CNI plugin: container runtimes call it. Version and supported specs: CNI_COMMAND=VERSION mooring");
   }
   const call: Call = { env, stdin: await readStdin() };
-  finish((await forward(call)) ?? (await dispatch(call, createExecutableHome({ log, signal: ended.signal }))));
+  finish(
+    (await forward(call, ended.signal)) ?? (await dispatch(call, createExecutableHome({ log, signal: ended.signal }))),
+  );
 }
 
 /** The agent, where one is configured, takes the call as it came. */
-async function forward(call: Call): Promise<Answer | undefined> {
+async function forward(call: Call, signal: AbortSignal): Promise<Answer | undefined> {
   if (call.env.CNI_COMMAND === "VERSION" || !call.stdin.includes('"agentSocket"')) return undefined;
   const socket = peek(call.stdin, "agentSocket");
   if (socket === undefined) return undefined;
   const { forwardCall } = await import("./shim.ts");
-  return forwardCall(socket, call);
+  return forwardCall(socket, call, { signal });
 }
 
 async function readStdin(): Promise<string> {

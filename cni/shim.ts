@@ -1,19 +1,50 @@
 import { connect } from "node:net";
 import type { Answer, Call } from "./dispatch.ts";
 
+/** Of what goes over the agent's socket. An agent of another version refuses the call, and says so. */
+export const PROTOCOL_VERSION = 1;
+
+/** What the agent sends back: an answer; `isMismatch` when it is one of another version. */
+export interface AnswerLine extends Answer {
+  isMismatch?: boolean;
+}
+
 /** An agent that takes a call and then says nothing is as good as none: the runtime's own limit is minutes. */
 const ANSWER_TIMEOUT_MS = 60_000;
 const MAX_ANSWER_CHARS = 16 * 1024 * 1024;
+/** An agent that is replaced is away for a second or two. */
+const ADD_PATIENCE_MS = 5_000;
+const RETRY_MS = 50;
 
 /**
- * Hands the raw call to the node's agent: one line of JSON there, one line `{stdout, exitCode}` back.
+ * Hands the raw call to the node's agent: one line of JSON there, one line `{stdout, exitCode}` back. An ADD waits for an
+ * agent that is away, for a short time; repeating one that broke off is what runtimes do as well.
  * Undefined when there is no agent or it broke off; the caller then does what can be done without one.
  */
-export function forwardCall(socketPath: string, { env, stdin }: Call): Promise<Answer | undefined> {
-  const { promise, resolve } = Promise.withResolvers<Answer | undefined>();
+export async function forwardCall(
+  socketPath: string,
+  call: Call,
+  { signal, patienceMs = ADD_PATIENCE_MS }: { signal?: AbortSignal; patienceMs?: number } = {},
+): Promise<Answer | undefined> {
+  const { CNI_COMMAND: command } = call.env;
+  const deadline = performance.now() + (command === "ADD" ? patienceMs : 0);
+  for (;;) {
+    const answer = await exchange(socketPath, call, signal);
+    // What the executable can do alone loses nothing: the release waits in the journal for an agent that understands it.
+    if (answer?.isMismatch && command === "DEL") return undefined;
+    if (answer !== undefined || signal?.aborted || performance.now() >= deadline) return answer;
+    await new Promise(resolve => setTimeout(resolve, RETRY_MS));
+  }
+}
+
+/** Aborting hangs up, which ends the call in the agent too. */
+function exchange(socketPath: string, { env, stdin }: Call, signal?: AbortSignal): Promise<AnswerLine | undefined> {
+  const { promise, resolve } = Promise.withResolvers<AnswerLine | undefined>();
   const ours = Object.fromEntries(Object.entries(env).filter(([key]) => key.startsWith("CNI_")));
   let received = "";
-  const socket = connect(socketPath, () => socket.write(`${JSON.stringify({ env: ours, stdin })}\n`));
+  const socket = connect(socketPath, () =>
+    socket.write(`${JSON.stringify({ version: PROTOCOL_VERSION, env: ours, stdin })}\n`),
+  );
   socket.setEncoding("utf8");
   socket.setTimeout(ANSWER_TIMEOUT_MS, () => socket.destroy());
   socket.on("data", (chunk: string) => {
@@ -21,15 +52,17 @@ export function forwardCall(socketPath: string, { env, stdin }: Call): Promise<A
     if (received.includes("\n") || received.length > MAX_ANSWER_CHARS) socket.destroy();
   });
   socket.on("error", () => resolve(undefined));
+  signal?.addEventListener("abort", () => socket.destroy(), { once: true });
   socket.on("close", () => resolve(parseAnswer(received)));
   return promise;
 }
 
-function parseAnswer(line: string): Answer | undefined {
+function parseAnswer(line: string): AnswerLine | undefined {
   if (!line.endsWith("\n")) return undefined;
   try {
-    const { stdout, exitCode } = JSON.parse(line);
-    return typeof stdout === "string" && (exitCode === 0 || exitCode === 1) ? { stdout, exitCode } : undefined;
+    const { stdout, exitCode, isMismatch } = JSON.parse(line);
+    if (typeof stdout !== "string" || (exitCode !== 0 && exitCode !== 1)) return undefined;
+    return { stdout, exitCode, ...(isMismatch === true && { isMismatch }) };
   } catch {
     return undefined;
   }

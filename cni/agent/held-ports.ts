@@ -37,12 +37,11 @@ export class HeldPorts {
     return found.length > 0;
   }
 
-  /** What is plugged into this sandbox's interface. */
-  findBySandbox(sandboxId: string, ifname: string): HeldPort | undefined {
+  /** What this sandbox's interface used is no longer held for anybody. */
+  dropSandbox(sandboxId: string, ifname: string): void {
     for (const [key, held] of this.#byOwner) {
-      if (held.sandboxId === sandboxId && key.endsWith(`/${ifname}`)) return held;
+      if (held.sandboxId === sandboxId && key.endsWith(`/${ifname}`)) this.#byOwner.delete(key);
     }
-    return undefined;
   }
 
   values(): IterableIterator<HeldPort> {

@@ -11,6 +11,13 @@ interface Change {
   resource: string;
   type: "ADDED" | "MODIFIED" | "DELETED";
   object: Stored;
+  before?: Stored;
+}
+interface Scope {
+  resource: string;
+  namespace: string | undefined;
+  /** Of `fieldSelector=spec.nodeName=X`, the one selector that is understood. */
+  nodeName: string | undefined;
 }
 
 /**
@@ -21,7 +28,7 @@ interface Change {
 export class FakeKubeApi implements AsyncDisposable {
   readonly #server: Server;
   readonly #resources = new Map<string, Map<string, Stored>>();
-  readonly #watches = new Map<ServerResponse, { resource: string; namespace: string | undefined }>();
+  readonly #watches = new Map<ServerResponse, Scope>();
   #log: Change[] = [];
   #version = 100;
   #oldest = 100;
@@ -36,13 +43,13 @@ export class FakeKubeApi implements AsyncDisposable {
     for (const resource of resources) this.#resources.set(resource, new Map());
   }
 
-  static async start(resources: string[]): Promise<FakeKubeApi> {
+  static async start(resources: string[], host = "127.0.0.1"): Promise<FakeKubeApi> {
     const server = createServer();
     const api = new FakeKubeApi(server, resources);
     server.on("request", (request, response) => {
       api.#serve(request, response).catch(error => answer(response, 500, { message: String(error) }));
     });
-    await new Promise<void>(resolve => server.listen(0, "127.0.0.1", resolve));
+    await new Promise<void>(resolve => server.listen(0, host, resolve));
     return api;
   }
 
@@ -52,11 +59,15 @@ export class FakeKubeApi implements AsyncDisposable {
     await closed;
   }
 
-  kubeConfig(): KubeConfig {
+  get url(): string {
     const address = this.#server.address();
     if (address === null || typeof address === "string") throw new Error("not listening");
+    return `http://${address.address}:${address.port}`;
+  }
+
+  kubeConfig(): KubeConfig {
     const config = new KubeConfig();
-    const server = `http://127.0.0.1:${address.port}`;
+    const server = this.url;
     config.loadFromClusterAndUser({ name: "fake", server, skipTLSVerify: true }, { name: "me" });
     return config;
   }
@@ -69,7 +80,7 @@ export class FakeKubeApi implements AsyncDisposable {
     const version = ++this.#version;
     const stored = { ...object, metadata: { ...object.metadata, uid, resourceVersion: String(version) } };
     items.set(key, stored);
-    this.#tell({ version, resource, type: before ? "MODIFIED" : "ADDED", object: stored });
+    this.#tell({ version, resource, type: before ? "MODIFIED" : "ADDED", object: stored, ...(before && { before }) });
     return stored;
   }
 
@@ -79,7 +90,7 @@ export class FakeKubeApi implements AsyncDisposable {
     this.#items(resource).delete(`${namespace}/${name}`);
     const version = ++this.#version;
     const last = { ...object, metadata: { ...object.metadata, resourceVersion: String(version) } };
-    this.#tell({ version, resource, type: "DELETED", object: last });
+    this.#tell({ version, resource, type: "DELETED", object: last, before: object });
   }
 
   items(resource: string): Stored[] {
@@ -130,7 +141,8 @@ export class FakeKubeApi implements AsyncDisposable {
   }
 
   #list(response: ServerResponse, resource: string, namespace: string | undefined, query: URLSearchParams): void {
-    const all = this.items(resource).filter(item => namespace === undefined || item.metadata.namespace === namespace);
+    const scope = { resource, namespace, nodeName: readNodeName(query) };
+    const all = this.items(resource).filter(item => isWithin(item, scope));
     const from = Number(query.get("continue") ?? 0);
     const to = from + Number(query.get("limit") ?? all.length);
     const metadata = { resourceVersion: String(this.#version), ...(to < all.length && { continue: String(to) }) };
@@ -142,7 +154,7 @@ export class FakeKubeApi implements AsyncDisposable {
     if (after < this.#oldest) return answer(response, 410, { kind: "Status", code: 410, message: "too old" });
     response.writeHead(200, { "content-type": "application/json" });
     response.flushHeaders();
-    const watch = { resource, namespace };
+    const watch = { resource, namespace, nodeName: readNodeName(query) };
     for (const change of this.#log) if (change.version > after) sendChange(response, watch, change);
     this.#watches.set(response, watch);
     response.on("close", () => this.#watches.delete(response));
@@ -175,14 +187,23 @@ export class FakeKubeApi implements AsyncDisposable {
   }
 }
 
-function sendChange(
-  response: ServerResponse,
-  watch: { resource: string; namespace: string | undefined },
-  change: Change,
-) {
-  if (change.resource !== watch.resource) return;
-  if (watch.namespace !== undefined && change.object.metadata.namespace !== watch.namespace) return;
-  response.write(`${JSON.stringify({ type: change.type, object: change.object })}\n`);
+/** As a watch with a selector sees it: what comes into its sight is added, what leaves it is deleted. */
+function sendChange(response: ServerResponse, scope: Scope, { resource, type, object, before }: Change) {
+  if (resource !== scope.resource) return;
+  const was = before !== undefined && isWithin(before, scope);
+  const is = type !== "DELETED" && isWithin(object, scope);
+  if (!was && !is) return;
+  const seen = was && is ? "MODIFIED" : is ? "ADDED" : "DELETED";
+  response.write(`${JSON.stringify({ type: seen, object })}\n`);
+}
+
+function isWithin(item: Stored, { namespace, nodeName }: Scope): boolean {
+  if (namespace !== undefined && item.metadata.namespace !== namespace) return false;
+  return nodeName === undefined || (item.spec as Json | undefined)?.nodeName === nodeName;
+}
+
+function readNodeName(query: URLSearchParams): string | undefined {
+  return /^spec\.nodeName=(.+)$/.exec(query.get("fieldSelector") ?? "")?.[1];
 }
 
 function answer(response: ServerResponse, status: number, body: Json): void {

@@ -34,7 +34,11 @@ test("the call goes to the agent as it came, with CNI's variables and no others,
     for (const byte of bytes) socket.write(Buffer.of(byte));
   });
   assert.deepEqual(await forwardCall(path, CALL), { stdout: '{"ü":1}', exitCode: 1 });
-  assert.deepEqual(JSON.parse(received), { env: { CNI_COMMAND: "ADD", CNI_IFNAME: "eth0" }, stdin: CALL.stdin });
+  assert.deepEqual(JSON.parse(received), {
+    version: 1,
+    env: { CNI_COMMAND: "ADD", CNI_IFNAME: "eth0" },
+    stdin: CALL.stdin,
+  });
 });
 
 for (const [what, answer] of [
@@ -48,14 +52,14 @@ for (const [what, answer] of [
     await using bench = await Bench.start();
     const path = join(bench.dir, "agent.sock");
     await using _agent = await serveAgent(path, socket => socket.end(answer ?? ""));
-    assert.equal(await forwardCall(path, CALL), undefined);
+    assert.equal(await forwardCall(path, CALL, { patienceMs: 0 }), undefined);
   });
 }
 
 test("no agent's socket, or a socket that nobody serves, is no agent", async () => {
   await using bench = await Bench.start();
-  assert.equal(await forwardCall(join(bench.dir, "none.sock"), CALL), undefined);
-  assert.equal(await forwardCall(await bench.write("file", ""), CALL), undefined);
+  assert.equal(await forwardCall(join(bench.dir, "none.sock"), CALL, { patienceMs: 0 }), undefined);
+  assert.equal(await forwardCall(await bench.write("file", ""), CALL, { patienceMs: 0 }), undefined);
 });
 
 const AGENT = { ipamServer: undefined, host: undefined, cluster: undefined, agentSocket: "/run/mooring/none.sock" };
@@ -86,4 +90,39 @@ test("with the agent away DEL cleans the node, journals its release for the agen
     kind: "release",
     release: { sandbox: { id: "sandbox-1", interface: "eth0" } },
   });
+});
+
+test("an ADD waits for an agent that is being replaced, and a DEL does not", async () => {
+  await using bench = await Bench.start();
+  const path = join(bench.dir, "agent.sock");
+  const del = { ...CALL, env: { ...CALL.env, CNI_COMMAND: "DEL" } };
+  assert.equal(await forwardCall(path, del, { patienceMs: 60_000 }), undefined);
+  const waiting = forwardCall(path, CALL, { patienceMs: 60_000 });
+  let calls = 0;
+  await using _agent = await serveAgent(path, socket => {
+    // The agent before hangs up on what it had not answered; the next one takes the call again.
+    calls += 1;
+    socket.end(calls === 1 ? "" : '{"stdout":"","exitCode":0}\n');
+  });
+  assert.deepEqual(await waiting, { stdout: "", exitCode: 0 });
+  assert.equal(calls, 2);
+});
+
+test("a runtime that ends its call ends the wait for an agent too", async () => {
+  await using bench = await Bench.start();
+  const ended = new AbortController();
+  const waiting = forwardCall(join(bench.dir, "none.sock"), CALL, { patienceMs: 60_000, signal: ended.signal });
+  ended.abort();
+  assert.equal(await waiting, undefined);
+});
+
+test("an agent of another version refuses: its words for an ADD, the local clean-up for a DEL", async () => {
+  await using bench = await Bench.start();
+  const path = join(bench.dir, "agent.sock");
+  await using _agent = await serveAgent(path, socket => {
+    socket.end('{"stdout":"{}","exitCode":1,"isMismatch":true}\n');
+  });
+  assert.equal((await forwardCall(path, CALL))?.stdout, "{}");
+  const del = { ...CALL, env: { ...CALL.env, CNI_COMMAND: "DEL" } };
+  assert.equal(await forwardCall(path, del), undefined);
 });

@@ -1,0 +1,129 @@
+import type { KubeConfig } from "@kubernetes/client-node";
+import type { Logger } from "pino";
+import { KubeApi } from "../../kube/kube-api.ts";
+import { KubeEvents } from "../../kube/kube-events.ts";
+import { openDatapath } from "../datapath/datapath.ts";
+import { describeError } from "../spec/cni-error.ts";
+import type { AgentHomeOptions } from "./agent-home.ts";
+import { createAgentIpam } from "./agent-ipam.ts";
+import { Calls } from "./calls.ts";
+import { ClaimMaker } from "./claim-maker.ts";
+import { ClaimsAhead } from "./claims-ahead.ts";
+import type { AgentConfig } from "./config.ts";
+import { Confirmations } from "./confirmations.ts";
+import { Delivery } from "./delivery.ts";
+import { HealthServer } from "./health-server.ts";
+import { HeldPorts } from "./held-ports.ts";
+import { Journals } from "./journals.ts";
+import { loadHeld } from "./load-held.ts";
+import { AgentMetrics } from "./metrics.ts";
+import { PodSource } from "./pods.ts";
+import { SocketServer } from "./socket-server.ts";
+import { Turns } from "./turns.ts";
+import type { StartUpkeep } from "./upkeep-context.ts";
+
+export interface AgentOptions {
+  config: AgentConfig;
+  kubeConfig: KubeConfig;
+  /** PEM. */
+  ca?: string;
+  log: Logger;
+  startUpkeep?: StartUpkeep;
+}
+
+/** Of a claim with its repetitions, and of one call of the datapath. */
+const IPAM_TIMEOUT_MS = 8_000;
+const DATAPATH_TIMEOUT_MS = 10_000;
+/** A runtime's call in flight when the agent is told to stop; the DaemonSet allows 30 s. */
+const DRAIN_MS = 10_000;
+
+/** Runs the node's agent until the signal aborts. */
+export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
+  const { config, log, ca, startUpkeep } = options;
+  const { nodeName, server, tokenFile, caFile } = config;
+  await using stack = new AsyncDisposableStack();
+
+  const failed = (where: string) => (error: unknown) => {
+    metrics.failures.inc({ where });
+    log.warn({ where, reason: describeError(error) }, "failed; will be tried again");
+  };
+  const journals = new Journals(config.journalDir);
+  const held = new HeldPorts();
+  const turns = new Turns();
+  const ipam = stack.use(
+    createAgentIpam({
+      url: server,
+      timeoutMs: IPAM_TIMEOUT_MS,
+      ...(tokenFile !== undefined && { tokenFile }),
+      ...(caFile !== undefined && { caFile }),
+      ...(ca !== undefined && { ca }),
+      onBack: () => delivery.kick(),
+    }),
+  );
+  const metrics: AgentMetrics = new AgentMetrics({
+    journalDepth: () => journals.depth(),
+    heldPorts: () => held.size,
+    watchSilenceSeconds: () => pods.silenceSeconds,
+    isIpamReachable: () => ipam.isReachable,
+  });
+  const datapath = stack.use(openDatapath({ ovsdb: config.ovsdb, timeoutMs: DATAPATH_TIMEOUT_MS }));
+  const api = new KubeApi(options.kubeConfig);
+  const events = stack.use(
+    new KubeEvents({ api, component: "mooring-agent", host: nodeName, now: Date.now, onError: failed("event") }),
+  );
+  const pods: PodSource = stack.use(new PodSource({ api, nodeName, onError: failed("watch") }));
+  const confirmations = new Confirmations({ ipam, datapath, held, turns, metrics, log });
+  const delivery: Delivery = stack.use(new Delivery({ nodeName, ipam, journals, confirmations, metrics, log }));
+
+  const claims = new ClaimMaker({ config, pods, now: () => new Date() });
+  const home: AgentHomeOptions = {
+    config,
+    ipam,
+    datapath,
+    claims,
+    held,
+    metrics,
+    journalOf: name => journals.of(name),
+    confirmLater(claim, expected) {
+      confirmations.add(claim, expected);
+      log.warn({ port: expected.port.name }, "plugged from what this node holds, the IPAM being away");
+    },
+  };
+  const journal = journals.of("agent");
+  const upkeep = await startUpkeep?.({
+    config,
+    ipam,
+    datapath,
+    pods,
+    api,
+    journal,
+    held,
+    turns,
+    events,
+    metrics,
+    log,
+  });
+  if (upkeep !== undefined) stack.use(upkeep);
+  stack.use(loadHeld({ ipam, held, nodeName, log }));
+  stack.use(new ClaimsAhead({ nodeName, pods, claims, ipam, held, journal, metrics, log }));
+
+  const calls = new Calls({ home, turns, events, log });
+  const socket = stack.use(
+    await SocketServer.start({ path: config.socket, answer: (call, gone) => calls.answer(call, gone) }),
+  );
+  const findObstacles = async () => [
+    ...(socket.isServing ? [] : ["the socket is not served"]),
+    ...(pods.items === undefined ? ["Kubernetes has not told this node's pods yet"] : []),
+    ...(await datapath.ready(config.bridge).then(
+      () => [],
+      error => [describeError(error)],
+    )),
+  ];
+  stack.use(await HealthServer.start(config.healthListen, { findObstacles }, metrics.registry));
+  log.info({ node: nodeName, cluster: config.cluster, socket: config.socket }, "serves");
+
+  if (!signal.aborted) await new Promise(resolve => signal.addEventListener("abort", resolve, { once: true }));
+  log.info("stops");
+  socket.stopAccepting();
+  await calls.drain(DRAIN_MS);
+}

@@ -1,0 +1,44 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import { describeError } from "../spec/cni-error.ts";
+import type { AgentIpam } from "./agent-ipam.ts";
+import type { HeldPorts } from "./held-ports.ts";
+
+export interface LoadHeldOptions {
+  ipam: Pick<AgentIpam, "readPortsOfHost">;
+  held: HeldPorts;
+  nodeName: string;
+  log: Logger;
+  retryMs?: number;
+}
+
+/** Reads once what this node is bound to, trying until the IPAM answers; what calls have learned meanwhile stands. */
+export function loadHeld({ ipam, held, nodeName, log, retryMs = 5_000 }: LoadHeldOptions): AsyncDisposable {
+  const stop = new AbortController();
+  const { signal } = stop;
+  const run = async () => {
+    for (let failures = 0; !signal.aborted; failures++) {
+      try {
+        for (const port of await ipam.readPortsOfHost(nodeName)) {
+          const { binding } = port;
+          if (binding?.host !== nodeName) continue;
+          const ifname = binding.sandbox?.interface ?? "eth0";
+          if (held.find(binding.ownerUid, ifname) !== undefined) continue;
+          held.put(binding.ownerUid, ifname, { port, ...(binding.sandbox && { sandboxId: binding.sandbox.id }) });
+        }
+        log.info({ ports: held.size }, "knows what this node holds");
+        return;
+      } catch (error) {
+        if (failures === 0) log.warn({ reason: describeError(error) }, "cannot read what this node holds yet");
+        await sleep(retryMs, undefined, { signal }).catch(() => undefined);
+      }
+    }
+  };
+  const running = run();
+  return {
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await running;
+    },
+  };
+}
