@@ -20,7 +20,7 @@ export async function check(call: VerbCall): Promise<string> {
   const datapath = held.use(await home.openDatapath(config));
   const ipam = held.use(await home.openIpam(config));
 
-  const port = await readPort(ipam, claim.slotOf === undefined ? claim.name : await findName(datapath, call));
+  const port = await readPort(ipam, claim.name ?? (await findName(datapath, call)));
   const network = await ipam.readNetwork(port.network);
   const ourSubnets = new Set(port.fixedIps.map(ip => ip.subnet));
   const routes = network.subnets.filter(subnet => ourSubnets.has(subnet.cidr)).flatMap(subnet => subnet.routes);

@@ -243,8 +243,8 @@ export type NameFrom =
   | "reserved";
 
 export interface Claim {
-  /** Unique in the whole IPAM, 1 to 253 characters of `[A-Za-z0-9._:/@-]`. */
-  name: string;
+  /** Unique in the whole IPAM, 1 to 253 characters of `[A-Za-z0-9._:/@-]`. Exactly one of this and `slotOf`. */
+  name?: string;
   /** Default `pod`. */
   nameFrom?: NameFrom;
   /** `cluster` and `namespace` of the claimant, held against a reservation and against the caller's identity. */
@@ -259,7 +259,7 @@ export interface Claim {
   owner: Owner;
   /** Whose life a sticky port follows; replaces what the port had. */
   workload?: Workload;
-  /** The IPAM picks the slot and with it the name; `name` then says only the application. Sticky claims only. */
+  /** Instead of `name`: the IPAM picks the slot and with it the name, which the answer tells. Sticky claims only. */
   slotOf?: SlotOf;
   /** Kubernetes label selector syntax. The empty string matches every network. Not used when the port exists and its network still matches. */
   networkSelector: string;

@@ -4,6 +4,7 @@ import { describeMismatch } from "./mismatch.ts";
 import { emitPortEvent } from "./port-event.ts";
 import { type PortRecord, sameSandbox, toAttachment, toTimestamp } from "./port-record.ts";
 import { isReserved, mayClaim } from "./reservation.ts";
+import type { Slot } from "./slots.ts";
 import type { WorkingState } from "./working-state.ts";
 
 /**
@@ -18,14 +19,27 @@ export function decideClaim(
   working: WorkingState,
   context: DecisionContext,
 ): ClaimResult {
-  if (claim.slotOf) {
-    throw new IpamError("invalid_request", "this server picks no slots yet; claim by name, without slotOf", {
-      field: "slotOf",
+  const { name } = claim;
+  if (name === undefined) {
+    throw new IpamError("invalid_request", "name is missing; give it, or slotOf for the IPAM to pick one", {
+      field: "name",
     });
   }
   const ownerCreatedAt = parseOwnerTime(claim);
-  const port = working.port(claim.name);
-  if (!port) return create(claim, ownerCreatedAt, caller, working, context);
+  const port = working.port(name);
+  if (!port) return createBound(name, undefined, claim, ownerCreatedAt, caller, working, context);
+  return takePort(port, claim, ownerCreatedAt, caller, working, context);
+}
+
+/** Binds a port that exists, or says why not. */
+export function takePort(
+  port: PortRecord,
+  claim: Claim,
+  ownerCreatedAt: number,
+  caller: string,
+  working: WorkingState,
+  context: DecisionContext,
+): ClaimResult {
   assertMayClaim(port, claim);
   if (isBoundTo(port, claim)) return repeat(port, claim, working, context);
   assertMayTake(port, claim, ownerCreatedAt);
@@ -38,7 +52,7 @@ export function decideClaim(
   return bind(moved, claim, ownerCreatedAt, caller, working, context, placement.fenced);
 }
 
-function parseOwnerTime({ owner }: Claim): number {
+export function parseOwnerTime({ owner }: Claim): number {
   const time = Date.parse(owner.createdAt);
   if (Number.isNaN(time)) {
     throw new IpamError(
@@ -50,7 +64,10 @@ function parseOwnerTime({ owner }: Claim): number {
   return time;
 }
 
-function create(
+/** A new port, bound. */
+export function createBound(
+  name: string,
+  slot: Slot | undefined,
   claim: Claim,
   ownerCreatedAt: number,
   caller: string,
@@ -60,17 +77,18 @@ function create(
   if (claim.nameFrom === "reserved") {
     throw new IpamError(
       "not_found",
-      `port ${claim.name} is not reserved; reserve it first: mooringctl reserve ${claim.name} --network-selector "${claim.networkSelector}"`,
+      `port ${name} is not reserved; reserve it first: mooringctl reserve ${name} --network-selector "${claim.networkSelector}"`,
       { field: "name" },
     );
   }
-  const placement = place(claim, { name: claim.name, key: working.peekPortKey() }, working, context);
-  const port = createPort(claim.name, placement, caller, working, context, {
+  const placement = place(claim, { name, key: working.peekPortKey() }, working, context);
+  const port = createPort(name, placement, caller, working, context, {
     labels: claim.labels ?? {},
     retention: claim.retention ?? { policy: "ephemeral" },
     cluster: claim.cluster,
     namespace: claim.namespace,
     workload: claim.workload,
+    slot,
   });
   return bind(port, claim, ownerCreatedAt, caller, working, context, placement.fenced);
 }
@@ -83,7 +101,7 @@ export function createPort(
   working: WorkingState,
   context: DecisionContext,
   told: Pick<PortRecord, "labels" | "retention" | "cluster" | "namespace" | "workload"> &
-    Partial<Pick<PortRecord, "reservation">>,
+    Partial<Pick<PortRecord, "reservation" | "slot">>,
 ): PortRecord {
   const port: PortRecord = {
     key: working.newPortKey(),
@@ -95,6 +113,7 @@ export function createPort(
     owner: undefined,
     binding: undefined,
     reservation: undefined,
+    slot: undefined,
     ...told,
     epoch: 0,
     underlay: "DOWN",
@@ -147,6 +166,22 @@ function repeat(port: PortRecord, claim: Claim, working: WorkingState, context: 
 function assertMayTake(port: PortRecord, claim: Claim, ownerCreatedAt: number): void {
   const { owner, binding } = port;
   if (!owner || owner.uid === claim.owner.uid) return;
+  if (port.slot) {
+    // A slot that was picked is unbound, and its application's pods have no order among them.
+    if (claim.slotOf) return;
+    throw new IpamError(
+      "port_in_use",
+      `port ${port.name} is slot ${port.slot.number} of an application; only its own pods may claim it (by slotOf), so choose another name`,
+      { ports: [port.name] },
+    );
+  }
+  if (binding && isOtherKind(port, claim)) {
+    throw new IpamError(
+      "port_in_use",
+      `port ${port.name} is bound on host ${binding.host} to ${port.workload?.kind} ${port.workload?.name}, not to a ${claim.workload?.kind}; one of the two needs another name, or it can be claimed when that binding is released`,
+      { ports: [port.name] },
+    );
+  }
   if ((claim.nameFrom ?? "pod") === "pod") {
     if (ownerCreatedAt >= owner.createdAt) return;
     throw new IpamError(
@@ -161,6 +196,10 @@ function assertMayTake(port: PortRecord, claim: Claim, ownerCreatedAt: number): 
     { ports: [port.name] },
   );
 }
+
+/** Kubernetes lets one pod of a name live at a time, but a machine may be called as a pod is. */
+const isOtherKind = ({ workload }: PortRecord, claim: Claim): boolean =>
+  workload !== undefined && claim.workload !== undefined && workload.kind !== claim.workload.kind;
 
 /** A new binding: the epoch grows. `fenced`: the last holder of the addresses is known to be gone. */
 function bind(

@@ -5,6 +5,7 @@ import { decideDelete, decideExpire } from "./decide-delete.ts";
 import { decideRelease } from "./decide-release.ts";
 import { decideReport } from "./decide-report.ts";
 import { decideReserve } from "./decide-reserve.ts";
+import { decideSlotClaim } from "./decide-slot-claim.ts";
 import type { Item } from "./needs.ts";
 import type { Snapshot, Writes } from "./snapshot.ts";
 import type { Outcome } from "./store.ts";
@@ -35,7 +36,9 @@ export function decide(batch: readonly Item[], snapshot: Snapshot, context: Deci
 function decideItem(item: Item, working: WorkingState, context: DecisionContext): Outcome {
   switch (item.kind) {
     case "claim":
-      return decideClaim(item.claim, item.caller, working, context);
+      return item.claim.slotOf
+        ? decideSlotClaim(item.claim, item.claim.slotOf, item.caller, working, context)
+        : decideClaim(item.claim, item.caller, working, context);
     case "release":
       return decideRelease(item.release, item.caller, working, context);
     case "report":

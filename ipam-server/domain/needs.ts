@@ -2,6 +2,7 @@ import type { Claim, PortReservation } from "../contract/index.ts";
 import { contains, familyOf, parseAddress, rangeOf } from "./address.ts";
 import { type Catalog, type NetworkRecord, type SubnetRecord, sizeOf } from "./catalog.ts";
 import type { HeldIp } from "./port-record.ts";
+import { type SlotNeed, SlotNeeds } from "./slots.ts";
 import type { Mutation } from "./store.ts";
 
 /** `expire`: the store's own wish to delete an unbound port whose time is over. */
@@ -20,6 +21,8 @@ export interface Needs {
   bindings: BindingKey[];
   addresses: HeldIp[];
   macs: string[];
+  /** One an application and interface. */
+  slots: SlotNeed[];
 }
 
 /** What a claim or a reservation asks of a network. */
@@ -37,9 +40,11 @@ export function planNeeds(batch: readonly Item[], catalog: Catalog): Needs {
   const macs = new Set<string>();
   const bindings: BindingKey[] = [];
   const addresses: HeldIp[] = [];
+  const slots = new SlotNeeds();
   for (const item of batch) {
     const name = nameOf(item);
     if (name !== undefined) portNames.add(name);
+    else if (item.kind === "claim" && item.claim.slotOf) slots.add(item.claim, item.claim.slotOf, catalog);
     else if (item.kind === "release") {
       const { host, sandbox, ownerUid } = item.release;
       bindings.push({ host, sandboxId: sandbox?.id, ownerUid });
@@ -48,7 +53,7 @@ export function planNeeds(batch: readonly Item[], catalog: Catalog): Needs {
     if (wish?.mac !== undefined) macs.add(wish.mac.toLowerCase());
     for (const ip of wish?.ips ?? []) addresses.push(...locate(ip, catalog));
   }
-  return { portNames: [...portNames], bindings, addresses, macs: [...macs] };
+  return { portNames: [...portNames], bindings, addresses, macs: [...macs], slots: slots.toNeeds(portNames) };
 }
 
 export function nameOf(item: Item): string | undefined {

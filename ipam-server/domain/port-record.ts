@@ -12,6 +12,7 @@ import type {
   Workload,
 } from "../contract/index.ts";
 import { addressAt, type Catalog, routesOf } from "./catalog.ts";
+import type { Slot } from "./slots.ts";
 
 /** An address as the store holds it. */
 export interface HeldIp {
@@ -37,6 +38,8 @@ export interface PortRecord {
   cluster: string | undefined;
   namespace: string | undefined;
   workload: Workload | undefined;
+  /** Of a port that was made for a claim by `slotOf`; never changes. */
+  slot: Slot | undefined;
   epoch: number;
   underlay: PlaneState;
   overlay: PlaneState;
@@ -90,6 +93,7 @@ export function toPort(port: PortRecord, catalog: Catalog): Port {
   if (port.cluster !== undefined) view.cluster = port.cluster;
   if (port.namespace !== undefined) view.namespace = port.namespace;
   if (port.workload) view.workload = port.workload;
+  if (port.slot) view.slot = port.slot.number;
   if (port.releasedAt !== undefined) view.releasedAt = toTimestamp(port.releasedAt);
   return view;
 }

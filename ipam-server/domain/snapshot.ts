@@ -24,6 +24,12 @@ export interface Snapshot {
   addresses: readonly (HeldIp & { state: AddressState })[];
   /** Which ports have the wanted MACs, on any network. */
   macs: readonly { networkId: number; mac: string; portName: string }[];
+  /**
+   * By series of slots (see `slotSeries`): the lowest numbers whose names no port has, ascending, as many as were asked
+   * for. `ports` has of each series those bound to the owners asked for or theirs last, and as many of the lowest
+   * unbound ones on each set of networks.
+   */
+  vacantSlots: ReadonlyMap<string, readonly number[]>;
   /** The next offsets never used and not held, ascending; as many as were asked for, or all there are. */
   fresh: ReadonlyMap<Pool, readonly bigint[]>;
   /** By subnet id: the oldest freed offsets inside the pools, oldest first; as many as were asked for, or all there are. */

@@ -1,10 +1,19 @@
+import type { SlotOf } from "../contract/index.ts";
 import { type Catalog, type Pool, poolAt, type SubnetCounters, type SubnetRecord } from "./catalog.ts";
 import type { HeldIp, PortRecord } from "./port-record.ts";
+import { slotName, slotSeries } from "./slots.ts";
 import type { AddressState, FreedAddress, NewEvent, Snapshot, Writes } from "./snapshot.ts";
 
 interface AddressEntry extends HeldIp {
   before: AddressState | undefined;
   now: AddressState | undefined;
+}
+
+interface VacantSlots {
+  /** The snapshot's, less those that the batch has taken. */
+  left: number[];
+  /** Those whose ports the batch deleted. */
+  vacated: Set<number>;
 }
 
 /** The decisions reached for pools that the snapshot does not have: the store loads them and decides anew. */
@@ -29,6 +38,9 @@ export class WorkingState {
   readonly #snapshot: Snapshot;
   readonly #before = new Map<number, PortRecord>();
   readonly #ports = new Map<string, PortRecord>();
+  /** By series and number. */
+  readonly #slots = new Map<string, Map<number, PortRecord>>();
+  readonly #vacantSlots = new Map<string, VacantSlots>();
   readonly #touched = new Map<number, PortRecord | undefined>();
   readonly #addresses = new Map<string, AddressEntry>();
   readonly #macs = new Map<string, string | undefined>();
@@ -44,6 +56,7 @@ export class WorkingState {
     for (const port of snapshot.ports) {
       this.#before.set(port.key, port);
       this.#ports.set(port.name, port);
+      this.#noteSlot(port);
     }
     for (const { subnetId, offset, state } of snapshot.addresses) {
       this.#addresses.set(addressKey({ subnetId, offset }), { subnetId, offset, before: state, now: state });
@@ -60,6 +73,39 @@ export class WorkingState {
     return this.#ports.values();
   }
 
+  /** The slots of a series that the snapshot has or the batch made. */
+  slots(series: string): Iterable<PortRecord> {
+    return this.#slots.get(series)?.values() ?? [];
+  }
+
+  #noteSlot(port: PortRecord): void {
+    if (!port.slot) return;
+    const { of, number } = port.slot;
+    const numbers = this.#slots.get(of);
+    if (numbers) numbers.set(number, port);
+    else this.#slots.set(of, new Map([[number, port]]));
+  }
+
+  /** The lowest slot whose name no port has. */
+  vacantSlot(slotOf: SlotOf): number {
+    const series = slotSeries(slotOf);
+    const { left, vacated } = this.#vacanciesOf(series);
+    const isTaken = (number: number) => this.#ports.has(slotName(slotOf, number));
+    while (left[0] !== undefined && isTaken(left[0])) left.shift();
+    const lowest = Math.min(...left.slice(0, 1), ...[...vacated].filter(number => !isTaken(number)));
+    if (lowest === Number.POSITIVE_INFINITY) throw new Error(`the snapshot has too few vacant slots of ${series}`);
+    return lowest;
+  }
+
+  #vacanciesOf(series: string): VacantSlots {
+    let vacancies = this.#vacantSlots.get(series);
+    if (!vacancies) {
+      vacancies = { left: [...(this.#snapshot.vacantSlots.get(series) ?? [])], vacated: new Set() };
+      this.#vacantSlots.set(series, vacancies);
+    }
+    return vacancies;
+  }
+
   newPortKey(): number {
     return this.#nextPortKey++;
   }
@@ -73,12 +119,17 @@ export class WorkingState {
     if (old) this.#macs.set(macKey(old.networkId, old.mac), undefined);
     this.#macs.set(macKey(port.networkId, port.mac), port.name);
     this.#ports.set(port.name, port);
+    this.#noteSlot(port);
     this.#touched.set(port.key, port);
   }
 
   removePort(port: PortRecord): void {
     this.#macs.set(macKey(port.networkId, port.mac), undefined);
     this.#ports.delete(port.name);
+    if (port.slot) {
+      this.#slots.get(port.slot.of)?.delete(port.slot.number);
+      this.#vacanciesOf(port.slot.of).vacated.add(port.slot.number);
+    }
     this.#touched.set(port.key, undefined);
   }
 

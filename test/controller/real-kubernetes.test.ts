@@ -41,7 +41,7 @@ function portOf(claim: Claim, change: Partial<Port> = {}): Port {
   const { workload: _, ...base } = stickyPort();
   return {
     ...base,
-    name: claim.name,
+    name: claim.name ?? `${claim.slotOf?.application}/0`,
     id: `id-${claim.name}`,
     retention: claim.retention ?? { policy: "ephemeral" },
     owner: claim.owner,

@@ -116,12 +116,13 @@ export class FakeIpam implements AsyncDisposable {
     this.claims.push(claim);
     this.onClaim(claim);
     const now = new Date(0).toISOString();
-    const old = this.ports.get(claim.name);
+    const name = claim.name ?? `${claim.slotOf?.application}/0`;
+    const old = this.ports.get(name);
     const same = old?.binding?.sandbox?.id === claim.sandbox?.id && old?.binding !== undefined;
     const last = old === undefined ? this.#next++ : 0;
     const port: Port = {
-      name: claim.name,
-      id: `id-of-${claim.name}`,
+      name,
+      id: `id-of-${name}`,
       network: "prod-a",
       mac: claim.mac ?? `0a:58:0a:64:01:${last.toString(16).padStart(2, "0")}`,
       fixedIps: [
@@ -152,7 +153,7 @@ export class FakeIpam implements AsyncDisposable {
         ...(claim.sandbox !== undefined && { sandbox: claim.sandbox }),
       },
     };
-    this.ports.set(claim.name, port);
+    this.ports.set(name, port);
     return {
       port,
       segment:

@@ -119,9 +119,10 @@ export class MemoryStore implements Store {
   }
 
   #claim(claim: Claim, caller: string): Outcome {
-    const port = portOf(claim.name);
-    this.#ports.set(claim.name, port);
-    this.#write({ type: "port.bound", port: claim.name, host: claim.host, caller });
+    const name = claim.name ?? `${claim.slotOf?.application}/0`;
+    const port = portOf(name);
+    this.#ports.set(name, port);
+    this.#write({ type: "port.bound", port: name, host: claim.host, caller });
     const segment = { type: "flat", physicalNetwork: "physnet1" } as const;
     return { port, segment, mtu: 1500, routes: [], dns: {}, fenced: true };
   }

@@ -48,7 +48,7 @@ export class Model {
     this.seen.set(what, (this.seen.get(what) ?? 0) + 1);
   }
 
-  #claim({ name, host, sandbox, owner }: Claim, outcome: Outcome, now: number): void {
+  #claim({ name = "", host, sandbox, owner }: Claim, outcome: Outcome, now: number): void {
     const old = this.ports.get(name);
     if ("problem" in outcome) {
       const { code } = outcome.problem;

@@ -49,7 +49,7 @@ describe("a database file that will not do is refused by name, with what would b
     using newer = new Closing(path);
     newer.database.exec("INSERT INTO schema_migrations VALUES (999, 'of the future', 0)");
     newer[Symbol.dispose]();
-    await assertRefused(path, /schema version 999, newer than this program's 1/);
+    await assertRefused(path, /schema version 999, newer than this program's 2/);
   });
 
   test("a damaged database", async () => {

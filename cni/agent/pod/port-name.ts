@@ -4,8 +4,9 @@ import { ANNOTATION_PREFIX, type Wishes } from "./annotations.ts";
 import type { Pod } from "./pod.ts";
 import type { Membership } from "./workload.ts";
 
+/** Either a name, or `slotOf` for the IPAM to pick one. */
 export interface PortNaming {
-  name: string;
+  name?: string;
   nameFrom: NameFrom;
   slotOf?: SlotOf;
 }
@@ -44,7 +45,7 @@ export function derivePortName(
   if (membership.kind === "replicas" && retention.policy === "sticky") {
     const application = bounded(prefix + membership.workload.name, MAX_NAME - SLOT_ROOM);
     const slotOf = { application, ...(!isFirst && { interface: place.interface }) };
-    return { name: application, nameFrom: "pod", slotOf };
+    return { nameFrom: "pod", slotOf };
   }
   const own = membership.kind === "VirtualMachine" ? membership.workload.name : pod.name;
   return { name: bounded(prefix + own + suffix, MAX_NAME), nameFrom: "pod" };

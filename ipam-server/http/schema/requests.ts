@@ -51,7 +51,7 @@ export const slotOf = z.strictObject({ application: f.portName, interface: optio
 
 export const claim = z
   .strictObject({
-    name: f.portName,
+    name: optional(f.portName),
     nameFrom: optional(z.enum(["pod", "labels", "reserved"])),
     cluster: optional(f.identifier),
     namespace: optional(f.identifier),

@@ -33,6 +33,12 @@ const QUERIES: readonly [what: string, sql: string][] = [
     "SELECT name FROM ports WHERE host IS NOT NULL AND (owner_uid IS NULL OR epoch < 1)",
   ],
   ["a bound port has an expiry", "SELECT name FROM ports WHERE host IS NOT NULL AND expires_at IS NOT NULL"],
+  [
+    "a port's name is not its slot's",
+    `SELECT name FROM ports WHERE slot IS NOT NULL AND name <> CASE instr(slot_of, ' ')
+       WHEN 0 THEN slot_of || '/' || slot
+       ELSE substr(slot_of, 1, instr(slot_of, ' ') - 1) || '/' || slot || '/' || substr(slot_of, instr(slot_of, ' ') + 1) END`,
+  ],
   ["SQLite's own check", "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'"],
 ];
 

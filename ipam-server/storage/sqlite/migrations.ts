@@ -135,4 +135,16 @@ CREATE TABLE event_identities (
 ) STRICT, WITHOUT ROWID;
 `,
   },
+  {
+    version: 2,
+    name: "slots",
+    sql: `
+-- The application, and after a space the interface that is not eth0.
+ALTER TABLE ports ADD COLUMN slot_of TEXT;
+ALTER TABLE ports ADD COLUMN slot INTEGER;
+CREATE UNIQUE INDEX ports_slot ON ports (slot_of, slot) WHERE slot_of IS NOT NULL;
+CREATE INDEX ports_slot_owner ON ports (slot_of, owner_uid) WHERE slot_of IS NOT NULL;
+CREATE INDEX ports_slot_unbound ON ports (slot_of, slot, network_id) WHERE slot_of IS NOT NULL AND host IS NULL;
+`,
+  },
 ];

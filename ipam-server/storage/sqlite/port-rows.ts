@@ -30,6 +30,8 @@ export const PORT_COLUMNS = [
   "updated_at",
   "released_at",
   "expires_at",
+  "slot_of",
+  "slot",
 ] as const;
 
 /** The same columns qualified, for joins. */
@@ -63,6 +65,8 @@ export type PortRow = [
   updatedAt: number,
   releasedAt: number | null,
   expiresAt: number | null,
+  slotOf: string | null,
+  slot: number | null,
 ];
 
 export const encodeMac = (mac: string): number => Number.parseInt(mac.replaceAll(":", ""), 16);
@@ -107,6 +111,8 @@ export function encodePort(port: PortRecord): PortRow {
     port.updatedAt,
     port.releasedAt ?? null,
     port.expiresAt ?? null,
+    port.slot?.of ?? null,
+    port.slot?.number ?? null,
   ];
 }
 
@@ -114,7 +120,7 @@ export function encodePort(port: PortRecord): PortRow {
 export function decodePort(row: PortRow, fixedIps: readonly HeldIp[]): PortRecord {
   const [key, id, name, networkId, mac, labels, sticky, ttlSeconds, ownerKind, ownerUid, ownerCreatedAt, ...rest] = row;
   const [host, sandboxId, sandboxInterface, boundAt, reservation, cluster, namespace, workload, ...states] = rest;
-  const [epoch, underlay, overlay, fenced, createdAt, updatedAt, releasedAt, expiresAt] = states;
+  const [epoch, underlay, overlay, fenced, createdAt, updatedAt, releasedAt, expiresAt, slotOf, slot] = states;
   return {
     key,
     id,
@@ -143,6 +149,7 @@ export function decodePort(row: PortRow, fixedIps: readonly HeldIp[]): PortRecor
     cluster: cluster ?? undefined,
     namespace: namespace ?? undefined,
     workload: workload === null ? undefined : parseColumn<Workload>(workload),
+    slot: slotOf === null || slot === null ? undefined : { of: slotOf, number: slot },
     epoch,
     underlay,
     overlay,

@@ -5,6 +5,7 @@ import type { HeldIp, PortRecord } from "../../domain/port-record.ts";
 import type { AddressState, FreedAddress, Snapshot } from "../../domain/snapshot.ts";
 import { decodeOffset, encodeOffset } from "./offset-code.ts";
 import { decodeMac, decodePort, encodeMac, type PortRow, QUALIFIED_PORT_COLUMNS } from "./port-rows.ts";
+import { SlotFinder } from "./slot-finder.ts";
 
 const MAX_WINDOW = 4096n;
 
@@ -20,8 +21,10 @@ export class SnapshotLoader {
   readonly #byMac: Database.Statement<[string], { networkId: number; mac: number; portName: string }>;
   readonly #used: Database.Statement<{ subnet: number; from: bigint; to: bigint }, bigint>;
   readonly #queue: Database.Statement<[number, number], [bigint, bigint, string]>;
+  readonly #slots: SlotFinder;
 
   constructor(database: Database.Database) {
+    this.#slots = new SlotFinder(database);
     const selectPorts = (from: string) =>
       database
         .prepare<[string], PortRow>(`SELECT ${QUALIFIED_PORT_COLUMNS} FROM json_each(?) AS wanted CROSS JOIN ${from}`)
@@ -65,11 +68,14 @@ export class SnapshotLoader {
       .safeIntegers();
   }
 
-  loadPorts({ portNames, bindings }: Pick<Needs, "portNames" | "bindings">, catalog: Catalog): PortRecord[] {
+  loadPorts(
+    { portNames, bindings, slots }: Pick<Needs, "portNames" | "bindings" | "slots">,
+    catalog: Catalog,
+  ): PortRecord[] {
     const rows = portNames.length > 0 ? this.#byName.all(JSON.stringify(portNames)) : [];
-    if (bindings.length > 0) {
+    if (bindings.length > 0 || slots.length > 0) {
       const known = new Set(rows.map(([key]) => key));
-      for (const row of this.#findBound(bindings)) {
+      for (const row of [...this.#findBound(bindings), ...this.#slots.findRows(slots)]) {
         if (!known.has(row[0])) rows.push(row);
         known.add(row[0]);
       }
@@ -130,7 +136,8 @@ export class SnapshotLoader {
       return state ? [{ ...ip, state }] : [];
     });
     const macs = needs.macs.length > 0 ? this.#findMacs(needs.macs) : [];
-    return { catalog, ports, addresses, macs, fresh, freed, nextPortKey };
+    const vacantSlots = this.#slots.findVacant(needs.slots);
+    return { catalog, ports, addresses, macs, vacantSlots, fresh, freed, nextPortKey };
   }
 
   /** Up to `count` offsets from the cursor on that are neither held nor freed. */

@@ -196,7 +196,7 @@ class SqliteStore implements Store {
 
   async readPort(name: string): Promise<Port> {
     return this.#guard(() => {
-      const [port] = this.#loader.loadPorts({ portNames: [name], bindings: [] }, this.#catalog);
+      const [port] = this.#loader.loadPorts({ portNames: [name], bindings: [], slots: [] }, this.#catalog);
       if (!port) throw new IpamError("not_found", `there is no port ${name}`);
       return toPort(port, this.#catalog);
     });

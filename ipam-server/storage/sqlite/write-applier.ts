@@ -6,7 +6,16 @@ import { encodeCount, encodeOffset } from "./offset-code.ts";
 import { encodeMac, encodePort, PORT_COLUMNS, type PortRow } from "./port-rows.ts";
 
 /** Not in the usual update, which so leaves their indexes alone: only a reallocation changes MAC and network. */
-const FIXED_COLUMNS: ReadonlySet<string> = new Set(["key", "id", "name", "created_at", "mac", "network_id"]);
+const FIXED_COLUMNS: ReadonlySet<string> = new Set([
+  "key",
+  "id",
+  "name",
+  "created_at",
+  "mac",
+  "network_id",
+  "slot_of",
+  "slot",
+]);
 const SETTABLE_INDEXES = PORT_COLUMNS.flatMap((column, index) => (FIXED_COLUMNS.has(column) ? [] : [index]));
 
 type Address = [subnetId: number, offset: bigint];

@@ -24,6 +24,7 @@ function decideOver(manifests: NetworkManifest[], batch: Item[], more: Partial<S
     ports: [],
     addresses: [],
     macs: [],
+    vacantSlots: new Map(),
     fresh,
     freed: new Map(),
     nextPortKey: 7,

@@ -24,7 +24,8 @@ interface Row {
   ns?: Record<string, string>;
   interface?: string;
   config?: Retention;
-  name: string;
+  /** Absent: the IPAM picks it. */
+  name?: string;
   nameFrom?: NameFrom;
   retention: Retention;
   slotOf?: SlotOf;
@@ -154,7 +155,6 @@ const ROWS: Row[] = [
   {
     promise: "a sticky Deployment's pod asks for one of the application's slots",
     pod: rollout({ "mooring.dev/retain": "sticky" }),
-    name: "c1/shop/web",
     retention: STICKY,
     slotOf: { application: "c1/shop/web" },
     workload: WEB_DEPLOYMENT,
@@ -162,7 +162,6 @@ const ROWS: Row[] = [
   {
     promise: "a Deployment's pod kept for a time has a slot too",
     pod: rollout({ "mooring.dev/retain": "24h" }),
-    name: "c1/shop/web",
     retention: { policy: "sticky", ttlSeconds: 86_400 },
     slotOf: { application: "c1/shop/web" },
     workload: WEB_DEPLOYMENT,
@@ -171,7 +170,6 @@ const ROWS: Row[] = [
     promise: "a slot's further interface is told beside the application",
     pod: rollout({ "mooring.dev/retain": "sticky" }),
     interface: "net1",
-    name: "c1/shop/web",
     retention: STICKY,
     slotOf: { application: "c1/shop/web", interface: "net1" },
     workload: WEB_DEPLOYMENT,
@@ -183,7 +181,6 @@ const ROWS: Row[] = [
       owner: { ...REPLICA_SET, name: "lone" },
       annotations: { "mooring.dev/retain": "sticky" },
     },
-    name: "c1/shop/lone",
     retention: STICKY,
     slotOf: { application: "c1/shop/lone" },
     workload: { kind: "ReplicaSet", namespace: "shop", name: "lone", uid: "owner-uid" },
@@ -365,7 +362,7 @@ describe("the rest of the claim", () => {
   });
 
   test("shortens a name over 253 characters the same way each time, and differently for different pods", () => {
-    const long = (end: string) => claimOf({ name: `${"a".repeat(252)}${end}` }).name;
+    const long = (end: string) => claimOf({ name: `${"a".repeat(252)}${end}` }).name ?? "";
     assert.equal(long("x").length, 253);
     assert.equal(long("x"), long("x"));
     assert.notEqual(long("x"), long("y"));
