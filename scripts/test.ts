@@ -9,7 +9,10 @@ import { spec } from "node:test/reporters";
  * those that start whole topologies and measure outages, one after another.
  */
 const wanted = process.argv.slice(2);
-const files = wanted.length > 0 ? wanted : globSync("test/**/*.test.ts").sort();
+// The Kubernetes suite wants a cluster, and its files in their order: scripts/test-e2e.
+const isKubernetes = (file: string) => file.startsWith("test/k8s/");
+const found = globSync("test/**/*.test.ts").filter(file => !isKubernetes(file));
+const files = wanted.length > 0 ? wanted : found.sort();
 const isWhole = (file: string) => file.includes("test/e2e/");
 const rounds = [
   { files: files.filter(file => !isWhole(file)), concurrency: availableParallelism() },

@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import type { Port } from "../../ipam-server/contract/index.ts";
+import { Cluster, type Pod } from "./support/cluster.ts";
+import { eventually, expect } from "./support/eventually.ts";
+import { Ipam } from "./support/ipam.ts";
+import { openNamespace } from "./support/namespace.ts";
+import { deployment, statefulSet, webPod } from "./support/workloads.ts";
+
+const NS = "e2e-keep";
+const ROLLING = { strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } } };
+
+describe("an address is kept while its workload asks for it, and given back after:", { timeout: 900_000 }, () => {
+  const cluster = new Cluster();
+  const stack = new AsyncDisposableStack();
+  let ipam: Ipam;
+
+  before(async () => {
+    ipam = await Ipam.find(cluster);
+    stack.use(await openNamespace(cluster, NS, { "mooring.dev/network-selector": "env=prod" }));
+  });
+  after(async () => {
+    await stack.disposeAsync();
+    await ipam.settled();
+  });
+
+  const portsOf = async (app: string) => {
+    const prefix = `${ipam.cluster}/${NS}/${app}`;
+    return (await ipam.ports()).filter(({ name }) => name.startsWith(`${prefix}-`) || name.startsWith(`${prefix}/`));
+  };
+  const portsAre = (app: string, names: string[]) =>
+    eventually(`the ports of ${app} to be ${names.join(", ") || "none"}`, async () => {
+      const found = (await portsOf(app)).map(({ name }) => name.slice(`${ipam.cluster}/${NS}/`.length)).sort();
+      return expect(found.join() === names.join(), () => found.join());
+    });
+  const addresses = (pods: Pod[]) => pods.map(({ status }) => status.podIP ?? "");
+
+  test("a StatefulSet scaled from three to one gives two back, and scaled up again gets two", async () => {
+    await cluster.apply(statefulSet(NS, "web", 3, webPod({ app: "web" })));
+    const three = await cluster.readyPods(NS, "web", 3);
+    const [kept] = three;
+    await cluster.patch("statefulsets", NS, "web", { spec: { replicas: 1 } });
+    await portsAre("web", ["web-0"]);
+    await cluster.eventOn(NS, "web", /Gave back/);
+    await cluster.patch("statefulsets", NS, "web", { spec: { replicas: 3 } });
+    const again = await cluster.readyPods(NS, "web", 3);
+    assert.equal(again[0]?.metadata.uid, kept?.metadata.uid, "web-0 was left alone");
+    assert.equal(new Set(addresses(again)).size, 3);
+  });
+
+  test("a StatefulSet deleted and made again has an address for every pod", async () => {
+    await cluster.kubectl(["-n", NS, "delete", "statefulset", "web"], { timeoutMs: 120_000 });
+    await cluster.apply(statefulSet(NS, "web", 3, webPod({ app: "web" })));
+    const pods = await cluster.readyPods(NS, "web", 3);
+    assert.equal(new Set(addresses(pods)).size, 3);
+    for (const pod of pods)
+      assert.equal((await ipam.boundTo(pod)).workload?.uid, pod.metadata.ownerReferences?.[0]?.uid);
+  });
+
+  test("a StatefulSet deleted for good gives all back", async () => {
+    await cluster.kubectl(["-n", NS, "delete", "statefulset", "web"], { timeoutMs: 120_000 });
+    await portsAre("web", []);
+  });
+
+  test("a sticky Deployment has the same addresses after every rolling update with surge", async () => {
+    const template = (version: string) =>
+      webPod({ app: "app", version, annotations: { "mooring.dev/retain": "sticky" } });
+    const roll = async (version: string) => {
+      await cluster.apply(deployment(NS, "app", 3, template(version), ROLLING));
+      await cluster.kubectl(["-n", NS, "rollout", "status", "deployment", "app", "--timeout=240s"], {
+        timeoutMs: 250_000,
+      });
+      const pods = await cluster.readyPods(NS, "app", 3);
+      const ports = (await portsOf("app")).sort((a, b) => a.name.localeCompare(b.name));
+      const held = ports.flatMap(({ fixedIps }) => fixedIps.map(({ address }) => address));
+      for (const address of addresses(pods)) assert.ok(held.includes(address), `${address} is of ${held}`);
+      return ports;
+    };
+    const identity = (ports: Port[]) => ports.map(({ name, id, fixedIps }) => [name, id, fixedIps[0]?.address]);
+    await roll("1");
+    const first = await roll("2");
+    assert.ok(first.length >= 3 && first.length <= 4, `three slots and one for the surge: ${identity(first)}`);
+    const second = await roll("3");
+    assert.deepEqual(identity(second).slice(0, first.length), identity(first));
+    assert.ok(second.length <= 4);
+    await cluster.kubectl(["-n", NS, "delete", "deployment", "app"], { timeoutMs: 120_000 });
+    await portsAre("app", []);
+  });
+});
