@@ -7,10 +7,6 @@ import { createExecutableHome } from "./executable-home.ts";
  * Nothing beyond this file touches `process`.
  */
 async function main(): Promise<void> {
-  const ended = new AbortController();
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.once(signal, () => ended.abort(new Error(`the runtime ended the call (${signal}): everything was undone`)));
-  }
   process.once("uncaughtException", fault => {
     finish({ stdout: describeFault(fault), exitCode: 1 });
     process.exit();
@@ -20,18 +16,24 @@ async function main(): Promise<void> {
     log("a CNI plugin: container runtimes call it. Version and supported specs: CNI_COMMAND=VERSION mooring");
   }
   const call: Call = { env, stdin: await readStdin() };
-  finish(
-    (await forward(call, ended.signal)) ?? (await dispatch(call, createExecutableHome({ log, signal: ended.signal }))),
-  );
+  finish((await forward(call)) ?? (await answerHere(call)));
 }
 
-/** The agent, where one is configured, takes the call as it came. */
-async function forward(call: Call, signal: AbortSignal): Promise<Answer | undefined> {
+async function answerHere(call: Call): Promise<Answer> {
+  const ended = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.once(signal, () => ended.abort(new Error(`the runtime ended the call (${signal}): everything was undone`)));
+  }
+  return dispatch(call, createExecutableHome({ log, signal: ended.signal }));
+}
+
+/** The agent, where one is configured, takes the call as it came. A runtime that ends this process hangs up on it. */
+async function forward(call: Call): Promise<Answer | undefined> {
   if (call.env.CNI_COMMAND === "VERSION" || !call.stdin.includes('"agentSocket"')) return undefined;
   const socket = peek(call.stdin, "agentSocket");
   if (socket === undefined) return undefined;
   const { forwardCall } = await import("./shim.ts");
-  return forwardCall(socket, call, { signal });
+  return forwardCall(socket, call);
 }
 
 async function readStdin(): Promise<string> {

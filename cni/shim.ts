@@ -24,21 +24,20 @@ const RETRY_MS = 50;
 export async function forwardCall(
   socketPath: string,
   call: Call,
-  { signal, patienceMs = ADD_PATIENCE_MS }: { signal?: AbortSignal; patienceMs?: number } = {},
+  patienceMs: number = ADD_PATIENCE_MS,
 ): Promise<Answer | undefined> {
   const { CNI_COMMAND: command } = call.env;
   const deadline = performance.now() + (command === "ADD" ? patienceMs : 0);
   for (;;) {
-    const answer = await exchange(socketPath, call, signal);
+    const answer = await exchange(socketPath, call);
     // What the executable can do alone loses nothing: the release waits in the journal for an agent that understands it.
     if (answer?.isMismatch && command === "DEL") return undefined;
-    if (answer !== undefined || signal?.aborted || performance.now() >= deadline) return answer;
+    if (answer !== undefined || performance.now() >= deadline) return answer;
     await new Promise(resolve => setTimeout(resolve, RETRY_MS));
   }
 }
 
-/** Aborting hangs up, which ends the call in the agent too. */
-function exchange(socketPath: string, { env, stdin }: Call, signal?: AbortSignal): Promise<AnswerLine | undefined> {
+function exchange(socketPath: string, { env, stdin }: Call): Promise<AnswerLine | undefined> {
   const { promise, resolve } = Promise.withResolvers<AnswerLine | undefined>();
   const ours = Object.fromEntries(Object.entries(env).filter(([key]) => key.startsWith("CNI_")));
   let received = "";
@@ -52,7 +51,6 @@ function exchange(socketPath: string, { env, stdin }: Call, signal?: AbortSignal
     if (received.includes("\n") || received.length > MAX_ANSWER_CHARS) socket.destroy();
   });
   socket.on("error", () => resolve(undefined));
-  signal?.addEventListener("abort", () => socket.destroy(), { once: true });
   socket.on("close", () => resolve(parseAnswer(received)));
   return promise;
 }

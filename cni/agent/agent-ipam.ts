@@ -42,6 +42,8 @@ export interface AgentIpamOptions {
   ca?: string;
   /** Of a claim with its repetitions. */
   timeoutMs: number;
+  /** Ends what is waited for; what concludes or undoes is told all the same. */
+  signal?: AbortSignal;
   /** Told when the IPAM answers again after it did not. */
   onBack?(): void;
 }
@@ -51,12 +53,13 @@ const PAGE = 1000;
 const MAX_ITEMS = 200;
 
 export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
-  const { url, tokenFile, caFile, ca, timeoutMs, onBack } = options;
+  const { url, tokenFile, caFile, ca, timeoutMs, signal, onBack } = options;
   const client = createIpamClient({
     url,
     timeoutMs,
     ...(tokenFile !== undefined && { tokenFile }),
     ...(caFile !== undefined && { caFile }),
+    ...(signal && { signal }),
   });
   let isReachable = true;
 

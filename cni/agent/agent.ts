@@ -47,6 +47,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     metrics.failures.inc({ where });
     log.warn({ where, reason: describeError(error) }, "failed; will be tried again");
   };
+  const ending = new AbortController();
   const journals = new Journals(config.journalDir);
   const held = new HeldPorts();
   const turns = new Turns();
@@ -54,6 +55,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     createAgentIpam({
       url: server,
       timeoutMs: IPAM_TIMEOUT_MS,
+      signal: ending.signal,
       ...(tokenFile !== undefined && { tokenFile }),
       ...(caFile !== undefined && { caFile }),
       ...(ca !== undefined && { ca }),
@@ -126,4 +128,6 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   log.info("stops");
   socket.stopAccepting();
   await calls.drain(DRAIN_MS);
+  // What runs in the background waits for nobody any more.
+  ending.abort(new Error("the agent stops"));
 }

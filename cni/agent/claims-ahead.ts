@@ -77,10 +77,12 @@ export class ClaimsAhead implements AsyncDisposable {
       const claim = await claims.deriveAhead(pod);
       // An ADD that came first has claimed already.
       if (held.find(pod.uid, "eth0")?.attachment !== undefined || !this.#tried.has(pod.uid)) return;
+      using drops = held.observeDrops(pod.uid, "eth0");
       const attachment = await ipam.claim(claim);
       metrics.claimsAhead.inc({ outcome: "claimed" });
       const { port } = attachment;
-      if (held.find(pod.uid, "eth0")?.attachment === undefined) {
+      // An answer that a DEL overtook may be of a binding that the DEL ended: nothing may be built on it.
+      if (!drops.wasDropped && held.find(pod.uid, "eth0")?.attachment === undefined) {
         const sandboxId = port.binding?.sandbox?.id;
         held.put(pod.uid, "eth0", { port, attachment, claim, ...(sandboxId !== undefined && { sandboxId }) });
       }

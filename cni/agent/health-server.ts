@@ -1,3 +1,4 @@
+import { rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { Registry } from "prom-client";
 import type { ListenAddress } from "../../ipam-server/option-parsers.ts";
@@ -38,6 +39,8 @@ export class HealthServer implements AsyncDisposable {
     });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     server.once("error", reject);
+    // What a process before left there, when it had no time to clear up.
+    if (listen.type === "unix") await rm(listen.path, { force: true });
     if (listen.type === "unix") server.listen(listen.path, resolve);
     else server.listen(listen.port, listen.host, resolve);
     await promise;

@@ -11,12 +11,17 @@ export interface HeldPort {
   sandboxId?: string;
 }
 
+export interface DropObserver {
+  wasDropped: boolean;
+}
+
 /**
  * What this node holds, by owner and interface: what the IPAM last said, kept as long as nothing says otherwise. Good for
  * finding a port quickly; what takes an address away asks the IPAM.
  */
 export class HeldPorts {
   readonly #byOwner = new Map<string, HeldPort>();
+  readonly #observers = new Map<string, Set<DropObserver>>();
 
   find(ownerUid: string, ifname: string): HeldPort | undefined {
     return this.#byOwner.get(keyOf(ownerUid, ifname));
@@ -27,20 +32,41 @@ export class HeldPorts {
   }
 
   drop(ownerUid: string, ifname: string): void {
-    this.#byOwner.delete(keyOf(ownerUid, ifname));
+    this.#drop(keyOf(ownerUid, ifname));
+  }
+
+  /** Tells, until disposed of, whether the owner's port was dropped meanwhile: then what was asked before is old news. */
+  observeDrops(ownerUid: string, ifname: string): DropObserver & Disposable {
+    const key = keyOf(ownerUid, ifname);
+    const observers = this.#observers.get(key) ?? new Set();
+    this.#observers.set(key, observers);
+    const observer = {
+      wasDropped: false,
+      [Symbol.dispose]: () => {
+        observers.delete(observer);
+        if (observers.size === 0) this.#observers.delete(key);
+      },
+    };
+    observers.add(observer);
+    return observer;
+  }
+
+  #drop(key: string): void {
+    this.#byOwner.delete(key);
+    for (const observer of this.#observers.get(key) ?? []) observer.wasDropped = true;
   }
 
   /** The binding of this port has ended or moved: true if it was held. */
   dropPort(portName: string): boolean {
     const found = [...this.#byOwner].filter(([, held]) => held.port.name === portName);
-    for (const [key] of found) this.#byOwner.delete(key);
+    for (const [key] of found) this.#drop(key);
     return found.length > 0;
   }
 
   /** What this sandbox's interface used is no longer held for anybody. */
   dropSandbox(sandboxId: string, ifname: string): void {
     for (const [key, held] of this.#byOwner) {
-      if (held.sandboxId === sandboxId && key.endsWith(`/${ifname}`)) this.#byOwner.delete(key);
+      if (held.sandboxId === sandboxId && key.endsWith(`/${ifname}`)) this.#drop(key);
     }
   }
 
