@@ -1,0 +1,178 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import {
+  access,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
+import { basename, join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { copyDurably, draftOf, removeDrafts, replaceFile, replaceLink, syncFolder } from "./atomic-files.ts";
+import { type CniConfigurationFacts, CONFIGURATION_FILE, formatCniConfiguration } from "./cni-configuration.ts";
+
+/** Folders of the host as this process sees them. */
+export interface InstallPlaces {
+  /** For the executable: /opt/cni/bin. */
+  bin: string;
+  /** For the runtime: /opt/mooring. */
+  home: string;
+  /** For the network configuration: /etc/cni/net.d. */
+  conf: string;
+  /** `home` as the host itself sees it. */
+  hostHome: string;
+}
+
+/** The agent's own build (`dist/`, or /opt/mooring in the image). */
+export interface InstallSource {
+  folder: string;
+  /** The Node runtime. */
+  node: string;
+}
+
+const EXECUTABLE = "mooring";
+const CURRENT = "current";
+const VERSIONS = "versions";
+const RETIRED = ".retired";
+/** A call of the executable takes a minute at the very most; what it began with must outlive it. */
+const RETIREMENT_MS = 10 * 60_000;
+
+/**
+ * Lays the executable, its runtime and its addons out as
+ *
+ *     home/versions/HASH/{mooring, bin/node, lib/*.node, package.json}
+ *     home/current      -> versions/HASH
+ *     bin/mooring       -> home/current/mooring
+ *
+ * A version appears whole under its name or not at all, and `current` is switched by one rename, so that a call that begins at
+ * any moment finds an executable with its own runtime. Resolves with the version's name. Repeating it changes nothing.
+ */
+export async function installExecutable(source: InstallSource, places: InstallPlaces): Promise<string> {
+  const { home, bin, hostHome } = places;
+  const files = await listFiles(source);
+  const version = await hashFiles(files);
+  const target = join(home, VERSIONS, version);
+  await mkdir(join(home, VERSIONS), { recursive: true });
+  if (!(await exists(target))) {
+    const draft = draftOf(target);
+    try {
+      await layOut(files, draft, `${hostHome}/${VERSIONS}/${version}/bin/node`);
+      await renameUnlessThere(draft, target);
+    } finally {
+      await rm(draft, { recursive: true, force: true });
+    }
+    await syncFolder(join(home, VERSIONS));
+  }
+  await rm(join(target, RETIRED), { force: true });
+  await switchLink(join(home, CURRENT), `${VERSIONS}/${version}`);
+  await switchLink(join(bin, EXECUTABLE), `${hostHome}/${CURRENT}/${EXECUTABLE}`);
+  return version;
+}
+
+/** True if anything was changed. */
+export async function installConfiguration(
+  places: Pick<InstallPlaces, "bin" | "conf">,
+  facts: Omit<CniConfigurationFacts, "hasPortmap">,
+): Promise<boolean> {
+  const content = formatCniConfiguration({ ...facts, hasPortmap: await exists(join(places.bin, "portmap")) });
+  const path = join(places.conf, CONFIGURATION_FILE);
+  const before = await readFile(path, "utf8").catch(() => undefined);
+  if (before === content) return false;
+  await replaceFile(path, content, 0o644);
+  return true;
+}
+
+/** Removes versions that have long been replaced, and what dead installers left; never the current one. */
+export async function removeOldVersions({ home, bin, conf }: InstallPlaces, now: number): Promise<void> {
+  const isOld = async (path: string) => now - (await lstat(path)).mtimeMs > RETIREMENT_MS;
+  for (const folder of [home, join(home, VERSIONS), bin, conf]) {
+    if (await exists(folder)) await removeDrafts(folder, isOld);
+  }
+  if (!(await exists(join(home, VERSIONS)))) return;
+  const current = basename(await readlink(join(home, CURRENT)));
+  for (const name of await readdir(join(home, VERSIONS))) {
+    const mark = join(home, VERSIONS, name, RETIRED);
+    if (name === current || name.startsWith(".")) continue;
+    if (!(await exists(mark))) {
+      await writeFile(mark, "");
+      await utimes(mark, now / 1000, now / 1000);
+    } else if (await isOld(mark)) await rm(join(home, VERSIONS, name), { recursive: true, force: true });
+  }
+}
+
+/** Takes everything back, the configuration first: from then on nobody calls the executable. */
+export async function uninstall({ home, bin, conf }: InstallPlaces): Promise<void> {
+  await rm(join(conf, CONFIGURATION_FILE), { force: true });
+  await rm(join(bin, EXECUTABLE), { force: true });
+  await rm(join(home, CURRENT), { force: true });
+  await rm(join(home, VERSIONS), { recursive: true, force: true });
+  for (const folder of [home, bin, conf]) if (await exists(folder)) await removeDrafts(folder, async () => true);
+}
+
+interface InstallFile {
+  from: string;
+  /** Within a version. */
+  to: string;
+  mode: number;
+}
+
+async function listFiles({ folder, node }: InstallSource): Promise<InstallFile[]> {
+  const executable = join(folder, EXECUTABLE);
+  if (!(await exists(executable))) {
+    throw new Error(`${executable} is not there: the agent installs from its own build (npm run build)`);
+  }
+  const addons = (await readdir(join(folder, "lib"))).filter(name => /^(koffi|netlink)\.node$/.test(name));
+  return [
+    { from: executable, to: EXECUTABLE, mode: 0o755 },
+    { from: join(folder, "package.json"), to: "package.json", mode: 0o644 },
+    ...addons.sort().map(name => ({ from: join(folder, "lib", name), to: `lib/${name}`, mode: 0o755 })),
+    { from: node, to: "bin/node", mode: 0o755 },
+  ];
+}
+
+async function hashFiles(files: readonly InstallFile[]): Promise<string> {
+  const hash = createHash("sha256");
+  for (const { from, to } of files) {
+    hash.update(`${to} ${(await stat(from)).size}\n`);
+    await pipeline(createReadStream(from), hash, { end: false });
+  }
+  return hash.digest("hex").slice(0, 16);
+}
+
+/** The shebang names this version's own runtime, so that the two never mix. */
+async function layOut(files: readonly InstallFile[], folder: string, node: string): Promise<void> {
+  for (const part of ["", "bin", "lib"]) await mkdir(join(folder, part), { mode: 0o755 });
+  for (const { from, to, mode } of files) {
+    if (to !== EXECUTABLE) await copyDurably(from, join(folder, to), mode);
+    else await replaceFile(join(folder, to), (await readFile(from, "utf8")).replace(/^#!.*\n/, `#!${node}\n`), mode);
+  }
+  for (const part of ["bin", "lib", ""]) await syncFolder(join(folder, part));
+}
+
+/** Another installer of the same version may have been faster. */
+async function renameUnlessThere(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (error) {
+    if (!(await exists(to))) throw error;
+  }
+}
+
+async function switchLink(path: string, target: string): Promise<void> {
+  const before = await readlink(path).catch(() => undefined);
+  if (before !== target) await replaceLink(path, target);
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,179 @@
+import type { Port, PortAttachment, Release, Segment } from "../../../ipam-server/contract/index.ts";
+import { IpamError } from "../../../ipam-server/contract/index.ts";
+import type { Replug } from "../../datapath/node-datapath.ts";
+import { ClaimMaker } from "../claim-maker.ts";
+import type { NodePod } from "../pods.ts";
+import { sandboxKey } from "../turns.ts";
+import type { UpkeepContext } from "../upkeep-context.ts";
+import { NETWORK_NAME } from "./cni-configuration.ts";
+import type { LocalPort } from "./local-port.ts";
+import type { NodeView } from "./node-view.ts";
+
+/** The IPAM may be slow or away: what is not told in this time is journaled. */
+const RELEASE_PATIENCE = { timeoutMs: 3000, repeats: 1 };
+
+/**
+ * What upkeep does to local ports, each in its sandbox's turn and only if the port is still what the decision was about:
+ * a CNI call may have come in between. All resolve with whether anything was done.
+ */
+export class LocalChanges {
+  readonly #context: UpkeepContext;
+  readonly #view: NodeView;
+  readonly #claims: ClaimMaker;
+
+  constructor(context: UpkeepContext, view: NodeView) {
+    this.#context = context;
+    this.#view = view;
+    this.#claims = new ClaimMaker({ config: context.config, pods: context.pods, now: () => new Date() });
+  }
+
+  /** Silences a port whose address is somebody else's by now, whether or not a pod still uses it. */
+  async fence(local: LocalPort, reason: string): Promise<boolean> {
+    return this.#inTurn(local, async () => this.#silence(local, reason));
+  }
+
+  /** Removes what is left of a sandbox, and ends its binding. */
+  async unplug(local: LocalPort, release: boolean): Promise<boolean> {
+    return this.#inTurn(local, async () => {
+      const { sandboxId, containerInterface } = local;
+      this.#forget(local);
+      await this.#context.datapath.unplug(sandboxId, containerInterface, undefined);
+      if (release) await this.#release(local);
+      return true;
+    });
+  }
+
+  /** Ends a binding that nothing is plugged for. */
+  async release(port: Port, release: Release): Promise<boolean> {
+    const { held, ipam, turns } = this.#context;
+    const { sandbox, ownerUid = "" } = release;
+    const work = async () => {
+      if (held.find(ownerUid, sandbox?.interface ?? "eth0")?.port.name === port.name) held.dropPort(port.name);
+      const [result] = await ipam.release([release]);
+      if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
+      return result?.released ?? false;
+    };
+    return sandbox === undefined ? work() : turns.take(sandboxKey(sandbox.id, sandbox.interface), work);
+  }
+
+  /** Puts a live sandbox's port back into OVS as the IPAM has it. */
+  async replug(local: LocalPort, port: Port): Promise<boolean> {
+    const { segment } = await this.#context.ipam.readNetwork(port.network);
+    return this.#inTurn(local, () => this.#replug(local, port, segment));
+  }
+
+  /** Claims the port of a live sandbox again, whose binding the IPAM has lost. */
+  async claimAgain(local: LocalPort, pod: NodePod): Promise<boolean> {
+    const { config, ipam, held, log } = this.#context;
+    const { sandboxId, containerInterface, ovs } = local;
+    const sandbox = { id: sandboxId, interface: containerInterface };
+    const ahead = await this.#claims.deriveAhead(pod);
+    // What an interface beside eth0 asks for is in its own network configuration, which only its calls bring.
+    const isSame = containerInterface === "eth0" && (ahead.slotOf !== undefined || ahead.name === ovs?.portName);
+    if (!isSame) {
+      log.warn({ port: ovs?.portName, sandboxId }, "the binding is lost and cannot be claimed again; delete the pod");
+      return false;
+    }
+    const ips = ahead.slotOf === undefined ? ovs?.addresses : undefined;
+    const claim = { ...ahead, host: config.nodeName, sandbox, ...(!ahead.ips && ips?.length && { ips }) };
+    return this.#inTurn(local, async () => {
+      let attachment: PortAttachment;
+      try {
+        attachment = await ipam.claim(claim);
+      } catch (error) {
+        if (isTaken(error)) return this.#silence(local, "moved");
+        throw error;
+      }
+      const { port, segment } = attachment;
+      held.put(pod.uid, containerInterface, { port, attachment, claim: ahead, sandboxId });
+      log.warn({ port: port.name, sandboxId }, "the binding was lost; claimed again");
+      this.#complain(local, port, pod);
+      return this.#replug(local, port, segment);
+    });
+  }
+
+  /** A pod keeps the addresses it has until it is deleted: nothing may be done about them behind its back. */
+  #complain(local: LocalPort, port: Port, { namespace, name, uid }: NodePod): void {
+    const had = local.ovs?.addresses ?? [];
+    const has = port.fixedIps.map(({ address }) => address);
+    if (had.every(address => has.includes(address))) return;
+    const message = `uses ${had.join(", ")}, but the IPAM has lost that and gives ${has.join(", ")}: delete the pod`;
+    this.#context.log.error({ port: port.name, had, has }, message);
+    const subject = { apiVersion: "v1", kind: "Pod", namespace, name, uid };
+    this.#context.events.write({ subject, type: "Warning", reason: "AddressLost", message });
+  }
+
+  async #silence(local: LocalPort, reason: string): Promise<boolean> {
+    const { datapath, log, metrics } = this.#context;
+    this.#forget(local);
+    await datapath.unplug(local.sandboxId, local.containerInterface, undefined);
+    metrics.fencedPorts.inc({ reason });
+    log.warn({ port: local.ovs?.portName, epoch: local.ovs?.epoch, sandboxId: local.sandboxId, reason }, "fenced");
+    return true;
+  }
+
+  async #replug(local: LocalPort, port: Port, segment: Segment): Promise<boolean> {
+    const { datapath, config, log } = this.#context;
+    const plugged = await datapath.replug(deriveReplug(local, port, segment, config.bridge));
+    log.info({ port: port.name, sandboxId: local.sandboxId, ofport: plugged?.ofport }, "plugged again");
+    return plugged !== undefined;
+  }
+
+  async #release({ sandboxId, containerInterface }: LocalPort): Promise<void> {
+    const { ipam, journal, config, log } = this.#context;
+    const release = { host: config.nodeName, sandbox: { id: sandboxId, interface: containerInterface } };
+    try {
+      const [result] = await ipam.release([release], RELEASE_PATIENCE);
+      if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
+    } catch (error) {
+      await journal.append({ kind: "release", release });
+      log.warn({ err: error, sandboxId }, "the release waits in the journal");
+    }
+  }
+
+  #forget({ sandboxId, containerInterface, ovs }: LocalPort): void {
+    const { held } = this.#context;
+    held.dropSandbox(sandboxId, containerInterface);
+    const other = ovs?.ownerUid === undefined ? undefined : held.find(ovs.ownerUid, containerInterface);
+    if (other !== undefined && other.sandboxId === undefined && other.port.epoch <= (ovs?.epoch ?? 0)) {
+      held.drop(ovs?.ownerUid ?? "", containerInterface);
+    }
+  }
+
+  #inTurn(local: LocalPort, work: () => Promise<boolean>): Promise<boolean> {
+    return this.#context.turns.take(sandboxKey(local.sandboxId, local.containerInterface), async () =>
+      (await this.#view.findAgain(local)) === undefined ? false : work(),
+    );
+  }
+}
+
+export function deriveReplug(local: LocalPort, port: Port, segment: Segment, bridge: string): Replug {
+  const { sandboxId, containerInterface, ovs } = local;
+  return {
+    sandboxId,
+    containerInterface,
+    bridge,
+    ...(segment.type === "vlan" && { vlan: segment.id }),
+    mac: port.mac,
+    // Where OVS still knows what the pod has, that is the truth.
+    addresses:
+      ovs !== undefined && ovs.addresses.length > 0
+        ? ovs.addresses.map(address => ({ address, prefixLength: 0 }))
+        : port.fixedIps,
+    externalIds: {
+      "mooring-port": port.name,
+      "mooring-port-id": port.id,
+      "mooring-epoch": String(port.epoch),
+      ...(ovs === undefined && { "mooring-network": NETWORK_NAME }),
+      ...(port.owner !== undefined && { "mooring-owner": port.owner.uid }),
+    },
+  };
+}
+
+/** The IPAM's positive word that port or address are another's. That an address only waits for its delay is none. */
+function isTaken(error: unknown): boolean {
+  if (!(error instanceof IpamError)) return false;
+  const { code, details } = error;
+  if (code === "address_in_use") return details.retryAfterSeconds === undefined;
+  return code === "stale_owner" || code === "port_in_use";
+}

@@ -1,0 +1,91 @@
+import { accessSync } from "node:fs";
+import { dirname } from "node:path";
+import type { PluggedPort } from "../../datapath/attachment.ts";
+import { ADDRESSES_KEY, NETNS_KEY } from "../../datapath/check.ts";
+import type { HostLink } from "../../datapath/node-datapath.ts";
+
+/** Of a sandbox's network namespace. `unknown` is treated as there by whatever takes something away. */
+export type SandboxState = "there" | "gone" | "unknown";
+
+/** What OVS remembers of a port of ours. */
+export interface OvsSide {
+  ofport?: number;
+  addresses: string[];
+  portName?: string;
+  portId?: string;
+  epoch?: number;
+  ownerUid?: string;
+}
+
+/** One sandbox's interface as this node has it. */
+export interface LocalPort {
+  sandboxId: string;
+  containerInterface: string;
+  /** Our end of the pair; it goes when the pod's end goes. */
+  hasLink: boolean;
+  sandbox: SandboxState;
+  /** Absent: OVS has forgotten it, or never knew. */
+  ovs?: OvsSide;
+}
+
+export type LookAtSandbox = (netns: string | undefined) => SandboxState;
+
+/** OVS and the kernel each know half; put together by sandbox and interface. */
+export function mergeLocalPorts(
+  plugged: readonly PluggedPort[],
+  links: readonly HostLink[],
+  look: LookAtSandbox,
+): LocalPort[] {
+  const linked = new Set(links.map(keyOf));
+  const known = plugged.map(port => ({ ...describe(port, look), hasLink: linked.has(keyOf(port)) }));
+  const knownKeys = new Set(known.map(keyOf));
+  const forgotten = links
+    .filter(link => !knownKeys.has(keyOf(link)))
+    .map(({ sandboxId, containerInterface }) => {
+      return { sandboxId, containerInterface, hasLink: true, sandbox: "unknown" as const };
+    });
+  return [...known, ...forgotten];
+}
+
+/**
+ * A runtime mounts a sandbox's namespace under a path and takes the path away with it. Only a folder that can be looked
+ * into tells that something is not in it.
+ */
+export const lookAtSandbox: LookAtSandbox = netns => {
+  if (netns === undefined) return "unknown";
+  if (exists(netns)) return "there";
+  return exists(dirname(netns)) ? "gone" : "unknown";
+};
+
+export const keyOf = ({ sandboxId, containerInterface }: { sandboxId: string; containerInterface: string }): string =>
+  `${sandboxId}/${containerInterface}`;
+
+/** One plugging of it: another epoch is another life. */
+export const lifeOf = (local: LocalPort): string => `${keyOf(local)} ${local.ovs?.portId} ${local.ovs?.epoch}`;
+
+function describe({ sandboxId, containerInterface, ofport, externalIds }: PluggedPort, look: LookAtSandbox) {
+  const epoch = Number(externalIds["mooring-epoch"]);
+  const text = (key: string, field: keyof OvsSide) => {
+    const value = externalIds[key];
+    return value === undefined ? {} : { [field]: value };
+  };
+  const ovs: OvsSide = {
+    addresses: externalIds[ADDRESSES_KEY]?.split(",").filter(each => each !== "") ?? [],
+    ...(ofport !== undefined && { ofport }),
+    ...(Number.isSafeInteger(epoch) && { epoch }),
+    ...text("mooring-port", "portName"),
+    ...text("mooring-port-id", "portId"),
+    ...text("mooring-owner", "ownerUid"),
+  };
+  return { sandboxId, containerInterface, sandbox: look(externalIds[NETNS_KEY]), ovs };
+}
+
+function exists(path: string): boolean {
+  try {
+    accessSync(path);
+    return true;
+  } catch (error) {
+    // What cannot be looked at is not known to be gone.
+    return !(error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR"));
+  }
+}

@@ -1,0 +1,44 @@
+import type { NodeDatapath } from "../../datapath/node-datapath.ts";
+import { keyOf, type LocalPort, lookAtSandbox, mergeLocalPorts } from "./local-port.ts";
+
+/** What is plugged on this node, read from OVS and the kernel whenever asked; the last answer is kept as an index. */
+export class NodeView {
+  readonly #datapath: Pick<NodeDatapath, "list" | "listLinks">;
+  readonly #bridge: string;
+  readonly #look: typeof lookAtSandbox;
+  #names: ReadonlySet<string | undefined> = new Set();
+  #addresses: ReadonlySet<string> = new Set();
+
+  constructor(datapath: Pick<NodeDatapath, "list" | "listLinks">, bridge: string, look = lookAtSandbox) {
+    this.#datapath = datapath;
+    this.#bridge = bridge;
+    this.#look = look;
+  }
+
+  /** Rejects with DatapathError when either half cannot be read. */
+  async read(): Promise<LocalPort[]> {
+    // OVS first: a port that is made meanwhile then shows as a link alone, never as a port without its link.
+    const plugged = await this.#datapath.list(this.#bridge);
+    const local = mergeLocalPorts(plugged, await this.#datapath.listLinks(), this.#look);
+    this.#names = new Set(local.map(({ ovs }) => ovs?.portName));
+    this.#addresses = new Set(local.flatMap(({ ovs }) => ovs?.addresses ?? []));
+    return local;
+  }
+
+  /** The same sandbox's port as it is now, if it still is what a decision was made about. */
+  async findAgain(local: LocalPort): Promise<LocalPort | undefined> {
+    const found = (await this.read()).find(each => keyOf(each) === keyOf(local));
+    const isSame =
+      found !== undefined &&
+      found.hasLink === local.hasLink &&
+      found.sandbox === local.sandbox &&
+      found.ovs?.portId === local.ovs?.portId &&
+      found.ovs?.epoch === local.ovs?.epoch;
+    return isSame ? found : undefined;
+  }
+
+  /** Whether a port of this name, or with one of these addresses, was plugged at the last look. */
+  concerns(portName: string | undefined, addresses: readonly string[] = []): boolean {
+    return (portName !== undefined && this.#names.has(portName)) || addresses.some(each => this.#addresses.has(each));
+  }
+}

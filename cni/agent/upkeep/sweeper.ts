@@ -1,0 +1,140 @@
+import type { Port } from "../../../ipam-server/contract/index.ts";
+import { IpamError } from "../../../ipam-server/contract/index.ts";
+import type { NodePod } from "../pods.ts";
+import type { UpkeepContext } from "../upkeep-context.ts";
+import {
+  confirm,
+  decideSweep,
+  type Suspects,
+  type SweepAction,
+  type SweepView,
+  type TakingAction,
+} from "./decide-sweep.ts";
+import type { LocalChanges } from "./local-changes.ts";
+import { type LocalPort, lifeOf } from "./local-port.ts";
+import type { NodeView } from "./node-view.ts";
+
+const AT_ONCE = 16;
+
+export interface SweeperOptions {
+  context: UpkeepContext;
+  view: NodeView;
+  changes: LocalChanges;
+  now?(): number;
+}
+
+/** Compares OVS, the kernel, the IPAM and Kubernetes, and brings them together. See `decideSweep` for the rules. */
+export class Sweeper {
+  readonly #options: SweeperOptions;
+  readonly #now: () => number;
+  /** Local ports whose binding the IPAM said had ended; see SweepView. */
+  readonly ended = new Set<string>();
+  #suspects: Suspects = new Map();
+
+  constructor(options: SweeperOptions) {
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+  }
+
+  /** How many things look abandoned and wait for their second look. */
+  get suspectCount(): number {
+    return this.#suspects.size;
+  }
+
+  /** One look. Rejects when what is plugged cannot be read; what else fails is told, and tried again at the next. */
+  async sweep(): Promise<void> {
+    const { config } = this.#options.context;
+    const local = await this.#options.view.read();
+    const lives = new Set(local.map(lifeOf));
+    for (const life of this.ended) if (!lives.has(life)) this.ended.delete(life);
+    const { view, pods } = await this.#fetchView(local);
+    const actions = decideSweep(view);
+    const taking = actions.filter(action => action.kind === "unplug" || action.kind === "release");
+    const { due, suspects } = confirm(taking, this.#suspects, this.#now(), config.sweepGrace);
+    this.#suspects = suspects;
+    const work: SweepAction[] = [...actions.filter(action => !isTaking(action)), ...due];
+    for (let from = 0; from < work.length; from += AT_ONCE) {
+      await Promise.all(work.slice(from, from + AT_ONCE).map(action => this.#apply(action, pods)));
+    }
+  }
+
+  /** Bindings before pods: a pod is there before its claim is, so a binding seen here has its pod in the later read. */
+  async #fetchView(local: LocalPort[]): Promise<{ view: SweepView; pods: ReadonlyMap<string, NodePod> | undefined }> {
+    const { config, ipam, pods: source } = this.#options.context;
+    const self = { host: config.nodeName, cluster: config.cluster };
+    const bindings = await this.#read("bindings", async () =>
+      (await ipam.readPortsOfHost(self.host)).filter(port => port.cluster === self.cluster),
+    );
+    const others = bindings === undefined ? new Map() : await this.#fetchOthers(local, bindings);
+    const pods = await this.#read("pods", async () => new Map((await source.fetchAll()).map(pod => [pod.uid, pod])));
+    const view = { self, local, others, ended: this.ended, ...(bindings && { bindings }), ...(pods && { pods }) };
+    return { view, pods };
+  }
+
+  async #fetchOthers(local: LocalPort[], bindings: Port[]): Promise<Map<string, Port | undefined>> {
+    const here = new Set(bindings.map(({ name }) => name));
+    const names = new Set(local.map(({ ovs }) => ovs?.portName).filter(name => name !== undefined && !here.has(name)));
+    const others = new Map<string, Port | undefined>();
+    for (const name of names) {
+      if (name === undefined) continue;
+      try {
+        others.set(name, await this.#options.context.ipam.readPort(name));
+      } catch (error) {
+        if (error instanceof IpamError && error.code === "not_found") others.set(name, undefined);
+        else this.#fail("bindings", error);
+      }
+    }
+    return others;
+  }
+
+  async #apply(action: SweepAction, pods: ReadonlyMap<string, NodePod> | undefined): Promise<void> {
+    const { changes, context } = this.#options;
+    try {
+      switch (action.kind) {
+        case "fence":
+          return void (await changes.fence(action.local, action.reason));
+        case "replug":
+          return void (await changes.replug(action.local, action.port));
+        case "claim": {
+          const pod = pods?.get(action.ownerUid);
+          return pod && void (await changes.claimAgain(action.local, pod));
+        }
+        case "report": {
+          const { name, epoch } = action.port;
+          return void (await context.ipam.report([{ name, epoch, plane: "underlay", state: "ACTIVE" }]));
+        }
+        case "unplug":
+          if (await changes.unplug(action.local, action.release)) this.#tell(action, action.local.ovs?.portName);
+          return;
+        case "release":
+          if (await changes.release(action.port, action.release)) this.#tell(action, action.port.name);
+      }
+    } catch (error) {
+      this.#fail(action.kind, error);
+    }
+  }
+
+  #tell({ kind, why }: TakingAction, port: string | undefined): void {
+    this.#options.context.log.info({ port, why }, kind === "unplug" ? "swept from OVS" : "binding released");
+  }
+
+  /** Undefined when it could not be read whole. */
+  async #read<T>(where: string, work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      this.#fail(where, error);
+      return undefined;
+    }
+  }
+
+  #fail(where: string, error: unknown): void {
+    const { metrics, log } = this.#options.context;
+    metrics.failures.inc({ where: `sweep-${where}` });
+    log.warn({ err: error, where }, "a sweep could not do all; it will be tried again");
+  }
+}
+
+function isTaking(action: SweepAction): action is TakingAction {
+  return action.kind === "unplug" || action.kind === "release";
+}

@@ -1,0 +1,36 @@
+import type { StartUpkeep, UpkeepContext } from "../upkeep-context.ts";
+import { Fence } from "./fence.ts";
+import { deriveSource, Installer } from "./installer.ts";
+import { Keeper } from "./keeper.ts";
+import { LocalChanges } from "./local-changes.ts";
+import { NodeView } from "./node-view.ts";
+import { Sweeper } from "./sweeper.ts";
+
+/** Where the host keeps the executable's runtime, whatever the installer sees it under. */
+const HOST_HOME = "/opt/mooring";
+
+/** What keeps the node right beside the calls: bridges, fencing, sweeps, installation. */
+export const startUpkeep: StartUpkeep = async (context: UpkeepContext) => {
+  await using stack = new AsyncDisposableStack();
+  const view = new NodeView(context.datapath, context.config.bridge);
+  const changes = new LocalChanges(context, view);
+  const sweeper = new Sweeper({ context, view, changes });
+  const keeper = stack.use(new Keeper({ context, sweeper }));
+  stack.use(
+    new Fence({
+      context,
+      view,
+      changes,
+      onEnded: life => sweeper.ended.add(life),
+      compare: () => keeper.request(),
+    }),
+  );
+  const { installBin: bin, installConf: conf, installHome: home } = context.config;
+  if (bin !== undefined && conf !== undefined && home !== undefined) {
+    const source = deriveSource(import.meta.dirname);
+    const places = { bin, conf, home, hostHome: HOST_HOME };
+    stack.use(new Installer({ context, source, places, nodeReady: keeper.ready }));
+  }
+  await keeper.firstAttempt;
+  return stack.move();
+};
