@@ -412,11 +412,17 @@ export const EVENT_TYPES = [
 ] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
 
+/**
+ * Only in streams, whatever their filter: events after the reader's last one are no longer kept. Compare everything; the
+ * events that follow are those after this `seq`.
+ */
+export const GAP = "gap";
+
 /** One row of the outbox: written in the transaction that made the change. `seq` grows without order changes. */
 export interface MooringEvent {
   seq: number;
   time: Timestamp;
-  type: EventType;
+  type: EventType | typeof GAP;
   /** Who called, for the audit trail. */
   caller: string;
   port?: string;
@@ -456,4 +462,6 @@ export interface EventList {
   events: MooringEvent[];
   /** The newest sequence number in the store. */
   lastSeq: number;
+  /** The oldest one still kept; `lastSeq + 1` when none is. */
+  oldestSeq: number;
 }

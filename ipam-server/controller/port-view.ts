@@ -1,5 +1,5 @@
 import type { MooringEvent, Port } from "../contract/index.ts";
-import { IpamError } from "../contract/index.ts";
+import { GAP, IpamError } from "../contract/index.ts";
 import { inParallel } from "./in-parallel.ts";
 import type { IpamClient } from "./ipam-client.ts";
 
@@ -86,6 +86,7 @@ export class PortView implements AsyncDisposable {
   }
 
   #note(event: MooringEvent): void {
+    if (event.type === GAP) this.doubtAll();
     if (event.port === undefined) return;
     const before = this.#ports.get(event.port);
     const isOurs = event.cluster === this.#options.cluster || before !== undefined;

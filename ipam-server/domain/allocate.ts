@@ -2,8 +2,9 @@ import { IpamError, type IpFamily } from "../contract/index.ts";
 import { contains, familyOf, formatAddress, type ParsedAddress, parseAddress, rangeOf } from "./address.ts";
 import { addressAt, type NetworkRecord, type SubnetRecord } from "./catalog.ts";
 import { checkMac } from "./check-mac.ts";
-import { freeShare, isReachable, sizeNumberOf, type Wish } from "./needs.ts";
+import { freeShare, sizeNumberOf, type Wish } from "./needs.ts";
 import type { HeldIp } from "./port-record.ts";
+import { isReachable } from "./reachable.ts";
 import { describeNoMatch, describeShortage, describeUnreachable, list, listNames, type Shortage } from "./refusals.ts";
 import type { WorkingState } from "./working-state.ts";
 

@@ -87,11 +87,11 @@ export class Catalog {
     return this.#subnetById.has(id);
   }
 
-  /** The networks that a selector matches. Throws `invalid_request` when it does not parse. */
+  /** The networks that a `networkSelector` matches. Throws `invalid_request` when it does not parse. */
   match(selectorText: string): readonly NetworkRecord[] {
     const known = this.#matching.get(selectorText);
     if (known) return known;
-    const selector = parseSelector(selectorText);
+    const selector = parseSelector(selectorText, "networkSelector");
     const matching = this.networks.filter(network => matches(selector, network.labels));
     if (this.#matching.size >= MAX_REMEMBERED_SELECTORS) this.#matching.clear();
     this.#matching.set(selectorText, matching);

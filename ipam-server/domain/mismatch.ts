@@ -2,8 +2,9 @@ import { IpamError } from "../contract/index.ts";
 import { familyOf, formatAddress } from "./address.ts";
 import { addressTexts, parseWantedIps } from "./allocate.ts";
 import { parseMac } from "./mac.ts";
-import { isReachable, type Wish } from "./needs.ts";
+import type { Wish } from "./needs.ts";
 import type { PortRecord } from "./port-record.ts";
+import { isReachable } from "./reachable.ts";
 import { describeUnreachable } from "./refusals.ts";
 import type { WorkingState } from "./working-state.ts";
 

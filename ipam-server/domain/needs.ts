@@ -2,6 +2,7 @@ import type { Claim, PortReservation } from "../contract/index.ts";
 import { contains, familyOf, parseAddress, rangeOf } from "./address.ts";
 import { type Catalog, type NetworkRecord, type SubnetRecord, sizeOf } from "./catalog.ts";
 import type { HeldIp } from "./port-record.ts";
+import { isReachable } from "./reachable.ts";
 import { type SlotNeed, SlotNeeds } from "./slots.ts";
 import type { Mutation } from "./store.ts";
 
@@ -125,12 +126,6 @@ function findCandidates(wish: Wish, catalog: Catalog): NetworkRecord[] {
     .map(network => ({ network, share: freeShare(network, wish.families) }))
     .sort((a, b) => b.share - a.share || a.network.id - b.network.id)
     .map(({ network }) => network);
-}
-
-export function isReachable(network: NetworkRecord, wish: Wish): boolean {
-  const { availabilityZone: zone, physicalNetworks } = wish;
-  if (zone !== undefined && network.availabilityZone !== undefined && zone !== network.availabilityZone) return false;
-  return physicalNetworks === undefined || physicalNetworks.includes(network.segment.physicalNetwork);
 }
 
 type CountersOf = (subnet: SubnetRecord) => Pick<SubnetRecord, "held" | "outside">;

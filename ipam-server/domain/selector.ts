@@ -26,9 +26,12 @@ export interface Selector {
   requirements: readonly Requirement[];
 }
 
-/** Throws `invalid_request` with the selector, the position (from 1) and what was expected there. */
-export function parseSelector(text: string): Selector {
-  return new Parser(text).parse();
+/**
+ * Throws `invalid_request` with the selector, the position (from 1) and what was expected there.
+ * @param field where the selector stands in the request, such as `networkSelector`
+ */
+export function parseSelector(text: string, field?: string): Selector {
+  return new Parser(text, field).parse();
 }
 
 export function matches(selector: Selector, labels: Labels): boolean {
@@ -113,10 +116,12 @@ const SET_OPERATORS = ["in", "notin"] as const;
 class Parser {
   readonly #text: string;
   readonly #tokens: Token[];
+  readonly #field: string | undefined;
   #position = 0;
 
-  constructor(text: string) {
+  constructor(text: string, field: string | undefined) {
     this.#text = text;
+    this.#field = field;
     this.#tokens = scan(text);
   }
 
@@ -198,6 +203,7 @@ class Parser {
     throw new IpamError(
       "invalid_request",
       `the selector ${JSON.stringify(this.#text)} has ${found} at position ${at + 1}; expected ${expected}`,
+      this.#field === undefined ? {} : { field: this.#field },
     );
   }
 }

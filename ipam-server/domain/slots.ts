@@ -1,6 +1,6 @@
 import type { Claim, SlotOf } from "../contract/index.ts";
 import type { Catalog } from "./catalog.ts";
-import { isReachable } from "./needs.ts";
+import { isReachable } from "./reachable.ts";
 
 /** One of an application's ports, for its whole life. */
 export interface Slot {

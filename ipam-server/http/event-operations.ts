@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { type EventQuery, IpamError, type MooringEvent } from "../contract/index.ts";
+import { type EventQuery, GAP, IpamError, type MooringEvent } from "../contract/index.ts";
 import type { Store } from "../domain/store.ts";
 import type { EventTail } from "./event-tail.ts";
 import { type Operation, operation } from "./operation.ts";
@@ -92,7 +92,8 @@ async function streamEvents(
   response.write(`: connected\nid: ${after}\n\n`);
 
   for (let seen = after; !stop.aborted; ) {
-    const { events, upTo } = await tail.read(seen, filter);
+    const { events, upTo, gapUpTo } = await tail.read(seen, filter);
+    if (gapUpTo !== undefined) events.unshift(describeGap(seen, gapUpTo));
     seen = upTo;
     if (events.length > 0 && !(await writeAll(response, events.map(toMessage).join(""), slowReaderMs, stop))) break;
     const waitingSince = performance.now();
@@ -103,6 +104,12 @@ async function streamEvents(
 
   if (signal.aborted && !gone.signal.aborted) response.end('event: end\ndata: {"reason":"the server is stopping"}\n\n');
   else response.destroy();
+}
+
+/** It takes the number before the oldest event kept, so that who has seen it resumes behind the gap. */
+function describeGap(after: number, gapUpTo: number): MooringEvent {
+  const message = `events from ${after + 1} to ${gapUpTo} are no longer kept: compare everything`;
+  return { seq: gapUpTo, time: new Date().toISOString(), type: GAP, caller: "mooring-ipam", message };
 }
 
 /** Whether the reader took it in time. */

@@ -28,13 +28,20 @@ export class EventTail implements Disposable {
     });
   }
 
-  /** Events that match, after a sequence number; `upTo` is how far the answer has looked. */
-  async read(after: number, query: EventQuery): Promise<{ events: MooringEvent[]; upTo: number }> {
+  /**
+   * Events that match, after a sequence number; `upTo` is how far the answer has looked. `gapUpTo`: of the events up to
+   * there some are no longer kept.
+   */
+  async read(
+    after: number,
+    query: EventQuery,
+  ): Promise<{ events: MooringEvent[]; upTo: number; gapUpTo?: number | undefined }> {
     if (this.#upTo < 0) await this.#begin();
     await this.#refill();
     if (after < this.#from) {
-      const { events, lastSeq } = await this.#store.readEvents({ ...query, after, limit: PAGE });
-      return { events, upTo: events.length < PAGE ? Math.max(after, lastSeq) : (events.at(-1)?.seq ?? after) };
+      const { events, lastSeq, oldestSeq } = await this.#store.readEvents({ ...query, after, limit: PAGE });
+      const gapUpTo = after + 1 < oldestSeq ? oldestSeq - 1 : undefined;
+      return { events, gapUpTo, upTo: events.length < PAGE ? Math.max(after, lastSeq) : (events.at(-1)?.seq ?? after) };
     }
     const events: MooringEvent[] = [];
     for (let i = this.#indexAfter(after); i < this.#events.length; i++) {
@@ -109,7 +116,7 @@ export class EventTail implements Disposable {
 /** The store's filter, for events in memory. A host sees what moved away from it too. */
 export function matches({ host, type, port, ip, mac }: EventQuery, event: MooringEvent): boolean {
   if (host !== undefined && event.host !== host && event.fromHost !== host) return false;
-  if (type !== undefined && !type.includes(event.type)) return false;
+  if (type !== undefined && !type.some(each => each === event.type)) return false;
   if (port !== undefined && event.port !== port) return false;
   if (mac !== undefined && event.mac !== mac) return false;
   return ip === undefined || (event.addresses?.includes(ip) ?? false);

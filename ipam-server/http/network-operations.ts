@@ -26,7 +26,7 @@ export function networkOperations(store: Store): Operation[] {
       query: requests.networkQuery,
       responses: { 200: { about: "The networks, by name", schema: responses.networkList } },
       async handle({ query }) {
-        const selector = parseSelector(query.label ?? "");
+        const selector = parseSelector(query.label ?? "", "label");
         const networks = (await store.readNetworks()).filter(({ labels }) => matches(selector, labels));
         return { status: 200, json: { networks } };
       },

@@ -7,8 +7,28 @@ type Issue = z.core.$ZodIssue;
 /** The value, or IpamError `invalid_request` that names the field below `root` and says what is right. */
 export function validate<S extends z.ZodType>(schema: S, value: unknown, root = ""): z.output<S> {
   const result = schema.safeParse(value);
-  if (result.success) return result.data;
+  if (result.success) {
+    refuseProto(result.data, value, root, []);
+    return result.data;
+  }
   throw toError(schema, value, result.error.issues, root);
+}
+
+/**
+ * The one key that JSON can carry and records leave out without a word. Walks what the schema made, so no deeper than
+ * that is; what it took as it came is for another schema.
+ */
+function refuseProto(made: unknown, value: unknown, root: string, path: Path): void {
+  if (typeof made !== "object" || made === null || made === value) return;
+  if (typeof value !== "object" || value === null) return;
+  if (Object.hasOwn(value, "__proto__")) {
+    const field = pathText(root, [...path, "__proto__"]);
+    throw new IpamError("invalid_request", `${field}: nothing may have the key "__proto__"`, { field });
+  }
+  for (const [key, inner] of Object.entries(made)) {
+    if (typeof inner !== "object") continue;
+    refuseProto(inner, Reflect.get(value, key), root, [...path, Array.isArray(made) ? Number(key) : key]);
+  }
 }
 
 function toError(schema: z.ZodType, value: unknown, issues: readonly Issue[], root: string): IpamError {

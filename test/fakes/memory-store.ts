@@ -83,9 +83,13 @@ export class MemoryStore implements Store {
       event =>
         event.seq > after &&
         (host === undefined || event.host === host || event.fromHost === host) &&
-        (type === undefined || type.includes(event.type)),
+        (type === undefined || type.some(each => each === event.type)),
     );
-    return { events: events.slice(0, limit), lastSeq: this.events.at(-1)?.seq ?? 0 };
+    return {
+      events: events.slice(0, limit),
+      lastSeq: this.events.at(-1)?.seq ?? 0,
+      oldestSeq: this.events[0]?.seq ?? 1,
+    };
   }
 
   onEvents(listener: (lastSeq: number) => void): () => void {

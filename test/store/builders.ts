@@ -46,6 +46,13 @@ export function claim(name: string, host: string, uid: string, more: Partial<Cla
   };
 }
 
+/** A pod of an application that asks for one of its slots. */
+export function slotClaim(application: string, host: string, uid: string, more: Partial<Claim> = {}): Mutation {
+  const item = claim("", host, uid, { retention: { policy: "sticky" }, slotOf: { application }, ...more });
+  if (item.kind === "claim" && more.name === undefined) delete item.claim.name;
+  return item;
+}
+
 /** The owner's age, in seconds after the others'. */
 export const bornAt = (uid: string, seconds: number): Claim["owner"] => ({
   kind: "pod",
@@ -81,7 +88,8 @@ export function refused(outcome: Outcome | undefined, code: string, pattern?: Re
   if (pattern) assert.match(outcome.problem.detail, pattern);
 }
 
-export const addressesOf = ({ port }: PortAttachment): string[] => port.fixedIps.map(({ address }) => address);
+export const addressesOf = ({ port }: Pick<PortAttachment, "port">): string[] =>
+  port.fixedIps.map(({ address }) => address);
 
 export async function assertHealthy(store: Store): Promise<void> {
   assert.deepEqual(await store.check(), []);

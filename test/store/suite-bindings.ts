@@ -97,6 +97,32 @@ export function testBindings(engine: Engine): void {
       });
     });
 
+    test("a pod created in the same second as the bound one is not older, nor is the bound one itself whatever its time", async () => {
+      await withStore(engine, networks, async store => {
+        await attach(store, claim(NAME, "a", "one", { owner: bornAt("one", 5) }));
+        const moved = await attach(store, claim(NAME, "b", "two", { owner: bornAt("two", 5) }));
+        assert.deepEqual([moved.port.binding?.host, moved.port.epoch], ["b", 2]);
+        const same = await attach(store, claim(NAME, "b", "two-again", { owner: bornAt("two", 4) }));
+        assert.deepEqual([same.port.owner?.uid, same.port.epoch], ["two", 3]);
+      });
+    });
+
+    test("a machine and a pod of one name do not take the port from each other while it is bound", async () => {
+      await withStore(engine, networks, async store => {
+        const of = (kind: "StatefulSet" | "VirtualMachine") => ({
+          workload: { kind, namespace: "default", name: "web" },
+          retention: { policy: "sticky" } as const,
+        });
+        await attach(store, claim(NAME, "a", "machine", of("VirtualMachine")));
+        const pod = claim(NAME, "b", "pod", { owner: bornAt("pod", 9), ...of("StatefulSet") });
+        refused(await commitOne(store, pod), "port_in_use", /VirtualMachine web/);
+        const untold = await attach(store, claim(NAME, "b", "untold", { owner: bornAt("untold", 9) }));
+        assert.equal(untold.port.binding?.host, "b");
+        await store.commit([release("b", "untold")]);
+        assert.equal((await attach(store, pod)).port.workload?.kind, "StatefulSet");
+      });
+    });
+
     test("a name made from labels is nobody else's while it is bound", async () => {
       await withStore(engine, networks, async store => {
         const byLabels = { nameFrom: "labels", ...sticky } as const;

@@ -5,6 +5,7 @@ import { testHistory } from "./suite-history.ts";
 import { testNetworks } from "./suite-networks.ts";
 import { testOrders } from "./suite-orders.ts";
 import { testRandomWork } from "./suite-random-work.ts";
+import { testSlots } from "./suite-slots.ts";
 
 /** What every engine promises. */
 export function testStore(engine: Engine): void {
@@ -13,5 +14,6 @@ export function testStore(engine: Engine): void {
   testNetworks(engine);
   testHistory(engine);
   testOrders(engine);
+  testSlots(engine);
   testRandomWork(engine);
 }

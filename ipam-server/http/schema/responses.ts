@@ -5,6 +5,7 @@ import {
   type ErrorCode,
   EVENT_TYPES,
   type EventList,
+  GAP,
   type MooringEvent,
   type Network,
   type NetworkList,
@@ -126,7 +127,7 @@ export const event = z
   .object({
     seq: z.int(),
     time,
-    type: z.enum(EVENT_TYPES),
+    type: z.enum([...EVENT_TYPES, GAP]),
     caller: text,
     port: optional(text),
     portId: optional(text),
@@ -143,5 +144,9 @@ export const event = z
     message: optional(text),
   })
   .meta({ id: "Event" }) satisfies z.ZodType<MooringEvent>;
-export const eventList = z.object({ events: z.array(event), lastSeq: z.int() }) satisfies z.ZodType<EventList>;
+export const eventList = z.object({
+  events: z.array(event),
+  lastSeq: z.int(),
+  oldestSeq: z.int(),
+}) satisfies z.ZodType<EventList>;
 export const checkResponse = z.object({ findings: z.array(z.object({ what: text, where: text })) });

@@ -44,6 +44,7 @@ export class EventLog {
   readonly #deleteIdentity: Database.Statement<[string, number]>;
   readonly #oldest: Database.Statement<[number, number], PrunedRow>;
   readonly #deleteUpTo: Database.Statement<[number]>;
+  readonly #first: Database.Statement<[], number | null>;
   /** The oldest event may have been written then or later. */
   #oldestTime = 0;
   #lastSeq: number;
@@ -60,6 +61,7 @@ export class EventLog {
     this.#deleteIdentity = database.prepare("DELETE FROM event_identities WHERE value = ? AND seq = ?");
     this.#oldest = database.prepare("SELECT seq, time, identities FROM events WHERE seq < ? ORDER BY seq LIMIT ?");
     this.#deleteUpTo = database.prepare("DELETE FROM events WHERE seq <= ?");
+    this.#first = database.prepare<[], number | null>("SELECT min(seq) FROM events").pluck();
     this.#lastSeq = this.#readLastSeq();
   }
 
@@ -75,6 +77,10 @@ export class EventLog {
 
   #readLastSeq(): number {
     return this.#database.prepare<[], number | null>("SELECT max(seq) FROM events").pluck().get() ?? 0;
+  }
+
+  #readOldestSeq(): number {
+    return this.#first.get() ?? this.#lastSeq + 1;
   }
 
   append(events: readonly NewEvent[], now: number): void {
@@ -151,7 +157,7 @@ export class EventLog {
     const rows = this.#database
       .prepare<unknown[], EventRow>(`SELECT * FROM events WHERE ${conditions.join(" AND ")} ORDER BY seq LIMIT $limit`)
       .all(values);
-    return { events: rows.map(toEvent), lastSeq: this.#lastSeq };
+    return { events: rows.map(toEvent), lastSeq: this.#lastSeq, oldestSeq: this.#readOldestSeq() };
   }
 }
 

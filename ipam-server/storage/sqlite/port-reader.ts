@@ -31,7 +31,7 @@ export class PortReader {
   read(query: PortQuery, catalog: Catalog): PortList {
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
     const { source, conditions, values, scans } = this.#plan(query, catalog);
-    const selector = query.label === undefined ? undefined : parseSelector(query.label);
+    const selector = query.label === undefined ? undefined : parseSelector(query.label, "label");
     const where = [...conditions, "name > $cursor"].join(" AND ");
     const inner = scans ? `(SELECT * FROM ports WHERE name > $cursor ORDER BY name LIMIT ${MAX_SCANNED})` : source;
     const rows: PortRow[] = [];
