@@ -5,6 +5,7 @@ import { pino } from "pino";
 import { addOptions, OptionError, readOptions } from "../../ipam-server/options.ts";
 import { runAgent } from "./agent.ts";
 import { AGENT_OPTIONS, type AgentConfig } from "./config.ts";
+import { startUpkeep } from "./upkeep/upkeep.ts";
 
 const command = new Command("mooring-agent")
   .description(
@@ -26,7 +27,8 @@ async function run(): Promise<number> {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
     const { caFile } = config;
     const kubeConfig = readKubeConfig(config.kubeconfig);
-    await runAgent({ config, kubeConfig, log, ...(caFile && { ca: readFileSync(caFile, "utf8") }) }, stop.signal);
+    const ca = caFile === undefined ? undefined : readFileSync(caFile, "utf8");
+    await runAgent({ config, kubeConfig, log, startUpkeep, ...(ca !== undefined && { ca }) }, stop.signal);
   } catch (error) {
     if (error instanceof OptionError) process.stderr.write(`mooring-agent: ${error.message}\n`);
     else log.fatal({ err: error }, error instanceof Error ? error.message : String(error));

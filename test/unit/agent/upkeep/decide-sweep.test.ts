@@ -1,0 +1,261 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import {
+  confirm,
+  decideSweep,
+  type SweepAction,
+  type SweepView,
+  type TakingAction,
+} from "../../../../cni/agent/upkeep/decide-sweep.ts";
+import { lifeOf } from "../../../../cni/agent/upkeep/local-port.ts";
+import { boundAhead, local, port, SELF, unbound } from "./local.ts";
+
+const NAME = "c1/default/web-0";
+const POD = new Map([["u1", { finished: false }]]);
+const NO_POD = new Map<string, { finished: boolean }>();
+const FINISHED = new Map([["u1", { finished: true }]]);
+
+function view(changes: Partial<SweepView>): SweepView {
+  return {
+    self: SELF,
+    local: [local()],
+    bindings: [port()],
+    others: new Map(),
+    pods: POD,
+    ended: new Set(),
+    ...changes,
+  };
+}
+
+/** An action as a table says it. */
+function say(action: SweepAction): string {
+  if (action.kind === "unplug") return action.release ? "unplug+release" : "unplug";
+  return action.kind === "fence" ? `fence ${action.reason}` : action.kind;
+}
+
+const forgotten = local();
+delete forgotten.ovs;
+const FORGOTTEN = { ...forgotten, sandbox: "unknown" as const };
+const ELSEWHERE = port({ epoch: 4 }, { host: "node-b", ownerUid: "u2", sandbox: { id: "s9", interface: "eth0" } });
+const others = (found: ReturnType<typeof unbound> | undefined) => ({ bindings: [], others: new Map([[NAME, found]]) });
+const withoutPods = (changes: Partial<SweepView>) => {
+  const { pods: _pods, ...rest } = view(changes);
+  return rest;
+};
+const withoutBindings = (changes: Partial<SweepView>) => {
+  const { bindings: _bindings, ...rest } = view(changes);
+  return rest;
+};
+const DEAD = local({ sandbox: "gone" });
+const LINKLESS = local({ sandbox: "gone", hasLink: false });
+const MOUNT_UNSEEN = local({ sandbox: "unknown" });
+
+describe("what a sweep does", () => {
+  const cases: [string, SweepView, string[]][] = [
+    ["all is right", view({}), []],
+    ["all is right, and the folder of namespaces cannot be seen", view({ local: [MOUNT_UNSEEN] }), []],
+    ["a pod that Kubernetes no longer knows still runs with its own binding", view({ pods: NO_POD }), []],
+
+    ["OVS has forgotten a live port", view({ local: [FORGOTTEN] }), ["replug"]],
+    ["OVS has forgotten it and Kubernetes is away", withoutPods({ local: [FORGOTTEN] }), ["replug"]],
+    ["OVS has forgotten it and the IPAM is away", withoutBindings({ local: [FORGOTTEN] }), []],
+    ["OVS has forgotten it and the IPAM knows no such sandbox", view({ local: [FORGOTTEN], bindings: [] }), []],
+    ["OVS knows an older epoch of its own binding", view({ local: [local({}, { epoch: 2 })] }), ["replug"]],
+    ["OVS knows another life of its own binding", view({ local: [local({}, { portId: "P0" })] }), ["replug"]],
+    ["the IPAM has not heard that it is up", view({ bindings: [port({ underlay: "BUILD" })] }), ["report"]],
+    [
+      "the IPAM has not heard, but OVS has no ofport yet",
+      view({ local: [local({}, { ofport: undefined as never })], bindings: [port({ underlay: "BUILD" })] }),
+      [],
+    ],
+    ["a person or a driver said ERROR", view({ bindings: [port({ underlay: "ERROR" })] }), []],
+
+    ["bound elsewhere", view(others(ELSEWHERE)), ["fence moved"]],
+    ["bound elsewhere, pod gone", view({ ...others(ELSEWHERE), pods: NO_POD }), ["fence moved"]],
+    ["bound elsewhere, Kubernetes away", withoutPods(others(ELSEWHERE)), ["fence moved"]],
+    ["bound elsewhere at an older epoch: an old backup", view(others({ ...ELSEWHERE, epoch: 2 })), []],
+    [
+      "another life of the port is bound elsewhere",
+      view(others({ ...ELSEWHERE, id: "P2", epoch: 1 })),
+      ["fence moved"],
+    ],
+    [
+      "bound on a host of this name in another cluster",
+      view(others(port({ cluster: "c2", epoch: 4 }, { ownerUid: "u2", sandbox: { id: "s9", interface: "eth0" } }))),
+      ["fence moved"],
+    ],
+    [
+      "bound here to a newer sandbox of its pod",
+      view({ bindings: [port({ epoch: 4 }, { sandbox: { id: "s2", interface: "eth0" } })] }),
+      ["fence moved"],
+    ],
+    [
+      "bound here to a newer pod, ahead",
+      view({ bindings: [boundAhead({ epoch: 4 }, { ownerUid: "u2" })], pods: new Map([["u2", { finished: false }]]) }),
+      ["fence moved"],
+    ],
+    ["bound here for its pod, the sandbox not known", view({ bindings: [boundAhead()] }), ["claim"]],
+    ["the same, the pod unknown", withoutPods({ bindings: [boundAhead()] }), []],
+
+    ["the binding is lost", view(others(undefined)), ["claim"]],
+    ["the binding is lost, the port there", view(others(unbound())), ["claim"]],
+    ["the binding is lost, Kubernetes away", withoutPods(others(undefined)), []],
+    ["the binding is lost, the IPAM's answer about the port failed", view({ bindings: [] }), []],
+    ["no binding and no pod", view({ ...others(undefined), pods: NO_POD }), ["unplug"]],
+    [
+      "no binding and no pod, and an event said so",
+      view({ ...others(undefined), pods: NO_POD, ended: new Set([lifeOf(local())]) }),
+      ["fence released"],
+    ],
+    [
+      "an event said so of an earlier life",
+      view({ ...others(undefined), pods: NO_POD, ended: new Set([lifeOf(local({}, { epoch: 2 }))]) }),
+      ["unplug"],
+    ],
+    [
+      "an event said so, but the pod is there",
+      view({ ...others(undefined), ended: new Set([lifeOf(local())]) }),
+      ["claim"],
+    ],
+    [
+      "no binding, and OVS does not say whose it is",
+      view({ ...others(undefined), local: [local({}, { ownerUid: undefined as never })] }),
+      [],
+    ],
+
+    ["namespace gone, pod there", view({ local: [DEAD] }), []],
+    ["namespace gone, pod gone", view({ local: [DEAD], pods: NO_POD }), ["unplug+release"]],
+    ["namespace gone, pod gone, IPAM away", withoutBindings({ local: [DEAD], pods: NO_POD }), ["unplug+release"]],
+    ["namespace gone, Kubernetes away", withoutPods({ local: [DEAD] }), []],
+    [
+      "namespace gone, the pod runs in another sandbox",
+      view({
+        local: [DEAD, local({ sandboxId: "s2" }, { epoch: 4 })],
+        bindings: [port({ epoch: 4 }, { sandbox: { id: "s2", interface: "eth0" } })],
+      }),
+      ["unplug+release"],
+    ],
+    [
+      "namespace gone, another interface of the pod is there",
+      view({
+        local: [
+          DEAD,
+          local({ sandboxId: "s2", containerInterface: "net1" }, { portName: `${NAME}/net1`, portId: "P9" }),
+        ],
+        bindings: [port(), port({ name: `${NAME}/net1`, id: "P9" }, { sandbox: { id: "s2", interface: "net1" } })],
+      }),
+      [],
+    ],
+    ["after a reboot: link gone, pod there", view({ local: [LINKLESS] }), ["unplug"]],
+    ["link gone, pod gone", view({ local: [LINKLESS], pods: NO_POD }), ["unplug+release"]],
+    [
+      "link gone, nobody else to ask",
+      { self: SELF, local: [LINKLESS], others: new Map(), ended: new Set() },
+      ["unplug"],
+    ],
+
+    ["a binding of a pod that is there, nothing plugged", view({ local: [] }), []],
+    ["a binding without its pod, nothing plugged", view({ local: [], pods: NO_POD }), ["release"]],
+    ["a binding of a finished pod, nothing plugged", view({ local: [], pods: FINISHED }), ["release"]],
+    [
+      "a binding ahead of a sandbox that never came",
+      view({ local: [], bindings: [boundAhead()], pods: NO_POD }),
+      ["release"],
+    ],
+    ["a binding without its pod, Kubernetes away", withoutPods({ local: [] }), []],
+    [
+      "a binding without its pod, OVS has forgotten the live port",
+      view({ local: [FORGOTTEN], pods: NO_POD }),
+      ["replug"],
+    ],
+    [
+      "a device's binding",
+      view({ local: [], pods: NO_POD, bindings: [port({ owner: { kind: "device", uid: "u1", createdAt: "" } })] }),
+      [],
+    ],
+    ["nothing is known", { self: SELF, local: [local()], others: new Map(), ended: new Set() }, []],
+  ];
+  for (const [what, given, expected] of cases) {
+    test(`${what}: ${expected.join(", ") || "nothing"}`, () => assert.deepEqual(decideSweep(given).map(say), expected));
+  }
+});
+
+test("over every combination: a live pod's port is never taken without a newer owner or its pod being gone", () => {
+  const bindings = [
+    undefined,
+    [],
+    [port()],
+    [boundAhead()],
+    [port({ epoch: 4 }, { sandbox: { id: "s2", interface: "eth0" } })],
+  ];
+  const found = [new Map(), new Map([[NAME, undefined]]), new Map([[NAME, unbound()]]), new Map([[NAME, ELSEWHERE]])];
+  const ended = [new Set<string>(), new Set([lifeOf(local())])];
+  let checked = 0;
+  for (const sandbox of ["there", "unknown"] as const) {
+    for (const bound of bindings) {
+      for (const other of found) {
+        for (const ends of ended) {
+          for (const pods of [undefined, POD]) {
+            const given: SweepView = { self: SELF, local: [local({ sandbox })], others: other, ended: ends };
+            if (bound) Object.assign(given, { bindings: bound });
+            if (pods) Object.assign(given, { pods });
+            const isSuperseded =
+              bound !== undefined && ((bound.length === 0 && other.get(NAME) === ELSEWHERE) || bound[0]?.epoch === 4);
+            const taken = decideSweep(given).filter(
+              ({ kind }) => kind === "fence" || kind === "unplug" || kind === "release",
+            );
+            assert.equal(taken.length > 0, isSuperseded, JSON.stringify(given));
+            checked++;
+          }
+        }
+      }
+    }
+  }
+  assert.equal(checked, 160);
+});
+
+test("a release names what was seen, so that a newer binding stays", () => {
+  const [action] = decideSweep(view({ local: [], pods: NO_POD }));
+  assert.ok(action?.kind === "release");
+  const sandbox = { id: "s1", interface: "eth0" };
+  assert.deepEqual(action.release, { name: NAME, host: "node-a", ownerUid: "u1", sandbox });
+});
+
+describe("the second look", () => {
+  const unplug = (why: string, changes = {}): TakingAction => ({
+    kind: "unplug",
+    local: local(changes),
+    release: false,
+    why,
+  });
+
+  test("takes nothing at the first, even without grace", () => {
+    assert.deepEqual(confirm([unplug("a")], new Map(), 1000, 0).due, []);
+  });
+  test("takes what has looked so for the whole grace period", () => {
+    const first = confirm([unplug("a")], new Map(), 1000, 500);
+    const early = confirm([unplug("a")], first.suspects, 1499, 500);
+    assert.deepEqual(early.due, []);
+    assert.equal(confirm([unplug("a")], early.suspects, 1500, 500).due.length, 1);
+  });
+  test("begins anew when it looked otherwise in between, or for another reason", () => {
+    const first = confirm([unplug("a")], new Map(), 1000, 500);
+    const between = confirm([], first.suspects, 1200, 500);
+    assert.deepEqual(confirm([unplug("a")], between.suspects, 2000, 500).due, []);
+    assert.deepEqual(confirm([unplug("b")], first.suspects, 2000, 500).due, []);
+    assert.deepEqual(confirm([unplug("a", { sandboxId: "s2" })], first.suspects, 2000, 500).due, []);
+  });
+  test("takes another binding of the same port for another thing", () => {
+    const release = (epoch: number): TakingAction => {
+      return {
+        kind: "release",
+        port: port({ epoch }),
+        release: { host: "node-a", ownerUid: "u1" },
+        why: "its pod is gone",
+      };
+    };
+    const first = confirm([release(3)], new Map(), 1000, 500);
+    assert.deepEqual(confirm([release(4)], first.suspects, 2000, 500).due, []);
+    assert.equal(confirm([release(3)], first.suspects, 2000, 500).due.length, 1);
+  });
+});
