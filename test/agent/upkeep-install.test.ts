@@ -38,18 +38,19 @@ beforeEach(() => {
   places = { bin, home, conf, hostHome: home };
 });
 
-/** A build whose runtime is the system's shell: its scripts say which version they and their addon are. */
+/** A build whose executable says which version it and its addon are. Its runtime only calls this test's own. */
 function build(version: string): InstallSource {
   const folder = join(root, `build-${version}`);
   mkdirSync(join(folder, "lib"), { recursive: true });
   mkdirSync(join(folder, "bin"), { recursive: true });
-  const script = `#!/opt/mooring/bin/node\nhere=$(dirname "$(readlink -f "$0")")\necho ${version} $(cat "$here/lib/koffi.node")\n`;
+  const addon = 'require("fs").readFileSync(__dirname + "/lib/koffi.node", "utf8")';
+  const script = `#!/opt/mooring/bin/node\nconsole.log("${version}", ${addon});\n`;
   writeFileSync(join(folder, "mooring"), script);
   writeFileSync(join(folder, "package.json"), "{}");
   writeFileSync(join(folder, "lib/koffi.node"), version);
   writeFileSync(join(folder, "lib/better-sqlite3.node"), "not of the executable");
   const node = join(folder, "bin/node");
-  writeFileSync(node, readFileSync("/bin/sh"));
+  writeFileSync(node, `#!/bin/sh\nexec ${process.execPath} "$@"\n`);
   return { folder, node };
 }
 

@@ -52,7 +52,8 @@ const RETIREMENT_MS = 10 * 60_000;
  *     bin/mooring       -> home/current/mooring
  *
  * A version appears whole under its name or not at all, and `current` is switched by one rename, so that a call that begins at
- * any moment finds an executable with its own runtime. Resolves with the version's name. Repeating it changes nothing.
+ * any moment finds an executable and the addons of the same version. Resolves with the version's name. Repeating it changes
+ * nothing.
  */
 export async function installExecutable(source: InstallSource, places: InstallPlaces): Promise<string> {
   const { home, bin, hostHome } = places;

@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { askStanding, isUninstalled, type Standing } from "../../../../cni/agent/upkeep/uninstalled.ts";
+import { KubeError } from "../../../../kube/kube-error.ts";
+
+describe("whether an agent that ends is being uninstalled", () => {
+  const all: Standing[] = ["there", "deleting", "gone", "refused", "unknown"];
+  for (const daemonSet of all) {
+    for (const namespace of all) {
+      for (const wasAnswered of [true, false]) {
+        const isBeingDeleted = daemonSet === "deleting" || namespace === "deleting";
+        const isOver = daemonSet === "gone" || daemonSet === "refused" || namespace === "gone";
+        const expected = isBeingDeleted || (wasAnswered && isOver);
+        const known = wasAnswered ? "answered before" : "never answered";
+        test(`DaemonSet ${daemonSet}, namespace ${namespace}, ${known}: ${expected}`, () => {
+          assert.equal(isUninstalled({ daemonSet, namespace }, wasAnswered), expected);
+        });
+      }
+    }
+  }
+
+  test("no answer, a server's fault or nonsense is unknown, and unknown keeps the node as it is", async () => {
+    for (const status of [0, 429, 500, 503, 504]) {
+      const api = { get: () => Promise.reject(new KubeError(status, "on demand")) };
+      const standing = await askStanding(api, { namespace: "n", name: "d" });
+      assert.deepEqual(standing, { daemonSet: "unknown", namespace: "unknown" });
+      assert.equal(isUninstalled(standing, true), false);
+    }
+    const nonsense = await askStanding({ get: async () => "<html>" }, { namespace: "n", name: "d" });
+    assert.equal(nonsense.daemonSet, "unknown");
+  });
+
+  test("reads the DaemonSet and its namespace", async () => {
+    const asked: string[] = [];
+    const api = {
+      get: async (path: string) => {
+        asked.push(path);
+        if (path.endsWith("/daemonsets/d")) throw new KubeError(403, "on demand");
+        return { metadata: { deletionTimestamp: "2026-11-20T08:00:00Z" } };
+      },
+    };
+    const standing = await askStanding(api, { namespace: "n", name: "d" });
+    assert.deepEqual(standing, { daemonSet: "refused", namespace: "deleting" });
+    assert.deepEqual(asked.sort(), ["/api/v1/namespaces/n", "/apis/apps/v1/namespaces/n/daemonsets/d"]);
+  });
+});
