@@ -118,7 +118,10 @@ export class FakeIpam implements AsyncDisposable {
     const now = new Date(0).toISOString();
     const name = claim.name ?? `${claim.slotOf?.application}/0`;
     const old = this.ports.get(name);
-    const same = old?.binding?.sandbox?.id === claim.sandbox?.id && old?.binding !== undefined;
+    const known = old?.binding?.sandbox?.id;
+    // A claim ahead of its sandbox and the claim that brings it are one binding.
+    const isAhead = old?.owner?.uid === claim.owner.uid && (known === undefined || claim.sandbox === undefined);
+    const same = old?.binding !== undefined && (isAhead || known === claim.sandbox?.id);
     const last = old === undefined ? this.#next++ : 0;
     const port: Port = {
       name,

@@ -1,0 +1,124 @@
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import type { AgentHomeOptions } from "../../../cni/agent/agent-home.ts";
+import { type AgentIpam, createAgentIpam } from "../../../cni/agent/agent-ipam.ts";
+import { Calls } from "../../../cni/agent/calls.ts";
+import { ClaimMaker } from "../../../cni/agent/claim-maker.ts";
+import { AGENT_OPTIONS, type AgentConfig } from "../../../cni/agent/config.ts";
+import { Confirmations } from "../../../cni/agent/confirmations.ts";
+import { HeldPorts } from "../../../cni/agent/held-ports.ts";
+import { Journals } from "../../../cni/agent/journals.ts";
+import { AgentMetrics } from "../../../cni/agent/metrics.ts";
+import { type NodePod, readNodePod } from "../../../cni/agent/pods.ts";
+import { Turns } from "../../../cni/agent/turns.ts";
+import type { Answer } from "../../../cni/dispatch.ts";
+import type { Command, Environment } from "../../../cni/spec/environment.ts";
+import { readOptions } from "../../../ipam-server/options.ts";
+import type { KubeEvent } from "../../../kube/kube-events.ts";
+import { FakeNode } from "../../fakes/datapath-memory.ts";
+import { FakeIpam } from "../../fakes/ipam-server.ts";
+
+/** The agent's part between socket and node: a fake datapath and a fake IPAM, pods and annotations as the test says. */
+export class AgentBench implements AsyncDisposable {
+  readonly node = new FakeNode();
+  readonly held = new HeldPorts();
+  readonly turns = new Turns();
+  readonly pods = new Map<string, NodePod>();
+  readonly namespaceAnnotations: Record<string, string> = {};
+  readonly events: KubeEvent[] = [];
+  readonly dir: string;
+  readonly ipam: FakeIpam;
+  readonly client: AgentIpam;
+  readonly config: AgentConfig;
+  readonly claims: ClaimMaker;
+  readonly confirmations: Confirmations;
+  readonly calls: Calls;
+  readonly metrics: AgentMetrics;
+
+  private constructor(dir: string, ipam: FakeIpam, deadlineMs: number) {
+    this.dir = dir;
+    this.ipam = ipam;
+    const flags = { server: ipam.url, networkSelector: "env=prod", availabilityZone: "az1" };
+    const options = readOptions(AGENT_OPTIONS, { flags, env: {}, readFile: () => "" });
+    this.config = { ...options, nodeName: "node-a", cluster: "c1" };
+    this.client = createAgentIpam({ url: ipam.url, timeoutMs: 500 });
+    const log = pino({ level: "silent" });
+    this.metrics = new AgentMetrics({
+      journalDepth: () => 0,
+      heldPorts: () => 0,
+      watchSilenceSeconds: () => 0,
+      isIpamReachable: () => true,
+    });
+    this.claims = new ClaimMaker({
+      config: this.config,
+      now: () => new Date(),
+      pods: {
+        find: async (_namespace, name) => this.pods.get(name),
+        namespace: async name => ({ name, annotations: this.namespaceAnnotations }),
+      },
+    });
+    const { held, turns, metrics, client } = this;
+    this.confirmations = new Confirmations({ ipam: client, datapath: this.node.open(), held, turns, metrics, log });
+    const journals = new Journals(join(dir, "journal"));
+    const home: AgentHomeOptions = {
+      config: this.config,
+      ipam: client,
+      datapath: this.node.open(),
+      claims: this.claims,
+      held,
+      metrics,
+      journalOf: name => journals.of(name),
+      confirmLater: (claim, expected) => this.confirmations.add(claim, expected),
+    };
+    this.calls = new Calls({ home, turns, log, deadlineMs, events: { write: event => this.events.push(event) } });
+  }
+
+  static async start({ deadlineMs = 10_000 } = {}): Promise<AgentBench> {
+    return new AgentBench(await mkdtemp(join(tmpdir(), "mooring-agent-")), await FakeIpam.start(), deadlineMs);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.client[Symbol.asyncDispose]();
+    await this.ipam[Symbol.asyncDispose]();
+    await rm(this.dir, { recursive: true, force: true });
+  }
+
+  addPod(name: string, annotations: Record<string, string> = {}, uid = `uid-of-${name}`): NodePod {
+    const metadata = { name, namespace: "default", uid, annotations, creationTimestamp: "2026-11-20T08:00:00Z" };
+    const pod = readNodePod({ metadata, spec: { nodeName: "node-a" }, status: { phase: "Pending" } });
+    this.pods.set(name, pod);
+    return pod;
+  }
+
+  /** As `ClaimsAhead` does it. */
+  async claimAhead(pod: NodePod): Promise<void> {
+    const claim = await this.claims.deriveAhead(pod);
+    const attachment = await this.client.claim(claim);
+    this.held.put(pod.uid, "eth0", { port: attachment.port, attachment, claim });
+  }
+
+  async journaled(): Promise<string[]> {
+    const names = await readdir(join(this.dir, "journal/moored")).catch(() => []);
+    return names.filter(name => name.endsWith(".json"));
+  }
+
+  call(command: Command, pod: string, sandbox: string, more: { env?: Environment; gone?: AbortSignal } = {}) {
+    const env = {
+      CNI_COMMAND: command,
+      CNI_CONTAINERID: sandbox,
+      CNI_NETNS: "/proc/self/ns/net",
+      CNI_IFNAME: "eth0",
+      CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=${pod};K8S_POD_UID=${this.pods.get(pod)?.uid ?? "gone"}`,
+      ...more.env,
+    };
+    const conf = { cniVersion: "1.1.0", name: "moored", type: "mooring", agentSocket: "/run/mooring/agent.sock" };
+    return this.calls.answer({ env, stdin: JSON.stringify(conf) }, more.gone ?? new AbortController().signal);
+  }
+}
+
+export function readError({ stdout, exitCode }: Answer): { code: number; msg: string } {
+  if (exitCode !== 1) throw new Error(`the call succeeded: ${stdout}`);
+  return JSON.parse(stdout);
+}
