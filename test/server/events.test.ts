@@ -114,6 +114,27 @@ test("many streams see every event in order while claims go on", async () => {
   }
 });
 
+test("who was away for longer than events are kept is told of the gap first, whatever its filter, and only once", async () => {
+  await using other = await ServerProcess.start({ args: ["--event-retention", "1ms"] });
+  const its = new Client(other);
+  await its.send("PUT", "/v1/networks/prod-a", networkOf("prod-a", "10.100.0.0/24"));
+  const deadline = Date.now() + 20_000;
+  for (let life = 1; (await its.events()).oldestSeq < 3; life++) {
+    assert.ok(Date.now() < deadline, "nothing was pruned");
+    await its.claim(claimOf("away-0", life));
+  }
+  const { oldestSeq, events } = await its.events();
+  const url = `${other.url}/v1/events?host=nowhere`;
+  await using stream = await EventStream.open(`${url}&after=1`);
+  assert.deepEqual(await stream.next(), { id: "1" });
+  const gap = await stream.next();
+  assert.deepEqual([gap?.event, gap?.id], ["gap", String(oldestSeq - 1)]);
+  assert.match(JSON.parse(gap?.data ?? "").message, /compare everything/);
+
+  await using resumed = await EventStream.open(`${other.url}/v1/events`, { "Last-Event-ID": gap?.id ?? "" });
+  assert.deepEqual(await resumed.events(events.length), events);
+});
+
 test("when the server stops every stream ends with the reason", async () => {
   await using other = await ServerProcess.start();
   await using stream = await EventStream.open(`${other.url}/v1/events`);

@@ -79,8 +79,8 @@ export function testHistory(engine: Engine): void {
           await store.commit([release("a", "s1")]);
           clock.pass(1001);
           await attach(store, claim("new", "a", "s2"));
-          const { events, lastSeq } = await store.readEvents({});
-          assert.deepEqual([events.map(({ port }) => port), lastSeq], [["new", "new"], 7]);
+          const { events, lastSeq, oldestSeq } = await store.readEvents({});
+          assert.deepEqual([events.map(({ port }) => port), oldestSeq, lastSeq], [["new", "new"], 6, 7]);
           assert.deepEqual((await store.readEvents({ port: "gone" })).events, []);
         },
         options,

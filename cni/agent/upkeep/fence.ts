@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { IpamError, MooringEvent } from "../../../ipam-server/contract/index.ts";
+import { GAP, type IpamError, type MooringEvent } from "../../../ipam-server/contract/index.ts";
 import type { UpkeepContext } from "../upkeep-context.ts";
 import type { LocalChanges } from "./local-changes.ts";
 import { lifeOf } from "./local-port.ts";
@@ -69,6 +69,8 @@ export class Fence implements AsyncDisposable {
   }
 
   #note(event: MooringEvent): void {
+    // Away for longer than events are kept.
+    if (event.type === GAP) this.#options.compare();
     const { view } = this.#options;
     const isOurs = event.host === this.#self.host || event.fromHost === this.#self.host;
     const mayConcern = isOurs && TAKES_AWAY.has(event.type);

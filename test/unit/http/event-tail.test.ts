@@ -51,6 +51,16 @@ test("a stream that begins before the tail reads its past from the store", async
   );
 });
 
+test("a reader whose next events are no longer kept learns up to where, one that is right before the oldest does not", async () => {
+  const store = new MemoryStore();
+  for (let i = 0; i < 10; i++) store.emit({ host: "a" });
+  store.events.splice(0, 4);
+  using tail = new EventTail(store);
+  assert.equal((await tail.read(3, { host: "none" })).gapUpTo, 4);
+  assert.equal((await tail.read(4, {})).gapUpTo, undefined);
+  assert.equal((await tail.read(10, {})).gapUpTo, undefined);
+});
+
 test("a stream that fell out of the tail's memory misses nothing", async () => {
   const store = new MemoryStore();
   using tail = new EventTail(store);

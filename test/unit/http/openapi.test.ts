@@ -31,7 +31,7 @@ test("every reference of the document leads somewhere", () => {
 
 test("a claim's schema in the document is the one that validates claims", () => {
   const schema = follow("#/components/schemas/Claim") as { required: string[]; additionalProperties: boolean };
-  assert.deepEqual(schema.required, ["name", "host", "owner", "networkSelector"]);
+  assert.deepEqual(schema.required, ["host", "owner", "networkSelector"]);
   assert.equal(schema.additionalProperties, false);
 });
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { z } from "zod";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import { claim, networkManifest, release } from "../../../ipam-server/http/schema/requests.ts";
 import { validate } from "../../../ipam-server/http/validate.ts";
@@ -76,10 +77,21 @@ for (const [value, field, message] of FAULTS) {
   });
 }
 
-test("a label __proto__ is left out and changes no prototype", () => {
-  const { labels } = validate(claim, { ...CLAIM, labels: JSON.parse('{"__proto__": "x", "app": "web"}') });
-  assert.deepEqual(Object.entries(labels ?? {}), [["app", "web"]]);
-  assert.equal(Object.getPrototypeOf(labels), Object.prototype);
+test("a label __proto__ is refused by its field, not left out", () => {
+  const labels = JSON.parse('{"__proto__": "x", "app": "web"}');
+  const field = "claims[3].labels.__proto__";
+  assert.throws(
+    () => validate(claim, { ...CLAIM, labels }, "claims[3]"),
+    error => error instanceof IpamError && error.code === "invalid_request" && error.details.field === field,
+  );
+  assert.deepEqual(validate(claim, { ...CLAIM, labels: { constructor: "x" } }).labels, { constructor: "x" });
+});
+
+test("a body nested as deep as a body can be is only refused", () => {
+  const deep = JSON.parse(`${"[".repeat(400_000)}${"]".repeat(400_000)}`);
+  const shape = z.strictObject({ claims: z.array(z.unknown()) });
+  assert.equal(validate(shape, { claims: [deep] }).claims.length, 1);
+  assert.throws(() => validate(claim, { ...CLAIM, labels: { a: deep } }), /a label value|is not a string/);
 });
 
 test("a release without sandbox and owner is refused, because nothing would say whose binding it ends", () => {

@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { Pool } from "../../../ipam-server/domain/catalog.ts";
+import { decide } from "../../../ipam-server/domain/decide.ts";
+import { type Item, planNeeds } from "../../../ipam-server/domain/needs.ts";
+import type { PortRecord } from "../../../ipam-server/domain/port-record.ts";
+import { hasRoomForSlot, slotName, slotSeries } from "../../../ipam-server/domain/slots.ts";
+import { attached, claim, network, REUSE_DELAY_MS, release, START, slotClaim } from "../../store/builders.ts";
+import { buildCatalog } from "./catalog-builder.ts";
+
+const APP = "c1/shop/web";
+const catalog = buildCatalog([
+  network("one", 10, [{ cidr: "10.0.0.0/24" }], { availabilityZone: "az1" }),
+  network("two", 11, [{ cidr: "10.0.1.0/24" }], { availabilityZone: "az2" }),
+]);
+
+function slotPort(number: number, networkId: number, ownerUid: string, bound: boolean): PortRecord {
+  return {
+    key: number + 1,
+    id: `id-${number}`,
+    name: `${APP}/${number}`,
+    networkId,
+    mac: `02:00:00:00:00:0${number}`,
+    fixedIps: [],
+    labels: {},
+    retention: { policy: "sticky" },
+    owner: { kind: "pod", uid: ownerUid, createdAt: START },
+    binding: bound ? { host: "a", sandbox: { id: ownerUid, interface: "eth0" }, boundAt: START } : undefined,
+    reservation: undefined,
+    cluster: undefined,
+    namespace: undefined,
+    workload: undefined,
+    slot: { of: APP, number },
+    epoch: 1,
+    underlay: "DOWN",
+    overlay: "DOWN",
+    fenced: true,
+    createdAt: START,
+    updatedAt: START,
+    releasedAt: undefined,
+    expiresAt: undefined,
+  };
+}
+
+/** The names of the slots that the batch's claims get. */
+function picked(batch: Item[], ports: PortRecord[], vacant: number[]): string[] {
+  const fresh = new Map<Pool, bigint[]>();
+  for (const pool of catalog.networks.flatMap(({ subnets }) => subnets).flatMap(({ ranges }) => ranges)) {
+    fresh.set(pool, [100n, 101n, 102n, 103n]);
+  }
+  const vacantSlots = new Map([[APP, vacant]]);
+  const snapshot = { catalog, ports, addresses: [], macs: [], vacantSlots, fresh, freed: new Map(), nextPortKey: 50 };
+  const context = { now: START, reuseDelayMs: REUSE_DELAY_MS, fabricManaged: false, newId: () => "id" };
+  const decision = decide(batch, snapshot, context);
+  assert.ok("outcomes" in decision);
+  return decision.outcomes.flatMap((outcome, index) =>
+    batch[index]?.kind === "claim" ? attached(outcome).port.name.slice(APP.length + 1) : [],
+  );
+}
+
+const inZone = (availabilityZone: string) => ({ availabilityZone });
+
+describe("picking a slot", () => {
+  test("the owner's bound slot comes before one it left, that before any other", () => {
+    const mine = [slotPort(0, 1, "x", false), slotPort(1, 1, "me", false), slotPort(2, 1, "me", true)];
+    assert.deepEqual(picked([slotClaim(APP, "a", "me")], mine, [3]), ["2"]);
+    assert.deepEqual(picked([slotClaim(APP, "a", "me")], mine.slice(0, 2), [2]), ["1"]);
+    assert.deepEqual(picked([slotClaim(APP, "a", "other")], mine, [3]), ["0"]);
+  });
+
+  test("the lowest of vacant and free ones is taken, and none that is bound", () => {
+    const ports = [slotPort(0, 1, "x", true), slotPort(2, 1, "y", false), slotPort(4, 1, "z", false)];
+    const batch = ["p", "q", "r", "s"].map(uid => slotClaim(APP, "a", uid));
+    assert.deepEqual(picked(batch, ports, [1, 3, 5, 6]), ["1", "2", "3", "4"]);
+  });
+
+  test("what earlier items of the batch released is free, and what they deleted is vacant", () => {
+    const ports = [slotPort(0, 1, "x", true), slotPort(1, 1, "y", false)];
+    const batch = [
+      { kind: "deletePort", name: `${APP}/1`, caller: "t" } as const,
+      slotClaim(APP, "a", "p"),
+      release("a", "x"),
+      slotClaim(APP, "a", "q"),
+    ];
+    assert.deepEqual(picked(batch, ports, [2, 3]), ["1", "0"]);
+  });
+
+  test("a slot on a network that the host cannot reach is left, also if the owner left it, unless ports may be moved", () => {
+    const ports = [slotPort(0, 1, "me", false), slotPort(1, 2, "y", true)];
+    assert.deepEqual(picked([slotClaim(APP, "b", "me", inZone("az2"))], ports, [2]), ["2"]);
+    assert.deepEqual(picked([slotClaim(APP, "b", "me", inZone("az1"))], ports, [2]), ["0"]);
+    const moving = slotClaim(APP, "b", "new", { ...inZone("az2"), onMismatch: "reallocate" });
+    assert.deepEqual(picked([moving], ports, [2]), ["0"]);
+  });
+
+  test("a reserved slot is only for those it is reserved for", () => {
+    const ports = [{ ...slotPort(0, 1, "x", false), reservation: { allowedNamespaces: ["c1/shop"] } }];
+    const from = (namespace: string) => slotClaim(APP, "a", "p", { cluster: "c1", namespace });
+    assert.deepEqual(picked([from("other")], ports, [1]), ["1"]);
+    assert.deepEqual(picked([from("shop")], ports, [1]), ["0"]);
+  });
+});
+
+test("an application's slots are asked for once, with every owner, every set of networks and enough room", () => {
+  const bad = slotClaim(APP, "a", "bad", { networkSelector: "a in (" });
+  const batch = [
+    slotClaim(APP, "a", "p", inZone("az1")),
+    slotClaim(APP, "b", "q", inZone("az2")),
+    slotClaim(APP, "a", "r", inZone("az1")),
+    claim(`${APP}/7`, "a", "named"),
+    claim("c1/shop/webby", "a", "another"),
+    slotClaim(APP, "a", "p", { slotOf: { application: APP, interface: "net1" }, onMismatch: "reallocate" }),
+    slotClaim("x".repeat(243), "a", "long"),
+  ];
+  const { slots } = planNeeds([...batch, bad], catalog);
+  assert.deepEqual(slots, [
+    { slotOf: { application: APP }, count: 5, ownerUids: ["p", "q", "r", "bad"], networkSets: [[1], [2]] },
+    {
+      slotOf: { application: APP, interface: "net1" },
+      count: 2,
+      ownerUids: ["p"],
+      networkSets: [[1, 2], undefined],
+    },
+  ]);
+});
+
+test("a slot's name is the application's, its number and the interface; no two series are called the same", () => {
+  const net1 = { application: APP, interface: "net1" };
+  assert.equal(slotName({ application: APP }, 3), "c1/shop/web/3");
+  assert.equal(slotName(net1, 3), "c1/shop/web/3/net1");
+  assert.notEqual(slotSeries(net1), slotSeries({ application: `${APP}/net1` }));
+  const long = { application: "a".repeat(242) };
+  assert.ok(hasRoomForSlot(long));
+  assert.ok(slotName(long, 4_294_967_295).length <= 253);
+  assert.ok(!hasRoomForSlot({ application: "a".repeat(242), interface: "b" }));
+});
