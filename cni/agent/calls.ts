@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import type { KubeEvents } from "../../kube/kube-events.ts";
 import { type Answer, type Call, dispatch } from "../dispatch.ts";
 import { parseCniArgs } from "../spec/cni-args.ts";
-import { CNI_CODES } from "../spec/cni-error.ts";
+import { CNI_CODES, CniError } from "../spec/cni-error.ts";
 import { type AgentHomeOptions, createAgentHome } from "./agent-home.ts";
 import { failed } from "./call-codec.ts";
 import { sandboxKey, type Turns } from "./turns.ts";
@@ -54,7 +54,7 @@ export class Calls {
 
   /** Waits for the running calls; those that are not done after `timeoutMs` are ended, which undoes ADDs. */
   async drain(timeoutMs: number): Promise<void> {
-    const timer = setTimeout(() => this.#stop.abort(new Error("the agent stops")), timeoutMs);
+    const timer = setTimeout(() => this.#stop.abort(new CniError(CNI_CODES.tryAgain, "the agent stops")), timeoutMs);
     while (this.#running.size > 0) await Promise.allSettled(this.#running);
     clearTimeout(timer);
   }
@@ -62,7 +62,7 @@ export class Calls {
   async #answerInTime(call: Call, subject: Subject, callerGone: AbortSignal): Promise<Answer> {
     const { deadlineMs = 45_000 } = this.#options;
     const timeout = new AbortController();
-    const late = new Error(`${subject.command} took longer than ${deadlineMs} ms`);
+    const late = new CniError(CNI_CODES.tryAgain, `${subject.command} took longer than ${deadlineMs} ms`);
     const deadline = setTimeout(() => timeout.abort(late), deadlineMs);
     const { promise: overdue, resolve } = Promise.withResolvers<Answer>();
     const giveUp = setTimeout(() => resolve(failed(CNI_CODES.tryAgain, late.message)), deadlineMs + UNDO_MS);
