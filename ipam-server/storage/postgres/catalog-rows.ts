@@ -1,0 +1,84 @@
+import type { Labels, Segment, SubnetSpec } from "../../contract/index.ts";
+import { Catalog, type NetworkRecord, type Pool, type SubnetRecord } from "../../domain/catalog.ts";
+import { describeSubnet } from "../../domain/describe-subnet.ts";
+import { toTimestamp } from "../../domain/port-record.ts";
+import { decodeOffset } from "../sqlite/offset-code.ts";
+import { parseColumn } from "../sqlite/port-rows.ts";
+import { prepare, type Send } from "./statement.ts";
+
+const REVISION = prepare("SELECT revision FROM catalog_state");
+const NETWORKS = prepare(
+  "SELECT id, name, labels, vpc, availability_zone, segment, mtu, created_at, updated_at FROM networks",
+);
+const SUBNETS = prepare("SELECT id, network_id, spec, held, outside, freed FROM subnets ORDER BY position");
+const POOLS = prepare(
+  `SELECT id, subnet_id, first_offset::text, last_offset::text, next_offset::text FROM pools
+   ORDER BY subnet_id, pools.first_offset`,
+);
+
+type NetworkRow = [
+  id: number,
+  name: string,
+  labels: string,
+  vpc: string,
+  availabilityZone: string | null,
+  segment: string,
+  mtu: number,
+  createdAt: number,
+  updatedAt: number,
+];
+type SubnetRow = [id: number, networkId: number, spec: string, held: number, outside: number, freed: number];
+type PoolRow = [id: number, subnetId: number, first: string, last: string, next: string | null];
+
+/** All networks as they were at one revision; counters and cursors as this replica saw them last. */
+export interface KnownCatalog {
+  catalog: Catalog;
+  revision: number;
+}
+
+export async function readRevision(send: Send): Promise<number> {
+  const [row] = await send<[revision: number]>(REVISION);
+  return row?.[0] ?? 0;
+}
+
+/** Reads all networks, with their counters and cursors; in one transaction that sees one state of them. */
+export async function loadCatalog(send: Send): Promise<KnownCatalog> {
+  const [revision, networks, subnets, pools] = await Promise.all([
+    readRevision(send),
+    send<NetworkRow>(NETWORKS),
+    send<SubnetRow>(SUBNETS),
+    send<PoolRow>(POOLS),
+  ]);
+  const poolsBySubnet = Map.groupBy(pools, ([, subnetId]) => subnetId);
+  const records = subnets.map(row => toSubnet(row, poolsBySubnet.get(row[0]) ?? []));
+  const byNetwork = Map.groupBy(records, ({ networkId }) => networkId);
+  const catalog = new Catalog(networks.map(row => toNetwork(row, byNetwork.get(row[0]) ?? [])));
+  return { catalog, revision };
+}
+
+function toSubnet([id, networkId, spec, held, outside, freed]: SubnetRow, pools: readonly PoolRow[]): SubnetRecord {
+  const declaration = describeSubnet(parseColumn<SubnetSpec>(spec), `subnets[${id}]`);
+  const { version } = declaration.cidr;
+  const ranges = pools.map(([poolId, , storedFirst, storedLast, next]): Pool => {
+    const first = decodeOffset(version, BigInt(storedFirst));
+    const last = decodeOffset(version, BigInt(storedLast));
+    return { id: poolId, first, last, cursor: next === null ? last + 1n : decodeOffset(version, BigInt(next)) };
+  });
+  return { ...declaration, ranges, id, networkId, held, outside, freed };
+}
+
+function toNetwork(row: NetworkRow, subnets: SubnetRecord[]): NetworkRecord {
+  const [id, name, labels, vpc, availabilityZone, segment, mtu, createdAt, updatedAt] = row;
+  return {
+    id,
+    name,
+    labels: parseColumn<Labels>(labels),
+    vpc,
+    availabilityZone: availabilityZone ?? undefined,
+    segment: parseColumn<Segment>(segment),
+    mtu,
+    subnets,
+    createdAt: toTimestamp(createdAt),
+    updatedAt: toTimestamp(updatedAt),
+  };
+}

@@ -1,0 +1,300 @@
+import { randomUUID } from "node:crypto";
+import {
+  type EventList,
+  type EventQuery,
+  IpamError,
+  type Network,
+  type NetworkManifest,
+  type Port,
+  type PortList,
+  type PortQuery,
+  type PutNetworkResponse,
+} from "../../contract/index.ts";
+import type { DecisionContext } from "../../domain/allocate.ts";
+import { type Catalog, toNetwork } from "../../domain/catalog.ts";
+import type { Item } from "../../domain/needs.ts";
+import { toPort } from "../../domain/port-record.ts";
+import type { NewEvent } from "../../domain/snapshot.ts";
+import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
+import { Announcer } from "./announcer.ts";
+import { BatchDecider } from "./batch-decider.ts";
+import { type KnownCatalog, loadCatalog, readRevision } from "./catalog-rows.ts";
+import { checkStore } from "./check.ts";
+import { TIMEOUTS, type Timeouts } from "./connect.ts";
+import { EventListener } from "./event-listener.ts";
+import { EventPruner, lastSeqOf, planEvents, readEvents } from "./event-log.ts";
+import { migrate } from "./migrate.ts";
+import { deleteNetwork, putNetwork } from "./network-writer.ts";
+import { findKeys, readPort, readPorts } from "./port-reader.ts";
+import { parsePostgresUrl } from "./postgres-url.ts";
+import { close, Primary } from "./primary.ts";
+import { Reader } from "./reader.ts";
+import { toIpamError } from "./sqlstates.ts";
+import { type Bound, prepare, type Send } from "./statement.ts";
+import { Writer } from "./writer.ts";
+
+export interface PostgresStoreOptions {
+  /** `postgres://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE`. */
+  url: string;
+  /** How long a freed address waits before another port may have it. Default 60,000. */
+  reuseDelayMs?: number;
+  /** True: a fabric driver reports the overlay plane. Default: the fabric is static, the overlay always ready. */
+  fabricManaged?: boolean;
+  /** How long events are kept. Default 30 days. */
+  eventRetentionMs?: number;
+  /** Milliseconds since the epoch. */
+  clock?: () => number;
+  /** Connections for reads, beside the one for changes and the one that hears of events. Default 4. */
+  readers?: number;
+  /** How long a change or a read is tried again while the database is away or others are in the way. Default 10,000. */
+  retryForMs?: number;
+  /** How often the newest event is looked for beside being told of it. Default 5,000. */
+  lookEveryMs?: number;
+  timeouts?: Partial<Timeouts>;
+  /** For tests: called at each step inside a transaction; what it throws stands for a crash there. */
+  reach?: (step: string) => void;
+}
+
+const DAY_MS = 86_400_000;
+const MAX_EXPIRED_AT_ONCE = 500;
+const STORE_CALLER = "mooring-ipam";
+
+const EXPIRED = prepare(
+  `SELECT name FROM ports WHERE expires_at <= $1 ORDER BY expires_at LIMIT ${MAX_EXPIRED_AT_ONCE}`,
+);
+const NEXT_REVISION = prepare("UPDATE catalog_state SET revision = revision + 1");
+/** A row that is no replica's. */
+const PROVE_WRITABLE = prepare(
+  `INSERT INTO writers VALUES ('00000000-0000-0000-0000-000000000000', 0, $1)
+   ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at`,
+);
+/** A probe wants to know how it is now. */
+const READY_FOR_MS = 1000;
+
+/**
+ * Connects, and makes or migrates the tables. Throws IpamError `unavailable` that names the database, but never the
+ * password, and says what would be right.
+ */
+export async function openPostgresStore(options: PostgresStoreOptions): Promise<Store> {
+  const clock = options.clock ?? Date.now;
+  const primary = new Primary(parsePostgresUrl(options.url), { ...TIMEOUTS, ...options.timeouts });
+  try {
+    const client = await primary.connect({ statementMs: 600_000, lockMs: 600_000 });
+    try {
+      await migrate(client, primary.name, clock());
+    } finally {
+      await close(client);
+    }
+    const retryForMs = options.retryForMs ?? 10_000;
+    const reader = new Reader(primary, options.readers ?? 4, retryForMs);
+    const catalog = await reader.read(loadCatalog);
+    const writer = new Writer(primary, { clock, retryForMs, reach: options.reach });
+    const store = new PostgresStore(primary, reader, writer, catalog, options, clock);
+    await store.listening;
+    return store;
+  } catch (error) {
+    throw toIpamError(error, primary.name);
+  }
+}
+
+/**
+ * One of any number of replicas on a database. Changes go over one connection (`Writer`), reads over a few others
+ * (`Reader`). The catalog (networks) is kept in memory and compared by its revision in every transaction; counters and
+ * cursors come with the locks on their subnets.
+ */
+class PostgresStore implements Store {
+  readonly #reader: Reader;
+  readonly #writer: Writer;
+  readonly #listener: EventListener;
+  readonly #announcer: Announcer;
+  readonly #decider: BatchDecider;
+  readonly #pruner: EventPruner;
+  readonly #options: PostgresStoreOptions;
+  readonly #clock: () => number;
+  readonly #id = randomUUID();
+  #known: KnownCatalog;
+
+  constructor(
+    primary: Primary,
+    reader: Reader,
+    writer: Writer,
+    catalog: KnownCatalog,
+    options: PostgresStoreOptions,
+    clock: () => number,
+  ) {
+    this.#reader = reader;
+    this.#writer = writer;
+    this.#known = catalog;
+    this.#options = options;
+    this.#clock = clock;
+    this.#decider = new BatchDecider(work => reader.write(work));
+    this.#pruner = new EventPruner(options.eventRetentionMs ?? 30 * DAY_MS);
+    this.#announcer = new Announcer();
+    this.#listener = new EventListener(primary, {
+      lookEveryMs: options.lookEveryMs,
+      onSeq: (lastSeq, writerId) => {
+        if (writerId !== undefined && writerId !== this.#id) this.#decider.distrustCounters();
+        this.#announcer.announce(lastSeq);
+      },
+    });
+  }
+
+  get listening(): Promise<void> {
+    return this.#listener.ready;
+  }
+
+  async commit(batch: readonly Mutation[]): Promise<Outcome[]> {
+    return this.#decideAndApply(batch);
+  }
+
+  async #decideAndApply(batch: readonly Item[]): Promise<Outcome[]> {
+    const context = this.#context();
+    const run = this.#decider.begin(batch, context);
+    const outcome = await this.#writer.transact("read", async send => {
+      const decision = await run(send, this.#known);
+      if (decision === "stale") return this.#reload();
+      if (decision === "again") return "again";
+      const { outcomes, statements, events } = decision;
+      return { writes: [...statements, ...this.#planEvents(events, context.now)], result: { outcomes, decision } };
+    });
+    outcome.result.decision.remember();
+    this.#announce(outcome.writes, outcome.answers);
+    return outcome.result.outcomes;
+  }
+
+  #context(): DecisionContext {
+    return {
+      now: this.#clock(),
+      reuseDelayMs: this.#options.reuseDelayMs ?? 60_000,
+      fabricManaged: this.#options.fabricManaged ?? false,
+      newId: randomUUID,
+    };
+  }
+
+  #planEvents(events: readonly NewEvent[], now: number): Bound[] {
+    if (events.length === 0) return [];
+    return [...planEvents(events, now, this.#id), ...this.#pruner.plan(events.length, now)];
+  }
+
+  #announce(writes: readonly Bound[], answers: Parameters<typeof lastSeqOf>[1]): void {
+    this.#pruner.learn(writes, answers);
+    const lastSeq = lastSeqOf(writes, answers);
+    if (lastSeq !== undefined) this.#announcer.announce(lastSeq);
+  }
+
+  /** Another replica changed the networks. */
+  async #reload(): Promise<"again"> {
+    this.#learn(await this.#reader.read(loadCatalog));
+    return "again";
+  }
+
+  #learn(catalog: KnownCatalog): void {
+    if (catalog.revision >= this.#known.revision) this.#known = catalog;
+  }
+
+  async putNetwork(manifest: NetworkManifest, caller: string): Promise<PutNetworkResponse> {
+    const network = manifest.metadata.name;
+    const change = await this.#changeNetworks(async (send, catalog, now) => {
+      const planned = await putNetwork(send, manifest, catalog, now);
+      if (planned.outcome === "unchanged") return { events: [], result: planned };
+      const type = planned.outcome === "created" ? "network.created" : "network.changed";
+      const event: NewEvent = { type, caller, network, message: planned.changes.join("; ") };
+      return { events: [event], result: planned };
+    });
+    return { network: await this.readNetwork(network), outcome: change.outcome, changes: change.changes };
+  }
+
+  async deleteNetwork(name: string, caller: string): Promise<void> {
+    await this.#changeNetworks(async (send, catalog) => {
+      await deleteNetwork(send, name, catalog);
+      return { events: [{ type: "network.deleted", caller, network: name }], result: undefined };
+    });
+  }
+
+  /** Nobody decides anything meanwhile, so that what is read here is what there is. */
+  async #changeNetworks<T>(
+    change: (send: Send, catalog: Catalog, now: number) => Promise<{ events: NewEvent[]; result: T }>,
+  ): Promise<T> {
+    const now = this.#clock();
+    const { result, writes, answers } = await this.#writer.transact("change", async send => {
+      const { catalog } = await loadCatalog(send);
+      const { events, result } = await change(send, catalog, now);
+      if (events.length === 0) return { writes: [], result };
+      return { writes: [{ statement: NEXT_REVISION, values: [] }, ...this.#planEvents(events, now)], result };
+    });
+    this.#announce(writes, answers);
+    if (writes.length > 0) this.#learn(await this.#reader.read(loadCatalog));
+    return result;
+  }
+
+  async readNetworks(): Promise<Network[]> {
+    const known = await this.#reader.read(loadCatalog);
+    this.#learn(known);
+    return known.catalog.networks.map(toNetwork);
+  }
+
+  async readNetwork(name: string): Promise<Network> {
+    const network = (await this.readNetworks()).find(candidate => candidate.name === name);
+    if (!network) throw new IpamError("not_found", `there is no network ${name}`);
+    return network;
+  }
+
+  async readPorts(query: PortQuery): Promise<PortList> {
+    return this.#read((send, catalog) => readPorts(send, query, catalog));
+  }
+
+  async readPort(name: string): Promise<Port> {
+    return this.#read(async (send, catalog) => {
+      const port = await readPort(send, name, catalog);
+      if (!port) throw new IpamError("not_found", `there is no port ${name}`);
+      return toPort(port, catalog);
+    });
+  }
+
+  async readEvents(query: EventQuery): Promise<EventList> {
+    const { port, ip, mac } = query;
+    const asked = {
+      ...(port !== undefined && { name: port }),
+      ...(ip !== undefined && { ip }),
+      ...(mac !== undefined && { mac }),
+    };
+    return this.#read(async (send, catalog) => readEvents(send, query, await findKeys(send, asked, catalog)));
+  }
+
+  /** Reads one state of the database, by the networks of that state. */
+  #read<T>(work: (send: Send, catalog: Catalog) => Promise<T>): Promise<T> {
+    return this.#reader.read(async send => {
+      if ((await readRevision(send)) === this.#known.revision) return work(send, this.#known.catalog);
+      const known = await loadCatalog(send);
+      this.#learn(known);
+      return work(send, known.catalog);
+    });
+  }
+
+  onEvents(listener: (lastSeq: number) => void): () => void {
+    return this.#announcer.add(listener);
+  }
+
+  async collectExpired(): Promise<number> {
+    const now = this.#clock();
+    const due = await this.#reader.read(send => send<[name: string]>(EXPIRED, now));
+    if (due.length === 0) return 0;
+    const items = due.map(([name]): Item => ({ kind: "expire", name, caller: STORE_CALLER }));
+    return (await this.#decideAndApply(items)).filter(outcome => "deleted" in outcome).length;
+  }
+
+  async ready(): Promise<void> {
+    await this.#reader.write(send => send(PROVE_WRITABLE, this.#clock()), READY_FOR_MS);
+  }
+
+  async check(): Promise<Finding[]> {
+    return this.#reader.readPatiently(async send => checkStore(send, (await loadCatalog(send)).catalog));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#announcer.clear();
+    await this.#writer[Symbol.asyncDispose]();
+    await this.#listener[Symbol.asyncDispose]();
+    await this.#reader[Symbol.asyncDispose]();
+  }
+}

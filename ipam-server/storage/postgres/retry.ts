@@ -1,0 +1,38 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { remedyOf, toIpamError } from "./sqlstates.ts";
+
+const FIRST_WAIT_MS = 5;
+const LONGEST_WAIT_MS = 400;
+
+export interface RetryOptions {
+  /** After so long the last failure is told. */
+  forMs: number;
+  /** For messages. */
+  name: string;
+  signal: AbortSignal;
+}
+
+/**
+ * Runs the work anew as long as PostgreSQL says that it would succeed then (`sqlstates.ts`), with waits that grow and
+ * differ, so that replicas which met do not meet again. Rejects with IpamError.
+ */
+export async function retrying<T>(work: () => Promise<T>, { forMs, name, signal }: RetryOptions): Promise<T> {
+  const deadline = performance.now() + forMs;
+  for (let wait = FIRST_WAIT_MS; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
+    try {
+      return await work();
+    } catch (error) {
+      const pause = wait * (0.5 + Math.random());
+      const retryable = remedyOf(rootOf(error)) !== "none";
+      if (!retryable || signal.aborted || performance.now() + pause > deadline) throw toIpamError(error, name);
+      await delay(pause, undefined, { signal }).catch(() => {});
+    }
+  }
+}
+
+/** What connecting failed of is told as an IpamError with its cause. */
+function rootOf(error: unknown): unknown {
+  let root = error;
+  while (root instanceof Error && root.cause !== undefined) root = root.cause;
+  return root;
+}

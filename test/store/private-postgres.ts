@@ -1,0 +1,181 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { existsSync, readdirSync } from "node:fs";
+import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import pg from "pg";
+
+const DEADLINE_MS = 60_000;
+const USER = "mooring";
+
+export interface PrivatePostgresOptions {
+  /** False: a crash of the machine may lose data, one of PostgreSQL may not. Default false; a benchmark says true. */
+  fsync?: boolean;
+  /** More settings, as in postgresql.conf. */
+  settings?: Record<string, string>;
+}
+
+/** Where Debian's package puts the newest version's programs; undefined when it is not installed. */
+export function findPostgres(): string | undefined {
+  const root = "/usr/lib/postgresql";
+  if (!existsSync(root)) return undefined;
+  const version = readdirSync(root)
+    .filter(name => existsSync(join(root, name, "bin/initdb")))
+    .sort((a, b) => Number(b) - Number(a))[0];
+  return version && join(root, version, "bin");
+}
+
+/** PostgreSQL refuses to run as root. */
+function findUnprivileged(): { uid: number; gid: number } | undefined {
+  if (process.getuid?.() !== 0) return undefined;
+  for (const name of ["postgres", "nobody"]) {
+    try {
+      const id = (flag: string) => Number(execFileSync("id", [flag, name], { encoding: "utf8", stdio: "pipe" }));
+      return { uid: id("-u"), gid: id("-g") };
+    } catch {}
+  }
+  throw new Error("there is neither a user postgres nor nobody to run PostgreSQL as");
+}
+
+/** A PostgreSQL server of this test alone: its own data directory, socket and loopback port; it ends with the test. */
+export class PrivatePostgres implements AsyncDisposable {
+  readonly port: number;
+  readonly password: string;
+  readonly directory: string;
+  readonly #bin: string;
+  readonly #settings: Record<string, string>;
+  readonly #user: { uid: number; gid: number } | undefined;
+  #child: ChildProcess | undefined;
+  #log = "";
+  #databases = 0;
+
+  private constructor(bin: string, directory: string, port: number, password: string, options: PrivatePostgresOptions) {
+    this.#bin = bin;
+    this.directory = directory;
+    this.port = port;
+    this.password = password;
+    this.#user = findUnprivileged();
+    this.#settings = {
+      listen_addresses: "127.0.0.1",
+      port: String(port),
+      unix_socket_directories: directory,
+      max_connections: "100",
+      shared_buffers: "256MB",
+      fsync: options.fsync ? "on" : "off",
+      log_min_messages: "fatal",
+      ...options.settings,
+    };
+  }
+
+  static async start(options: PrivatePostgresOptions = {}): Promise<PrivatePostgres> {
+    const bin = findPostgres();
+    if (bin === undefined) throw new Error("PostgreSQL is not installed; scripts/setup tests installs it");
+    const directory = await mkdtemp(join(tmpdir(), "mooring-postgres-"));
+    const server = new PrivatePostgres(bin, directory, await pickFreePort(), randomBytes(9).toString("hex"), options);
+    try {
+      if (server.#user) await chown(directory, server.#user.uid, server.#user.gid);
+      const passwordFile = join(directory, "password");
+      await writeFile(passwordFile, server.password, { mode: 0o644 });
+      const auth = ["--auth-local=trust", "--auth-host=scram-sha-256", `--pwfile=${passwordFile}`];
+      await server.#run("initdb", ["-D", server.#data, "-U", USER, "-E", "UTF8", "--no-locale", "--no-sync", ...auth]);
+      await server.up();
+    } catch (error) {
+      await server[Symbol.asyncDispose]();
+      throw error;
+    }
+    return server;
+  }
+
+  get #data(): string {
+    return join(this.directory, "data");
+  }
+
+  urlOf(database: string, user = USER, password = this.password): string {
+    return `postgres://${user}:${password}@127.0.0.1:${this.port}/${database}`;
+  }
+
+  /** A new empty database; answers its URL. */
+  async createDatabase(): Promise<string> {
+    const name = `mooring_${++this.#databases}`;
+    await this.query(`CREATE DATABASE ${name}`);
+    return this.urlOf(name);
+  }
+
+  async dropDatabase(url: string): Promise<void> {
+    await this.query(`DROP DATABASE ${new URL(url).pathname.slice(1)} WITH (FORCE)`);
+  }
+
+  /** Ends all sessions on the database, as kill -9 of their processes' clients would. */
+  async terminate(url: string): Promise<void> {
+    const name = new URL(url).pathname.slice(1);
+    await this.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`);
+  }
+
+  /** One statement of the administrator's. */
+  async query<R extends pg.QueryResultRow>(text: string, url = this.urlOf("postgres")): Promise<R[]> {
+    const client = new pg.Client({ connectionString: url });
+    client.on("error", () => {});
+    await client.connect();
+    try {
+      return (await client.query<R>(text)).rows;
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** Starts the server after `down`. */
+  async up(): Promise<void> {
+    const settings = Object.entries(this.#settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+    // Without its parent it must not stay behind.
+    const args = ["--pdeathsig", "INT", join(this.#bin, "postgres"), "-D", this.#data, ...settings];
+    const child = spawn("setpriv", args, { ...this.#user, cwd: this.directory, stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [child.stdout, child.stderr]) stream?.on("data", chunk => (this.#log += chunk));
+    this.#child = child;
+    for (const deadline = Date.now() + DEADLINE_MS; ; await delay(20)) {
+      const refusal = await this.query("SELECT 1").then(
+        () => undefined,
+        (error: Error) => error,
+      );
+      if (!refusal) return;
+      if (child.exitCode !== null || Date.now() > deadline) {
+        throw new Error(`PostgreSQL does not start: ${this.#log || refusal.message}`);
+      }
+    }
+  }
+
+  /** `fast`: ends every session; `immediate`: as a crash would. */
+  async down(how: "fast" | "immediate" = "fast"): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, "exit", { signal: AbortSignal.timeout(DEADLINE_MS) });
+    child.kill(how === "fast" ? "SIGINT" : "SIGQUIT");
+    await gone;
+  }
+
+  async #run(program: string, args: string[]): Promise<void> {
+    const child = spawn(join(this.#bin, program), args, { ...this.#user, cwd: this.directory, stdio: "pipe" });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", chunk => (output += chunk));
+    const [code] = await once(child, "exit");
+    if (code !== 0) throw new Error(`${program} ended with ${code}: ${output}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.down();
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
+
+async function pickFreePort(): Promise<number> {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const address = probe.address();
+  probe.close();
+  await once(probe, "close");
+  if (address === null || typeof address === "string") throw new Error("no free TCP port");
+  return address.port;
+}
