@@ -1,6 +1,8 @@
 import { fstatSync, readFileSync, writeSync } from "node:fs";
 import { type Answer, type Call, dispatch, peek } from "./dispatch.ts";
 import { createExecutableHome } from "./executable-home.ts";
+import { type Binding, openRawPipe } from "./raw-pipe.ts";
+import { forwardCall } from "./shim.ts";
 
 /**
  * The CNI executable: one call of a container runtime. stdout is protocol, stderr is one line of diagnostics a fault.
@@ -32,8 +34,8 @@ async function forward(call: Call): Promise<Answer | undefined> {
   if (call.env.CNI_COMMAND === "VERSION" || !call.stdin.includes('"agentSocket"')) return undefined;
   const socket = peek(call.stdin, "agentSocket");
   if (socket === undefined) return undefined;
-  const { forwardCall } = await import("./shim.ts");
-  return forwardCall(socket, call);
+  const pipe = openRawPipe("binding" in process ? (process.binding as Binding) : undefined);
+  return forwardCall(socket, call, { ...(pipe && { pipe }) });
 }
 
 async function readStdin(): Promise<string> {

@@ -1,5 +1,5 @@
-import { connect } from "node:net";
 import type { Answer, Call } from "./dispatch.ts";
+import type { RawPipe } from "./raw-pipe.ts";
 
 /** Of what goes over the agent's socket. An agent of another version refuses the call, and says so. */
 export const PROTOCOL_VERSION = 1;
@@ -9,9 +9,15 @@ export interface AnswerLine extends Answer {
   isMismatch?: boolean;
 }
 
+export interface ForwardOptions {
+  /** How an ADD waits for an agent that is away. */
+  patienceMs?: number;
+  /** Absent: a socket of `node:net`. */
+  pipe?: RawPipe;
+}
+
 /** An agent that takes a call and then says nothing is as good as none: the runtime's own limit is minutes. */
 const ANSWER_TIMEOUT_MS = 60_000;
-const MAX_ANSWER_CHARS = 16 * 1024 * 1024;
 /** An agent that is replaced is away for a second or two. */
 const ADD_PATIENCE_MS = 5_000;
 const RETRY_MS = 50;
@@ -23,36 +29,20 @@ const RETRY_MS = 50;
  */
 export async function forwardCall(
   socketPath: string,
-  call: Call,
-  patienceMs: number = ADD_PATIENCE_MS,
+  { env, stdin }: Call,
+  { patienceMs = ADD_PATIENCE_MS, pipe }: ForwardOptions = {},
 ): Promise<Answer | undefined> {
-  const { CNI_COMMAND: command } = call.env;
-  const deadline = performance.now() + (command === "ADD" ? patienceMs : 0);
+  const exchange = pipe?.exchange ?? (await import("./net-pipe.ts")).exchange;
+  const ours = Object.fromEntries(Object.entries(env).filter(([key]) => key.startsWith("CNI_")));
+  const line = `${JSON.stringify({ version: PROTOCOL_VERSION, env: ours, stdin })}\n`;
+  const deadline = performance.now() + (env.CNI_COMMAND === "ADD" ? patienceMs : 0);
   for (;;) {
-    const answer = await exchange(socketPath, call);
+    const answer = parseAnswer(await exchange(socketPath, line, ANSWER_TIMEOUT_MS));
     // What the executable can do alone loses nothing: the release waits in the journal for an agent that understands it.
-    if (answer?.isMismatch && command === "DEL") return undefined;
+    if (answer?.isMismatch && env.CNI_COMMAND === "DEL") return undefined;
     if (answer !== undefined || performance.now() >= deadline) return answer;
     await new Promise(resolve => setTimeout(resolve, RETRY_MS));
   }
-}
-
-function exchange(socketPath: string, { env, stdin }: Call): Promise<AnswerLine | undefined> {
-  const { promise, resolve } = Promise.withResolvers<AnswerLine | undefined>();
-  const ours = Object.fromEntries(Object.entries(env).filter(([key]) => key.startsWith("CNI_")));
-  let received = "";
-  const socket = connect(socketPath, () =>
-    socket.write(`${JSON.stringify({ version: PROTOCOL_VERSION, env: ours, stdin })}\n`),
-  );
-  socket.setEncoding("utf8");
-  socket.setTimeout(ANSWER_TIMEOUT_MS, () => socket.destroy());
-  socket.on("data", (chunk: string) => {
-    received += chunk;
-    if (received.includes("\n") || received.length > MAX_ANSWER_CHARS) socket.destroy();
-  });
-  socket.on("error", () => resolve(undefined));
-  socket.on("close", () => resolve(parseAnswer(received)));
-  return promise;
 }
 
 function parseAnswer(line: string): AnswerLine | undefined {

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
+import { type Binding, openRawPipe } from "../../../cni/raw-pipe.ts";
 import { forwardCall } from "../../../cni/shim.ts";
 import { Bench } from "./bench.ts";
 
@@ -23,43 +24,104 @@ async function serveAgent(path: string, answer: (socket: Socket, line: string) =
   return { [Symbol.asyncDispose]: () => new Promise(resolve => void server.close(() => resolve())) };
 }
 
-test("the call goes to the agent as it came, with CNI's variables and no others, and its answer comes back", async () => {
-  await using bench = await Bench.start();
-  const path = join(bench.dir, "agent.sock");
-  let received = "";
-  await using _agent = await serveAgent(path, (socket, line) => {
-    received = line;
-    const bytes = Buffer.from(`${JSON.stringify({ stdout: '{"ü":1}', exitCode: 1 })}\n`);
-    // A byte at a time, and the connection left to the caller to close.
-    for (const byte of bytes) socket.write(Buffer.of(byte));
-  });
-  assert.deepEqual(await forwardCall(path, CALL), { stdout: '{"ü":1}', exitCode: 1 });
-  assert.deepEqual(JSON.parse(received), {
-    version: 1,
-    env: { CNI_COMMAND: "ADD", CNI_IFNAME: "eth0" },
-    stdin: CALL.stdin,
-  });
-});
-
-for (const [what, answer] of [
-  ["hangs up", undefined],
-  ["answers half a line", '{"stdout":"","exitCode":0}'],
-  ["answers what is not JSON", "ok\n"],
-  ["answers another shape", '{"stdout":1,"exitCode":0}\n'],
-  ["answers another exit code", '{"stdout":"","exitCode":7}\n'],
+const raw = openRawPipe("binding" in process ? (process.binding as Binding) : undefined);
+for (const [via, pipe] of [
+  ["by node:net", {}],
+  ["by the raw handle", raw === undefined ? {} : { pipe: raw }],
 ] as const) {
-  test(`an agent that ${what} is as good as none`, async () => {
+  test(`${via}: the call goes to the agent as it came, with CNI's variables and no others, and its answer comes back`, async () => {
     await using bench = await Bench.start();
     const path = join(bench.dir, "agent.sock");
-    await using _agent = await serveAgent(path, socket => socket.end(answer ?? ""));
-    assert.equal(await forwardCall(path, CALL, 0), undefined);
+    let received = "";
+    await using _agent = await serveAgent(path, (socket, line) => {
+      received = line;
+      const bytes = Buffer.from(`${JSON.stringify({ stdout: '{"ü":1}', exitCode: 1 })}\n`);
+      // A byte at a time, and the connection left to the caller to close.
+      for (const byte of bytes) socket.write(Buffer.of(byte));
+    });
+    assert.deepEqual(await forwardCall(path, CALL, pipe), { stdout: '{"ü":1}', exitCode: 1 });
+    assert.deepEqual(JSON.parse(received), {
+      version: 1,
+      env: { CNI_COMMAND: "ADD", CNI_IFNAME: "eth0" },
+      stdin: CALL.stdin,
+    });
+  });
+
+  for (const [what, answer] of [
+    ["hangs up", undefined],
+    ["answers half a line", '{"stdout":"","exitCode":0}'],
+    ["answers what is not JSON", "ok\n"],
+    ["answers another shape", '{"stdout":1,"exitCode":0}\n'],
+    ["answers another exit code", '{"stdout":"","exitCode":7}\n'],
+  ] as const) {
+    test(`${via}: an agent that ${what} is as good as none`, async () => {
+      await using bench = await Bench.start();
+      const path = join(bench.dir, "agent.sock");
+      await using _agent = await serveAgent(path, socket => socket.end(answer ?? ""));
+      assert.equal(await forwardCall(path, CALL, { ...pipe, patienceMs: 0 }), undefined);
+    });
+  }
+
+  test(`${via}: no agent's socket, or a socket that nobody serves, is no agent`, async () => {
+    await using bench = await Bench.start();
+    assert.equal(await forwardCall(join(bench.dir, "none.sock"), CALL, { ...pipe, patienceMs: 0 }), undefined);
+    assert.equal(await forwardCall(await bench.write("file", ""), CALL, { ...pipe, patienceMs: 0 }), undefined);
+  });
+
+  test(`${via}: an ADD waits for an agent that is being replaced, and a DEL does not`, async () => {
+    await using bench = await Bench.start();
+    const path = join(bench.dir, "agent.sock");
+    const del = { ...CALL, env: { ...CALL.env, CNI_COMMAND: "DEL" } };
+    assert.equal(await forwardCall(path, del, { ...pipe, patienceMs: 60_000 }), undefined);
+    const waiting = forwardCall(path, CALL, { ...pipe, patienceMs: 60_000 });
+    let calls = 0;
+    await using _agent = await serveAgent(path, socket => {
+      // The agent before hangs up on what it had not answered; the next one takes the call again.
+      calls += 1;
+      socket.end(calls === 1 ? "" : '{"stdout":"","exitCode":0}\n');
+    });
+    assert.deepEqual(await waiting, { stdout: "", exitCode: 0 });
+    assert.equal(calls, 2);
+  });
+
+  test(`${via}: an agent of another version refuses: its words for an ADD, the local clean-up for a DEL`, async () => {
+    await using bench = await Bench.start();
+    const path = join(bench.dir, "agent.sock");
+    await using _agent = await serveAgent(path, socket => {
+      socket.end('{"stdout":"{}","exitCode":1,"isMismatch":true}\n');
+    });
+    assert.equal((await forwardCall(path, CALL, pipe))?.stdout, "{}");
+    const del = { ...CALL, env: { ...CALL.env, CNI_COMMAND: "DEL" } };
+    assert.equal(await forwardCall(path, del, pipe), undefined);
+  });
+
+  test(`${via}: long calls and answers go over whole, in characters of several bytes`, async () => {
+    await using bench = await Bench.start();
+    const path = join(bench.dir, "agent.sock");
+    const long = "ü€".repeat(500_000);
+    let received = "";
+    await using _agent = await serveAgent(path, (socket, line) => {
+      received = line;
+      socket.end(`${JSON.stringify({ stdout: long, exitCode: 0 })}\n`);
+    });
+    assert.equal((await forwardCall(path, { ...CALL, stdin: long }, pipe))?.stdout, long);
+    assert.equal(JSON.parse(received).stdin, long);
   });
 }
 
-test("no agent's socket, or a socket that nobody serves, is no agent", async () => {
-  await using bench = await Bench.start();
-  assert.equal(await forwardCall(join(bench.dir, "none.sock"), CALL, 0), undefined);
-  assert.equal(await forwardCall(await bench.write("file", ""), CALL, 0), undefined);
+test("the handle is as expected in this runtime, and what is not as expected is not used", () => {
+  assert.ok(raw);
+  assert.equal(openRawPipe(undefined), undefined);
+  assert.equal(
+    openRawPipe(() => ({})),
+    undefined,
+  );
+  assert.equal(
+    openRawPipe(() => {
+      throw new Error("no such module");
+    }),
+    undefined,
+  );
 });
 
 const AGENT = { ipamServer: undefined, host: undefined, cluster: undefined, agentSocket: "/run/mooring/none.sock" };
@@ -90,31 +152,4 @@ test("with the agent away DEL cleans the node, journals its release for the agen
     kind: "release",
     release: { sandbox: { id: "sandbox-1", interface: "eth0" } },
   });
-});
-
-test("an ADD waits for an agent that is being replaced, and a DEL does not", async () => {
-  await using bench = await Bench.start();
-  const path = join(bench.dir, "agent.sock");
-  const del = { ...CALL, env: { ...CALL.env, CNI_COMMAND: "DEL" } };
-  assert.equal(await forwardCall(path, del, 60_000), undefined);
-  const waiting = forwardCall(path, CALL, 60_000);
-  let calls = 0;
-  await using _agent = await serveAgent(path, socket => {
-    // The agent before hangs up on what it had not answered; the next one takes the call again.
-    calls += 1;
-    socket.end(calls === 1 ? "" : '{"stdout":"","exitCode":0}\n');
-  });
-  assert.deepEqual(await waiting, { stdout: "", exitCode: 0 });
-  assert.equal(calls, 2);
-});
-
-test("an agent of another version refuses: its words for an ADD, the local clean-up for a DEL", async () => {
-  await using bench = await Bench.start();
-  const path = join(bench.dir, "agent.sock");
-  await using _agent = await serveAgent(path, socket => {
-    socket.end('{"stdout":"{}","exitCode":1,"isMismatch":true}\n');
-  });
-  assert.equal((await forwardCall(path, CALL))?.stdout, "{}");
-  const del = { ...CALL, env: { ...CALL.env, CNI_COMMAND: "DEL" } };
-  assert.equal(await forwardCall(path, del), undefined);
 });
