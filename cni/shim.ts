@@ -35,12 +35,13 @@ export async function forwardCall(
   const exchange = pipe?.exchange ?? (await import("./net-pipe.ts")).exchange;
   const ours = Object.fromEntries(Object.entries(env).filter(([key]) => key.startsWith("CNI_")));
   const line = `${JSON.stringify({ version: PROTOCOL_VERSION, env: ours, stdin })}\n`;
-  const deadline = performance.now() + (env.CNI_COMMAND === "ADD" ? patienceMs : 0);
+  // Not `performance.now()`: what stands behind it is loaded at its first use, and takes longer than the agent.
+  const deadline = Date.now() + (env.CNI_COMMAND === "ADD" ? patienceMs : 0);
   for (;;) {
     const answer = parseAnswer(await exchange(socketPath, line, ANSWER_TIMEOUT_MS));
     // What the executable can do alone loses nothing: the release waits in the journal for an agent that understands it.
     if (answer?.isMismatch && env.CNI_COMMAND === "DEL") return undefined;
-    if (answer !== undefined || performance.now() >= deadline) return answer;
+    if (answer !== undefined || Date.now() >= deadline) return answer;
     await new Promise(resolve => setTimeout(resolve, RETRY_MS));
   }
 }
