@@ -38,7 +38,8 @@ const ENTRIES: Entry[] = [
 ];
 
 /** What a bundled CommonJS dependency asks for at run time. */
-const ESM_BANNER = 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
+const ESM_BANNER = `import { createRequire } from "node:module";
+const require = createRequire(import.meta.url), __filename = import.meta.filename, __dirname = import.meta.dirname;`;
 
 // Built beside and put in place at once: whoever runs dist/ meanwhile finds the old one or the new one, whole.
 const draft = `${options.out}.${process.pid}`;

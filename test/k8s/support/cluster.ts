@@ -72,7 +72,8 @@ export class Cluster {
   }
 
   apply(...objects: object[]): Promise<string> {
-    return this.kubectl(["apply", "-f", "-"], { input: objects.map(each => JSON.stringify(each)).join("\n---\n") });
+    const input = JSON.stringify({ apiVersion: "v1", kind: "List", items: objects });
+    return this.kubectl(["apply", "-f", "-"], { input });
   }
 
   /** Undefined when it is not there. */

@@ -27,7 +27,7 @@ export async function eventually<T>(
     }
     if (performance.now() > end) {
       const seen = last instanceof Error ? `; last: ${last.message}` : "";
-      throw new Error(`gave up after ${deadlineMs / 1000} s waiting for ${what}${seen}`, { cause: last });
+      throw new Error(`gave up after ${deadlineMs / 1000} s waiting for ${what}${seen}`);
     }
     await sleep(BETWEEN_LOOKS_MS);
   }
