@@ -6,11 +6,36 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import Database from "better-sqlite3";
 import type { IpamError } from "../../ipam-server/contract/index.ts";
+import { MIGRATIONS } from "../../ipam-server/storage/sqlite/migrations.ts";
 import { openSqliteStore } from "../../ipam-server/storage/sqlite/sqlite-store.ts";
-import { assertHealthy, attach, claim, network } from "./builders.ts";
+import { assertHealthy, attach, claim, network, slotClaim } from "./builders.ts";
 
 const isRoot = process.getuid?.() === 0;
 const NET = network("net", 10, [{ cidr: "10.0.0.0/16" }]);
+
+test("a database of the first version goes on with its ports, and takes slots", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "mooring-sqlite-file-"));
+  try {
+    const path = join(directory, "first.db");
+    {
+      await using store = await openSqliteStore({ path });
+      await store.putNetwork(NET, "test");
+      await attach(store, claim("p", "a", "s"));
+    }
+    using first = new Closing(path);
+    first.database.exec(`
+      DROP INDEX ports_slot; DROP INDEX ports_slot_owner; DROP INDEX ports_slot_unbound;
+      ALTER TABLE ports DROP COLUMN slot; ALTER TABLE ports DROP COLUMN slot_of;
+      DELETE FROM schema_migrations WHERE version > ${MIGRATIONS[0]?.version}`);
+    first[Symbol.dispose]();
+    await using store = await openSqliteStore({ path });
+    assert.equal((await attach(store, claim("p", "a", "s"))).port.epoch, 1);
+    assert.equal((await attach(store, slotClaim("app", "a", "t"))).port.name, "app/0");
+    await assertHealthy(store);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+});
 
 describe("a database file that will not do is refused by name, with what would be right", () => {
   let directory = "";
