@@ -22,9 +22,12 @@ export function findDifferences(attachment: Attachment, snapshot: Snapshot): Dif
 export function findIdDifferences(attachment: Attachment, snapshot: Snapshot): Difference[] {
   const found = snapshot.ovs.interfaces[0]?.externalIds;
   if (found === undefined) return [];
-  return Object.entries({ ...deriveExternalIds(attachment), ...identityKeys(attachment) })
-    .filter(([key, value]) => found[key] !== value)
-    .map(([key, value]) => ({ what: `external_ids:${key}`, expected: value, found: found[key] ?? "nothing" }));
+  return (
+    Object.entries({ ...deriveExternalIds(attachment), ...identityKeys(attachment) })
+      // After OVSDB was lost nobody knows the namespace's path any more; the port is right without.
+      .filter(([key, value]) => found[key] !== value && !(key === NETNS_KEY && found[key] === undefined))
+      .map(([key, value]) => ({ what: `external_ids:${key}`, expected: value, found: found[key] ?? "nothing" }))
+  );
 }
 
 /** `iface-id` and `attached-mac` are what SDN controllers look for on an Interface (OVS integration guide). */

@@ -38,6 +38,8 @@ export interface InstallSource {
 }
 
 const EXECUTABLE = "mooring";
+/** Of the build's `lib/`, what the executable loads. */
+const PARTS = new Set(["mooring-call.js", "koffi.node", "netlink.node"]);
 const CURRENT = "current";
 const VERSIONS = "versions";
 const RETIRED = ".retired";
@@ -47,7 +49,7 @@ const RETIREMENT_MS = 10 * 60_000;
 /**
  * Lays the executable, its runtime and its addons out as
  *
- *     home/versions/HASH/{mooring, bin/node, lib/*.node, package.json}
+ *     home/versions/HASH/{mooring, bin/node, lib/{mooring-call.js, *.node}, package.json}
  *     home/current      -> versions/HASH
  *     bin/mooring       -> home/current/mooring
  *
@@ -129,11 +131,11 @@ async function listFiles({ folder, node }: InstallSource): Promise<InstallFile[]
   if (!(await exists(executable))) {
     throw new Error(`${executable} is not there: the agent installs from its own build (npm run build)`);
   }
-  const addons = (await readdir(join(folder, "lib"))).filter(name => /^(koffi|netlink)\.node$/.test(name));
+  const parts = (await readdir(join(folder, "lib"))).filter(name => PARTS.has(name));
   return [
     { from: executable, to: EXECUTABLE, mode: 0o755 },
     { from: join(folder, "package.json"), to: "package.json", mode: 0o644 },
-    ...addons.sort().map(name => ({ from: join(folder, "lib", name), to: `lib/${name}`, mode: 0o755 })),
+    ...parts.sort().map(name => ({ from: join(folder, "lib", name), to: `lib/${name}`, mode: 0o755 })),
     { from: node, to: "bin/node", mode: 0o755 },
   ];
 }

@@ -148,23 +148,22 @@ export class LocalChanges {
 }
 
 export function deriveReplug(local: LocalPort, port: Port, segment: Segment, bridge: string): Replug {
-  const { sandboxId, containerInterface, ovs } = local;
+  const { sandboxId, containerInterface } = local;
+  const known = local.ovs ?? local.before;
   return {
     sandboxId,
     containerInterface,
     bridge,
     ...(segment.type === "vlan" && { vlan: segment.id }),
     mac: port.mac,
-    // Where OVS still knows what the pod has, that is the truth.
-    addresses:
-      ovs !== undefined && ovs.addresses.length > 0
-        ? ovs.addresses.map(address => ({ address, prefixLength: 0 }))
-        : port.fixedIps,
+    // What the pod was given, whatever the IPAM has by now.
+    addresses: known?.addresses.length ? known.addresses.map(address => ({ address, prefixLength: 0 })) : port.fixedIps,
+    ...(known?.netns !== undefined && { netns: known.netns }),
     externalIds: {
       "mooring-port": port.name,
       "mooring-port-id": port.id,
       "mooring-epoch": String(port.epoch),
-      ...(ovs === undefined && { "mooring-network": NETWORK_NAME }),
+      "mooring-network": known?.network ?? NETWORK_NAME,
       ...(port.owner !== undefined && { "mooring-owner": port.owner.uid }),
     },
   };

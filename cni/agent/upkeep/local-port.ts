@@ -15,6 +15,9 @@ export interface OvsSide {
   portId?: string;
   epoch?: number;
   ownerUid?: string;
+  /** Of the CNI configuration, and of the sandbox's namespace. */
+  network?: string;
+  netns?: string;
 }
 
 /** One sandbox's interface as this node has it. */
@@ -26,6 +29,8 @@ export interface LocalPort {
   sandbox: SandboxState;
   /** Absent: OVS has forgotten it, or never knew. */
   ovs?: OvsSide;
+  /** What OVS knew when it was last seen to know it. */
+  before?: OvsSide;
 }
 
 export type LookAtSandbox = (netns: string | undefined) => SandboxState;
@@ -76,6 +81,8 @@ function describe({ sandboxId, containerInterface, ofport, externalIds }: Plugge
     ...text("mooring-port", "portName"),
     ...text("mooring-port-id", "portId"),
     ...text("mooring-owner", "ownerUid"),
+    ...text("mooring-network", "network"),
+    ...text(NETNS_KEY, "netns"),
   };
   return { sandboxId, containerInterface, sandbox: look(externalIds[NETNS_KEY]), ovs };
 }

@@ -1,11 +1,12 @@
 import type { NodeDatapath } from "../../datapath/node-datapath.ts";
-import { keyOf, type LocalPort, lookAtSandbox, mergeLocalPorts } from "./local-port.ts";
+import { keyOf, type LocalPort, lookAtSandbox, mergeLocalPorts, type OvsSide } from "./local-port.ts";
 
 /** What is plugged on this node, read from OVS and the kernel whenever asked; the last answer is kept as an index. */
 export class NodeView {
   readonly #datapath: Pick<NodeDatapath, "list" | "listLinks">;
   readonly #bridge: string;
   readonly #look: typeof lookAtSandbox;
+  #known: ReadonlyMap<string, OvsSide> = new Map();
   #names: ReadonlySet<string | undefined> = new Set();
   #addresses: ReadonlySet<string> = new Set();
 
@@ -19,7 +20,12 @@ export class NodeView {
   async read(): Promise<LocalPort[]> {
     // OVS first: a port that is made meanwhile then shows as a link alone, never as a port without its link.
     const plugged = await this.#datapath.list(this.#bridge);
-    const local = mergeLocalPorts(plugged, await this.#datapath.listLinks(), this.#look);
+    const found = mergeLocalPorts(plugged, await this.#datapath.listLinks(), this.#look);
+    const local = found.map(port => {
+      const before = port.ovs === undefined ? this.#known.get(keyOf(port)) : undefined;
+      return before === undefined ? port : { ...port, before };
+    });
+    this.#known = new Map(local.flatMap(port => entryOf(port)));
     this.#names = new Set(local.map(({ ovs }) => ovs?.portName));
     this.#addresses = new Set(local.flatMap(({ ovs }) => ovs?.addresses ?? []));
     return local;
@@ -41,4 +47,9 @@ export class NodeView {
   concerns(portName: string | undefined, addresses: readonly string[] = []): boolean {
     return (portName !== undefined && this.#names.has(portName)) || addresses.some(each => this.#addresses.has(each));
   }
+}
+
+function entryOf(port: LocalPort): [string, OvsSide][] {
+  const side = port.ovs ?? port.before;
+  return side === undefined ? [] : [[keyOf(port), side]];
 }

@@ -1,3 +1,4 @@
+import { Counter } from "prom-client";
 import type { Port } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import type { NodePod } from "../pods.ts";
@@ -29,10 +30,16 @@ export class Sweeper {
   readonly #now: () => number;
   /** Local ports whose binding the IPAM said had ended; see SweepView. */
   readonly ended = new Set<string>();
+  readonly #sweeps: Counter;
   #suspects: Suspects = new Map();
 
   constructor(options: SweeperOptions) {
     this.#options = options;
+    this.#sweeps = new Counter({
+      name: "mooring_agent_sweeps_total",
+      help: "Comparisons of OVS, the kernel, the IPAM and Kubernetes that were made",
+      registers: [options.context.metrics.registry],
+    });
     this.#now = options.now ?? (() => performance.now());
   }
 
@@ -56,6 +63,7 @@ export class Sweeper {
     for (let from = 0; from < work.length; from += AT_ONCE) {
       await Promise.all(work.slice(from, from + AT_ONCE).map(action => this.#apply(action, pods)));
     }
+    this.#sweeps.inc();
   }
 
   /** Bindings before pods: a pod is there before its claim is, so a binding seen here has its pod in the later read. */

@@ -1,0 +1,237 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { after, afterEach, before, describe, test } from "node:test";
+import type { Port } from "../../ipam-server/contract/index.ts";
+import { waitFor } from "../../scripts/lab/command.ts";
+import { type LabNode, TRUNK } from "../../scripts/lab/node.ts";
+import { ping } from "../../scripts/lab/ping.ts";
+import type { PodSandbox } from "../../scripts/lab/runtime.ts";
+import { expectSuccess, type Plugged } from "../lab/lab.ts";
+import { type AgentLab, openAgentLab, unplug } from "./agent-lab.ts";
+
+/** A pod `NAME-0` is kept for its StatefulSet `NAME`. */
+const stateful = (pod: string) => [
+  { apiVersion: "apps/v1", kind: "StatefulSet", name: pod.replace(/-0$/, ""), uid: "set-1", controller: true },
+];
+/** By IPv6 a young pod would hear of an old one that is not silent yet, and fail until it is. */
+const IPV4 = { "mooring.dev/families": "ipv4" };
+/** Sweeps that the tests can wait for. */
+const EAGER = ["--sweep-grace", "300ms", "--sweep-interval", "500ms", "--uplinks", `br-int:${TRUNK}`];
+
+describe("upkeep of a node", () => {
+  let agentLab: AgentLab;
+  before(async () => {
+    agentLab = await openAgentLab();
+    for (const agent of agentLab.agents) {
+      await agent.stop();
+      await agent.start(...EAGER);
+    }
+  });
+  after(() => agentLab?.[Symbol.asyncDispose]());
+  // What a test that failed left behind shall not fail the next one.
+  const plugged: Plugged[] = [];
+  afterEach(async () => {
+    for (const pod of plugged.splice(0)) await agentLab.lab.runtime.del(pod.node, pod, agentLab.conf(pod.node));
+  });
+
+  const plug = async (node: LabNode, sandbox: PodSandbox): Promise<Plugged> => {
+    const pod = await agentLab.plug(node, sandbox);
+    plugged.push(pod);
+    return pod;
+  };
+  const plugStateful = async (name: string, node = agentLab.lab.a): Promise<Plugged> =>
+    plug(
+      node,
+      await agentLab.createPod(node, name, { ownerReferences: stateful(name), annotations: IPV4, phase: "Running" }),
+    );
+  const answers = (pod: Plugged, seconds = 5) => ping(agentLab.lab.topology.legacy, pod.ipv4 ?? "", seconds);
+  const waitForSilence = (node = agentLab.lab.a) =>
+    waitFor(`nothing to be plugged on ${node.name}`, async () => (await node.listPluggedPorts()).length === 0);
+  const waitForPort = async (name: string, what: string, is: (port: Port | undefined) => boolean): Promise<void> => {
+    await waitFor(`${name} to be ${what}`, async () => is((await agentLab.lab.readPorts(name))[0]));
+  };
+  const metric = async (name: string): Promise<number> => {
+    const { body } = await agentLab.agents[0].read("/metrics");
+    return [...body.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\d+)`, "gm"))].reduce(
+      (sum, [, n]) => sum + Number(n),
+      0,
+    );
+  };
+  /** Four rounds later: the first may have begun before, and the grace period is over by the third. */
+  const sweeps = async () => {
+    const before = await metric("mooring_agent_sweeps_total");
+    await waitFor("sweeps", async () => (await metric("mooring_agent_sweeps_total")) >= before + 4);
+  };
+
+  test("a live pod whose port moved away is silenced at once, and its late DEL changes nothing", async () => {
+    const fenced = await metric("mooring_agent_fenced_ports_total");
+    const old = await plugStateful("moves-0");
+    const young = await plugStateful("moves-0", agentLab.lab.b);
+    assert.equal(young.ipv4, old.ipv4);
+    await waitForSilence();
+    assert.equal(await metric("mooring_agent_fenced_ports_total"), fenced + 1);
+    assert.ok(await answers(young));
+    await unplug(agentLab, old);
+    assert.ok(await answers(young));
+    await unplug(agentLab, young);
+  });
+
+  test("a node that was cut off while its pod moved silences the old copy when it is back", async () => {
+    const { a, b } = agentLab.lab;
+    const old = await plugStateful("cut-0");
+    await a.ip("link set eth0 down");
+    const young = await plugStateful("cut-0", b);
+    assert.equal((await a.listPluggedPorts()).length, 1, "silence of the IPAM fences nobody");
+    await a.ip("link set eth0 up");
+    await waitForSilence();
+    assert.ok(await answers(young));
+    await unplug(agentLab, old);
+    await unplug(agentLab, young);
+  });
+
+  test("an agent that was not there when the pod moved silences it by its first comparison", async () => {
+    const [agentA] = agentLab.agents;
+    const old = await plugStateful("restart-0");
+    await agentA.stop("SIGKILL");
+    const young = await plugStateful("restart-0", agentLab.lab.b);
+    await agentA.start(...EAGER);
+    await waitForSilence();
+    await unplug(agentLab, old);
+    await unplug(agentLab, young);
+  });
+
+  test("after OVSDB was wiped bridge, uplink and pods are back, untouched", async () => {
+    const { a } = agentLab.lab;
+    const pod = await plugStateful("wiped-0");
+    assert.ok(await answers(pod));
+    // The next look remembers what OVS knew.
+    await sweeps();
+    const before = await pod.endpoint.must(["ip", "-o", "address", "show", "dev", "eth0"]);
+    await a.ovs.stop();
+    for (const file of ["conf.db", ".conf.db.~lock~", "db.sock"]) rmSync(join(a.ovs.dir, file), { force: true });
+    await a.ovs.start();
+    await waitFor("the pod to be plugged again", async () =>
+      (await a.listPluggedPorts().catch(() => [])).some(name => name.startsWith("moor")),
+    );
+    await waitFor("the pod to answer", () => answers(pod, 1));
+    assert.equal(await pod.endpoint.must(["ip", "-o", "address", "show", "dev", "eth0"]), before);
+    expectSuccess(await agentLab.lab.runtime.check(a, pod, { ...agentLab.conf(a), prevResult: pod.result }));
+    await unplug(agentLab, pod);
+  });
+
+  test("restarts of OVS leave pods as they are", async () => {
+    const { a } = agentLab.lab;
+    const pod = await plugStateful("restarted-0");
+    await a.ovs.stop();
+    await a.ovs.start();
+    await waitFor("the pod to answer", () => answers(pod, 1));
+    await sweeps();
+    assert.ok(await answers(pod));
+    await unplug(agentLab, pod);
+  });
+
+  test("a DEL that was lost for ever: port and binding are swept once pod and sandbox are gone", async () => {
+    const pod = await plug(agentLab.lab.a, await agentLab.createPod(agentLab.lab.a, "lost"));
+    await pod.endpoint.remove();
+    await sweeps();
+    const [kept] = await agentLab.lab.readPorts("lost");
+    assert.ok(kept?.binding, "while the pod is there, so is its binding");
+    await agentLab.kube.removePod("lost");
+    await waitForPort("lost", "given back", port => port === undefined);
+    await waitForSilence();
+  });
+
+  test("nothing is swept while Kubernetes does not answer, or answers in part", async () => {
+    const { kube, lab } = agentLab;
+    const pod = await plug(lab.a, await agentLab.createPod(lab.a, "unknown"));
+    await kube.ask("fail", "GET /api/v1/pods", 503);
+    await kube.removePod("unknown");
+    await pod.endpoint.remove();
+    await sweeps();
+    const [kept] = await lab.readPorts("unknown");
+    assert.ok(kept?.binding);
+    await kube.ask("mend");
+    await waitForPort("unknown", "given back", port => port === undefined);
+    await waitForSilence();
+  });
+
+  test("with the IPAM away live pods stay, and what was swept meanwhile is told later", async () => {
+    const { kube, lab } = agentLab;
+    const stays = await plugStateful("stays-0");
+    const goes = await plug(lab.a, await agentLab.createPod(lab.a, "goes"));
+    await lab.ipam.stop("SIGKILL");
+    await goes.endpoint.remove();
+    await kube.removePod("goes");
+    await waitFor("the dead port to be swept", async () => (await lab.a.listPluggedPorts()).length === 1);
+    await sweeps();
+    assert.ok(await answers(stays));
+    await lab.ipam.start();
+    await waitForPort("goes", "given back", port => port === undefined);
+    assert.ok(await answers(stays));
+    await unplug(agentLab, stays);
+  });
+
+  test("a binding that the IPAM lost is claimed again with the same address, and the pod does not notice", async () => {
+    const pod = await plugStateful("forgotten-0");
+    const [before] = await agentLab.lab.readPorts("forgotten-0");
+    await agentLab.lab.ipam.mustCtl("release", "lab/default/forgotten-0");
+    await waitForPort("forgotten-0", "claimed again", port => port?.binding?.sandbox?.id === pod.containerId);
+    const [again] = await agentLab.lab.readPorts("forgotten-0");
+    assert.deepEqual(again?.fixedIps, before?.fixedIps);
+    assert.ok((again?.epoch ?? 0) > (before?.epoch ?? 0));
+    await waitFor("OVS to know the new epoch", async () =>
+      (
+        await agentLab.lab.a.ovs.vsctl(
+          "--bare",
+          "--columns=external_ids",
+          "find",
+          "interface",
+          `external_ids:mooring-sandbox=${pod.containerId}`,
+        )
+      ).includes(`mooring-epoch=${again?.epoch}`),
+    );
+    assert.ok(await answers(pod));
+    await unplug(agentLab, pod);
+    const [after] = await agentLab.lab.readPorts("forgotten-0");
+    assert.equal(after?.binding, undefined, "its DEL still ends it");
+  });
+
+  test("an ephemeral port that was deleted under a live pod comes back with the same address", async () => {
+    const pod = await plug(
+      agentLab.lab.a,
+      await agentLab.createPod(agentLab.lab.a, "deleted", { annotations: IPV4, phase: "Running" }),
+    );
+    await agentLab.lab.ipam.mustCtl("release", "lab/default/deleted");
+    await waitForPort("deleted", "claimed again", port => port?.binding?.sandbox?.id === pod.containerId);
+    assert.ok(await answers(pod));
+    await unplug(agentLab, pod);
+    await waitForPort("deleted", "gone", port => port === undefined);
+  });
+
+  test("after a reboot the pod's new sandbox gets the port, and what OVS remembers of the old one is swept", async () => {
+    const { lab } = agentLab;
+    const uid = randomUUID();
+    const spec = { uid, ownerReferences: stateful("reboot-0"), annotations: IPV4, phase: "Running" };
+    const old = await plug(lab.a, await agentLab.createPod(lab.a, "reboot-0", spec));
+    await old.endpoint.remove();
+    const young = await plug(lab.a, await lab.runtime.create("reboot-0", uid));
+    assert.equal(young.ipv4, old.ipv4);
+    await waitFor("one port to be left", async () => (await lab.a.listPluggedPorts()).length === 1);
+    assert.ok(await answers(young));
+    await sweeps();
+    assert.ok(await answers(young));
+    await unplug(agentLab, young);
+  });
+
+  test("sweeps leave ports and links of others alone", async () => {
+    const { a } = agentLab.lab;
+    await a.ip("link add theirs0 type veth peer name theirs1");
+    await a.ovs.vsctl("add-port", "br-int", "theirs0", "--", "set", "interface", "theirs0", "external_ids:iface-id=vm");
+    await sweeps();
+    assert.deepEqual(await a.listPluggedPorts(), ["theirs0"]);
+    await a.ovs.vsctl("del-port", "br-int", "theirs0");
+    await a.ip("link delete theirs0");
+  });
+});
