@@ -1,12 +1,21 @@
 import { integerBetween, oneOf, parseDurationMs, parseListenAddress, parseSwitch } from "./option-parsers.ts";
 import type { OptionValues } from "./options.ts";
+import { parsePostgresUrl } from "./storage/postgres/postgres-url.ts";
 
-function parseDatabase(text: string): { engine: "sqlite"; path: string } {
-  if (/^postgres(ql)?:/.test(text)) throw new Error("names PostgreSQL, but this build takes only sqlite:PATH");
+export type DatabaseAddress = { engine: "sqlite"; path: string } | { engine: "postgres"; url: string };
+
+function parseDatabase(text: string): DatabaseAddress {
+  if (/^postgres(ql)?:/.test(text)) {
+    parsePostgresUrl(text);
+    return { engine: "postgres", url: text };
+  }
   const path = /^sqlite:(.+)$/.exec(text)?.[1];
-  if (path === undefined) throw new Error("names no database: write sqlite:PATH");
+  if (path === undefined) throw new Error("names no database: write sqlite:PATH or postgres://USER@HOST/DATABASE");
   return { engine: "sqlite", path };
 }
+
+/** A URL's password is nobody's business. */
+const hidePassword = (text: string): string => text.replace(/^([^/]*:\/\/[^/@]*:).*@/, "$1***@");
 
 /** Everything a person can set on the IPAM server. */
 export const SERVER_OPTIONS = {
@@ -17,10 +26,11 @@ export const SERVER_OPTIONS = {
     parse: parseListenAddress,
   },
   database: {
-    about: "where to remember: sqlite:PATH",
+    about: "where to remember: sqlite:PATH, or postgres://USER:PASSWORD@HOST,HOST/DATABASE for any number of servers",
     placeholder: "url",
     default: "sqlite:/var/lib/mooring/ipam.db",
     parse: parseDatabase,
+    show: hidePassword,
   },
   reuseDelay: {
     about: "how long a freed address waits before it is handed out again",

@@ -15,6 +15,8 @@ export interface OptionSpec<T = unknown> {
   default?: string;
   /** Throws an Error whose message completes "VALUE ...", such as `is not a duration`. */
   parse(text: string): T;
+  /** The value as messages may show it; absent: as it is. */
+  show?(text: string): string;
 }
 export type OptionSpecs = Record<string, OptionSpec>;
 
@@ -69,7 +71,7 @@ function parseFrom(source: string, text: string, spec: OptionSpec): unknown {
     return spec.parse(text);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new OptionError(`${source}: "${text}" ${reason}`, { cause: error });
+    throw new OptionError(`${source}: "${spec.show?.(text) ?? text}" ${reason}`, { cause: error });
   }
 }
 

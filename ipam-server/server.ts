@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import { createAnonymousAuthenticator } from "./auth/anonymous.ts";
 import { authorize } from "./auth/authorize.ts";
 import { refusalOf, type ServerConfig } from "./config.ts";
+import type { Store } from "./domain/store.ts";
 import { startHousekeeping } from "./housekeeping.ts";
 import { createApp } from "./http/app.ts";
 import { batchOperations } from "./http/batch-operations.ts";
@@ -17,6 +18,7 @@ import type { Operation } from "./http/operation.ts";
 import { portOperations } from "./http/port-operations.ts";
 import { serviceOperations } from "./http/service-operations.ts";
 import { OptionError } from "./options.ts";
+import { openPostgresStore } from "./storage/postgres/postgres-store.ts";
 import { openSqliteStore } from "./storage/sqlite/sqlite-store.ts";
 
 const KEEP_ALIVE_MS = 15_000;
@@ -35,8 +37,7 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   if (refusal !== undefined) throw new OptionError(refusal);
   await using stack = new AsyncDisposableStack();
 
-  const { reuseDelay: reuseDelayMs, eventRetention: eventRetentionMs } = config;
-  const store = stack.use(await openSqliteStore({ path: config.database.path, reuseDelayMs, eventRetentionMs }));
+  const store = stack.use(await openStore(config));
   stack.use(startHousekeeping(store, log));
 
   const metrics = new Metrics(store, () => batcher.depth);
@@ -72,4 +73,11 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   const { url, port } = server;
   const running = stack.move();
   return { url, port, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+function openStore({ database, reuseDelay, eventRetention }: ServerConfig): Promise<Store> {
+  const options = { reuseDelayMs: reuseDelay, eventRetentionMs: eventRetention };
+  return database.engine === "sqlite"
+    ? openSqliteStore({ path: database.path, ...options })
+    : openPostgresStore({ url: database.url, ...options });
 }

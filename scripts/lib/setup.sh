@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Brings a Debian or Ubuntu machine to the point where the project's scripts run. Sourced by the scripts beside it:
 #   setup lab     what the demo needs: Open vSwitch and network tools, and the node modules
-#   setup tests   the same and what the tests need: containerd, runc, a C compiler for the pause image
+#   setup tests   the same and what the tests need: containerd, runc, PostgreSQL, a C compiler for the pause image
 # Installs only what is missing, says so, asks nothing.
 
 fail() {
@@ -11,7 +11,7 @@ fail() {
 
 packages_for() {
   echo openvswitch-switch iproute2 iputils-ping ethtool kmod util-linux
-  if [ "$1" = tests ]; then echo containerd runc containernetworking-plugins gcc libc6-dev; fi
+  if [ "$1" = tests ]; then echo containerd runc containernetworking-plugins gcc libc6-dev postgresql; fi
 }
 
 install_packages() {
@@ -20,12 +20,14 @@ install_packages() {
     # Docker's own packages bring containerd and runc as one.
     case $package in
       containerd | runc) command -v "$package" >/dev/null && continue ;;
+      # PostgreSQL's own packages have the version in their names.
+      postgresql) compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null && continue ;;
     esac
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q "ok installed" || missing="$missing $package"
   done
   [ -z "$missing" ] && return
   echo "Installing$missing ..."
-  # The lab starts its own Open vSwitch and containerd: the packages' services stay as they are, which for a new one is stopped.
+  # The lab starts its own Open vSwitch, containerd and PostgreSQL: the packages' services stay as they are, which for a new one is stopped.
   local policy=/usr/sbin/policy-rc.d ours=""
   if [ ! -e "$policy" ]; then
     ours=1

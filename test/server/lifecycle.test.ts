@@ -28,7 +28,7 @@ test("--help shows every option with its flag, variable and key", async () => {
 const REFUSED: [string[], RegExp][] = [
   [["--listen", "0.0.0.0:0"], /no identities are configured.*--insecure/],
   [["--listen", "nonsense"], /"nonsense" is not HOST:PORT/],
-  [["--database", "postgres://db/mooring"], /this build takes only sqlite:PATH/],
+  [["--database", "postgres://db"], /names no database/],
   [["--reuse-delay", "soon"], /--reuse-delay: "soon" is not a duration/],
   [["--config", "/nonexistent.yaml"], /--config \/nonexistent\.yaml: .*ENOENT/],
 ];

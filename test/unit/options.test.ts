@@ -53,8 +53,11 @@ test("a bad value says where it was written and what is right", () => {
   refuses({ flags: { listen: "7070" } }, /--listen: "7070" is not HOST:PORT/);
 });
 
-test("a database this build does not take is refused with the scheme it takes", () => {
-  refuses({ flags: { database: "postgres://db/mooring" } }, /this build takes only sqlite:PATH/);
+test("a database that is neither engine's is refused with what is right, and without the password", () => {
+  refuses(
+    { flags: { database: "postgres://me:secret@db:0/mooring" } },
+    /"postgres:\/\/me:\*\*\*@db:0\/mooring" names a port/,
+  );
   refuses({ flags: { database: "ipam.db" } }, /write sqlite:PATH/);
 });
 
