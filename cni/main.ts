@@ -1,8 +1,7 @@
 import { fstatSync, readFileSync, writeSync } from "node:fs";
-import { type Answer, type Call, dispatch, peek } from "./dispatch.ts";
-import { createExecutableHome } from "./executable-home.ts";
+import type { Answer, Call } from "./dispatch.ts";
 import { type Binding, openRawPipe } from "./raw-pipe.ts";
-import { forwardCall } from "./shim.ts";
+import { findAgentSocket, forwardCall } from "./shim.ts";
 
 /**
  * The CNI executable: one call of a container runtime. stdout is protocol, stderr is one line of diagnostics a fault.
@@ -26,13 +25,13 @@ async function answerHere(call: Call): Promise<Answer> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => ended.abort(new Error(`the runtime ended the call (${signal}): everything was undone`)));
   }
-  return dispatch(call, createExecutableHome({ log, signal: ended.signal }));
+  const { callHere } = await import("./call-here.ts");
+  return callHere(call, { log, signal: ended.signal });
 }
 
 /** The agent, where one is configured, takes the call as it came. A runtime that ends this process hangs up on it. */
 async function forward(call: Call): Promise<Answer | undefined> {
-  if (call.env.CNI_COMMAND === "VERSION" || !call.stdin.includes('"agentSocket"')) return undefined;
-  const socket = peek(call.stdin, "agentSocket");
+  const socket = call.env.CNI_COMMAND === "VERSION" ? undefined : findAgentSocket(call.stdin);
   if (socket === undefined) return undefined;
   const pipe = openRawPipe("binding" in process ? (process.binding as Binding) : undefined);
   return forwardCall(socket, call, { ...(pipe && { pipe }) });

@@ -22,6 +22,17 @@ const ANSWER_TIMEOUT_MS = 60_000;
 const ADD_PATIENCE_MS = 5_000;
 const RETRY_MS = 50;
 
+/** The one key that must be known before the configuration is checked; what is wrong with the rest is told later. */
+export function findAgentSocket(stdin: string): string | undefined {
+  if (!stdin.includes('"agentSocket"')) return undefined;
+  try {
+    const socket: unknown = JSON.parse(stdin)?.agentSocket;
+    return typeof socket === "string" ? socket : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * Hands the raw call to the node's agent: one line of JSON there, one line `{stdout, exitCode}` back. An ADD waits for an
  * agent that is away, for a short time; repeating one that broke off is what runtimes do as well.

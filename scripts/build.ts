@@ -1,11 +1,11 @@
 import { chmodSync, existsSync, mkdirSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
-import { build } from "esbuild";
+import { build, type Plugin } from "esbuild";
 import { copyNativeAddons } from "./native-addons.ts";
 
 /**
- * Makes `dist/`: the CNI executable as one file, for each other entry point a small starter and its bundle in `lib/`, and
+ * Makes `dist/`: the CNI executable as a file that starts fast and one in `lib/` that it loads when no agent takes its call, for each other entry point a small starter and its bundle in `lib/`, and
  * the native addons in `lib/` too. The directory works wherever it is copied: nothing in it points outside but the
  * shebang, and a link to an executable in it works as well.
  *
@@ -25,12 +25,19 @@ interface Entry {
   /** The starter's name in `dist/`. */
   name: string;
   source: string;
-  /** Common JS in one file starts fastest; a bundle with a top-level await needs an ES module. */
+  /** Common JS starts fastest; a bundle with a top-level await needs an ES module. */
   format: "cjs" | "esm";
+  /** A module that is loaded only when needed, from a bundle of its own in `lib/`. */
+  part?: { source: string; name: string };
 }
 
 const ENTRIES: Entry[] = [
-  { name: "mooring", source: "cni/main.ts", format: "cjs" },
+  {
+    name: "mooring",
+    source: "cni/main.ts",
+    format: "cjs",
+    part: { source: "cni/call-here.ts", name: "mooring-call.js" },
+  },
   { name: "mooring-agent.js", source: "cni/agent/main.ts", format: "esm" },
   { name: "mooring-ipam.js", source: "ipam-server/main.ts", format: "esm" },
   { name: "mooring-controller.js", source: "ipam-server/controller/main.ts", format: "esm" },
@@ -54,6 +61,10 @@ try {
       continue;
     }
     const executable = join(draft, entry.name);
+    if (entry.part !== undefined) {
+      const { name, source } = entry.part;
+      await bundle({ name: `lib/${name}`, source, format: entry.format }, join(lib, name), "./", "");
+    }
     if (entry.format === "cjs") await bundle(entry, executable, "./lib/", `#!${options.node}`);
     else {
       await bundle(entry, join(lib, `${stem(entry.name)}.mjs`), "./", ESM_BANNER);
@@ -67,7 +78,12 @@ try {
   rmSync(draft, { recursive: true, force: true });
 }
 
-async function bundle({ name, source, format }: Entry, outfile: string, addons: string, banner: string): Promise<void> {
+async function bundle(
+  { name, source, format, part }: Entry,
+  outfile: string,
+  addons: string,
+  banner: string,
+): Promise<void> {
   await build({
     absWorkingDir: ROOT,
     entryPoints: [source],
@@ -81,9 +97,25 @@ async function bundle({ name, source, format }: Entry, outfile: string, addons: 
     banner: { js: banner },
     legalComments: "none",
     logLevel: "warning",
-    plugins: [copyNativeAddons(ROOT, lib, addons)],
+    plugins: [...(part === undefined ? [] : [leaveOut(part)]), copyNativeAddons(ROOT, lib, addons)],
+    // What is loaded later is required: Node's loader of ES modules would have to start first.
+    supported: { "dynamic-import": format === "esm" },
   });
   console.log(`${name}: ${Math.ceil(statSync(outfile).size / 1024)} KiB`);
+}
+
+/** The part stays outside of the bundle that loads it. */
+function leaveOut({ source, name }: { source: string; name: string }): Plugin {
+  return {
+    name: "leave-out",
+    setup(builder) {
+      builder.onResolve({ filter: /\.ts$/ }, ({ path, resolveDir, kind }) =>
+        kind === "dynamic-import" && join(resolveDir, path) === join(ROOT, source)
+          ? { path: `./lib/${name}`, external: true }
+          : undefined,
+      );
+    },
+  };
 }
 
 function formatStarter({ name }: Entry): string {
