@@ -66,11 +66,14 @@ export async function openTransport({ url, tokenFile, caFile }: TransportOptions
 const TOKEN_FRESH_MS = 10_000;
 
 /** The headers of every request: none, or the token as its file had it a short time ago. */
-export function createHeaders(tokenFile: string | undefined): () => Promise<Record<string, string>> {
+export function createHeaders(
+  tokenFile: string | undefined,
+  freshMs = TOKEN_FRESH_MS,
+): () => Promise<Record<string, string>> {
   let headers: Record<string, string> = {};
   let readAt = Number.NEGATIVE_INFINITY;
   return async () => {
-    if (tokenFile === undefined || performance.now() - readAt < TOKEN_FRESH_MS) return headers;
+    if (tokenFile === undefined || performance.now() - readAt < freshMs) return headers;
     const token = (await readText("tokenFile", tokenFile)).trim();
     if (!/^[\x21-\x7e]+$/.test(token)) throw unusable(`"tokenFile" ${tokenFile} holds no token`);
     headers = { authorization: `Bearer ${token}` };

@@ -256,6 +256,18 @@ test("many pods at once each get an address of their own, measured by step", asy
   }
 });
 
+test("told to stop, the agent answers what runs, and ends by itself", async () => {
+  const sandbox = await agentLab.createPod(lab.a, "last-call");
+  const adding = add(sandbox);
+  await waitFor("the call to arrive", () => agentA.log().includes("last-call"));
+  await agentA.stop("SIGTERM");
+  assert.match(agentA.log().split("\n").at(-2) ?? "", /"msg":"stopped"/);
+  const starting = agentA.start();
+  expectSuccess(await adding);
+  await starting;
+  expectSuccess(await del(sandbox));
+});
+
 /** What the socket answers to the bytes. */
 function exchange(bytes: string, end = false): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
