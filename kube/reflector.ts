@@ -13,8 +13,6 @@ export interface ReflectorOptions<T> {
   onError?(error: KubeError): void;
   /** After each change of the copy; a list tells what is no longer in it, and then all that is. */
   onChange?(type: "present" | "gone", item: T): void;
-  /** After each whole list and its changes. */
-  onListed?(): void;
   /** Before the next attempt; for tests. */
   delayMs?(failures: number, error: KubeError): number;
 }
@@ -72,7 +70,7 @@ export class Reflector<T> implements AsyncDisposable {
   }
 
   async #list(): Promise<string> {
-    const { api, path, read, keyOf, onChange, onListed } = this.#options;
+    const { api, path, read, keyOf, onChange } = this.#options;
     const { items, resourceVersion } = await api.list(path, this.#stop.signal);
     const before = this.#items;
     const now = new Map(items.map(read).map(item => [keyOf(item), item]));
@@ -80,7 +78,6 @@ export class Reflector<T> implements AsyncDisposable {
     this.#heardAt = Date.now();
     for (const [key, item] of before ?? []) if (!now.has(key)) onChange?.("gone", item);
     for (const item of now.values()) onChange?.("present", item);
-    onListed?.();
     return resourceVersion;
   }
 

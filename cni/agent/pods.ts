@@ -15,7 +15,6 @@ export interface PodSourceOptions {
   api: Pick<KubeApi, "get" | "list" | "watch">;
   nodeName: string;
   onError?(error: KubeError): void;
-  now?(): number;
 }
 
 /** The pods of this node and the namespaces' annotations: a watched copy, and fresh reads where it does not do. */
@@ -24,7 +23,6 @@ export class PodSource implements AsyncDisposable {
   readonly #listeners = new Set<(change: PodChange) => void>();
   readonly #pods: Reflector<NodePod>;
   readonly #namespaces: Reflector<Namespace>;
-  readonly #firstList = Promise.withResolvers<void>();
 
   constructor(options: PodSourceOptions) {
     this.#options = options;
@@ -36,7 +34,6 @@ export class PodSource implements AsyncDisposable {
       read: readNodePod,
       keyOf: pod => pod.uid,
       onChange: (type, pod) => this.#tell({ type, pod }),
-      onListed: () => this.#firstList.resolve(),
     });
     this.#namespaces = new Reflector<Namespace>({
       ...common,
@@ -52,11 +49,6 @@ export class PodSource implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([this.#pods[Symbol.asyncDispose](), this.#namespaces[Symbol.asyncDispose]()]);
-  }
-
-  /** Resolves once a whole list of the node's pods was read. */
-  get listed(): Promise<void> {
-    return this.#firstList.promise;
   }
 
   /** By UID, as the watch has it: it may lag. Undefined before the first whole list. */
