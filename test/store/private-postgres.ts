@@ -71,17 +71,49 @@ export class PrivatePostgres implements AsyncDisposable {
     };
   }
 
-  static async start(options: PrivatePostgresOptions = {}): Promise<PrivatePostgres> {
-    const bin = findPostgres();
-    if (bin === undefined) throw new Error("PostgreSQL is not installed; scripts/setup tests installs it");
-    const directory = await mkdtemp(join(tmpdir(), "mooring-postgres-"));
-    const server = new PrivatePostgres(bin, directory, await pickFreePort(), randomBytes(9).toString("hex"), options);
-    try {
-      if (server.#user) await chown(directory, server.#user.uid, server.#user.gid);
-      const passwordFile = join(directory, "password");
+  static start(options: PrivatePostgresOptions = {}): Promise<PrivatePostgres> {
+    return PrivatePostgres.#begin(randomBytes(9).toString("hex"), options, async server => {
+      const passwordFile = join(server.directory, "password");
       await writeFile(passwordFile, server.password, { mode: 0o644 });
       const auth = ["--auth-local=trust", "--auth-host=scram-sha-256", `--pwfile=${passwordFile}`];
       await server.#run("initdb", ["-D", server.#data, "-U", USER, "-E", "UTF8", "--no-locale", "--no-sync", ...auth]);
+    });
+  }
+
+  /** A hot standby of this server, which from now on waits for it at every commit. */
+  async startStandby(options: PrivatePostgresOptions = {}): Promise<PrivatePostgres> {
+    const standby = await PrivatePostgres.#begin(this.password, options, async server => {
+      const from = `host=${this.directory} port=${this.port} user=${USER} application_name=standby`;
+      await server.#run("pg_basebackup", [
+        "-D",
+        server.#data,
+        "-d",
+        from,
+        "-R",
+        "-X",
+        "stream",
+        "-c",
+        "fast",
+        "--no-sync",
+      ]);
+    });
+    await this.query("ALTER SYSTEM SET synchronous_standby_names = 'standby'");
+    await this.query("SELECT pg_reload_conf()");
+    return standby;
+  }
+
+  static async #begin(
+    password: string,
+    options: PrivatePostgresOptions,
+    fill: (server: PrivatePostgres) => Promise<void>,
+  ): Promise<PrivatePostgres> {
+    const bin = findPostgres();
+    if (bin === undefined) throw new Error("PostgreSQL is not installed; scripts/setup tests installs it");
+    const directory = await mkdtemp(join(tmpdir(), "mooring-postgres-"));
+    const server = new PrivatePostgres(bin, directory, await pickFreePort(), password, options);
+    try {
+      if (server.#user) await chown(directory, server.#user.uid, server.#user.gid);
+      await fill(server);
       await server.up();
     } catch (error) {
       await server[Symbol.asyncDispose]();
@@ -157,9 +189,10 @@ export class PrivatePostgres implements AsyncDisposable {
   }
 
   async #run(program: string, args: string[]): Promise<void> {
-    const child = spawn(join(this.#bin, program), args, { ...this.#user, cwd: this.directory, stdio: "pipe" });
+    const stdio = ["ignore", "pipe", "pipe"] as const;
+    const child = spawn(join(this.#bin, program), args, { ...this.#user, cwd: this.directory, stdio: [...stdio] });
     let output = "";
-    for (const stream of [child.stdout, child.stderr]) stream.on("data", chunk => (output += chunk));
+    for (const stream of [child.stdout, child.stderr]) stream?.on("data", chunk => (output += chunk));
     const [code] = await once(child, "exit");
     if (code !== 0) throw new Error(`${program} ended with ${code}: ${output}`);
   }

@@ -26,6 +26,8 @@ const CATALOG_LOCK = 1;
 const BEGIN = prepare("BEGIN");
 const COMMIT = prepare("COMMIT");
 const ROLLBACK = prepare("ROLLBACK");
+/** As it is seen on the wire. */
+export const COMMIT_NAME = COMMIT.name;
 const open = (lock: string) =>
   prepare(
     `WITH writer AS (
