@@ -122,16 +122,51 @@ describe("replicas on one database", () => {
     });
   });
 
+  test("ports that three replicas move at once, each in its own order, get every epoch once", async () => {
+    await withReplicas(3, async stores => {
+      await stores[0]?.putNetwork(NET, "test");
+      const names = Array.from({ length: 12 }, (_, index) => `p${index}`);
+      const move = (name: string, uid: string) =>
+        claim(name, uid, `${name}-${uid}`, { retention: { policy: "sticky" } });
+      await stores[0]?.commit(names.map(name => move(name, "first")));
+      const epochs = names.map(() => [1]);
+      await Promise.all(
+        stores.map(async (store, replica) => {
+          const random = new Random(replica);
+          for (let round = 0; round < 25; round++) {
+            const order = names.map((_, index) => index).sort(() => random.next() - 0.5);
+            const outcomes = await store.commit(order.map(index => move(names[index] ?? "", `h${replica}-${round}`)));
+            for (const [at, outcome] of outcomes.entries()) epochs[order[at] ?? 0]?.push(attached(outcome).port.epoch);
+          }
+        }),
+      );
+      const expected = Array.from({ length: 1 + 3 * 25 }, (_, index) => index + 1);
+      for (const seen of epochs)
+        assert.deepEqual(
+          seen.sort((a, b) => a - b),
+          expected,
+        );
+    });
+  });
+
   test("every replica's stream has every event once and in order while all of them commit", async () => {
     await withReplicas(3, async stores => {
       const streams = stores.map(follow);
-      await stores[0]?.putNetwork(NET, "test");
+      // Each on a network of its own: nothing but the order of events makes one wait for another.
+      const own = (replica: number) => `replica=r${replica}`;
+      for (const [replica, store] of stores.entries()) {
+        const labels = { replica: `r${replica}` };
+        await store.putNetwork(
+          network(`net-${replica}`, 10 + replica, [{ cidr: `10.${replica}.0.0/16` }], {}, labels),
+          "test",
+        );
+      }
       await Promise.all(
         stores.map(async (store, replica) => {
-          for (let round = 0; round < 40; round++) {
+          for (let round = 0; round < 60; round++) {
             const batch = Array.from({ length: 1 + ((round * 7) % 20) }, (_, index) => {
               const name = `r${replica}-${round}-${index}`;
-              return claim(name, "a", name);
+              return claim(name, "a", name, { networkSelector: own(replica) });
             });
             await store.commit(batch);
           }
