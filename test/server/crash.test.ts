@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { Client, networkOf } from "./client.ts";
 import { Recorder, seededRandom } from "./recorder.ts";
-import { ServerProcess } from "./server-process.ts";
+import { makeDatabase, ServerProcess } from "./server-process.ts";
 
 const CLIENTS = 8;
 const PODS = 25;
@@ -17,7 +17,7 @@ async function endUnderLoad(t: TestContext, signal: NodeJS.Signals, exitCode: nu
   const seed = Number(process.env.MOORING_TEST_SEED ?? Date.now() % 1_000_000);
   t.diagnostic(`seed ${seed} (MOORING_TEST_SEED repeats it)`);
   const directory = await mkdtemp(join(tmpdir(), "mooring-crash-"));
-  const database = join(directory, "ipam.db");
+  const database = await makeDatabase(join(directory, "ipam.db"));
   const random = seededRandom(seed);
   const recorders = Array.from({ length: CLIENTS }, (_, i) => new Recorder(`c${i}`, PODS, random));
   try {

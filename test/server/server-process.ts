@@ -8,8 +8,20 @@ import { createInterface } from "node:readline";
 const MAIN = new URL("../../ipam-server/main.ts", import.meta.url).pathname;
 const DEADLINE_MS = 30_000;
 
+let makeUrl: (() => Promise<string>) | undefined;
+
+/** From now on servers remember in databases made so, instead of files: the same tests on another engine. */
+export function useDatabases(make: () => Promise<string>): void {
+  makeUrl = make;
+}
+
+/** What `--database` names: the file, unless the tests run on another engine. */
+export const makeDatabase = async (path: string): Promise<string> => makeUrl?.() ?? path;
+
+const toUrl = (database: string): string => (database.includes("://") ? database : `sqlite:${database}`);
+
 export interface StartOptions {
-  /** Default: a new one, removed in the end. */
+  /** A file or a URL. Default: a new one, removed in the end. */
   database?: string;
   args?: string[];
   env?: Record<string, string>;
@@ -37,9 +49,9 @@ export class ServerProcess implements AsyncDisposable {
 
   static async start({ database, args = [], env = {}, unix = false }: StartOptions = {}): Promise<ServerProcess> {
     const directory = await mkdtemp(join(tmpdir(), "mooring-server-"));
-    const path = database ?? join(directory, "ipam.db");
+    const path = database ?? (await makeDatabase(join(directory, "ipam.db")));
     const listen = unix ? [] : ["--listen", "127.0.0.1:0"];
-    const child = spawnServer([...listen, "--database", `sqlite:${path}`, ...args], env);
+    const child = spawnServer([...listen, "--database", toUrl(path), ...args], env);
     const log: string[] = [];
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     createInterface({ input: child.stderr }).on("line", line => {

@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Client, claimOf, networkOf } from "../server/client.ts";
+import { Recorder, seededRandom } from "../server/recorder.ts";
+import { ServerProcess } from "../server/server-process.ts";
+import { PrivatePostgres } from "./private-postgres.ts";
+
+const ACKNOWLEDGED = 150;
+
+test("three servers on one database serve one IPAM: killing two of them loses nothing, and the third serves on", async t => {
+  const seed = Number(process.env.MOORING_TEST_SEED ?? Date.now() % 1_000_000);
+  t.diagnostic(`seed ${seed} (MOORING_TEST_SEED repeats it)`);
+  await using postgres = await PrivatePostgres.start();
+  const database = await postgres.createDatabase();
+  await using stack = new AsyncDisposableStack();
+  const servers = await Promise.all(Array.from({ length: 3 }, () => ServerProcess.start({ database })));
+  for (const server of servers) stack.use(server);
+  const clients = servers.map(server => new Client(server));
+  const [first, , last] = clients;
+  assert.ok(first && last);
+  await first.send("PUT", "/v1/networks/prod-a", networkOf("prod-a", "10.100.0.0/23"));
+
+  const { port } = await last.claim(claimOf("web-0"));
+  const { port: moved } = await first.claim(claimOf("web-0", 2, "node-b"));
+  assert.deepEqual([moved.id, moved.fixedIps, moved.epoch], [port.id, port.fixedIps, 2]);
+
+  const random = seededRandom(seed);
+  const recorders = clients.flatMap((client, replica) =>
+    Array.from({ length: 3 }, (_, index) => ({ recorder: new Recorder(`c${replica}${index}`, 10, random), client })),
+  );
+  let acknowledged = 0;
+  const enough = new AbortController();
+  // Who works on a server that is killed sees a broken connection, and ends.
+  const work = recorders.map(({ recorder, client }) =>
+    recorder.work(client, enough.signal, () => {
+      acknowledged++;
+      if (acknowledged === ACKNOWLEDGED) servers[0]?.signal("SIGKILL");
+      if (acknowledged === 2 * ACKNOWLEDGED) servers[1]?.signal("SIGKILL");
+      if (acknowledged >= 3 * ACKNOWLEDGED) enough.abort();
+    }),
+  );
+  await Promise.all(work);
+  assert.ok(acknowledged >= 3 * ACKNOWLEDGED, `only ${acknowledged} were acknowledged`);
+  const ports = new Map((await last.allPorts()).map(held => [held.name, held]));
+  for (const { recorder } of recorders) recorder.verify(ports);
+  assert.deepEqual(await last.findings(), []);
+});
