@@ -91,7 +91,7 @@ describe("a pod that cannot have an address says why, and comes up by itself", {
     for (const garbage of ["hello\\n", "{}\\n", '{"env":5}\\n', "\\u0000\\uffff"]) {
       const script = `const s = require("net").connect("/run/mooring/agent.sock", () => s.end("${garbage.replaceAll('"', '\\"')}"));
         s.setTimeout(20000, () => process.exit(1)); s.resume().on("close", () => process.exit(0)).on("error", () => {});`;
-      await onNode(name, ["/opt/mooring/bin/node", "-e", script]);
+      await onNode(name, ["/opt/mooring/current/bin/node", "-e", script]);
     }
     await cluster.apply(pod(NS, "after-garbage", idlePod({ app: "x", nodeName: name })));
     await cluster.readyPod(NS, "after-garbage");

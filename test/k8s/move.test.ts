@@ -118,8 +118,8 @@ describe("web-0 keeps its address and MAC, and answers,", { timeout: 1_500_000 }
     const there = await moves.place("web-0");
     await cluster.apply(statefulSet(NS, "web", 1, webPod({ app: "web", version: "2" })));
     const here = await moves.after(there);
-    const { stdout } = await homeClient.sh(`wget -q -T 3 -O - http://${here.pod.status.podIP}:8080/version`);
-    assert.equal(stdout.trim(), "2");
+    const { body } = await homeClient.get(here.pod.status.podIP ?? "", 8080, "/version");
+    assert.equal(body?.trim(), "2");
     await moves.survivesLateDel(there, here);
   });
 

@@ -66,10 +66,9 @@ describe("pods that run", { timeout: 600_000 }, () => {
     const kubelet = node?.status.addresses.find(({ type }) => type === "InternalIP")?.address;
     for (const client of clients) {
       // Nobody listens there: an answer all the same, which an address that is not reached cannot give.
-      const refused = await client.sh(`wget -q -T 5 -O - http://${fixedIps[0]?.gateway}:9/`);
-      assert.match(refused.stderr, /refused/, refused.stderr);
-      const answered = await client.sh(`wget -T 5 -O - http://${kubelet}:10250/`);
-      assert.match(answered.stderr + answered.stdout, /400/, answered.stderr);
+      assert.match((await client.get(fixedIps[0]?.gateway ?? "", 9, "/")).said, /refused/);
+      // It is asked in the wrong protocol, and says so.
+      assert.match((await client.get(kubelet ?? "", 10250, "/")).said, /400/);
     }
   });
 

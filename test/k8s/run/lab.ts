@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { must, run } from "../../../scripts/lab/command.ts";
@@ -32,8 +32,10 @@ export async function openLab(
 
   console.log("Bringing the lab up (minutes the first time) ...");
   await lab("up");
-  await lab("exec", "node1", "test", "-e", "/opt/cni/bin");
-  for (const node of NODES) await lab("exec", node, "cp", LOOPBACK, "/opt/cni/bin/");
+  for (const node of NODES) {
+    await lab("exec", node, "cp", LOOPBACK, "/opt/cni/bin/");
+    await separateLogs(node, join(dir, `logs-${node}`), lab);
+  }
   const archive = join(dir, "mooring-image.tar");
   await must([join(ROOT, "scripts/image"), "--tag", "lab/mooring:1", "--out", archive], { timeoutMs: 300_000 });
   await lab("images", archive);
@@ -53,6 +55,14 @@ export async function openLab(
     // Starts whatever of the node does not run.
     MOORING_E2E_NODE_START: `${script} up`,
   };
+}
+
+/** The nodes share the machine's /var/log, and each kubelet clears away the logs of pods that are not its own. */
+async function separateLogs(node: string, folder: string, lab: (...args: string[]) => Promise<string>): Promise<void> {
+  mkdirSync(folder, { recursive: true });
+  mkdirSync("/var/log/pods", { recursive: true });
+  const mounts = await lab("exec", node, "cat", "/proc/self/mounts");
+  if (!mounts.includes(" /var/log/pods ")) await lab("exec", node, "mount", "--bind", folder, "/var/log/pods");
 }
 
 /** The lab's devices have fixed names: a machine takes one lab at a time. */

@@ -37,8 +37,14 @@ export class Client {
 
   /** The UID of the pod that answers at this address now; undefined when none does. */
   async ask(address: string): Promise<string | undefined> {
-    const { code, stdout } = await this.sh(`wget -q -T 3 -O - http://${bracket(address)}:8080/id`);
-    return code === 0 ? stdout.trim() : undefined;
+    return (await this.get(address, 8080, "/id")).body?.trim();
+  }
+
+  /** By nc: the wget of a busybox without libraries crashes at times. `body` is undefined without an HTTP answer. */
+  async get(address: string, port: number, path: string): Promise<{ said: string; body: string | undefined }> {
+    const { stdout, stderr } = await this.sh(`${httpGet(address, port, path)} | nc -w 3 ${address} ${port}`);
+    const [head = "", ...body] = stdout.split("\r\n\r\n");
+    return { said: stdout + stderr, body: head.startsWith("HTTP/") ? body.join("\r\n\r\n") : undefined };
   }
 
   /** Waits until this very pod answers. */
@@ -65,8 +71,8 @@ export class Client {
 
   /** Asks again and again; `answers` fills with who answered, or "none". */
   keepAsking(address: string): KeepAsking {
-    const url = `http://${bracket(address)}:8080/id`;
-    return new KeepAsking(this.#argv(`while :; do wget -q -T 1 -O - ${url} 2>/dev/null || echo none; sleep 0.1; done`));
+    const ask = `${httpGet(address, 8080, "/id")} | nc -w 1 ${address} 8080 2>/dev/null | busybox tail -n 1`;
+    return new KeepAsking(this.#argv(`while :; do got=$(${ask}); echo "\${got:-none}"; sleep 0.1; done`));
   }
 }
 
@@ -91,4 +97,5 @@ export class KeepAsking implements AsyncDisposable {
   }
 }
 
-const bracket = (address: string) => (address.includes(":") ? `[${address}]` : address);
+const httpGet = (host: string, port: number, path: string) =>
+  `printf 'GET ${path} HTTP/1.0\\r\\nHost: ${host}:${port}\\r\\n\\r\\n'`;

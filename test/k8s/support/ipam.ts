@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { Port } from "../../../ipam-server/contract/index.ts";
+import type { Port, PortList } from "../../../ipam-server/contract/index.ts";
 import { must, run } from "../../../scripts/lab/command.ts";
 import type { Cluster, KubeObject, Pod } from "./cluster.ts";
 import { ENVIRONMENT } from "./environment.ts";
@@ -8,12 +8,14 @@ import { eventually, expect } from "./eventually.ts";
 const CTL = join(import.meta.dirname, "../../../ipam-server/ctl/main.ts");
 export const SYSTEM = "mooring-system";
 
-/** The IPAM under test as people see it: through mooringctl, at its node's address. */
+/** The IPAM under test, at its node's address: as people see it through mooringctl, but for ports, which are asked often. */
 export class Ipam {
   readonly #ctl: string[];
+  readonly #server: string;
   readonly cluster: string;
 
   constructor(server: string, cluster: string) {
+    this.#server = server;
     this.#ctl = [process.execPath, CTL, "--server", server];
     this.cluster = cluster;
   }
@@ -33,14 +35,27 @@ export class Ipam {
     return must([...this.#ctl, ...args]);
   }
 
+  async #get(path: string): Promise<unknown> {
+    const response = await fetch(`${this.#server}${path}`, { signal: AbortSignal.timeout(10_000) });
+    if (!response.ok) throw new Error(`GET ${path}: ${response.status} ${await response.text()}`);
+    return response.json();
+  }
+
   async ports(): Promise<Port[]> {
-    return (JSON.parse(await this.ctl("get", "ports", "-o", "json")) as { ports: Port[] }).ports;
+    const ports: Port[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = (await this.#get(`/v1/ports?limit=1000${cursor ? `&cursor=${cursor}` : ""}`)) as PortList;
+      ports.push(...page.ports);
+      cursor = page.nextCursor;
+    } while (cursor !== undefined);
+    return ports;
   }
 
   /** The port of a pod, by the name that its namespace and name make. Rejects when there is none. */
   async portOf(pod: { metadata: { namespace?: string; name: string } }): Promise<Port> {
     const name = `${this.cluster}/${pod.metadata.namespace}/${pod.metadata.name}`;
-    return JSON.parse(await this.ctl("describe", "port", name, "-o", "json")) as Port;
+    return (await this.#get(`/v1/ports/${encodeURIComponent(name)}`)) as Port;
   }
 
   /** Waits until the port is bound to this very pod, sandbox and all. */

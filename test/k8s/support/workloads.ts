@@ -12,7 +12,7 @@ export interface PodWish {
 const KEEPS_RUNNING = "trap exit TERM; while :; do sleep 3600 & wait $!; done";
 /** Says its own UID to whoever asks, so that it shows who answered. */
 const SERVE = `busybox mkdir -p /tmp/www; echo $POD_UID >/tmp/www/id; echo $VERSION >/tmp/www/version
-busybox httpd -p 8080 -h /tmp/www; ${KEEPS_RUNNING}`;
+httpd -p 8080 -h /tmp/www; ${KEEPS_RUNNING}`;
 
 const uid = { name: "POD_UID", valueFrom: { fieldRef: { fieldPath: "metadata.uid" } } };
 /** The kubelet's own way to a pod: through the network the pod is on. */
