@@ -14,6 +14,11 @@ import {
 } from "./message.ts";
 
 const NETLINK_ROUTE = 0;
+/**
+ * The kernel puts each answer into the socket's receive buffer while the request is sent, and the addon ends the process
+ * when that overflows (ENOBUFS comes as a poll error, which it cannot report). Eight of the longest fit many times.
+ */
+const MAX_UNANSWERED = 8;
 
 /** The kernel's refusal of a request: `code` is the errno name, such as `EEXIST`. */
 export class NetlinkError extends Error {
@@ -38,6 +43,8 @@ export class RouteSocket implements AsyncDisposable {
   readonly #pending = new Map<number, Pending>();
   readonly #listeners = new Set<(message: NetlinkMessage) => void>();
   readonly #port: number;
+  readonly #waiting: (() => void)[] = [];
+  #unanswered = 0;
   #seq = 0;
 
   private constructor(raw: RawNetlinkSocket) {
@@ -70,6 +77,7 @@ export class RouteSocket implements AsyncDisposable {
   }
 
   async #send(type: number, flags: number, payload: Buffer[], deadline: Deadline): Promise<NetlinkMessage[]> {
+    await this.#takeRoom();
     const seq = ++this.#seq;
     const { promise, resolve, reject } = Promise.withResolvers<NetlinkMessage[]>();
     this.#pending.set(seq, { replies: [], resolve, reject });
@@ -84,7 +92,23 @@ export class RouteSocket implements AsyncDisposable {
       return await deadline.race(promise, () => new NetlinkError("ETIMEDOUT", "the kernel did not answer in time"));
     } finally {
       this.#pending.delete(seq);
+      this.#giveRoom();
     }
+  }
+
+  /** In order of arrival; those before it have deadlines, so that it comes. */
+  async #takeRoom(): Promise<void> {
+    if (this.#unanswered < MAX_UNANSWERED) {
+      this.#unanswered++;
+      return;
+    }
+    await new Promise<void>(resolve => this.#waiting.push(resolve));
+  }
+
+  #giveRoom(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#unanswered--;
+    else next();
   }
 
   /** Calls back for every notification of the joined groups. Returns its own undo. */
