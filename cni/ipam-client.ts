@@ -68,7 +68,11 @@ const BACKOFF_MS = [25, 100, 400, 1000] as const;
 export function createIpamClient(options: IpamClientOptions): BatchIpamClient {
   let opened: Promise<Transport> | undefined;
   const transport = () => {
-    opened ??= openTransport(options);
+    // A file that could not be read may be there at the next call: an agent asks for days.
+    opened ??= openTransport(options).catch(error => {
+      opened = undefined;
+      throw error;
+    });
     return opened;
   };
   const { timeoutMs } = options;

@@ -26,6 +26,20 @@ test("a token that changed is read again, and one that cannot be read is an erro
   }
 });
 
+test("a token that is not there yet when it is first needed is found as soon as it is", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "mooring-token-"));
+  const tokenFile = join(dir, "token");
+  try {
+    await using fake = await FakeIpam.start();
+    await using ipam = createAgentIpam({ url: fake.url, tokenFile, timeoutMs: 300 });
+    await assert.rejects(ipam.ready(), { code: "unavailable", message: /token/ });
+    await writeFile(tokenFile, "there\n");
+    await ipam.ready();
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+});
+
 test("one bad item fails alone, and releases that wait alike share a request", async () => {
   await using fake = await FakeIpam.start();
   await using ipam = createAgentIpam({ url: fake.url, timeoutMs: 1000 });
