@@ -1,9 +1,15 @@
 import type { Labels, Segment, SubnetSpec } from "../../contract/index.ts";
-import { Catalog, type NetworkRecord, type Pool, type SubnetRecord } from "../../domain/catalog.ts";
+import {
+  Catalog,
+  type NetworkRecord,
+  type Pool,
+  type SubnetDeclaration,
+  type SubnetRecord,
+} from "../../domain/catalog.ts";
 import { describeSubnet } from "../../domain/describe-subnet.ts";
 import { toTimestamp } from "../../domain/port-record.ts";
-import { decodeOffset } from "../sqlite/offset-code.ts";
-import { parseColumn } from "../sqlite/port-rows.ts";
+import { decodeOffset } from "./offset-code.ts";
+import { parseColumn } from "./port-rows.ts";
 import { prepare, type Send } from "./statement.ts";
 
 const REVISION = prepare("SELECT revision FROM catalog_state");
@@ -29,6 +35,15 @@ type NetworkRow = [
 ];
 type SubnetRow = [id: number, networkId: number, spec: string, held: number, outside: number, freed: number];
 type PoolRow = [id: number, subnetId: number, first: string, last: string, next: string | null];
+
+/** A subnet's declaration as its row keeps it. */
+export function encodeSubnet({ cidr, gateway, pools, exclude, routes, dns }: SubnetDeclaration): string {
+  const spec: SubnetSpec = { cidr: cidr.text, exclude, dns };
+  if (gateway !== undefined) spec.gateway = gateway;
+  if (pools) spec.pools = pools;
+  if (routes) spec.routes = routes;
+  return JSON.stringify(spec);
+}
 
 /** All networks as they were at one revision; counters and cursors as this replica saw them last. */
 export interface KnownCatalog {
@@ -60,9 +75,9 @@ function toSubnet([id, networkId, spec, held, outside, freed]: SubnetRow, pools:
   const declaration = describeSubnet(parseColumn<SubnetSpec>(spec), `subnets[${id}]`);
   const { version } = declaration.cidr;
   const ranges = pools.map(([poolId, , storedFirst, storedLast, next]): Pool => {
-    const first = decodeOffset(version, BigInt(storedFirst));
-    const last = decodeOffset(version, BigInt(storedLast));
-    return { id: poolId, first, last, cursor: next === null ? last + 1n : decodeOffset(version, BigInt(next)) };
+    const first = decodeOffset(version, storedFirst);
+    const last = decodeOffset(version, storedLast);
+    return { id: poolId, first, last, cursor: next === null ? last + 1n : decodeOffset(version, next) };
   });
   return { ...declaration, ranges, id, networkId, held, outside, freed };
 }

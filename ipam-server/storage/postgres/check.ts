@@ -1,6 +1,6 @@
 import type { Catalog } from "../../domain/catalog.ts";
 import type { Finding } from "../../domain/store.ts";
-import { encodeOffset } from "../sqlite/offset-code.ts";
+import { encodeOffset } from "./offset-code.ts";
 import { prepare, type Send } from "./statement.ts";
 
 /** Faults that a query finds alone: each row says where. */

@@ -1,7 +1,6 @@
 import type { EventList, EventQuery } from "../../contract/index.ts";
 import { canonicalAddress } from "../../domain/address.ts";
 import type { NewEvent } from "../../domain/snapshot.ts";
-import { encodeMac } from "../sqlite/port-rows.ts";
 import { type Element, toArray, toColumns } from "./array-literal.ts";
 import {
   addressIdentity,
@@ -12,6 +11,7 @@ import {
   findIdentity,
   identitiesOf,
 } from "./event-rows.ts";
+import { encodeMac } from "./port-rows.ts";
 import { type Bound, prepare, type Row, type Send } from "./statement.ts";
 import { unnest } from "./write-applier.ts";
 

@@ -2,7 +2,7 @@ import type { EventQuery, EventType, MooringEvent } from "../../contract/index.t
 import { canonicalAddress } from "../../domain/address.ts";
 import { toTimestamp } from "../../domain/port-record.ts";
 import type { NewEvent } from "../../domain/snapshot.ts";
-import { decodeMac, encodeMac } from "../sqlite/port-rows.ts";
+import { decodeMac, encodeMac } from "./port-rows.ts";
 
 /** Columns of `events` in the order of EventRow, with their types. */
 export const EVENT_COLUMNS = [

@@ -2,9 +2,9 @@ import { IpamError, type NetworkManifest } from "../../contract/index.ts";
 import type { Catalog, SubnetDeclaration, SubnetRecord } from "../../domain/catalog.ts";
 import { type NetworkChange, type Obstacle, planNetworkChange, startCursor } from "../../domain/plan-network-change.ts";
 import { validateNetwork } from "../../domain/validate-network.ts";
-import { encodeSubnet } from "../sqlite/catalog-rows.ts";
-import { encodeOffset } from "../sqlite/offset-code.ts";
 import { toArray } from "./array-literal.ts";
+import { encodeSubnet } from "./catalog-rows.ts";
+import { encodeOffset } from "./offset-code.ts";
 import { prepare, type Send } from "./statement.ts";
 
 const MAX_PORTS_NAMED = 20;

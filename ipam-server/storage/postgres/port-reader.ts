@@ -5,9 +5,9 @@ import { parseMac } from "../../domain/mac.ts";
 import { locate } from "../../domain/needs.ts";
 import { type PortRecord, toPort } from "../../domain/port-record.ts";
 import { matches, parseSelector, type Selector } from "../../domain/selector.ts";
-import { encodeOffset } from "../sqlite/offset-code.ts";
-import { encodeMac, PORT_COLUMNS, type PortRow, parseColumn } from "../sqlite/port-rows.ts";
 import { type Element, toArray } from "./array-literal.ts";
+import { encodeOffset } from "./offset-code.ts";
+import { encodeMac, PORT_COLUMN_LIST, type PortRow, parseColumn } from "./port-rows.ts";
 import { type FixedIpRow, withFixedIps } from "./snapshot-loader.ts";
 import { prepare, type Send } from "./statement.ts";
 
@@ -21,13 +21,10 @@ const CHUNK = 2000;
 const STATES = "bound, unbound, or a pair of DOWN, BUILD, ACTIVE and ERROR such as ACTIVE_ACTIVE";
 const STATE_PAIR = /^(DOWN|BUILD|ACTIVE|ERROR)_(DOWN|BUILD|ACTIVE|ERROR)$/;
 
-const PORTS = PORT_COLUMNS.join(", ");
-const LABELS = PORT_COLUMNS.indexOf("labels");
-const NAME = PORT_COLUMNS.indexOf("name");
 const FIXED_IPS = prepare(
   "SELECT port_key, subnet_id, ip_offset::text FROM fixed_ips WHERE port_key = ANY ($1::bigint[])",
 );
-const BY_NAME = prepare(`SELECT ${PORTS} FROM ports WHERE name = $1`);
+const BY_NAME = prepare(`SELECT ${PORT_COLUMN_LIST} FROM ports WHERE name = $1`);
 const KEYS_BY_NAME = prepare("SELECT key FROM ports WHERE name = $1");
 const KEYS_BY_MAC = prepare("SELECT key FROM ports WHERE mac = $1::bigint");
 const HOLDERS = prepare(
@@ -57,8 +54,8 @@ export async function readPorts(send: Send, query: PortQuery, catalog: Catalog):
   if (end !== undefined) add(plan, mark => `name <= ${mark}`, end);
   const found = await collect(send, plan, cursor, limit + 1, selector);
   const rows = found.slice(0, limit);
-  const last = rows.at(-1)?.[NAME];
-  const nextCursor = found.length > limit && typeof last === "string" ? last : end;
+  const last = rows.at(-1)?.[2];
+  const nextCursor = found.length > limit ? last : end;
   const ports = await addFixedIps(send, rows, catalog);
   return { ports: ports.map(port => toPort(port, catalog)), ...(nextCursor !== undefined && { nextCursor }) };
 }
@@ -74,20 +71,20 @@ async function collect(
   // As an expression it is sorted: the index that finds the few is not passed over for the one that is in order.
   const order = scans ? "name" : "name || ''";
   const statement = prepare(
-    `SELECT ${PORTS} FROM ports WHERE ${where} ORDER BY ${order} LIMIT $${values.length + 2}::int`,
+    `SELECT ${PORT_COLUMN_LIST} FROM ports WHERE ${where} ORDER BY ${order} LIMIT $${values.length + 2}::int`,
   );
   const found: PortRow[] = [];
   const size = selector ? CHUNK : wanted;
   for (let after = cursor; ; ) {
     const rows = await send<PortRow>(statement, ...values, after, size);
     for (const row of rows) {
-      const labels = row[LABELS];
-      if (selector && !matches(selector, typeof labels === "string" ? parseColumn(labels) : {})) continue;
+      const labels = row[5];
+      if (selector && !matches(selector, labels === null ? {} : parseColumn(labels))) continue;
       found.push(row);
       if (found.length === wanted) return found;
     }
-    const last = rows.at(-1)?.[NAME];
-    if (rows.length < size || typeof last !== "string") return found;
+    const last = rows.at(-1)?.[2];
+    if (rows.length < size || last === undefined) return found;
     after = last;
   }
 }

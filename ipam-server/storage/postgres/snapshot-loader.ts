@@ -2,10 +2,10 @@ import type { Catalog, Pool, SubnetRecord } from "../../domain/catalog.ts";
 import { type AllocationNeeds, type BindingKey, type Item, type Needs, nameOf } from "../../domain/needs.ts";
 import type { HeldIp, PortRecord } from "../../domain/port-record.ts";
 import type { AddressState, FreedAddress, Snapshot } from "../../domain/snapshot.ts";
-import { decodeOffset, encodeOffset } from "../sqlite/offset-code.ts";
-import { decodeMac, decodePort, encodeMac, PORT_COLUMNS, type PortRow } from "../sqlite/port-rows.ts";
 import { toArray } from "./array-literal.ts";
 import { readRevision } from "./catalog-rows.ts";
+import { decodeOffset, encodeOffset } from "./offset-code.ts";
+import { decodeMac, decodePort, encodeMac, PORT_COLUMN_LIST, type PortRow } from "./port-rows.ts";
 import { findSlots, NO_SLOTS } from "./slot-finder.ts";
 import { prepare, type Send } from "./statement.ts";
 
@@ -13,7 +13,6 @@ import { prepare, type Send } from "./statement.ts";
 const SLACK = 16;
 const MAX_WINDOW = 4096n;
 
-const PORTS = PORT_COLUMNS.join(", ");
 /** Subnets first, by id, then ports, by name: every replica locks in this order. */
 const LOCK_SUBNETS = prepare(
   `SELECT id, held, outside, freed FROM subnets WHERE id = ANY (ARRAY(
@@ -24,7 +23,9 @@ const LOCK_SUBNETS = prepare(
      UNION SELECT unnest($5::int[])
    )) ORDER BY id FOR NO KEY UPDATE`,
 );
-const LOCK_PORTS = prepare(`SELECT ${PORTS} FROM ports WHERE name = ANY ($1::text[]) ORDER BY name FOR UPDATE`);
+const LOCK_PORTS = prepare(
+  `SELECT ${PORT_COLUMN_LIST} FROM ports WHERE name = ANY ($1::text[]) ORDER BY name FOR UPDATE`,
+);
 const FIXED_IPS = prepare(
   `SELECT port_key, subnet_id, ip_offset::text FROM fixed_ips
    WHERE port_key = ANY (ARRAY(SELECT key FROM ports WHERE name = ANY ($1::text[])))`,
@@ -256,4 +257,4 @@ async function findMacs(send: Send, macs: readonly string[]): Promise<Snapshot["
 }
 
 const encode = ({ cidr }: SubnetRecord, offset: bigint): bigint => encodeOffset(cidr.version, offset);
-const decode = ({ cidr }: SubnetRecord, stored: string): bigint => decodeOffset(cidr.version, BigInt(stored));
+const decode = ({ cidr }: SubnetRecord, stored: string): bigint => decodeOffset(cidr.version, stored);

@@ -1,33 +1,14 @@
 import type { Catalog } from "../../domain/catalog.ts";
 import type { HeldIp } from "../../domain/port-record.ts";
 import type { Writes } from "../../domain/snapshot.ts";
-import { encodeOffset } from "../sqlite/offset-code.ts";
-import { encodeMac, encodePort, PORT_COLUMNS } from "../sqlite/port-rows.ts";
 import { type Element, toArray, toColumns } from "./array-literal.ts";
+import { encodeOffset } from "./offset-code.ts";
+import { encodeMac, encodePort, PORT_COLUMN_LIST, PORT_COLUMNS, type PortColumn } from "./port-rows.ts";
 import { type Bound, prepare } from "./statement.ts";
 
-type PortColumn = (typeof PORT_COLUMNS)[number];
-
-/** What is no text. */
-const TYPES: Partial<Record<PortColumn, string>> = {
-  key: "bigint",
-  network_id: "int",
-  mac: "bigint",
-  sticky: "smallint",
-  ttl_seconds: "bigint",
-  owner_created_at: "bigint",
-  bound_at: "bigint",
-  epoch: "bigint",
-  fenced: "smallint",
-  created_at: "bigint",
-  updated_at: "bigint",
-  released_at: "bigint",
-  expires_at: "bigint",
-  slot: "bigint",
-};
 /** Not in the usual update, which so leaves their indexes alone: only a reallocation changes MAC and network. */
 const FIXED: ReadonlySet<PortColumn> = new Set(["id", "name", "created_at", "mac", "network_id", "slot_of", "slot"]);
-const SETTABLE = PORT_COLUMNS.filter(column => !FIXED.has(column));
+const SETTABLE = PORT_COLUMNS.filter(([name]) => !FIXED.has(name));
 const SETTABLE_INDEXES = SETTABLE.map(column => PORT_COLUMNS.indexOf(column));
 
 /** `unnest` of one typed array a column, as table w. */
@@ -36,8 +17,7 @@ export function unnest(columns: readonly (readonly [name: string, type: string])
   return `unnest(${arrays.join(", ")}) AS w (${columns.map(([name]) => name).join(", ")})`;
 }
 
-const typed = (columns: readonly PortColumn[]) =>
-  columns.map((column): [string, string] => [column, TYPES[column] ?? "text"]);
+const only = (...names: PortColumn[]) => PORT_COLUMNS.filter(([name]) => names.includes(name));
 const ADDRESS: [string, string][] = [
   ["subnet_id", "int"],
   ["ip_offset", "bigint"],
@@ -55,17 +35,15 @@ const DELETE_FREED = exactly(
 );
 const DELETE_PORTS = exactly("DELETE FROM ports WHERE key = ANY ($2::bigint[])");
 const UPDATE_PORTS = exactly(
-  `UPDATE ports AS t SET ${SETTABLE.filter(column => column !== "key")
-    .map(column => `${column} = w.${column}`)
-    .join(", ")} FROM ${unnest(typed(SETTABLE), 2)} WHERE t.key = w.key`,
+  `UPDATE ports AS t SET ${SETTABLE.filter(([name]) => name !== "key")
+    .map(([name]) => `${name} = w.${name}`)
+    .join(", ")} FROM ${unnest(SETTABLE, 2)} WHERE t.key = w.key`,
 );
 const MOVE_PORTS = exactly(
   `UPDATE ports AS t SET network_id = w.network_id, mac = w.mac
-   FROM ${unnest(typed(["key", "network_id", "mac"]), 2)} WHERE t.key = w.key`,
+   FROM ${unnest(only("key", "network_id", "mac"), 2)} WHERE t.key = w.key`,
 );
-const INSERT_PORTS = prepare(
-  `INSERT INTO ports (${PORT_COLUMNS.join(", ")}) SELECT * FROM ${unnest(typed(PORT_COLUMNS))}`,
-);
+const INSERT_PORTS = prepare(`INSERT INTO ports (${PORT_COLUMN_LIST}) SELECT * FROM ${unnest(PORT_COLUMNS)}`);
 const INSERT_HELD = prepare(
   `INSERT INTO fixed_ips (subnet_id, ip_offset, port_key) SELECT * FROM ${unnest([...ADDRESS, ["port_key", "bigint"]])}`,
 );
