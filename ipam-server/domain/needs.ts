@@ -89,12 +89,14 @@ export function planAllocations(
   exists: (name: string) => boolean,
 ): AllocationNeeds {
   const groups = new Map<string, { wish: Wish; count: number }>();
+  const mayGo = findLeavers(batch);
   let count = 0;
   for (const item of batch) {
     const wish = wishOf(item);
     if (!wish) continue;
     const mayReallocate = item.kind === "claim" && item.claim.onMismatch === "reallocate";
-    if (!mayReallocate && exists(nameOf(item) ?? "")) continue;
+    const name = nameOf(item) ?? "";
+    if (!mayReallocate && exists(name) && !mayGo(name)) continue;
     count++;
     const { networkSelector, families, availabilityZone, physicalNetworks, ips } = wish;
     const key =
@@ -110,6 +112,19 @@ export function planAllocations(
     for (const network of findCandidates(wish, catalog).slice(0, count)) needs.set(network.id, count);
   }
   return needs;
+}
+
+/** Whose ports the batch itself may delete, so that a later item of it makes them anew. */
+function findLeavers(batch: readonly Item[]): (name: string) => boolean {
+  const names = new Set<string>();
+  for (const item of batch) {
+    if (item.kind !== "release" && item.kind !== "deletePort" && item.kind !== "expire") continue;
+    const name = nameOf(item);
+    // A release that names no port may end any.
+    if (name === undefined) return () => true;
+    names.add(name);
+  }
+  return name => names.has(name);
 }
 
 /** Reachable networks that could serve the wish, the largest share of free addresses first; none for a bad wish. */

@@ -1,6 +1,18 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { addressesOf, attach, claim, commitOne, network, REUSE_DELAY_MS, refused, release } from "./builders.ts";
+import type { Mutation } from "../../ipam-server/domain/store.ts";
+import {
+  addressesOf,
+  attach,
+  attached,
+  bornAt,
+  claim,
+  commitOne,
+  network,
+  REUSE_DELAY_MS,
+  refused,
+  release,
+} from "./builders.ts";
 import type { Engine } from "./engine.ts";
 import { withStore } from "./with-store.ts";
 
@@ -27,6 +39,25 @@ export function testAllocation(engine: Engine): void {
         clock.pass(10_000);
         assert.equal(await take("p7"), "10.0.0.2");
       });
+    });
+
+    test("a port made anew by a batch that deleted it gets an address beside the batch's other new ports", async () => {
+      const gone: [string, Mutation][] = [
+        ["released by name", release("a", "old", { name: "old" })],
+        ["released by sandbox", release("a", "old")],
+      ];
+      for (const [how, item] of gone) {
+        await withStore(engine, tiny, async store => {
+          await attach(store, claim("old", "a", "old"));
+          const anew = claim("old", "b", "anew", { owner: bornAt("anew", 1) });
+          const [first, , second] = await store.commit([claim("new", "a", "new"), item, anew]);
+          assert.deepEqual(
+            [...addressesOf(attached(first)), ...addressesOf(attached(second))],
+            ["10.0.0.3", "10.0.0.4"],
+            how,
+          );
+        });
+      }
     });
 
     test("a wanted address may lie outside the pools, but not on another port, the gateway, an exclusion or a foreign subnet", async () => {
