@@ -32,6 +32,10 @@ const QUERIES: readonly [what: string, sql: string][] = [
     "a port is bound without an owner or an epoch",
     "SELECT name FROM ports WHERE host IS NOT NULL AND (owner_uid IS NULL OR epoch < 1)",
   ],
+  [
+    "a port has a binding key without a binding, or a binding without its key",
+    "SELECT name FROM ports WHERE (host IS NULL) <> (binding_key IS NULL)",
+  ],
   ["a bound port has an expiry", "SELECT name FROM ports WHERE host IS NOT NULL AND expires_at IS NOT NULL"],
   [
     "a port's name is not its slot's",

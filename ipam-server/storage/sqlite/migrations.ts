@@ -63,6 +63,8 @@ CREATE TABLE ports (
   sandbox_id TEXT,
   sandbox_interface TEXT,
   bound_at INTEGER,
+  -- See binding-key.ts; null while unbound.
+  binding_key INTEGER,
   reservation TEXT,
   cluster TEXT,
   namespace TEXT,
@@ -77,8 +79,7 @@ CREATE TABLE ports (
   expires_at INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX ports_mac ON ports (mac, network_id);
--- The start of a sandbox's id tells the few of one host apart, and keeps the index small.
-CREATE INDEX ports_binding ON ports (host, substr(sandbox_id, 1, 12)) WHERE host IS NOT NULL;
+CREATE INDEX ports_binding ON ports (binding_key) WHERE binding_key IS NOT NULL;
 CREATE INDEX ports_expiry ON ports (expires_at) WHERE expires_at IS NOT NULL;
 
 -- The referee: one row an address that is held.

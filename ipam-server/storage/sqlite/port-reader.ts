@@ -6,6 +6,7 @@ import { parseMac } from "../../domain/mac.ts";
 import { locate } from "../../domain/needs.ts";
 import { toPort } from "../../domain/port-record.ts";
 import { matches, parseSelector } from "../../domain/selector.ts";
+import { bindingKeysOf } from "./binding-key.ts";
 import { encodeOffset } from "./offset-code.ts";
 import { encodeMac, PORT_COLUMNS, type PortRow, parseColumn } from "./port-rows.ts";
 import type { SnapshotLoader } from "./snapshot-loader.ts";
@@ -78,7 +79,9 @@ export class PortReader {
     if (mac !== undefined) add("mac = $mac", { mac: encodeMac(parseMac(mac, "mac")) });
     if (ip !== undefined)
       add("key IN (SELECT value FROM json_each($keys))", { keys: JSON.stringify(this.#findHolders(ip, catalog)) });
-    if (host !== undefined) add("host = $host", { host });
+    if (host !== undefined) {
+      add("binding_key BETWEEN $first AND $last AND host = $host", { host, ...bindingKeysOf(host) });
+    }
     // One of these leads to few rows by its index; without them all ports are looked through, a piece at a time.
     if (mac !== undefined) plan.source = "ports INDEXED BY ports_mac";
     else if (host !== undefined && name === undefined && ip === undefined)

@@ -1,5 +1,6 @@
 import type { Labels, OwnerKind, PlaneState, Reservation, Workload } from "../../contract/index.ts";
 import type { HeldIp, PortRecord } from "../../domain/port-record.ts";
+import { encodeBindingKey } from "./binding-key.ts";
 
 /** Columns of `ports` in the order of PortRow. */
 export const PORT_COLUMNS = [
@@ -18,6 +19,7 @@ export const PORT_COLUMNS = [
   "sandbox_id",
   "sandbox_interface",
   "bound_at",
+  "binding_key",
   "reservation",
   "cluster",
   "namespace",
@@ -53,6 +55,7 @@ export type PortRow = [
   sandboxId: string | null,
   sandboxInterface: string | null,
   boundAt: number | null,
+  bindingKey: number | null,
   reservation: string | null,
   cluster: string | null,
   namespace: string | null,
@@ -99,6 +102,7 @@ export function encodePort(port: PortRecord): PortRow {
     binding?.sandbox?.id ?? null,
     binding?.sandbox?.interface ?? null,
     binding?.boundAt ?? null,
+    binding ? encodeBindingKey(binding.host, binding.sandbox?.id) : null,
     port.reservation ? JSON.stringify(port.reservation) : null,
     port.cluster ?? null,
     port.namespace ?? null,
@@ -119,7 +123,7 @@ export function encodePort(port: PortRecord): PortRow {
 /** Rows are trusted: nobody but this store writes them, under an exclusive lock. */
 export function decodePort(row: PortRow, fixedIps: readonly HeldIp[]): PortRecord {
   const [key, id, name, networkId, mac, labels, sticky, ttlSeconds, ownerKind, ownerUid, ownerCreatedAt, ...rest] = row;
-  const [host, sandboxId, sandboxInterface, boundAt, reservation, cluster, namespace, workload, ...states] = rest;
+  const [host, sandboxId, sandboxInterface, boundAt, , reservation, cluster, namespace, workload, ...states] = rest;
   const [epoch, underlay, overlay, fenced, createdAt, updatedAt, releasedAt, expiresAt, slotOf, slot] = states;
   return {
     key,

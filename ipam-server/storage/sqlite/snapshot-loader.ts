@@ -3,6 +3,7 @@ import type { Catalog, Pool, SubnetRecord } from "../../domain/catalog.ts";
 import type { AllocationNeeds, BindingKey, Needs } from "../../domain/needs.ts";
 import type { HeldIp, PortRecord } from "../../domain/port-record.ts";
 import type { AddressState, FreedAddress, Snapshot } from "../../domain/snapshot.ts";
+import { bindingKeysOf, encodeBindingKey } from "./binding-key.ts";
 import { decodeOffset, encodeOffset } from "./offset-code.ts";
 import { decodeMac, decodePort, encodeMac, type PortRow, QUALIFIED_PORT_COLUMNS } from "./port-rows.ts";
 import { SlotFinder } from "./slot-finder.ts";
@@ -32,11 +33,12 @@ export class SnapshotLoader {
     this.#byName = selectPorts("ports ON ports.name = wanted.value");
     this.#byKey = selectPorts("ports ON ports.key = wanted.value");
     this.#bySandbox = selectPorts(
-      `ports ON ports.host = wanted.value ->> 'host' AND ports.sandbox_id = wanted.value ->> 'sandboxId'
-         AND substr(ports.sandbox_id, 1, 12) = substr(wanted.value ->> 'sandboxId', 1, 12)`,
+      `ports INDEXED BY ports_binding ON ports.binding_key = wanted.value ->> 'key'
+         AND ports.host = wanted.value ->> 'host' AND ports.sandbox_id = wanted.value ->> 'sandboxId'`,
     );
     this.#byOwner = selectPorts(
-      "ports ON ports.host = wanted.value ->> 'host' AND ports.owner_uid = wanted.value ->> 'ownerUid'",
+      `ports INDEXED BY ports_binding ON ports.binding_key BETWEEN wanted.value ->> 'first' AND wanted.value ->> 'last'
+         AND ports.host = wanted.value ->> 'host' AND ports.owner_uid = wanted.value ->> 'ownerUid'`,
     );
     this.#fixedIps = database
       .prepare<[string], [bigint, bigint, bigint]>(
@@ -84,9 +86,13 @@ export class SnapshotLoader {
   }
 
   #findBound(bindings: readonly BindingKey[]): PortRow[] {
-    const bySandbox = bindings.filter(({ sandboxId }) => sandboxId !== undefined);
+    const bySandbox = bindings.flatMap(({ host, sandboxId }) =>
+      sandboxId === undefined ? [] : [{ host, sandboxId, key: encodeBindingKey(host, sandboxId) }],
+    );
     // A binding made before its sandbox was known is found by its owner only.
-    const byOwner = bindings.filter(({ ownerUid }) => ownerUid !== undefined);
+    const byOwner = bindings.flatMap(({ host, ownerUid }) =>
+      ownerUid === undefined ? [] : [{ host, ownerUid, ...bindingKeysOf(host) }],
+    );
     return [
       ...(bySandbox.length > 0 ? this.#bySandbox.all(JSON.stringify(bySandbox)) : []),
       ...(byOwner.length > 0 ? this.#byOwner.all(JSON.stringify(byOwner)) : []),
