@@ -93,7 +93,12 @@ export class EventTail implements Disposable {
   }
 
   async #readOn(): Promise<void> {
-    const { events, lastSeq } = await this.#store.readEvents({ after: this.#upTo, limit: PAGE });
+    const { events, lastSeq, oldestSeq } = await this.#store.readEvents({ after: this.#upTo, limit: PAGE });
+    if (oldestSeq > this.#upTo + 1) {
+      // While no stream read, events went by and are no longer kept: what is remembered begins anew behind them.
+      this.#events = [];
+      this.#from = oldestSeq - 1;
+    }
     this.#upTo = events.length < PAGE ? Math.max(lastSeq, this.#upTo) : (events.at(-1)?.seq ?? this.#upTo);
     this.#events.push(...events);
     if (this.#events.length <= CAPACITY) return;

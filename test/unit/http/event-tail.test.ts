@@ -61,6 +61,18 @@ test("a reader whose next events are no longer kept learns up to where, one that
   assert.equal((await tail.read(10, {})).gapUpTo, undefined);
 });
 
+test("a gap is told of too when events went by and were forgotten while no stream read", async () => {
+  const store = new MemoryStore();
+  for (let i = 0; i < 10; i++) store.emit({});
+  using tail = new EventTail(store);
+  await tail.read(10, {});
+  for (let i = 0; i < 20; i++) store.emit({});
+  store.events.splice(0, 25);
+  const read = await tail.read(12, {});
+  assert.deepEqual([read.gapUpTo, seqs(read)], [25, [26, 27, 28, 29, 30]]);
+  assert.equal((await tail.read(25, {})).gapUpTo, undefined);
+});
+
 test("a stream that fell out of the tail's memory misses nothing", async () => {
   const store = new MemoryStore();
   using tail = new EventTail(store);
