@@ -25,3 +25,19 @@ test("a turn that fails is logged and the next one is tried; stopping waits for 
   await new Promise(resolve => setImmediate(resolve));
   assert.equal(turns, after);
 });
+
+test("whatever is due goes in one turn, a piece at a time", async () => {
+  const store = new MemoryStore();
+  const done = Promise.withResolvers<void>();
+  const pieces = [500, 500, 17, 0];
+  store.collectExpired = async () => {
+    const piece = pieces.shift() ?? 0;
+    if (piece === 0) done.resolve();
+    return piece;
+  };
+  const lines: string[] = [];
+  const housekeeping = startHousekeeping(store, pino({}, { write: line => lines.push(line) }), 1);
+  await done.promise;
+  await housekeeping[Symbol.asyncDispose]();
+  assert.match(lines[0] ?? "", /"collected":1017/);
+});
