@@ -24,8 +24,8 @@ export const identifier = pattern(
 );
 
 export const interfaceName = pattern(
-  /^(?!\.{1,2}$)[^\s/:]{1,15}$/,
-  "is not an interface name: 1 to 15 characters without spaces, / and :",
+  /^(?!\.{1,2}$)[^\s\p{Cc}/:]{1,15}$/u,
+  "is not an interface name: 1 to 15 characters without spaces, control characters, / and :",
 );
 
 export const mac = pattern(
@@ -59,9 +59,19 @@ const labelValue = pattern(
 );
 export const labels = z.record(labelKey, labelValue);
 
+/** Of an interface whose name becomes the last part of a port's. */
+export const portInterfaceName = pattern(
+  /^(?!\.{1,2}$)[A-Za-z0-9._@-]{1,15}$/,
+  "is not an interface name that a port's name can end with: 1 to 15 characters of A-Z a-z 0-9 . _ @ -",
+);
+
 /** Text in a syntax of its own (selector, CIDR, range), parsed by the domain. */
 export const syntax = z.string().max(4096);
-export const message = z.string().max(4096);
+/** Text for people. Databases take no NUL in a text, and one would fail the whole batch. */
+export const message = z
+  .string()
+  .max(4096)
+  .overwrite(text => text.replaceAll("\0", "\ufffd"));
 export const family = z.enum(["ipv4", "ipv6"]);
 export const families = z.array(family).min(1).max(2);
 export const ips = z.array(ip).max(2);

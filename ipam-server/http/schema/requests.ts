@@ -47,7 +47,7 @@ export const workload = z.strictObject({
   uid: optional(f.identifier),
   ordinal: optional(z.int().min(0)),
 });
-export const slotOf = z.strictObject({ application: f.portName, interface: optional(f.interfaceName) });
+export const slotOf = z.strictObject({ application: f.portName, interface: optional(f.portInterfaceName) });
 
 export const claim = z
   .strictObject({

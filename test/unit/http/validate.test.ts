@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { z } from "zod";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
-import { claim, networkManifest, release } from "../../../ipam-server/http/schema/requests.ts";
+import { claim, networkManifest, release, report } from "../../../ipam-server/http/schema/requests.ts";
 import { validate } from "../../../ipam-server/http/validate.ts";
 
 const CLAIM = {
@@ -23,6 +23,11 @@ test("a good claim passes, its time and MAC in the one spelling used inside", ()
   const valid = validate(claim, { ...CLAIM, mac: "0A:58:00:00:00:01" });
   assert.equal(valid.owner.createdAt, "2026-11-20T08:00:00.000Z");
   assert.equal(valid.mac, "0a:58:00:00:00:01");
+});
+
+test("a report's message is kept without the one character that no database takes", () => {
+  const valid = validate(report, { name: "p", epoch: 1, plane: "underlay", state: "ERROR", message: "no\0port" });
+  assert.equal(valid.message, "no\ufffdport");
 });
 
 test("times with an offset are turned to UTC", () => {
@@ -58,6 +63,16 @@ const FAULTS: [unknown, string, RegExp][] = [
     { ...CLAIM, sandbox: { id: "x", interface: "a-name-too-long-for-linux" } },
     "claims[3].sandbox.interface",
     /1 to 15/,
+  ],
+  [
+    { ...CLAIM, sandbox: { id: "x", interface: "a\0b" } },
+    "claims[3].sandbox.interface",
+    /without .*control characters/,
+  ],
+  [
+    { ...CLAIM, slotOf: { application: "c1/shop/web", interface: "net,1" } },
+    "claims[3].slotOf.interface",
+    /that a port's name can end with/,
   ],
 ];
 
