@@ -17,6 +17,7 @@ import { describeApi } from "./http/openapi.ts";
 import type { Operation } from "./http/operation.ts";
 import { portOperations } from "./http/port-operations.ts";
 import { serviceOperations } from "./http/service-operations.ts";
+import { transferOperations } from "./http/transfer-operations.ts";
 import { OptionError } from "./options.ts";
 import { openPostgresStore } from "./storage/postgres/postgres-store.ts";
 import { openSqliteStore } from "./storage/sqlite/sqlite-store.ts";
@@ -62,6 +63,7 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
     ...networkOperations(store),
     ...portOperations(store, batcher),
     ...eventOperations(store, tail, streams),
+    ...transferOperations(store),
     ...serviceOperations(store, metrics, () => describeApi(operations)),
   ];
 

@@ -16,6 +16,11 @@ export interface DecisionContext {
   reuseDelayMs: number;
   /** True: a fabric driver reports the overlay plane. False: the fabric is static, the overlay always ready. */
   fabricManaged: boolean;
+  /**
+   * Every new binding's epoch is greater. Of a store restored from a backup: bindings made after the backup was taken,
+   * which it knows nothing of, must not be newer than those to come. Default 0.
+   */
+  epochFloor?: number;
   /** A new unique port id. */
   newId: () => string;
 }

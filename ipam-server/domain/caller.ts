@@ -8,4 +8,14 @@ export interface Caller {
   roles: readonly Role[];
 }
 
-export type Action = "claim" | "release" | "report" | "reserve" | "deletePort" | "writeNetworks" | "read" | "probe";
+export type Action =
+  | "claim"
+  | "release"
+  | "report"
+  | "reserve"
+  | "deletePort"
+  | "writeNetworks"
+  | "copyStore"
+  | "fillStore"
+  | "read"
+  | "probe";

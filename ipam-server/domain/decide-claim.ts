@@ -224,7 +224,7 @@ function bind(
     cluster: claim.cluster ?? port.cluster,
     namespace: claim.namespace ?? port.namespace,
     workload: claim.workload ?? port.workload,
-    epoch: port.epoch + 1,
+    epoch: Math.max(port.epoch, context.epochFloor ?? 0) + 1,
     underlay: "BUILD",
     overlay: context.fabricManaged ? "BUILD" : "ACTIVE",
     fenced,

@@ -3,6 +3,7 @@ import type {
   ClaimResult,
   EventList,
   EventQuery,
+  ImportResponse,
   Network,
   NetworkManifest,
   Port,
@@ -16,7 +17,9 @@ import type {
   ReleaseResult,
   Report,
   ReportResult,
+  TransferEnd,
 } from "../contract/index.ts";
+import type { TransferRow } from "./transfer.ts";
 
 /** One item of a batch. Items are decided in order; one bad item fails alone. */
 export type Mutation =
@@ -75,4 +78,31 @@ export interface Store extends AsyncDisposable {
   ready(): Promise<void>;
   /** Compares counters, held addresses, ports and queues; an empty list is a healthy store. */
   check(): Promise<Finding[]>;
+
+  /**
+   * A consistent copy of the store as one file, made while commits go on. Only of an engine whose databases are files:
+   * others have tools of their own. Rejects with `overloaded` while another copy is made or read.
+   */
+  copy?(): Promise<StoreCopy>;
+
+  /**
+   * All that the store holds at one moment, in the stream's order (networks by name, ports by key, freed addresses by
+   * network, subnet and address, the state), while commits go on. Absent where the engine cannot do it yet.
+   */
+  exportRows?(): AsyncIterable<TransferRow>;
+
+  /**
+   * Fills an empty store in one transaction: until the answer nothing else is served, and when it rejects nothing was
+   * written. The last row is the end, whose digest is held to what the store reads back before it commits. `conflict`
+   * for a store that is not empty (before the first row is asked for), `invalid_request` for what is wrong with the last
+   * row that was asked for, and whatever the rows themselves reject with. Absent where the engine cannot do it yet.
+   */
+  importRows?(rows: AsyncIterable<TransferRow | TransferEnd>): Promise<ImportResponse>;
+}
+
+/** Disposing forgets it. */
+export interface StoreCopy extends AsyncDisposable {
+  /** Bytes. */
+  size: number;
+  read(): AsyncIterable<Uint8Array>;
 }

@@ -47,6 +47,8 @@ export class EventLog {
   readonly #first: Database.Statement<[], number | null>;
   /** The oldest event may have been written then or later. */
   #oldestTime = 0;
+  /** Events up to here are of a time before this database was restored or imported, or not in it at all. */
+  #floor: number;
   #lastSeq: number;
 
   constructor(database: Database.Database, retentionMs: number) {
@@ -62,6 +64,7 @@ export class EventLog {
     this.#oldest = database.prepare("SELECT seq, time, identities FROM events WHERE seq < ? ORDER BY seq LIMIT ?");
     this.#deleteUpTo = database.prepare("DELETE FROM events WHERE seq <= ?");
     this.#first = database.prepare<[], number | null>("SELECT min(seq) FROM events").pluck();
+    this.#floor = this.#readFloor();
     this.#lastSeq = this.#readLastSeq();
   }
 
@@ -71,16 +74,23 @@ export class EventLog {
 
   /** After a rollback: numbers that were given out are free again. */
   reload(): void {
+    this.#floor = this.#readFloor();
     this.#lastSeq = this.#readLastSeq();
     this.#oldestTime = 0;
   }
 
   #readLastSeq(): number {
-    return this.#database.prepare<[], number | null>("SELECT max(seq) FROM events").pluck().get() ?? 0;
+    const newest = this.#database.prepare<[], number | null>("SELECT max(seq) FROM events").pluck().get() ?? 0;
+    return Math.max(newest, this.#floor);
   }
 
+  #readFloor(): number {
+    return this.#database.prepare<[], number>("SELECT event_floor FROM store_state").pluck().get() ?? 0;
+  }
+
+  /** What is kept from before the floor is history, not something that a reader could go on from. */
   #readOldestSeq(): number {
-    return this.#first.get() ?? this.#lastSeq + 1;
+    return Math.max(this.#first.get() ?? this.#lastSeq + 1, this.#floor + 1);
   }
 
   append(events: readonly NewEvent[], now: number): void {

@@ -148,4 +148,14 @@ CREATE INDEX ports_slot_owner ON ports (slot_of, owner_uid) WHERE slot_of IS NOT
 CREATE INDEX ports_slot_unbound ON ports (slot_of, slot, network_id) WHERE slot_of IS NOT NULL AND host IS NULL;
 `,
   },
+  {
+    version: 3,
+    name: "floors",
+    sql: `
+-- Of a database restored from a backup, or imported: see DecisionContext.epochFloor. Events go on after event_floor, and a
+-- reader that was not there yet has to compare everything.
+ALTER TABLE store_state ADD COLUMN epoch_floor INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE store_state ADD COLUMN event_floor INTEGER NOT NULL DEFAULT 0;
+`,
+  },
 ];

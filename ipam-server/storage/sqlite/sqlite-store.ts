@@ -3,6 +3,7 @@ import type Database from "better-sqlite3";
 import {
   type EventList,
   type EventQuery,
+  type ImportResponse,
   IpamError,
   type Network,
   type NetworkManifest,
@@ -10,6 +11,7 @@ import {
   type PortList,
   type PortQuery,
   type PutNetworkResponse,
+  type TransferEnd,
 } from "../../contract/index.ts";
 import type { DecisionContext } from "../../domain/allocate.ts";
 import { type Catalog, toNetwork } from "../../domain/catalog.ts";
@@ -17,15 +19,18 @@ import { decide } from "../../domain/decide.ts";
 import { type Item, planAllocations, planNeeds } from "../../domain/needs.ts";
 import { toPort } from "../../domain/port-record.ts";
 import type { NewEvent, Writes } from "../../domain/snapshot.ts";
-import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
+import type { Finding, Mutation, Outcome, Store, StoreCopy } from "../../domain/store.ts";
+import type { TransferRow } from "../../domain/transfer.ts";
 import { loadCatalog } from "./catalog-rows.ts";
 import { checkStore } from "./check.ts";
+import { removeOldCopies } from "./copy-database.ts";
 import { EventLog } from "./event-log.ts";
 import { NetworkWriter } from "./network-writer.ts";
 import { openDatabase } from "./open-database.ts";
 import { PortReader } from "./port-reader.ts";
 import { SnapshotLoader } from "./snapshot-loader.ts";
 import { toIpamError } from "./sqlite-error.ts";
+import { Transfers } from "./transfers.ts";
 import { WriteApplier } from "./write-applier.ts";
 
 export interface SqliteStoreOptions {
@@ -51,7 +56,9 @@ const STORE_CALLER = "mooring-ipam";
 /** Opens (or makes) the database. Throws IpamError `unavailable` that names the file and says what would be right. */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
   const clock = options.clock ?? Date.now;
-  return new SqliteStore(openDatabase(options.path, clock()), options, clock);
+  const database = openDatabase(options.path, clock());
+  await removeOldCopies(options.path);
+  return new SqliteStore(database, options, clock);
 }
 
 /**
@@ -67,10 +74,12 @@ class SqliteStore implements Store {
   readonly #events: EventLog;
   readonly #ports: PortReader;
   readonly #networks: NetworkWriter;
+  readonly #transfers: Transfers;
   readonly #forgetUnpooled: Database.Statement<[number]>;
   readonly #listeners = new Set<(lastSeq: number) => void>();
   #catalog: Catalog;
   #nextPortKey: number;
+  #epochFloor: number;
 
   constructor(database: Database.Database, options: SqliteStoreOptions, clock: () => number) {
     this.#database = database;
@@ -81,12 +90,14 @@ class SqliteStore implements Store {
     this.#events = new EventLog(database, options.eventRetentionMs ?? 30 * DAY_MS);
     this.#ports = new PortReader(database, this.#loader);
     this.#networks = new NetworkWriter(database);
+    this.#transfers = new Transfers(database);
     this.#forgetUnpooled = database.prepare(
       `DELETE FROM freed WHERE (subnet_id, offset) IN
          (SELECT subnet_id, offset FROM freed WHERE pooled = 0 AND freed_at <= ? LIMIT ${MAX_UNPOOLED_AT_ONCE})`,
     );
     this.#catalog = loadCatalog(database);
-    this.#nextPortKey = this.#readNextPortKey();
+    this.#nextPortKey = this.#readState("next_port_key");
+    this.#epochFloor = this.#readState("epoch_floor");
   }
 
   async commit(batch: readonly Mutation[]): Promise<Outcome[]> {
@@ -114,6 +125,7 @@ class SqliteStore implements Store {
       now: this.#clock(),
       reuseDelayMs: this.#options.reuseDelayMs ?? 60_000,
       fabricManaged: this.#options.fabricManaged ?? false,
+      epochFloor: this.#epochFloor,
       newId: randomUUID,
     };
   }
@@ -241,6 +253,24 @@ class SqliteStore implements Store {
     return this.#guard(() => checkStore(this.#database, this.#catalog));
   }
 
+  async copy(): Promise<StoreCopy> {
+    return this.#transfers.copy();
+  }
+
+  exportRows(): AsyncIterable<TransferRow> {
+    return this.#transfers.exportRows();
+  }
+
+  importRows(rows: AsyncIterable<TransferRow | TransferEnd>): Promise<ImportResponse> {
+    return this.#transfers.importRows(rows, () => {
+      this.#events.reload();
+      this.#catalog = loadCatalog(this.#database);
+      this.#nextPortKey = this.#readState("next_port_key");
+      this.#epochFloor = this.#readState("epoch_floor");
+      this.#announce(this.#events.lastSeq);
+    });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#listeners.clear();
     this.#database.close();
@@ -262,6 +292,7 @@ class SqliteStore implements Store {
 
   #guard<T>(work: () => T): T {
     if (!this.#database.open) throw new IpamError("unavailable", "the store is closed");
+    this.#transfers.refuseWhileImporting();
     try {
       return work();
     } catch (error) {
@@ -278,7 +309,7 @@ class SqliteStore implements Store {
     for (const listener of this.#listeners) queueMicrotask(() => listener(this.#events.lastSeq));
   }
 
-  #readNextPortKey(): number {
-    return this.#database.prepare<[], number>("SELECT next_port_key FROM store_state").pluck().get() ?? 1;
+  #readState(column: "next_port_key" | "epoch_floor"): number {
+    return this.#database.prepare<[], number>(`SELECT ${column} FROM store_state`).pluck().get() ?? 1;
   }
 }

@@ -4,7 +4,10 @@ import { authorize } from "../../../ipam-server/auth/authorize.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import type { Action, Role } from "../../../ipam-server/domain/caller.ts";
 
-const ACTIONS: Action[] = ["claim", "release", "report", "reserve", "deletePort", "writeNetworks", "read", "probe"];
+const ACTIONS: Action[] = [
+  ...(["claim", "release", "report", "reserve", "deletePort", "writeNetworks", "read", "probe"] as const),
+  ...(["copyStore", "fillStore"] as const),
+];
 
 /** What each role may do, besides `probe`, which everyone may. */
 const MAY: Record<Role, Action[]> = {

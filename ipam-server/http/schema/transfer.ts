@@ -1,0 +1,92 @@
+import { z } from "zod";
+import { type ImportResponse, TRANSFER_KIND, type TransferEnd, type TransferHeader } from "../../contract/index.ts";
+import type { TransferFreed, TransferNetwork, TransferPort, TransferState } from "../../domain/transfer.ts";
+import * as f from "./fields.ts";
+import { owner, planeState, retention, sandbox, segment, subnetSpec, workload } from "./requests.ts";
+
+/** The lines of an export, as an import takes them: strict, so that nothing is left out without a word. */
+const optional = z.exactOptional;
+const count = z.int().min(0);
+/** An offset's distance: up to 2^64. */
+const distance = z.string().regex(/^(0|[1-9]\d{0,19})$/, { error: "is not a whole number in decimal" });
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, { error: "is not sha256: and 64 hexadecimal digits" });
+
+export const header = z.strictObject({
+  kind: z.literal(TRANSFER_KIND),
+  format: z.int().min(1),
+  exportedAt: f.timestamp,
+}) satisfies z.ZodType<TransferHeader>;
+
+const network = z.strictObject({
+  kind: z.literal("network"),
+  name: f.networkName,
+  labels: f.labels,
+  vpc: f.identifier,
+  availabilityZone: optional(f.identifier),
+  segment,
+  mtu: count,
+  createdAt: f.timestamp,
+  updatedAt: f.timestamp,
+  subnets: z.array(
+    z.strictObject({
+      spec: subnetSpec,
+      held: count,
+      outside: count,
+      freed: count,
+      pools: z.array(z.strictObject({ range: z.string(), passed: distance })),
+    }),
+  ),
+}) satisfies z.ZodType<TransferNetwork>;
+
+const port = z.strictObject({
+  kind: z.literal("port"),
+  key: z.int().min(1),
+  id: f.identifier,
+  name: f.portName,
+  network: f.networkName,
+  mac: f.mac,
+  addresses: f.ips.min(1),
+  labels: f.labels,
+  retention,
+  owner: optional(owner),
+  binding: optional(z.strictObject({ host: f.identifier, sandbox: optional(sandbox), boundAt: f.timestamp })),
+  reservation: optional(
+    z.strictObject({ allowedNamespaces: z.array(z.string()), deviceOwner: optional(f.identifier) }),
+  ),
+  cluster: optional(f.identifier),
+  namespace: optional(f.identifier),
+  workload: optional(workload),
+  slot: optional(z.strictObject({ of: z.string().min(1).max(512), number: count })),
+  epoch: count,
+  underlay: planeState,
+  overlay: planeState,
+  fenced: z.boolean(),
+  createdAt: f.timestamp,
+  updatedAt: f.timestamp,
+  releasedAt: optional(f.timestamp),
+  expiresAt: optional(f.timestamp),
+}) satisfies z.ZodType<TransferPort>;
+
+const freed = z.strictObject({
+  kind: z.literal("freed"),
+  network: f.networkName,
+  address: f.ip,
+  pooled: z.boolean(),
+  freedAt: f.timestamp,
+  lastPort: z.string(),
+}) satisfies z.ZodType<TransferFreed>;
+
+const state = z.strictObject({
+  kind: z.literal("state"),
+  lastSeq: count,
+  nextPortKey: z.int().min(1),
+  epochFloor: count,
+}) satisfies z.ZodType<TransferState>;
+
+const end = z.strictObject({ kind: z.literal("end"), rows: count, digest }) satisfies z.ZodType<TransferEnd>;
+
+export const line = z.discriminatedUnion("kind", [network, port, freed, state, end]);
+
+export const importResponse = z
+  .object({ networks: count, ports: count, freed: count, digest })
+  .meta({ id: "ImportResponse" }) satisfies z.ZodType<ImportResponse>;

@@ -1,0 +1,84 @@
+import { IpamError, TRANSFER_FORMAT, TRANSFER_KIND, type TransferEnd, type TransferHeader } from "../contract/index.ts";
+import type { TransferRow } from "../domain/transfer.ts";
+import { TransferDigest } from "../domain/transfer-digest.ts";
+import { splitLines } from "./lines.ts";
+import * as schema from "./schema/transfer.ts";
+import { validate } from "./validate.ts";
+
+/** Lines are sent together up to about this length. */
+const CHUNK_LENGTH = 64 * 1024;
+
+/** The stream of an export, in pieces of whole lines. */
+export async function* encodeTransfer(rows: AsyncIterable<TransferRow>, now: Date): AsyncGenerator<string> {
+  const digest = new TransferDigest();
+  const header: TransferHeader = { kind: TRANSFER_KIND, format: TRANSFER_FORMAT, exportedAt: now.toISOString() };
+  let text = `${JSON.stringify(header)}\n`;
+  for await (const row of rows) {
+    text += digest.add(row);
+    if (text.length < CHUNK_LENGTH) continue;
+    yield text;
+    text = "";
+  }
+  yield `${text}${JSON.stringify(digest.end())}\n`;
+}
+
+/** Reads an export line by line. What it throws is about line number `line`, as is what a reader says of its last row. */
+export class TransferDecoder {
+  line = 0;
+
+  /** The rows between header and end, then the end, whose checksum is right. Rejects with `invalid_request`. */
+  async *decode(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<TransferRow | TransferEnd> {
+    const digest = new TransferDigest();
+    let end: TransferEnd | undefined;
+    this.line = 1;
+    for await (const text of splitLines(bytes)) {
+      if (end) throw new IpamError("invalid_request", "stands behind the end: the file is damaged");
+      const value = parse(text);
+      if (this.line === 1) readHeader(value);
+      else {
+        const row = validate(schema.line, value);
+        if (row.kind === "end") end = confirm(row, digest.end());
+        else {
+          digest.add(row);
+          yield row;
+        }
+      }
+      this.line++;
+    }
+    if (!end) throw new IpamError("invalid_request", "is missing: the file is cut off before its end");
+    yield end;
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new IpamError("invalid_request", `is not JSON: ${reason}`, { cause: error });
+  }
+}
+
+function readHeader(value: unknown): void {
+  const isExport = typeof value === "object" && value !== null && "kind" in value && value.kind === TRANSFER_KIND;
+  if (!isExport) throw new IpamError("invalid_request", `is not the header of an export ("kind":"${TRANSFER_KIND}")`);
+  // A newer format may have another header.
+  const format = "format" in value ? value.format : undefined;
+  if (typeof format === "number" && format > TRANSFER_FORMAT) {
+    const detail = `format ${format} is newer than this program's ${TRANSFER_FORMAT}; import with a mooring-ipam at least as new as the one that exported`;
+    throw new IpamError("invalid_request", detail, { field: "format" });
+  }
+  validate(schema.header, value);
+}
+
+function confirm(said: TransferEnd, found: TransferEnd): TransferEnd {
+  if (said.rows !== found.rows) {
+    const detail = `counts ${said.rows} lines, but ${found.rows} came: the file is damaged`;
+    throw new IpamError("invalid_request", detail, { field: "rows" });
+  }
+  if (said.digest !== found.digest) {
+    const detail = `has the checksum ${said.digest}, but the lines before make ${found.digest}: the file is damaged or was edited`;
+    throw new IpamError("invalid_request", detail, { field: "digest" });
+  }
+  return said;
+}

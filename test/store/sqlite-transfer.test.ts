@@ -1,0 +1,4 @@
+import { sqliteEngine } from "./sqlite-engine.ts";
+import { testTransfer } from "./suite-transfer.ts";
+
+testTransfer(sqliteEngine);
