@@ -44,6 +44,7 @@ describe("a pod that cannot have an address says why, and comes up by itself", {
   });
 
   test("once there is a network that its selector matches", async () => {
+    await ipam.ctl("delete", "network", "late").catch(() => undefined);
     await create("no-network", { "mooring.dev/network-selector": "env=late" });
     assert.match(await cluster.eventOn(NS, "no-network", /env=late/), /mooring\.dev\/network-selector/);
     const dir = await mkdtemp(join(tmpdir(), "mooring-e2e-"));

@@ -14,10 +14,7 @@ describe("uninstalling", { timeout: 600_000 }, () => {
   test("leaves every node as it was found", { skip: NO_HAND_ON_NODES }, async () => {
     const found = JSON.parse(readFileSync(INVENTORY_FILE, "utf8")) as Record<string, string[]>;
     rmSync(INVENTORY_FILE);
-    // The agents first, while they may still ask whether they are wanted.
-    await cluster.kubectl(["-n", SYSTEM, "delete", "daemonset", "mooring-agent", "--cascade=foreground"], {
-      timeoutMs: 180_000,
-    });
+    await cluster.kubectl(["delete", "-k", ENVIRONMENT.overlay, "--wait"], { timeoutMs: 240_000 });
     for (const [node, before] of Object.entries(found)) {
       await eventually(
         `${node} to be as it was`,
