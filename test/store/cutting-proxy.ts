@@ -13,6 +13,8 @@ export class CuttingProxy implements AsyncDisposable {
   #cut: Cut | undefined;
   /** Connections cut so far. */
   cuts = 0;
+  /** Cut also stays cut: who connects is turned away. */
+  refuses = false;
 
   private constructor(server: Server, url: string) {
     this.#server = server;
@@ -28,12 +30,19 @@ export class CuttingProxy implements AsyncDisposable {
     const url = new URL(target);
     url.port = String(address.port);
     const proxy = new CuttingProxy(server, url.href);
-    server.on("connection", client => proxy.#join(client, connect(Number(to.port), to.hostname)));
+    server.on("connection", client => {
+      if (proxy.refuses) client.destroy();
+      else proxy.#join(client, connect(Number(to.port), to.hostname));
+    });
     return proxy;
   }
 
   cutNextCommit(cut: Cut): void {
     this.#cut = cut;
+  }
+
+  cutAll(): void {
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   #join(client: Socket, server: Socket): void {
@@ -65,7 +74,7 @@ export class CuttingProxy implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
+    this.cutAll();
     this.#server.close();
     await once(this.#server, "close");
   }

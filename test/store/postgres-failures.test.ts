@@ -81,6 +81,25 @@ describe("a connection that is cut at a commit", () => {
   }
 });
 
+test("a commit whose outcome stays unknown is told as such, and the claim asked again finds it made once", async () => {
+  await using proxy = await CuttingProxy.start(await server.createDatabase());
+  await using store = await openPostgresStore({ url: proxy.url, retryForMs: 300 });
+  await store.putNetwork(NET, "test");
+  proxy.cutNextCommit("after");
+  proxy.refuses = true;
+  await assert.rejects(store.commit([claim("p", "a", "s1")]), {
+    code: "unavailable",
+    message: /lost at the commit, and whether it took place cannot be learned now: ask again/,
+  });
+  proxy.refuses = false;
+  assert.equal((await attach(store, claim("p", "a", "s1"))).port.epoch, 1);
+  const { events } = await store.readEvents({ port: "p" });
+  assert.deepEqual(
+    events.map(({ type }) => type),
+    ["port.created", "port.bound"],
+  );
+});
+
 /** Claims and releases until told to stop; remembers what was acknowledged. */
 class Load {
   readonly held = new Map<string, string>();
@@ -210,14 +229,15 @@ describe("PostgreSQL fails under load", () => {
     await using primary = await PrivatePostgres.start();
     const url = await primary.createDatabase();
     await using standby = await primary.startStandby();
-    const both = url.replace(/@[^/]+/, `@127.0.0.1:${primary.port},127.0.0.1:${standby.port}`);
+    const [here, there] = [primary, standby].map(({ port }) => `127.0.0.1:${port}`);
+    const urls = [`@${here},${there}`, `@${there},${here}`].map(hosts => url.replace(/@[^/]+/, hosts));
     await assert.rejects(openPostgresStore({ url: url.replace(String(primary.port), String(standby.port)) }), {
       code: "unavailable",
       message: /is a standby, which takes no writes; name the primary/,
     });
-    const options = { url: both, readers: 1, retryForMs: 30_000, reuseDelayMs: REUSE_DELAY_MS };
-    await using one = await openPostgresStore(options);
-    await using two = await openPostgresStore(options);
+    const options = { readers: 1, retryForMs: 30_000, reuseDelayMs: REUSE_DELAY_MS };
+    await using one = await openPostgresStore({ ...options, url: urls[0] ?? "" });
+    await using two = await openPostgresStore({ ...options, url: urls[1] ?? "" });
     await one.putNetwork(NET, "test");
     const load = new Load([one, two]);
     await load.more(20);

@@ -1,7 +1,7 @@
 import pg from "pg";
 import { IpamError } from "../../contract/index.ts";
 import type { PostgresUrl } from "./postgres-url.ts";
-import { toIpamError } from "./sqlstates.ts";
+import { remedyOf, toIpamError } from "./sqlstates.ts";
 
 export interface Timeouts {
   connectMs: number;
@@ -17,6 +17,7 @@ export const TIMEOUTS: Timeouts = { connectMs: 5000, statementMs: 10_000, lockMs
 
 /** So much longer than the server's own time-out the client waits for an answer before it takes the connection for lost. */
 const ANSWER_GRACE_MS = 5000;
+const OLDEST_VERSION = 14;
 const INT8 = 20;
 
 /**
@@ -54,12 +55,13 @@ export async function connect(
       failures.push(toIpamError(error, nameOf(url, index)));
     }
   }
-  const [only, ...more] = failures;
-  if (only && more.length === 0) throw only;
+  const [single, ...more] = failures;
+  if (single && more.length === 0) throw single;
   throw new IpamError(
     "unavailable",
     `no host of the database ${url.name} takes writes: ${failures.map(({ message }) => message).join("; ")}`,
-    { cause: only, retryAfterSeconds: 1 },
+    // One of them may be about to.
+    { cause: failures.find(failure => remedyOf(failure) !== "none") ?? single, retryAfterSeconds: 1 },
   );
 }
 
@@ -82,14 +84,14 @@ async function connectTo(url: PostgresUrl, index: number, timeouts: Timeouts): P
   client.on("error", () => {});
   try {
     await client.connect();
-    const [state] = await Promise.all([
-      client.query<{ standby: boolean; readonly: boolean }>(
-        "SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only')::boolean AS readonly",
-      ),
-      client.query(SESSION),
-    ]);
-    const { standby, readonly } = state.rows[0] ?? { standby: false, readonly: false };
+    const { rows } = await client.query<{ standby: boolean; readonly: boolean; version: number }>(
+      `SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only')::boolean AS readonly,
+         current_setting('server_version_num')::int / 10000 AS version`,
+    );
+    const { standby = false, readonly = false, version = 0 } = rows[0] ?? {};
+    if (version < OLDEST_VERSION) throw tooOld(nameOf(url, index), version);
     if (standby || readonly) throw readOnly(nameOf(url, index), standby);
+    await client.query(SESSION);
     return client;
   } catch (error) {
     await client.end().catch(() => {});
@@ -101,7 +103,14 @@ function readOnly(name: string, standby: boolean): IpamError {
   const what = standby ? "a standby, which takes no writes" : "read-only (default_transaction_read_only)";
   const advice =
     "name the primary in --database, or all hosts with commas between, of which the writable one is chosen";
-  return new IpamError("unavailable", `the database ${name} is ${what}; ${advice}`, { retryAfterSeconds: 1 });
+  // It may be promoted, or another host may: as if a statement had been refused.
+  const cause = Object.assign(new Error("the server is read-only"), { code: "25006" });
+  return new IpamError("unavailable", `the database ${name} is ${what}; ${advice}`, { cause, retryAfterSeconds: 1 });
+}
+
+function tooOld(name: string, version: number): IpamError {
+  const advice = `Mooring needs ${OLDEST_VERSION} or newer`;
+  return new IpamError("unavailable", `the database ${name} is served by PostgreSQL ${version}; ${advice}`);
 }
 
 function nameOf({ hosts, database }: PostgresUrl, index: number): string {

@@ -142,7 +142,8 @@ CREATE TABLE freed (
   freed_at bigint NOT NULL,
   last_port text NOT NULL,
   PRIMARY KEY (subnet_id, ip_offset)
-);
+-- A queue: what was taken from its front must not be stepped over for long.
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX freed_queue ON freed (subnet_id, freed_at, ip_offset) WHERE pooled = 1;
 CREATE INDEX freed_unpooled ON freed (subnet_id, freed_at) WHERE pooled = 0;
 
@@ -167,7 +168,7 @@ CREATE TABLE events (
   message text,
   -- What event_identities keeps of it.
   identities text COLLATE "C"
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX events_port ON events (port_key) WHERE port_key IS NOT NULL;
 
 -- By which names, addresses and MACs that ports no longer have their events are found.

@@ -56,6 +56,7 @@ export class Reader implements AsyncDisposable {
   /** The same on a connection of its own, which may take its time. */
   async readPatiently<T>(work: (send: Send) => Promise<T>): Promise<T> {
     const run = async () => {
+      if (this.#stopping.signal.aborted) throw new IpamError("unavailable", "the store is closed");
       const client = await this.#primary.connect(PATIENT);
       try {
         return await inTransaction(client, work);

@@ -23,16 +23,9 @@ export async function retrying<T>(work: () => Promise<T>, { forMs, name, signal 
       return await work();
     } catch (error) {
       const pause = wait * (0.5 + Math.random());
-      const retryable = remedyOf(rootOf(error)) !== "none";
+      const retryable = remedyOf(error) !== "none";
       if (!retryable || signal.aborted || performance.now() + pause > deadline) throw toIpamError(error, name);
       await delay(pause, undefined, { signal }).catch(() => {});
     }
   }
-}
-
-/** What connecting failed of is told as an IpamError with its cause. */
-function rootOf(error: unknown): unknown {
-  let root = error;
-  while (root instanceof Error && root.cause !== undefined) root = root.cause;
-  return root;
 }

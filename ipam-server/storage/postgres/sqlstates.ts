@@ -76,8 +76,9 @@ export function codeOf(error: unknown): string | undefined {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }
 
+/** An IpamError is judged by what caused it: without a cause it is an answer, not a failure. */
 export function remedyOf(error: unknown): Remedy {
-  if (error instanceof IpamError) return "none";
+  if (error instanceof IpamError) return error.cause === undefined ? "none" : remedyOf(error.cause);
   const code = codeOf(error);
   if (code === undefined) return error instanceof Error && LOST.test(error.message) ? "reconnect" : "none";
   return REMEDIES[code] ?? REMEDIES[code.slice(0, 2)] ?? "none";

@@ -39,6 +39,7 @@ const UPDATE_PORTS = exactly(
     .map(([name]) => `${name} = w.${name}`)
     .join(", ")} FROM ${unnest(SETTABLE, 2)} WHERE t.key = w.key`,
 );
+const PARK_MACS = exactly("UPDATE ports SET mac = -key WHERE key = ANY ($2::bigint[])");
 const MOVE_PORTS = exactly(
   `UPDATE ports AS t SET network_id = w.network_id, mac = w.mac
    FROM ${unnest(only("key", "network_id", "mac"), 2)} WHERE t.key = w.key`,
@@ -105,6 +106,10 @@ export function planWrites(writes: Writes, catalog: Catalog): Bound[] {
   });
   add(UPDATE_PORTS, updated, true);
   const moved = writes.movedPorts.map(({ key, networkId, mac }) => [key, networkId, encodeMac(mac)]);
+  // One may get the MAC that another has given up, and PostgreSQL compares row by row.
+  if (moved.length > 1) {
+    statements.push({ statement: PARK_MACS, values: [moved.length, toArray(moved.map(([key]) => key))] });
+  }
   add(MOVE_PORTS, moved, true);
   step("updated");
   const inserted = writes.insertedPorts.toSorted((a, b) => (a.name < b.name ? -1 : 1));

@@ -164,7 +164,14 @@ export class Writer implements AsyncDisposable {
         throw error;
       }
     };
-    return retrying(ask, options);
+    return retrying(ask, options).catch((error: IpamError) => {
+      // Without its cause, so that nobody takes it for a failure after which the work can be done anew.
+      throw new IpamError(
+        "unavailable",
+        `the connection was lost at the commit, and whether it took place cannot be learned now: ask again, which changes nothing twice (${error.message})`,
+        { retryAfterSeconds: 1 },
+      );
+    });
   }
 
   async #connected(): Promise<pg.Client> {
