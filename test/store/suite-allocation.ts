@@ -110,6 +110,37 @@ export function testAllocation(engine: Engine): void {
       });
     });
 
+    test("a MAC that one port of a batch gives up another of the batch can have, whichever was there first", async () => {
+      const mac = (last: number) => `02:00:00:00:00:0${last}`;
+      const anew = (name: string, last: number) =>
+        claim(name, "a", `${name}-anew`, {
+          mac: mac(last),
+          onMismatch: "reallocate",
+          owner: bornAt(`${name}-anew`, 1),
+        });
+      for (const [giver, taker] of [
+        ["p1", "p2"],
+        ["p2", "p1"],
+      ] as const) {
+        await withStore(engine, tiny, async store => {
+          await attach(store, claim("p1", "a", "p1", { mac: mac(1) }));
+          await attach(store, claim("p2", "a", "p2", { mac: mac(2) }));
+          const given = giver === "p1" ? 1 : 2;
+          // Touched before the others, so that it comes first in whatever order ports are written.
+          const report = { name: taker, epoch: 1, plane: "underlay", state: "ACTIVE" } as const;
+          const outcomes = await store.commit([
+            { kind: "report", caller: "test", report },
+            anew(giver, 3),
+            anew(taker, given),
+          ]);
+          assert.deepEqual(
+            outcomes.slice(1).map(outcome => attached(outcome).port.mac),
+            [mac(3), mac(given)],
+          );
+        });
+      }
+    });
+
     test("a claim goes to the matching, reachable network with the largest share of free addresses", async () => {
       const pair = [network("large", 10, [{ cidr: "10.0.0.0/25" }]), network("less", 11, [{ cidr: "10.1.0.0/26" }])];
       await withStore(engine, pair, async store => {

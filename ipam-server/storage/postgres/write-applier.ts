@@ -105,11 +105,14 @@ export function planWrites(writes: Writes, catalog: Catalog): Bound[] {
     return SETTABLE_INDEXES.map(index => row[index] ?? null);
   });
   add(UPDATE_PORTS, updated, true);
-  const moved = writes.movedPorts.map(({ key, networkId, mac }) => [key, networkId, encodeMac(mac)]);
   // One may get the MAC that another has given up, and PostgreSQL compares row by row.
-  if (moved.length > 1) {
-    statements.push({ statement: PARK_MACS, values: [moved.length, toArray(moved.map(([key]) => key))] });
-  }
+  if (writes.movedPorts.length > 1)
+    add(
+      PARK_MACS,
+      writes.movedPorts.map(({ key }) => [key]),
+      true,
+    );
+  const moved = writes.movedPorts.map(({ key, networkId, mac }) => [key, networkId, encodeMac(mac)]);
   add(MOVE_PORTS, moved, true);
   step("updated");
   const inserted = writes.insertedPorts.toSorted((a, b) => (a.name < b.name ? -1 : 1));

@@ -26,6 +26,7 @@ export class WriteApplier {
   readonly #deleteFreed: Database.Statement<Address>;
   readonly #deletePort: Database.Statement<[number]>;
   readonly #updatePort: Database.Statement<unknown[]>;
+  readonly #parkMac: Database.Statement<[number]>;
   readonly #movePort: Database.Statement<[number, number, number]>;
   readonly #insertPort: Database.Statement<PortRow>;
   readonly #insertHeld: Database.Statement<[...Address, number]>;
@@ -43,6 +44,7 @@ export class WriteApplier {
     this.#updatePort = database.prepare(
       `UPDATE ports SET ${settable.map(column => `${column} = ?`).join(", ")} WHERE key = ?`,
     );
+    this.#parkMac = database.prepare("UPDATE ports SET mac = -key WHERE key = ?");
     this.#movePort = database.prepare("UPDATE ports SET network_id = ?, mac = ? WHERE key = ?");
     this.#insertPort = database.prepare(`INSERT INTO ports (${PORT_COLUMNS.join(", ")}) VALUES (${marks})`);
     this.#insertHeld = database.prepare("INSERT INTO fixed_ips (subnet_id, offset, port_key) VALUES (?, ?, ?)");
@@ -68,6 +70,8 @@ export class WriteApplier {
       const row = encodePort(port);
       mustChangeOne(this.#updatePort.run(...SETTABLE_INDEXES.map(index => row[index]), port.key));
     }
+    // One may get the MAC that another has given up, in whatever order they come here.
+    if (writes.movedPorts.length > 1) for (const { key } of writes.movedPorts) this.#parkMac.run(key);
     for (const { networkId, mac, key } of writes.movedPorts) this.#movePort.run(networkId, encodeMac(mac), key);
     reach("updated");
     for (const port of writes.insertedPorts) this.#insertPort.run(...encodePort(port));
