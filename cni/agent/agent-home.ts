@@ -73,7 +73,8 @@ function expectPort({ held, metrics, confirmLater }: AgentHomeOptions, claim: Cl
   const { attachment } = found;
   held.put(owner.uid, sandbox.interface, { ...found, sandboxId: sandbox.id });
   metrics.claimsAhead.inc({ outcome: "hit" });
-  return { attachment, confirmLater: () => confirmLater(claim, attachment) };
+  const isHeld = () => held.find(owner.uid, sandbox.interface)?.sandboxId === sandbox.id;
+  return { attachment, isHeld, confirmLater: () => confirmLater(claim, attachment) };
 }
 
 /**

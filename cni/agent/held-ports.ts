@@ -58,7 +58,12 @@ export class HeldPorts {
 
   /** The binding of this port has ended or moved: true if it was held. */
   dropPort(portName: string): boolean {
-    const found = [...this.#byOwner].filter(([, held]) => held.port.name === portName);
+    return this.dropWhere(({ port }) => port.name === portName);
+  }
+
+  /** True if any was dropped. */
+  dropWhere(isOver: (held: HeldPort) => boolean): boolean {
+    const found = [...this.#byOwner].filter(([, held]) => isOver(held));
     for (const [key] of found) this.#drop(key);
     return found.length > 0;
   }

@@ -25,6 +25,11 @@ export class Turns {
     return this.#last.has(key);
   }
 
+  /** Resolves when all that runs or waits now is over; what comes meanwhile is not waited for. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#last.values());
+  }
+
   /** Resolves when nothing runs any more. */
   async drained(): Promise<void> {
     while (this.#last.size > 0) await Promise.all(this.#last.values());

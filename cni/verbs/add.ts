@@ -66,7 +66,7 @@ function decideGranted(
   if (claimed.status === "fulfilled") return claimed.value;
   const { reason } = claimed;
   const isAway = reason instanceof IpamError && (reason.code === "unavailable" || reason.code === "overloaded");
-  if (isAway && expected !== undefined) return expected.attachment;
+  if (isAway && expected?.isHeld()) return expected.attachment;
   throw reason;
 }
 

@@ -31,6 +31,8 @@ export interface Home {
 
 export interface ExpectedPort {
   attachment: PortAttachment;
+  /** False once the IPAM has said that the binding is over. */
+  isHeld(): boolean;
   /** The IPAM is away and the port was plugged as expected: tells it as soon as it is back, and unplugs if it disagrees. */
   confirmLater(): void;
 }

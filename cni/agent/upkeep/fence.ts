@@ -4,10 +4,10 @@ import type { UpkeepContext } from "../upkeep-context.ts";
 import type { LocalChanges } from "./local-changes.ts";
 import { lifeOf } from "./local-port.ts";
 import type { NodeView } from "./node-view.ts";
-import { judgeEvent, type Self } from "./supersede.ts";
+import { endsHeld, judgeEvent, type Self } from "./supersede.ts";
 
 export interface FenceOptions {
-  context: Pick<UpkeepContext, "ipam" | "log" | "metrics" | "config">;
+  context: Pick<UpkeepContext, "ipam" | "log" | "metrics" | "config" | "held" | "turns">;
   view: NodeView;
   changes: Pick<LocalChanges, "fence">;
   /** The binding of this sandbox's port was ended. */
@@ -71,10 +71,26 @@ export class Fence implements AsyncDisposable {
   #note(event: MooringEvent): void {
     // Away for longer than events are kept.
     if (event.type === GAP) this.#options.compare();
-    const { view } = this.#options;
-    const isOurs = event.host === this.#self.host || event.fromHost === this.#self.host;
+    const { view, context } = this.#options;
+    const { host, cluster } = this.#self;
+    const isOurs = event.host === host || event.fromHost === host;
+    const movedAway =
+      event.type === "port.moved" && event.fromHost === host && !(event.host === host && event.cluster === cluster);
+    // Before anything is awaited: from here on no ADD may count on it.
+    const wasHeld = context.held.dropWhere(({ port }) => endsHeld(port, event));
+    if (movedAway || wasHeld) this.#judgeAgain(event);
     const mayConcern = isOurs && TAKES_AWAY.has(event.type);
     if (!mayConcern && !view.concerns(event.port, event.addresses)) return;
+    this.#judge(event);
+  }
+
+  /** A call that runs now may plug what it was granted before the event, after the event has found nothing plugged. */
+  #judgeAgain(event: MooringEvent): void {
+    void this.#options.context.turns.settled().then(() => this.#judge(event));
+  }
+
+  #judge(event: MooringEvent): void {
+    if (this.#stop.signal.aborted) return;
     this.#queue.push(event);
     this.#startDraining();
   }

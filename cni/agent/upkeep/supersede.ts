@@ -49,6 +49,16 @@ export function bindingOf({ id, epoch, cluster, binding }: Port): NewerBinding |
   };
 }
 
+/**
+ * Whether the binding that this node holds was over when the event came to be. Of another life of the port an event says
+ * nothing: it may be of the one before.
+ */
+export function endsHeld(held: Port, { type, port, portId, epoch = 0 }: MooringEvent): boolean {
+  if (port !== held.name || portId !== held.id) return false;
+  if (type === "port.bound" || type === "port.moved") return epoch > held.epoch;
+  return (type === "port.released" || type === "port.deleted" || type === "port.reallocated") && epoch >= held.epoch;
+}
+
 /** - `fence`: unplug now; `look`: compare with what the IPAM has now; `ended`: the local port's own binding was ended. */
 export type Reaction = "fence" | "look" | "ended" | "none";
 

@@ -68,11 +68,17 @@ export class Sweeper {
 
   /** Bindings before pods: a pod is there before its claim is, so a binding seen here has its pod in the later read. */
   async #fetchView(local: LocalPort[]): Promise<{ view: SweepView; pods: ReadonlyMap<string, NodePod> | undefined }> {
-    const { config, ipam, pods: source } = this.#options.context;
+    const { config, ipam, held, pods: source } = this.#options.context;
     const self = { host: config.nodeName, cluster: config.cluster };
+    const heldBefore = new Set(held.values());
     const bindings = await this.#read("bindings", async () =>
       (await ipam.readPortsOfHost(self.host)).filter(port => port.cluster === self.cluster),
     );
+    if (bindings !== undefined) {
+      // What was learned while the IPAM was read is newer than what was read.
+      const current = new Set(bindings.map(({ id, epoch }) => `${id} ${epoch}`));
+      held.dropWhere(each => heldBefore.has(each) && !current.has(`${each.port.id} ${each.port.epoch}`));
+    }
     const others = bindings === undefined ? new Map() : await this.#fetchOthers(local, bindings);
     const pods = await this.#read("pods", async () => new Map((await source.fetchAll()).map(pod => [pod.uid, pod])));
     const view = { self, local, others, ended: this.ended, ...(bindings && { bindings }), ...(pods && { pods }) };

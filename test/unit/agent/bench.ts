@@ -82,7 +82,8 @@ export class AgentBench implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.client[Symbol.asyncDispose]();
     await this.ipam[Symbol.asyncDispose]();
-    await rm(this.dir, { recursive: true, force: true });
+    // Reports that nobody waits for may still be journaled.
+    await rm(this.dir, { recursive: true, force: true, maxRetries: 5 });
   }
 
   addPod(name: string, annotations: Record<string, string> = {}, uid = `uid-of-${name}`): NodePod {

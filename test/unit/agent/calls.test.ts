@@ -59,6 +59,18 @@ test("with the IPAM away the port this node holds for this owner is plugged, and
   assert.equal(bench.confirmations.size, 0);
 });
 
+test("with the IPAM away a port is not plugged that it gave away while the call ran", async () => {
+  await using bench = await AgentBench.start();
+  const pod = bench.addPod("held");
+  await bench.claimAhead(pod);
+  bench.ipam.instead.push("say nothing");
+  const call = bench.call("ADD", "held", "s1");
+  await waitFor("the port to be plugged as expected", async () => bench.node.plugged.size > 0);
+  bench.held.dropPort("c1/default/held");
+  assert.equal(readError(await call).code, 11);
+  assert.deepEqual([...bench.node.plugged.keys()], []);
+});
+
 test("a sandbox that is gone again is not confirmed: nobody would release it", async () => {
   await using bench = await AgentBench.start();
   await bench.claimAhead(bench.addPod("held"));

@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { pino } from "pino";
+import { HeldPorts } from "../../../../cni/agent/held-ports.ts";
+import { Turns } from "../../../../cni/agent/turns.ts";
+import { Fence, type FenceOptions } from "../../../../cni/agent/upkeep/fence.ts";
+import type { LocalPort } from "../../../../cni/agent/upkeep/local-port.ts";
+import type { MooringEvent } from "../../../../ipam-server/contract/index.ts";
+import { waitFor } from "../../../../scripts/lab/command.ts";
+import { boundAhead, event, local, port } from "./local.ts";
+
+/** A fence on node-a, its events and what is plugged as the test says. */
+async function startFence() {
+  const held = new HeldPorts();
+  const turns = new Turns();
+  const plugged: LocalPort[] = [];
+  const fenced: string[] = [];
+  let looks = 0;
+  const { promise: following, resolve: follow } = Promise.withResolvers<(event: MooringEvent) => void>();
+  const context = {
+    config: { nodeName: "node-a", cluster: "c1" },
+    held,
+    turns,
+    log: pino({ level: "silent" }),
+    metrics: { failures: { inc() {} } },
+    ipam: {
+      readLastSeq: async () => 0,
+      ready: async () => {},
+      async followEvents(_after: number, onEvent: (event: MooringEvent) => void, _onError: unknown, signal: AbortSignal) {
+        follow(onEvent);
+        await new Promise(resolve => signal.addEventListener("abort", resolve, { once: true }));
+      },
+    },
+  };
+  const view = {
+    // The index of the last look knows nothing of what was plugged since.
+    concerns: () => false,
+    read: async () => {
+      looks++;
+      return [...plugged];
+    },
+  };
+  const fence = new Fence({
+    context,
+    view,
+    changes: { fence: async (each: LocalPort) => fenced.push(each.sandboxId) > 0 },
+    onEnded: () => {},
+    compare: () => {},
+  } as unknown as FenceOptions);
+  return { fence, held, turns, plugged, fenced, looks: () => looks, tell: await following };
+}
+
+const MOVED = event({ type: "port.moved", epoch: 4, fromHost: "node-a", host: "node-b", ownerUid: "u2" });
+
+test("what this node holds ahead of a sandbox is forgotten as soon as its binding is elsewhere", async () => {
+  const { fence, held, tell } = await startFence();
+  await using _ = fence;
+  held.put("u1", "eth0", { port: boundAhead() });
+  tell(event({ type: "port.released", epoch: 2 }));
+  tell({ ...MOVED, portId: "another life" });
+  assert.ok(held.find("u1", "eth0"), "old events, and those of another life of the port, take nothing");
+  tell(MOVED);
+  assert.equal(held.find("u1", "eth0"), undefined);
+});
+
+for (const what of ["told to the sandbox's call already", "not yet known here"]) {
+  test(`a binding that moves away while its port is plugged, ${what}, is fenced when the call is over`, async () => {
+    const { fence, held, turns, plugged, fenced, looks, tell } = await startFence();
+    await using _ = fence;
+    const { promise: plugging, resolve: finish } = Promise.withResolvers<void>();
+    const call = turns.take("s1/eth0", () => plugging);
+    if (what !== "not yet known here") held.put("u1", "eth0", { port: port(), sandboxId: "s1" });
+    tell(MOVED);
+    await waitFor("the event to find nothing plugged", async () => looks() === 1);
+    assert.deepEqual(fenced, []);
+    plugged.push(local());
+    finish();
+    await call;
+    await waitFor("the port to be fenced", async () => fenced.length > 0);
+    assert.deepEqual(fenced, ["s1"]);
+  });
+}
