@@ -85,6 +85,7 @@ test("a commit whose outcome stays unknown is told as such, and the claim asked 
   await using proxy = await CuttingProxy.start(await server.createDatabase());
   await using store = await openPostgresStore({ url: proxy.url, retryForMs: 300 });
   await store.putNetwork(NET, "test");
+  await attach(store, claim("first", "a", "s0"));
   proxy.cutNextCommit("after");
   proxy.refuses = true;
   await assert.rejects(store.commit([claim("p", "a", "s1")]), {
