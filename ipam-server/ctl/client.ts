@@ -1,6 +1,7 @@
 import type {
   EventList,
   EventQuery,
+  ImportResponse,
   MooringEvent,
   Network,
   NetworkList,
@@ -14,9 +15,9 @@ import type {
   ReleaseResult,
   ReleasesResponse,
 } from "../contract/index.ts";
-import { IpamError } from "../contract/index.ts";
+import { IpamError, TRANSFER_TYPE } from "../contract/index.ts";
 import { CtlError } from "./ctl-error.ts";
-import type { Method, Transport } from "./transport.ts";
+import type { Download, Method, Transport } from "./transport.ts";
 
 /** A broken promise of the store, as `GET /v1/check` tells it. */
 export interface Finding {
@@ -98,6 +99,19 @@ export class Client {
 
   async check(): Promise<Finding[]> {
     return expectShape<{ findings: Finding[] }>(await this.#fetch("GET", "/v1/check"), "findings").findings;
+  }
+
+  backup(): Promise<Download> {
+    return this.#transport.download("/v1/backup");
+  }
+
+  export(): Promise<Download> {
+    return this.#transport.download("/v1/export");
+  }
+
+  async import(chunks: AsyncIterable<Uint8Array>): Promise<ImportResponse> {
+    const { body } = await this.#transport.upload("/v1/import", TRANSFER_TYPE, chunks);
+    return expectShape<ImportResponse>(body, "digest");
   }
 
   /** Rejects with `unavailable` while the server cannot take a write. */

@@ -2,12 +2,16 @@ import { Command, CommanderError } from "commander";
 import { addOptions, readOptions } from "../options.ts";
 import { Client } from "./client.ts";
 import { addApplyCommand } from "./commands/apply.ts";
+import { addBackupCommand } from "./commands/backup.ts";
 import { addCheckCommand } from "./commands/check.ts";
 import { addDeleteCommand } from "./commands/delete.ts";
 import { addDescribeCommand } from "./commands/describe.ts";
+import { addExportCommand } from "./commands/export.ts";
 import { addGetCommand } from "./commands/get.ts";
+import { addImportCommand } from "./commands/import.ts";
 import { addReleaseCommand } from "./commands/release.ts";
 import { addReserveCommand } from "./commands/reserve.ts";
+import { addRestoreCommand } from "./commands/restore.ts";
 import { addStatusCommand } from "./commands/status.ts";
 import { addTraceCommand } from "./commands/trace.ts";
 import { EXIT_CODES, type ExitCode } from "./ctl-error.ts";
@@ -51,6 +55,10 @@ export async function runProgram(argv: readonly string[], io: Io): Promise<ExitC
   addDeleteCommand(program, context);
   addCheckCommand(program, context);
   addStatusCommand(program, context);
+  addBackupCommand(program, context);
+  addExportCommand(program, context);
+  addImportCommand(program, context);
+  addRestoreCommand(program, context);
   try {
     await program.parseAsync(argv, { from: "user" });
   } catch (error) {

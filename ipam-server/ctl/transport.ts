@@ -1,6 +1,8 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
 import { ERROR_CODES, IpamError, type Problem } from "../contract/index.ts";
 import { CtlError } from "./ctl-error.ts";
 import type { Settings } from "./settings.ts";
@@ -12,6 +14,16 @@ export interface Answer {
   /** Parsed JSON; undefined when there is none. */
   body: unknown;
 }
+
+export interface Download {
+  /** Bytes, if the server said so. */
+  length: number | undefined;
+  /** Rejects with CtlError `unreachable` when the body breaks off. */
+  chunks: AsyncIterable<Uint8Array>;
+}
+
+/** A stream that stands still for so long has broken off; copying a large database takes a while before its first byte. */
+const STALL_MS = 600_000;
 
 /** An hour: the longest deadline that the server takes note of. */
 const MAX_TIMEOUT_MS = 3_600_000;
@@ -45,6 +57,65 @@ export class Transport implements Disposable {
     return this.#judge(answer.status, answer.text);
   }
 
+  /** A body of any length, as long as it goes on. */
+  async download(path: string): Promise<Download> {
+    const response = await this.#open("GET", path);
+    if (response.statusCode !== 200) return this.#refuse(response);
+    const length = response.headers["content-length"];
+    return { length: length === undefined ? undefined : Number(length), chunks: this.#read(response) };
+  }
+
+  /** Sends a body of any length. The server may answer before it has taken all of it. */
+  async upload(path: string, contentType: string, chunks: AsyncIterable<Uint8Array>): Promise<Answer> {
+    const response = await this.#open("POST", path, { contentType, chunks });
+    return this.#judge(response.statusCode ?? 0, await text(response));
+  }
+
+  async #open(
+    method: Method,
+    path: string,
+    body?: { contentType: string; chunks: AsyncIterable<Uint8Array> },
+  ): Promise<IncomingMessage> {
+    const { secure, address, basePath } = this.#settings.server;
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    const request = (secure ? httpsRequest : httpRequest)({
+      ...address,
+      agent: this.#agent,
+      method,
+      path: basePath + path,
+      timeout: STALL_MS,
+      ...(body && { headers: { "content-type": body.contentType } }),
+    });
+    request.on("response", resolve).on("error", reject);
+    request.on("timeout", () => request.destroy(new Error(`nothing came for ${STALL_MS / 1000} s`)));
+    if (body === undefined) request.end();
+    // Its failure is the request's, or a file's that cannot be read.
+    else pipeline(Readable.from(body.chunks), request).catch(reject);
+    try {
+      return await promise;
+    } catch (cause) {
+      throw this.#explainSilence(method, false, cause);
+    }
+  }
+
+  async *#read(response: IncomingMessage): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const chunk of response) yield chunk;
+    } catch (cause) {
+      const server = this.#settings.server.text;
+      throw new CtlError("unreachable", `the answer of ${server} broke off half way`, {
+        advice: "Its log may say why; try again.",
+        cause,
+      });
+    }
+  }
+
+  async #refuse(response: IncomingMessage): Promise<never> {
+    const status = response.statusCode ?? 0;
+    this.#judge(status, await text(response));
+    throw this.#strange(status);
+  }
+
   async #exchange(method: Method, path: string, body: unknown, timeoutMs: number, signal: AbortSignal) {
     const { secure, address, basePath } = this.#settings.server;
     const payload = body === undefined ? undefined : JSON.stringify(body);
@@ -74,8 +145,12 @@ export class Transport implements Disposable {
     const body = text === "" ? undefined : parseJson(text);
     if (status >= 200 && status < 300 && !(body instanceof SyntaxError)) return { status, body };
     if (isProblem(body)) throw IpamError.fromProblem(body);
+    throw this.#strange(status);
+  }
+
+  #strange(status: number): CtlError {
     const server = this.#settings.server.text;
-    throw new CtlError("unreachable", `${server} answered HTTP ${status}, but not as a Mooring IPAM does`, {
+    return new CtlError("unreachable", `${server} answered HTTP ${status}, but not as a Mooring IPAM does`, {
       advice: "Check that --server (or MOORING_SERVER) names the IPAM and not another service or a proxy.",
     });
   }

@@ -91,11 +91,7 @@ const WRONG: [what: string, change: Change, message: RegExp][] = [
     /pooled: true, but 10\.0\.0\.251 is in no pool/,
   ],
   ["rows out of order", rows => rows.reverse(), /kind: a freed row behind the state row/],
-  [
-    "a network behind ports",
-    rows => rows.splice(-1, 0, dual(rows)),
-    /kind: a network row behind a freed row/,
-  ],
+  ["a network behind ports", rows => rows.splice(-1, 0, dual(rows)), /kind: a network row behind a freed row/],
   ["no state", rows => rows.pop(), /the state row is missing/],
 ];
 

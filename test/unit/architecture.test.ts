@@ -40,6 +40,10 @@ function importsOf(file: string, source: string): Import[] {
 const mayReadKubernetes = (file: string): boolean =>
   /^(cni\/agent|ipam-server\/controller)\//.test(file) || file === "ipam-server/ctl/cluster-pods.ts";
 
+/** The one command that works on a database's files, without a server. */
+const mayOpenDatabases = (file: string, target: string): boolean =>
+  file === "ipam-server/ctl/commands/restore.ts" && target === "ipam-server/storage/sqlite/restore-database.ts";
+
 const isMain = (file: string): boolean => file.endsWith("/main.ts");
 const within = (file: string, folder: string): boolean => file.startsWith(`${folder}/`);
 
@@ -68,6 +72,7 @@ const mayReadOptions = (file: string): boolean =>
 function mayImport(file: string, target: string): boolean {
   if (OPTIONS.includes(target) && mayReadOptions(file)) return true;
   if (within(target, "kube") && mayReadKubernetes(file)) return true;
+  if (mayOpenDatabases(file, target)) return true;
   // For its version.
   if (target === "package.json" && isMain(file)) return true;
   const [, allowed = []] = ARROWS.find(([folder]) => within(file, folder)) ?? [];
