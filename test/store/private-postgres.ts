@@ -64,7 +64,7 @@ export class PrivatePostgres implements AsyncDisposable {
       port: String(port),
       unix_socket_directories: directory,
       max_connections: "100",
-      shared_buffers: "256MB",
+      shared_buffers: "64MB",
       fsync: options.fsync ? "on" : "off",
       log_min_messages: "fatal",
       ...options.settings,
