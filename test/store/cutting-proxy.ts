@@ -2,8 +2,11 @@ import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { COMMIT_NAME } from "../../ipam-server/storage/postgres/writer.ts";
 
-/** `before`: the commit never reaches the server. `after`: it does, and its answer never comes back. */
-type Cut = "before" | "after";
+/**
+ * `before`: the commit never reaches the server. `after`: it does, and its answer never comes back. `frozen`: nothing comes
+ * through any more, and nobody is told.
+ */
+type Cut = "before" | "after" | "frozen";
 
 /** Stands between a store and PostgreSQL, and cuts a connection at the worst moment: at its next commit. */
 export class CuttingProxy implements AsyncDisposable {
@@ -61,6 +64,7 @@ export class CuttingProxy implements AsyncDisposable {
       this.#cut = undefined;
       this.cuts++;
       if (cut === "before") return client.destroy();
+      if (cut === "frozen") return client.pause();
       // The server answers all of it before the client learns anything.
       server.removeAllListeners("data");
       let answer = Buffer.alloc(0);

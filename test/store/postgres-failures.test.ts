@@ -101,6 +101,24 @@ test("a commit whose outcome stays unknown is told as such, and the claim asked 
   );
 });
 
+test("a replica whose network freezes within a transaction holds the others up only until that is ended, and comes back", async () => {
+  const target = await server.createDatabase();
+  await using proxy = await CuttingProxy.start(target);
+  const timeouts = { statementMs: 500, idleInTransactionMs: 500 };
+  await using frozen = await openPostgresStore({ url: proxy.url, timeouts });
+  await using other = await openPostgresStore({ url: target, timeouts });
+  await frozen.putNetwork(NET, "test");
+  await attach(frozen, claim("first", "a", "s0"));
+  proxy.cutNextCommit("frozen");
+  const late = attach(frozen, claim("p", "a", "s1"));
+  while (proxy.cuts === 0) await delay(5);
+  // The same name on the same subnet: it waits for both locks.
+  const { port } = await attach(other, claim("p", "a", "s1"));
+  assert.deepEqual((await late).port.fixedIps, port.fixedIps);
+  assert.equal((await late).port.epoch, 1);
+  await assertHealthy(other);
+});
+
 /** Claims and releases until told to stop; remembers what was acknowledged. */
 class Load {
   readonly held = new Map<string, string>();

@@ -13,7 +13,7 @@ export interface Timeouts {
   idleInTransactionMs: number;
 }
 
-export const TIMEOUTS: Timeouts = { connectMs: 5000, statementMs: 10_000, lockMs: 5000, idleInTransactionMs: 10_000 };
+export const TIMEOUTS: Timeouts = { connectMs: 5000, statementMs: 10_000, lockMs: 5000, idleInTransactionMs: 5000 };
 
 /** So much longer than the server's own time-out the client waits for an answer before it takes the connection for lost. */
 const ANSWER_GRACE_MS = 5000;
