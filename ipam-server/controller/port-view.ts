@@ -44,13 +44,27 @@ export class PortView implements AsyncDisposable {
     const { client } = this.#options;
     if (this.#following === undefined) {
       // The stream begins before the list, so that nothing falls between the two.
-      const seq = await client.readLastSeq();
-      const onError = (error: IpamError) => this.#options.onError?.(error);
-      this.#following = client.followEvents(seq, event => this.#note(event), onError, this.#stop.signal);
+      this.#following = this.#follow(await client.readLastSeq());
     }
     if (!this.#whole || this.#dirty.size > WHOLE_ABOVE) await this.#readAll();
     else await this.#readDirty();
     return this.#ports.values();
+  }
+
+  /** Until disposed of, or until the database turns out to be another one: then the next refresh begins anew. */
+  async #follow(after: number): Promise<void> {
+    const { client, onError } = this.#options;
+    const { signal } = this.#stop;
+    const replaced = new AbortController();
+    const fail = (error: IpamError) => {
+      onError?.(error);
+      if (error.code === "conflict") replaced.abort();
+    };
+    const over = AbortSignal.any([signal, replaced.signal]);
+    await client.followEvents(after, event => this.#note(event), fail, over);
+    if (signal.aborted) return;
+    this.doubtAll();
+    this.#following = undefined;
   }
 
   /** What was seen is doubted: the next refresh reads this port again. */

@@ -278,4 +278,16 @@ describe("the controller", { timeout: 120_000 }, () => {
     ipam.isDown = false;
     await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
   });
+
+  test("hears of ports again after the IPAM's database was replaced by an older one", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { ipam, run } = await setUp(stack);
+    run("a");
+    await settled(ipam);
+    ipam.forgetEvents();
+    await eventually("the old stream to end", () => !ipam.hasStream);
+    await eventually("a new stream", () => ipam.hasStream);
+    ipam.put(stickyPort());
+    await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+  });
 });

@@ -49,6 +49,16 @@ export class FakeIpam implements AsyncDisposable {
     for (const stream of this.#streams) stream.write(frame(whole));
   }
 
+  /** As after its database was replaced by an older one. */
+  forgetEvents(): void {
+    this.#events.length = 0;
+    this.cutStreams();
+  }
+
+  get hasStream(): boolean {
+    return this.#streams.size > 0;
+  }
+
   cutStreams(): void {
     for (const stream of this.#streams) stream.destroy();
   }
@@ -101,6 +111,7 @@ export class FakeIpam implements AsyncDisposable {
     if (request.headers.accept?.includes("text/event-stream") !== true) {
       return answer(response, { events: [], lastSeq: this.#events.length });
     }
+    if (after > this.#events.length) return problem(response, 409, "conflict");
     response.writeHead(200, { "content-type": "text/event-stream" });
     response.flushHeaders();
     for (const event of this.#events) if (event.seq > after) response.write(frame(event));
