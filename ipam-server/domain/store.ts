@@ -5,7 +5,6 @@ import type {
   EventQuery,
   ImportResponse,
   Network,
-  NetworkManifest,
   Port,
   PortFence,
   PortList,
@@ -19,6 +18,7 @@ import type {
   ReportResult,
   TransferEnd,
 } from "../contract/index.ts";
+import type { NetworkWish } from "./network-wish.ts";
 import type { TransferRow } from "./transfer.ts";
 
 /** One item of a batch. Items are decided in order; one bad item fails alone. */
@@ -55,8 +55,8 @@ export interface Store extends AsyncDisposable {
   /** Decides and applies the whole batch in one transaction; outcomes come in batch order. */
   commit(batch: readonly Mutation[]): Promise<Outcome[]>;
 
-  /** Declares a network: creates it or changes it. Rejects with `conflict` and the ports that would be orphaned. */
-  putNetwork(manifest: NetworkManifest, caller: string): Promise<PutNetworkResponse>;
+  /** Declares a network: creates it or changes it. Rejects with `conflict` and the ports that would be orphaned, and with what the wish throws. */
+  putNetwork(wish: NetworkWish, caller: string): Promise<PutNetworkResponse>;
   /** Rejects with `not_found`, or `conflict` while ports hold its addresses. */
   deleteNetwork(name: string, caller: string): Promise<void>;
 

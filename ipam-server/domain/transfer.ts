@@ -133,7 +133,7 @@ function toTransferSubnet(subnet: SubnetRecord): TransferSubnet {
 export const rangeText = (subnet: SubnetDeclaration, { first, last }: Omit<Pool, "id" | "cursor">): string =>
   `${addressAt(subnet, first)}-${addressAt(subnet, last)}`;
 
-function toSpec({ cidr, gateway, pools, exclude, routes, dns }: SubnetDeclaration): SubnetSpec {
+export function toSpec({ cidr, gateway, pools, exclude, routes, dns }: SubnetDeclaration): SubnetSpec {
   const { nameservers, domain, search, options } = dns;
   return {
     cidr: cidr.text,

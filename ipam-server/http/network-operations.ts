@@ -1,4 +1,5 @@
-import { IpamError, type Network, type NetworkManifest, type Subnet, type SubnetSpec } from "../contract/index.ts";
+import { IpamError } from "../contract/index.ts";
+import { type NetworkWish, onlyNew, withSubnet } from "../domain/network-wish.ts";
 import { matches, parseSelector } from "../domain/selector.ts";
 import type { Store } from "../domain/store.ts";
 import { type Operation, operation } from "./operation.ts";
@@ -10,9 +11,8 @@ const ONE = "/v1/networks/{name}";
 const params = { name: networkName };
 
 export function networkOperations(store: Store): Operation[] {
-  const oneAtATime = createQueue();
-  const put = async (manifest: NetworkManifest, caller: string) => {
-    const answer = await store.putNetwork(manifest, caller);
+  const put = async (wish: NetworkWish, caller: string) => {
+    const answer = await store.putNetwork(wish, caller);
     return { status: answer.outcome === "created" ? 201 : 200, json: answer };
   };
 
@@ -39,14 +39,7 @@ export function networkOperations(store: Store): Operation[] {
       action: "writeNetworks",
       body: requests.networkManifest,
       responses: { 201: { about: "Created", schema: responses.putNetworkResponse } },
-      handle: ({ body, caller }) =>
-        oneAtATime(async () => {
-          const { name } = body.metadata;
-          if (await exists(store, name)) {
-            throw new IpamError("conflict", `network ${name} exists; change it with PUT /v1/networks/${name}`);
-          }
-          return put(body, caller.name);
-        }),
+      handle: ({ body, caller }) => put(onlyNew(body), caller.name),
     }),
     operation({
       method: "GET",
@@ -75,7 +68,7 @@ export function networkOperations(store: Store): Operation[] {
           const detail = `metadata.name: "${body.metadata.name}" is not the name in the path, ${params.name}`;
           throw new IpamError("invalid_request", detail, { field: "metadata.name" });
         }
-        return oneAtATime(() => put(body, caller.name));
+        return put(body, caller.name);
       },
     }),
     operation({
@@ -113,56 +106,10 @@ export function networkOperations(store: Store): Operation[] {
       params,
       body: requests.subnetSpec,
       responses: { 201: { about: "Added", schema: responses.putNetworkResponse } },
-      handle: ({ params, body, caller }) =>
-        oneAtATime(async () => {
-          const network = await store.readNetwork(params.name ?? "");
-          if (network.subnets.some(({ cidr }) => cidr === body.cidr)) {
-            throw new IpamError("conflict", `network ${network.name} has subnet ${body.cidr}; change it with PUT`);
-          }
-          const { json } = await put(toManifest(network, body), caller.name);
-          return { status: 201, json };
-        }),
+      async handle({ params, body, caller }) {
+        const { json } = await put(withSubnet(params.name ?? "", body), caller.name);
+        return { status: 201, json };
+      },
     }),
   ];
-}
-
-async function exists(store: Store, name: string): Promise<boolean> {
-  try {
-    await store.readNetwork(name);
-    return true;
-  } catch (error) {
-    if (error instanceof IpamError && error.code === "not_found") return false;
-    throw error;
-  }
-}
-
-/** What would have to be declared to get this network, and the subnet beside it. */
-function toManifest(network: Network, added: SubnetSpec): NetworkManifest {
-  const { name, labels, vpc, availabilityZone, segment, mtu } = network;
-  return {
-    apiVersion: "mooring.dev/v1",
-    kind: "Network",
-    metadata: { name, labels },
-    spec: {
-      vpc,
-      ...(availabilityZone !== undefined && { availabilityZone }),
-      segment,
-      mtu,
-      subnets: [...network.subnets.map(toSpec), added],
-    },
-  };
-}
-
-function toSpec({ cidr, gateway, pools, exclude, routes, dns }: Subnet): SubnetSpec {
-  return { cidr, ...(gateway !== undefined && { gateway }), pools, exclude, routes, dns };
-}
-
-/** Read, think and put must not interleave with another's: tasks run in order of arrival. */
-function createQueue(): <T>(task: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return task => {
-    const next = last.then(task, task);
-    last = next.catch(() => undefined);
-    return next;
-  };
 }

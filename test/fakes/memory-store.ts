@@ -4,10 +4,10 @@ import {
   IpamError,
   type MooringEvent,
   type Network,
-  type NetworkManifest,
   type Port,
   type PutNetworkResponse,
 } from "../../ipam-server/contract/index.ts";
+import { type NetworkWish, resolveWish } from "../../ipam-server/domain/network-wish.ts";
 import type { Mutation, Outcome, Store } from "../../ipam-server/domain/store.ts";
 
 /**
@@ -41,7 +41,8 @@ export class MemoryStore implements Store {
     this.#notify();
   }
 
-  async putNetwork(manifest: NetworkManifest): Promise<PutNetworkResponse> {
+  async putNetwork(wish: NetworkWish): Promise<PutNetworkResponse> {
+    const manifest = resolveWish(wish, []);
     const { name, labels = {} } = manifest.metadata;
     const time = new Date().toISOString();
     const { segment, subnets = [], vpc = "default", mtu = 1500 } = manifest.spec;

@@ -47,16 +47,18 @@ test("adding a subnet leaves the subnets beside it as they were declared", async
       routes: [{ dst: "10.0.0.0/8", gw: "10.210.0.1" }],
       dns: { nameservers: ["10.0.0.53"] },
     },
+    { cidr: "10.210.1.0/24", gateway: "10.210.1.1" },
   ];
   await client.send("PUT", "/v1/networks/beside", manifest);
   const { body: before } = await client.get<Network>("/v1/networks/beside");
-  await client.send("POST", "/v1/networks/beside/subnets", { cidr: "fd00:210::/64" });
+  const added = await client.send<PutNetworkResponse>("POST", "/v1/networks/beside/subnets", { cidr: "fd00:210::/64" });
+  assert.deepEqual(added.body.changes, ["subnet fd00:210::/64: added"]);
   const { body: after } = await client.get<Network>("/v1/networks/beside");
   assert.deepEqual(
     after.subnets.filter(({ ipVersion }) => ipVersion === 4),
     before.subnets,
   );
-  assert.equal(after.subnets.length, 2);
+  assert.equal(after.subnets.length, 3);
   await client.send("DELETE", "/v1/networks/beside");
 });
 

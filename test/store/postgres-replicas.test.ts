@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type { MooringEvent } from "../../ipam-server/contract/index.ts";
+import { onlyNew, withSubnet } from "../../ipam-server/domain/network-wish.ts";
 import type { Mutation, Store } from "../../ipam-server/domain/store.ts";
 import { openPostgresStore } from "../../ipam-server/storage/postgres/postgres-store.ts";
 import { addressesOf, assertHealthy, attach, attached, bornAt, claim, network, release } from "./builders.ts";
@@ -199,6 +200,17 @@ describe("replicas on one database", () => {
       const { lastSeq } = await one.readEvents({ limit: 1 });
       await stream.until(lastSeq);
       assert.equal(stream.events.length, lastSeq);
+    });
+  });
+
+  test("subnets that replicas add at once are all there, and a network that both create is created once", async () => {
+    await withReplicas(2, async stores => {
+      const created = await Promise.allSettled(stores.map(store => store.putNetwork(onlyNew(NET), "test")));
+      assert.deepEqual(created.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
+      const cidrs = Array.from({ length: 10 }, (_, index) => `10.${index + 1}.0.0/24`);
+      await Promise.all(cidrs.map((cidr, index) => stores[index % 2]?.putNetwork(withSubnet("net", { cidr }), "test")));
+      const subnets = (await stores[0]?.readNetwork("net"))?.subnets.map(({ cidr }) => cidr);
+      assert.deepEqual(subnets?.sort(), ["10.0.0.0/16", ...cidrs].sort());
     });
   });
 

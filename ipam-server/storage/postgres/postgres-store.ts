@@ -4,7 +4,6 @@ import {
   type EventQuery,
   IpamError,
   type Network,
-  type NetworkManifest,
   type Port,
   type PortList,
   type PortQuery,
@@ -13,6 +12,7 @@ import {
 import type { DecisionContext } from "../../domain/allocate.ts";
 import { type Catalog, toNetwork } from "../../domain/catalog.ts";
 import type { Item } from "../../domain/needs.ts";
+import { type NetworkWish, resolveWish } from "../../domain/network-wish.ts";
 import { toPort } from "../../domain/port-record.ts";
 import type { NewEvent } from "../../domain/snapshot.ts";
 import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
@@ -192,16 +192,17 @@ class PostgresStore implements Store {
     if (catalog.revision >= this.#known.revision) this.#known = catalog;
   }
 
-  async putNetwork(manifest: NetworkManifest, caller: string): Promise<PutNetworkResponse> {
-    const network = manifest.metadata.name;
+  async putNetwork(wish: NetworkWish, caller: string): Promise<PutNetworkResponse> {
     const change = await this.#changeNetworks(async (send, catalog, now) => {
+      const manifest = resolveWish(wish, catalog.networks);
+      const network = manifest.metadata.name;
       const planned = await putNetwork(send, manifest, catalog, now);
-      if (planned.outcome === "unchanged") return { events: [], result: planned };
+      if (planned.outcome === "unchanged") return { events: [], result: { ...planned, network } };
       const type = planned.outcome === "created" ? "network.created" : "network.changed";
       const event: NewEvent = { type, caller, network, message: planned.changes.join("; ") };
-      return { events: [event], result: planned };
+      return { events: [event], result: { ...planned, network } };
     });
-    return { network: await this.readNetwork(network), outcome: change.outcome, changes: change.changes };
+    return { network: await this.readNetwork(change.network), outcome: change.outcome, changes: change.changes };
   }
 
   async deleteNetwork(name: string, caller: string): Promise<void> {

@@ -6,7 +6,6 @@ import {
   type ImportResponse,
   IpamError,
   type Network,
-  type NetworkManifest,
   type Port,
   type PortList,
   type PortQuery,
@@ -17,6 +16,7 @@ import type { DecisionContext } from "../../domain/allocate.ts";
 import { type Catalog, toNetwork } from "../../domain/catalog.ts";
 import { decide } from "../../domain/decide.ts";
 import { type Item, planAllocations, planNeeds } from "../../domain/needs.ts";
+import { type NetworkWish, resolveWish } from "../../domain/network-wish.ts";
 import { toPort } from "../../domain/port-record.ts";
 import type { NewEvent, Writes } from "../../domain/snapshot.ts";
 import type { Finding, Mutation, Outcome, Store, StoreCopy } from "../../domain/store.ts";
@@ -158,12 +158,13 @@ class SqliteStore implements Store {
     this.#nextPortKey = writes.nextPortKey ?? this.#nextPortKey;
   }
 
-  async putNetwork(manifest: NetworkManifest, caller: string): Promise<PutNetworkResponse> {
+  async putNetwork(wish: NetworkWish, caller: string): Promise<PutNetworkResponse> {
     return this.#guard(() => {
       const now = this.#clock();
+      const manifest = resolveWish(wish, this.#catalog.networks);
+      const network = manifest.metadata.name;
       const change = this.#transact(() => {
         const planned = this.#networks.put(manifest, this.#catalog, now);
-        const network = manifest.metadata.name;
         const message = planned.changes.join("; ");
         const type = planned.outcome === "created" ? "network.created" : "network.changed";
         if (planned.outcome !== "unchanged") this.#append([{ type, caller, network, message }], now);
@@ -173,7 +174,7 @@ class SqliteStore implements Store {
         this.#catalog = loadCatalog(this.#database);
         this.#announce(1);
       }
-      return { network: this.#network(manifest.metadata.name), outcome: change.outcome, changes: change.changes };
+      return { network: this.#network(network), outcome: change.outcome, changes: change.changes };
     });
   }
 
