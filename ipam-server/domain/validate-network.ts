@@ -1,5 +1,5 @@
 import { IpamError, type NetworkManifest, type Segment } from "../contract/index.ts";
-import { overlaps, rangeOf } from "./address.ts";
+import { type Cidr, overlaps, parseCidr, rangeOf } from "./address.ts";
 import type { NetworkDeclaration } from "./catalog.ts";
 import { describeSubnet, fail } from "./describe-subnet.ts";
 import { validateLabels } from "./labels.ts";
@@ -7,6 +7,14 @@ import { validateLabels } from "./labels.ts";
 const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const DNS_LABEL_RULE = "1 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit";
 const PHYSICAL_NETWORK = /^[A-Za-z0-9_.-]{1,64}$/;
+/** No pod can be reached at these, or the kernel treats them in ways of its own (RFC 6890). */
+const SPECIAL = [
+  special("0.0.0.0/8", '"this network"'),
+  special("127.0.0.0/8", "the loopback"),
+  special("169.254.0.0/16", "link-local"),
+  special("::/8", "reserved, and has the loopback and the mapped IPv4 addresses"),
+  special("fe80::/10", "link-local"),
+];
 const MIN_MTU = { 4: 68, 6: 1280 } as const;
 const MAX_MTU = 65_535;
 
@@ -32,6 +40,7 @@ export function validateNetwork(
     mtu: spec.mtu ?? 0,
     subnets: (spec.subnets ?? []).map((subnet, index) => describeSubnet(subnet, `spec.subnets[${index}]`)),
   };
+  refuseSpecial(declaration);
   validateMtu(declaration);
   const others = networks.filter(({ name }) => name !== declaration.name);
   refuseSharedSegment(declaration, others);
@@ -53,6 +62,26 @@ function describeSegment(segment: Segment): Segment {
     fail("spec.segment.id", segment.id, "a VLAN id from 1 to 4094");
   }
   return { type, id: segment.id, physicalNetwork };
+}
+
+function special(text: string, why: string): { cidr: Cidr; why: string } {
+  const cidr = parseCidr(text);
+  if (!cidr || "meant" in cidr) throw new Error(`${text} is no CIDR`);
+  return { cidr, why };
+}
+
+function refuseSpecial({ subnets }: NetworkDeclaration): void {
+  for (const [index, { cidr }] of subnets.entries()) {
+    const barred = SPECIAL.find(
+      other => other.cidr.version === cidr.version && overlaps(rangeOf(other.cidr), rangeOf(cidr)),
+    );
+    if (!barred) continue;
+    fail(
+      `spec.subnets[${index}].cidr`,
+      cidr.text,
+      `addresses that pods can have: ${barred.cidr.text} is ${barred.why}`,
+    );
+  }
 }
 
 function validateMtu({ mtu, subnets }: NetworkDeclaration): void {

@@ -32,6 +32,11 @@ describe("a network is refused with the field, what was given and what is accept
     ["no CIDR", withSubnet({ cidr: "ten" }), "spec.subnets[0].cidr", /"ten".*such as/],
     ["a wide IPv6 prefix", withSubnet({ cidr: "fd00::/48" }), "spec.subnets[0].cidr", /\/64 to \/128/],
     ["multicast", withSubnet({ cidr: "224.0.0.0/24" }), "spec.subnets[0].cidr", /unicast/],
+    ["all addresses", withSubnet({ cidr: "0.0.0.0/0" }), "spec.subnets[0].cidr", /0\.0\.0\.0\/8/],
+    ["the loopback", withSubnet({ cidr: "127.0.1.0/24" }), "spec.subnets[0].cidr", /loopback/],
+    ["link-local IPv4", withSubnet({ cidr: "169.254.1.0/24" }), "spec.subnets[0].cidr", /link-local/],
+    ["link-local IPv6", withSubnet({ cidr: "fe80::/64" }), "spec.subnets[0].cidr", /link-local/],
+    ["mapped IPv4", withSubnet({ cidr: "::ffff:10.0.0.0/120" }), "spec.subnets[0].cidr", /mapped/],
     [
       "a foreign gateway",
       withSubnet({ gateway: "10.0.1.1" }),
