@@ -108,7 +108,9 @@ async function importBody(store: Transferable, request: IncomingMessage): Promis
   }
   const decoder = new TransferDecoder();
   try {
-    return { status: 200, json: await store.importRows(decoder.decode(request)) };
+    // What is left of a refused body is still to be read.
+    const bytes = request.iterator({ destroyOnReturn: false });
+    return { status: 200, json: await store.importRows(decoder.decode(bytes)) };
   } catch (error) {
     await drainAfterFailure(request);
     throw atLine(decoder.line, error);
