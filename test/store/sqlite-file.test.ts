@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -12,6 +12,27 @@ import { assertHealthy, attach, claim, network, slotClaim } from "./builders.ts"
 
 const isRoot = process.getuid?.() === 0;
 const NET = network("net", 10, [{ cidr: "10.0.0.0/16" }]);
+
+test("a database that is moved away while it is open takes no change until it is back", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "mooring-sqlite-file-"));
+  try {
+    const [path, aside] = [join(directory, "ipam.db"), join(directory, "aside.db")];
+    await using store = await openSqliteStore({ path });
+    await store.putNetwork(NET, "test");
+    await rename(path, aside);
+    const gone = { code: "unavailable", message: /ipam\.db was moved or removed.*put the file back/ };
+    await assert.rejects(store.commit([claim("p", "a", "s")]), gone);
+    await assert.rejects(store.ready(), gone);
+    await writeFile(path, "");
+    await assert.rejects(store.ready(), { code: "unavailable", message: /replaced by another file/ });
+    await rename(aside, path);
+    await store.ready();
+    assert.equal((await attach(store, claim("p", "a", "s"))).port.epoch, 1);
+    await assertHealthy(store);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+});
 
 test("a database of the first version goes on with its ports, and takes slots", async () => {
   const directory = await mkdtemp(join(tmpdir(), "mooring-sqlite-file-"));

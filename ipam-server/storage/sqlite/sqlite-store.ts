@@ -25,6 +25,7 @@ import { loadCatalog } from "./catalog-rows.ts";
 import { checkStore } from "./check.ts";
 import { removeOldCopies } from "./copy-database.ts";
 import { EventLog } from "./event-log.ts";
+import { FileInPlace } from "./file-in-place.ts";
 import { NetworkWriter } from "./network-writer.ts";
 import { openDatabase } from "./open-database.ts";
 import { PortReader } from "./port-reader.ts";
@@ -67,6 +68,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
  */
 class SqliteStore implements Store {
   readonly #database: Database.Database;
+  readonly #file: FileInPlace;
   readonly #options: SqliteStoreOptions;
   readonly #clock: () => number;
   readonly #loader: SnapshotLoader;
@@ -83,6 +85,7 @@ class SqliteStore implements Store {
 
   constructor(database: Database.Database, options: SqliteStoreOptions, clock: () => number) {
     this.#database = database;
+    this.#file = new FileInPlace(options.path);
     this.#options = options;
     this.#clock = clock;
     this.#loader = new SnapshotLoader(database);
@@ -278,6 +281,7 @@ class SqliteStore implements Store {
   }
 
   #transact<T>(work: () => T): T {
+    this.#file.assert();
     this.#database.exec("BEGIN IMMEDIATE");
     try {
       const result = work();
