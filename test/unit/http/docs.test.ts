@@ -10,6 +10,7 @@ import { Metrics } from "../../../ipam-server/http/metrics.ts";
 import { networkOperations } from "../../../ipam-server/http/network-operations.ts";
 import { portOperations } from "../../../ipam-server/http/port-operations.ts";
 import { serviceOperations } from "../../../ipam-server/http/service-operations.ts";
+import { transferOperations } from "../../../ipam-server/http/transfer-operations.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 
 const page = readFileSync(new URL("../../../docs/api.md", import.meta.url), "utf8");
@@ -36,6 +37,7 @@ test("the page shows every call", () => {
     ...networkOperations(store),
     ...portOperations(store, batcher),
     ...eventOperations(store, tail, timing),
+    ...transferOperations(store),
     ...serviceOperations(store, new Metrics(store, () => 0), () => ({})),
   ];
   for (const { method, path } of operations) {
