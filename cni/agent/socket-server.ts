@@ -81,8 +81,12 @@ export class SocketServer implements AsyncDisposable {
     };
     socket.setTimeout(this.#options.silenceMs ?? 10_000, () => socket.destroy());
     socket.on("data", take);
-    // Whoever asks without ending its line still gets an answer that says so.
-    socket.on("end", () => (isTaken ? undefined : take(Buffer.from("\n"))));
+    socket.on("end", () => {
+      // A caller that ends shows as the end of what it says; it closes nothing that we would hear of before we answer.
+      if (isTaken) gone.abort(new Error("the caller hung up"));
+      // Whoever asks without ending its line still gets an answer that says so.
+      else take(Buffer.from("\n"));
+    });
     socket.on("error", () => socket.destroy());
     socket.on("close", () => {
       this.#connections.delete(socket);

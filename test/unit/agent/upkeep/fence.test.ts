@@ -26,7 +26,12 @@ async function startFence() {
     ipam: {
       readLastSeq: async () => 0,
       ready: async () => {},
-      async followEvents(_after: number, onEvent: (event: MooringEvent) => void, _onError: unknown, signal: AbortSignal) {
+      async followEvents(
+        _after: number,
+        onEvent: (event: MooringEvent) => void,
+        _onError: unknown,
+        signal: AbortSignal,
+      ) {
         follow(onEvent);
         await new Promise(resolve => signal.addEventListener("abort", resolve, { once: true }));
       },
