@@ -68,6 +68,16 @@ test("entries are delivered in the order in which they were written, also within
   assert.ok(bench.journal.isEmpty());
 });
 
+test("entries keep their order when the clock is set back", async () => {
+  await using bench = await JournalBench.start();
+  await bench.journal.append(release("first"));
+  bench.timeMs -= 500_000;
+  await bench.journal.append(release("second"));
+  await bench.journal.append(release("third"));
+  await bench.deliver();
+  assert.deepEqual(bench.delivered, ["first", "second", "third"]);
+});
+
 test("a release whose host was not known gets the deliverer's", async () => {
   await using bench = await JournalBench.start();
   await bench.journal.append({ kind: "release", release: { sandbox: { id: "s", interface: "eth0" } } });
