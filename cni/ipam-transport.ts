@@ -124,6 +124,8 @@ class SocketTransport implements Transport {
     let connected = kept !== undefined;
     const fail = (error: Error & { code?: string }) => {
       const maybeReceived = connected && !NEVER_SENT.has(error.code ?? "");
+      // A server that is gone without a word leaves all connections dead: none of them shall cost the next call its time.
+      for (const other of this.#idle) this.#drop(other);
       // When a name has several addresses, the error of them all has no message of its own.
       reject(new TransportError(`${url}: ${error.message || error.code}`, maybeReceived, error));
       socket.destroy();

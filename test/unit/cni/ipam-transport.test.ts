@@ -32,6 +32,17 @@ test("a connection that the server ended while it was idle is not used again", a
   assert.equal(ipam.releases.length, 1);
 });
 
+test("when a kept connection turns out to be dead, so are the others, and the next call opens its own", async () => {
+  await using ipam = await FakeIpam.start();
+  await using transport = await openTransport({ url: ipam.url });
+  await Promise.all([1, 2, 3].map(() => transport.exchange("GET", "/readyz", undefined, patience())));
+  assert.equal(ipam.connections, 3);
+  ipam.instead.push("say nothing");
+  await assert.rejects(transport.exchange("GET", "/readyz", undefined, AbortSignal.timeout(50)));
+  await transport.exchange("GET", "/readyz", undefined, patience());
+  assert.equal(ipam.connections, 4);
+});
+
 test("a name with several addresses, all of which refuse, has a reason", async () => {
   await using client = createIpamClient({ url: "http://localhost:9", timeoutMs: 500 });
   await assert.rejects(client.ready(), /http:\/\/localhost:9: .*ECONNREFUSED/);
