@@ -18,6 +18,8 @@ export interface ReflectorOptions<T> {
 }
 
 const ABSENT_RETRY_MS = 60_000;
+/** A server or proxy that ends watches sooner than this is not asked again at once. */
+const SHORT_WATCH_MS = 1000;
 
 /**
  * A copy of one resource, kept by list and watch: `unlisted -> list -> watch -> (ends) watch -> (410) list`.
@@ -57,8 +59,10 @@ export class Reflector<T> implements AsyncDisposable {
     while (!signal.aborted) {
       try {
         this.#resourceVersion ??= await this.#list();
+        const began = performance.now();
         await this.#options.api.watch(this.#options.path, this.#resourceVersion, event => this.#apply(event), signal);
         failures = 0;
+        if (performance.now() - began < SHORT_WATCH_MS) await this.#pauseAfterShort();
       } catch (cause) {
         const error = KubeError.from(cause);
         if (signal.aborted) return;
@@ -67,6 +71,12 @@ export class Reflector<T> implements AsyncDisposable {
         await sleep(delayMs, undefined, { signal }).catch(() => undefined);
       }
     }
+  }
+
+  async #pauseAfterShort(): Promise<void> {
+    const ended = new KubeError(0, `watch ${this.#options.path}: ended as soon as it began`);
+    const delayMs = this.#options.delayMs?.(0, ended) ?? SHORT_WATCH_MS;
+    await sleep(delayMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
   }
 
   async #list(): Promise<string> {

@@ -67,7 +67,7 @@ export const portInterfaceName = pattern(
 
 /** Text in a syntax of its own (selector, CIDR, range), parsed by the domain. */
 export const syntax = z.string().max(4096);
-/** Text for people. Databases take no NUL in a text, and one would fail the whole batch. */
+/** Text for people. PostgreSQL keeps no NUL in a text: what is remembered is the same on every engine. */
 export const message = z
   .string()
   .max(4096)

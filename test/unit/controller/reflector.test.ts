@@ -21,6 +21,7 @@ async function play(lists: List[], watches: Watch[], mayBeAbsent = false) {
   const over = Promise.withResolvers<void>();
   const errors: number[] = [];
   const versions: string[] = [];
+  let pauses = 0;
   const api = {
     async list() {
       const next = lists.shift();
@@ -42,12 +43,15 @@ async function play(lists: List[], watches: Watch[], mayBeAbsent = false) {
     keyOf: item => item.uid,
     mayBeAbsent,
     onError: error => errors.push(error.status),
-    delayMs: () => 0,
+    delayMs: () => {
+      pauses++;
+      return 0;
+    },
   });
   await over.promise;
   const names = [...(reflector.items?.values() ?? [])].map(item => item.name).sort();
   await reflector[Symbol.asyncDispose]();
-  return { names, errors, versions };
+  return { names, errors, versions, pauses };
 }
 const listed =
   (version: string, ...names: string[]) =>
@@ -58,7 +62,7 @@ const fails = (status: number) => () => {
 
 describe("the watch of a resource", () => {
   test("follows what is added, changed and deleted, and goes on where the server ended it", async () => {
-    const { names, versions } = await play(
+    const { names, versions, pauses } = await play(
       [listed("10", "a", "b")],
       [
         (_, tell) => {
@@ -70,6 +74,7 @@ describe("the watch of a resource", () => {
     );
     assert.deepEqual(names, ["b", "c"]);
     assert.deepEqual(versions, ["10", "12", "40"]);
+    assert.equal(pauses, 2, "a watch that ends as soon as it begins is not asked for again at once");
   });
   test("goes on where a broken link left it, without another list", async () => {
     const broken = () => {
