@@ -62,7 +62,7 @@ export class Reflector<T> implements AsyncDisposable {
         const began = performance.now();
         await this.#options.api.watch(this.#options.path, this.#resourceVersion, event => this.#apply(event), signal);
         failures = 0;
-        if (performance.now() - began < SHORT_WATCH_MS) await this.#pauseAfterShort();
+        if (!signal.aborted && performance.now() - began < SHORT_WATCH_MS) await this.#pauseAfterShort();
       } catch (cause) {
         const error = KubeError.from(cause);
         if (signal.aborted) return;
