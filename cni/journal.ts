@@ -4,8 +4,9 @@ import { formatEntry, type JournalEntry, parseEntry } from "./journal-entry.ts";
 import { CNI_CODES, CniError, describeError } from "./spec/cni-error.ts";
 
 /**
- * A directory with one file an entry. A file's name is the time of its writing, or that of the newest entry where the clock was
- * set back, so that names sort in order of events; it appears under that name only when its bytes are on the disk. What cannot be read is set aside in `damaged/`.
+ * A directory with one file an entry. A file's name is the time of its writing, or that of the newest entry where the clock
+ * was set back, so that names sort in order of events; it appears under that name only when its bytes are on the disk.
+ * What cannot be read is set aside in `damaged/`.
  */
 export interface Journal {
   readonly dir: string;
@@ -40,9 +41,9 @@ export function openJournal(dir: string, { now, maxEntries = MAX_ENTRIES }: Jour
         const used = (await fs.promises.readdir(dir)).filter(name => ENTRY.test(name));
         if (used.length >= maxEntries) throw new Error(`it is full (${used.length} entries)`);
         // A clock that was set back must not put this entry before those that wait.
-        const newest = used.reduce((latest, name) => (name > latest ? name : latest), "");
+        const newest = used.sort().at(-1) ?? "";
         const time = String(now().getTime()).padStart(15, "0");
-        const stamp = newest.slice(0, 15) > time ? newest.slice(0, 15) : time;
+        const [, stamp = time] = [newest.slice(0, 15), time].sort();
         const turns = used.filter(name => name.startsWith(stamp)).map(name => Number(name.slice(16, 22)));
         await write(dir, stamp, Math.max(-1, ...turns) + 1, formatEntry(entry));
       } catch (cause) {
