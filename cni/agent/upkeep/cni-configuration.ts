@@ -14,7 +14,11 @@ export interface CniConfigurationFacts {
   hasPortmap: boolean;
 }
 
-/** The network configuration list for runtimes. containerd 1.6 knows CNI up to 1.0.0; newer ones take it as well. */
+/**
+ * The network configuration list for runtimes. containerd 1.6 knows CNI up to 1.0.0; newer ones take it as well, and from
+ * 1.1.0 on they ask for STATUS and tell the kubelet its failure as the node's: an IPAM that is away would make every node
+ * NotReady, and every Service lose its endpoints.
+ */
 export function formatCniConfiguration(facts: CniConfigurationFacts): string {
   const { socket, bridge, ovsdb, journalDir, hasPortmap } = facts;
   const mooring = { type: "mooring", agentSocket: socket, bridge, ovsdb, journalDir };
