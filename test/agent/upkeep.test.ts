@@ -59,6 +59,16 @@ describe("upkeep of a node", () => {
       0,
     );
   };
+  const wipeOvsdb = async (node: LabNode) => {
+    await node.ovs.stop();
+    for (const file of ["conf.db", ".conf.db.~lock~", "db.sock"]) rmSync(join(node.ovs.dir, file), { force: true });
+    await node.ovs.start();
+    await waitFor("the pod to be plugged again", async () => (await readMoored(node)) !== undefined);
+  };
+  const readMoored = async (node: LabNode) =>
+    (await node.listPluggedPorts().catch(() => [])).find(name => name.startsWith("moor"));
+  const readIds = async (node: LabNode) =>
+    node.ovs.vsctl("get", "interface", (await readMoored(node)) ?? "", "external_ids");
   /** Four rounds later: the first may have begun before, and the grace period is over by the third. */
   const sweeps = async () => {
     const before = await metric("mooring_agent_sweeps_total");
@@ -109,15 +119,26 @@ describe("upkeep of a node", () => {
     // The next look remembers what OVS knew.
     await sweeps();
     const before = await pod.endpoint.must(["ip", "-o", "address", "show", "dev", "eth0"]);
-    await a.ovs.stop();
-    for (const file of ["conf.db", ".conf.db.~lock~", "db.sock"]) rmSync(join(a.ovs.dir, file), { force: true });
-    await a.ovs.start();
-    await waitFor("the pod to be plugged again", async () =>
-      (await a.listPluggedPorts().catch(() => [])).some(name => name.startsWith("moor")),
-    );
+    await wipeOvsdb(a);
     await waitFor("the pod to answer", () => answers(pod, 1));
     assert.equal(await pod.endpoint.must(["ip", "-o", "address", "show", "dev", "eth0"]), before);
     expectSuccess(await agentLab.lab.runtime.check(a, pod, { ...agentLab.conf(a), prevResult: pod.result }));
+    await unplug(agentLab, pod);
+  });
+
+  test("after OVSDB was wiped while the IPAM is away pods are back all the same", async () => {
+    const { a } = agentLab.lab;
+    const pod = await plugStateful("wiped-alone-0");
+    await sweeps();
+    const before = await readIds(a);
+    await agentLab.lab.ipam.stop("SIGKILL");
+    try {
+      await wipeOvsdb(a);
+      await waitFor("the pod to answer", () => answers(pod, 1));
+      assert.equal(await readIds(a), before);
+    } finally {
+      await agentLab.lab.ipam.start();
+    }
     await unplug(agentLab, pod);
   });
 

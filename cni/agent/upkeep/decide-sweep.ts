@@ -21,6 +21,8 @@ export type ImmediateAction =
   | { kind: "fence"; local: LocalPort; reason: "moved" | "released" }
   /** Put back into OVS, or tell OVS what it should know of it. */
   | { kind: "replug"; local: LocalPort; port: Port }
+  /** The same from memory, while the IPAM cannot be asked. */
+  | { kind: "restore"; local: LocalPort }
   | { kind: "claim"; local: LocalPort; ownerUid: string }
   | { kind: "report"; local: LocalPort; port: Port };
 
@@ -34,6 +36,7 @@ export type SweepAction = ImmediateAction | TakingAction;
 /**
  *     sandbox        binding in the IPAM                        what is done
  *     there          its own                                    replug, report where OVS or the IPAM is behind
+ *     there          the IPAM is away                           restore what OVS has forgotten since this agent saw it
  *     there          a newer one of the port                    fence
  *     there          none, pod there                            claim again
  *     there          none, pod gone                             fence if told so by an event, else unplug at the second look
@@ -56,7 +59,7 @@ function judgeLocal(local: LocalPort, view: SweepView): SweepAction[] {
   if (local.sandbox === "gone") {
     return isAbandoned ? [{ kind: "unplug", local, release: true, why: "its sandbox and its pod are gone" }] : [];
   }
-  if (view.bindings === undefined) return [];
+  if (view.bindings === undefined) return isForgotten(local) ? [{ kind: "restore", local }] : [];
   return bound === undefined ? judgeUnbound(local, view) : judgeBound(local, bound);
 }
 
@@ -104,6 +107,11 @@ function judgeBindings({ bindings = [], pods, local, self }: SweepView): SweepAc
     const release = { name: port.name, host: self.host, ownerUid, ...(sandbox && { sandbox }) };
     return [{ kind: "release", port, release, why: pod ? "its pod has finished" : "its pod is gone" }];
   });
+}
+
+/** OVSDB was wiped under a live pod: what it last said of it stands as long as nobody says otherwise. */
+function isForgotten({ ovs, before }: LocalPort): boolean {
+  return ovs === undefined && before?.portName !== undefined && before.mac !== undefined;
 }
 
 function isBoundTo({ binding }: Port, { sandboxId, containerInterface }: LocalPort): boolean {

@@ -62,6 +62,18 @@ export class LocalChanges {
     return this.#inTurn(local, () => this.#replug(local, port, segment));
   }
 
+  /** Puts a live sandbox's port back into OVS as OVS had it, for as long as the IPAM cannot be asked. */
+  async restore(local: LocalPort): Promise<boolean> {
+    const { datapath, config, log } = this.#context;
+    const wanted = deriveRestore(local, config.bridge);
+    if (wanted === undefined) return false;
+    return this.#inTurn(local, async () => {
+      const plugged = await datapath.replug(wanted);
+      log.warn({ port: local.before?.portName, sandboxId: local.sandboxId }, "plugged again from memory");
+      return plugged !== undefined;
+    });
+  }
+
   /** Claims the port of a live sandbox again, whose binding the IPAM has lost. */
   async claimAgain(local: LocalPort, pod: NodePod): Promise<boolean> {
     const { config, ipam, held, log } = this.#context;
@@ -165,6 +177,30 @@ export function deriveReplug(local: LocalPort, port: Port, segment: Segment, bri
       "mooring-epoch": String(port.epoch),
       "mooring-network": known?.network ?? NETWORK_NAME,
       ...(port.owner !== undefined && { "mooring-owner": port.owner.uid }),
+    },
+  };
+}
+
+export function deriveRestore(
+  { sandboxId, containerInterface, before }: LocalPort,
+  bridge: string,
+): Replug | undefined {
+  const { portName, portId, epoch, mac, vlan, netns, network, ownerUid } = before ?? {};
+  if (before === undefined || portName === undefined || mac === undefined) return undefined;
+  return {
+    sandboxId,
+    containerInterface,
+    bridge,
+    ...(vlan !== undefined && { vlan }),
+    mac,
+    addresses: before.addresses.map(address => ({ address, prefixLength: 0 })),
+    ...(netns !== undefined && { netns }),
+    externalIds: {
+      "mooring-port": portName,
+      ...(portId !== undefined && { "mooring-port-id": portId }),
+      ...(epoch !== undefined && { "mooring-epoch": String(epoch) }),
+      "mooring-network": network ?? NETWORK_NAME,
+      ...(ownerUid !== undefined && { "mooring-owner": ownerUid }),
     },
   };
 }

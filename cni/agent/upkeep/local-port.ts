@@ -10,6 +10,8 @@ export type SandboxState = "there" | "gone" | "unknown";
 /** What OVS remembers of a port of ours. */
 export interface OvsSide {
   ofport?: number;
+  vlan?: number;
+  mac?: string;
   addresses: string[];
   portName?: string;
   portId?: string;
@@ -68,7 +70,7 @@ export const keyOf = ({ sandboxId, containerInterface }: { sandboxId: string; co
 /** One plugging of it: another epoch is another life. */
 export const lifeOf = (local: LocalPort): string => `${keyOf(local)} ${local.ovs?.portId} ${local.ovs?.epoch}`;
 
-function describe({ sandboxId, containerInterface, ofport, externalIds }: PluggedPort, look: LookAtSandbox) {
+function describe({ sandboxId, containerInterface, ofport, vlan, externalIds }: PluggedPort, look: LookAtSandbox) {
   const epoch = Number(externalIds["mooring-epoch"]);
   const text = (key: string, field: keyof OvsSide) => {
     const value = externalIds[key];
@@ -77,6 +79,8 @@ function describe({ sandboxId, containerInterface, ofport, externalIds }: Plugge
   const ovs: OvsSide = {
     addresses: externalIds[ADDRESSES_KEY]?.split(",").filter(each => each !== "") ?? [],
     ...(ofport !== undefined && { ofport }),
+    ...(vlan !== undefined && { vlan }),
+    ...text("attached-mac", "mac"),
     ...(Number.isSafeInteger(epoch) && { epoch }),
     ...text("mooring-port", "portName"),
     ...text("mooring-port-id", "portId"),

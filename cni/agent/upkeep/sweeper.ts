@@ -109,6 +109,8 @@ export class Sweeper {
           return void (await changes.fence(action.local, action.reason));
         case "replug":
           return void (await changes.replug(action.local, action.port));
+        case "restore":
+          return void (await changes.restore(action.local));
         case "claim": {
           const pod = pods?.get(action.ownerUid);
           return pod && void (await changes.claimAgain(action.local, pod));

@@ -36,6 +36,7 @@ function say(action: SweepAction): string {
 const forgotten = local();
 delete forgotten.ovs;
 const FORGOTTEN = { ...forgotten, sandbox: "unknown" as const };
+const REMEMBERED = { ...FORGOTTEN, before: { ...local().ovs, addresses: [], mac: "0a:58:0a:64:01:01" } };
 const ELSEWHERE = port({ epoch: 4 }, { host: "node-b", ownerUid: "u2", sandbox: { id: "s9", interface: "eth0" } });
 const others = (found: ReturnType<typeof unbound> | undefined) => ({ bindings: [], others: new Map([[NAME, found]]) });
 const withoutPods = (changes: Partial<SweepView>) => {
@@ -59,6 +60,7 @@ describe("what a sweep does", () => {
     ["OVS has forgotten a live port", view({ local: [FORGOTTEN] }), ["replug"]],
     ["OVS has forgotten it and Kubernetes is away", withoutPods({ local: [FORGOTTEN] }), ["replug"]],
     ["OVS has forgotten it and the IPAM is away", withoutBindings({ local: [FORGOTTEN] }), []],
+    ["the same, and this agent saw it before", withoutBindings({ local: [REMEMBERED] }), ["restore"]],
     ["OVS has forgotten it and the IPAM knows no such sandbox", view({ local: [FORGOTTEN], bindings: [] }), []],
     ["OVS knows an older epoch of its own binding", view({ local: [local({}, { epoch: 2 })] }), ["replug"]],
     ["OVS knows another life of its own binding", view({ local: [local({}, { portId: "P0" })] }), ["replug"]],
