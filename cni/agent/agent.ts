@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { KubeApi } from "../../kube/kube-api.ts";
 import { KubeEvents } from "../../kube/kube-events.ts";
 import { openDatapath } from "../datapath/datapath.ts";
+import { GroupRemoval } from "../datapath/group-removal.ts";
 import { describeError } from "../spec/cni-error.ts";
 import type { AgentHomeOptions } from "./agent-home.ts";
 import { createAgentIpam } from "./agent-ipam.ts";
@@ -68,7 +69,13 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     watchSilenceSeconds: () => pods.silenceSeconds,
     isIpamReachable: () => ipam.isReachable,
   });
-  const datapath = stack.use(openDatapath({ ovsdb: config.ovsdb, timeoutMs: DATAPATH_TIMEOUT_MS }));
+  const datapath = stack.use(
+    openDatapath({
+      ovsdb: config.ovsdb,
+      timeoutMs: DATAPATH_TIMEOUT_MS,
+      removal: openHost => new GroupRemoval(openHost),
+    }),
+  );
   const api = new KubeApi(options.kubeConfig);
   const events = stack.use(
     new KubeEvents({ api, component: "mooring-agent", host: nodeName, now: Date.now, onError: failed("event") }),

@@ -56,7 +56,10 @@ export interface Difference {
 export interface Datapath extends AsyncDisposable {
   /** Idempotent for the same sandbox and interface: plugging again what is already right changes nothing. */
   plug(attachment: Attachment): Promise<Plugged>;
-  /** Removes whatever is there: OVS port, host link, link in the pod; a vanished namespace is no error. True if anything was there. */
+  /**
+   * Removes whatever is there: OVS port, host link, link in the pod; a vanished namespace is no error. True if anything was
+   * there. When it resolves nothing passes any more; an agent's links may be there, down, for a moment longer.
+   */
   unplug(sandboxId: string, containerInterface: string, netns: string | undefined): Promise<boolean>;
   /** Empty when all is as it should be. */
   check(attachment: Attachment): Promise<Difference[]>;

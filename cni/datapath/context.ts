@@ -1,3 +1,4 @@
+import type { LinkRemoval } from "./link-removal.ts";
 import type { RouteSocket } from "./netlink/socket.ts";
 import type { OvsdbClient } from "./ovsdb/client.ts";
 
@@ -10,6 +11,7 @@ export interface DatapathContext {
   ovsdb: OvsdbClient;
   /** The rtnetlink socket of the host's own namespace, opened at the first call. */
   hostSocket(): Promise<RouteSocket>;
+  removal: LinkRemoval;
   timeoutMs: number;
   /** Called after each step of a plug has taken effect. What it throws fails that step: tests inject faults with it. */
   onStep?: (step: PlugStep) => void | Promise<void>;

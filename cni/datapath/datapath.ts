@@ -2,6 +2,7 @@ import { findDifferences, findIdDifferences } from "./check.ts";
 import type { DatapathContext, PlugStep } from "./context.ts";
 import { DatapathError, type DatapathStep } from "./datapath-error.ts";
 import { Deadline } from "./deadline.ts";
+import { type LinkRemoval, removeAtOnce } from "./link-removal.ts";
 import { list } from "./list.ts";
 import { loadLibc } from "./native.ts";
 import { RouteSocket } from "./netlink/socket.ts";
@@ -11,7 +12,7 @@ import { OvsdbClient } from "./ovsdb/client.ts";
 import { missingBridge, select, selectBridge } from "./ovsdb/ports.ts";
 import { readUuid } from "./ovsdb/value.ts";
 import { plug } from "./plug.ts";
-import { fetchSnapshot } from "./snapshot.ts";
+import { fetchOvsState, fetchSnapshot } from "./snapshot.ts";
 import { unplug } from "./unplug.ts";
 
 export interface DatapathOptions {
@@ -20,21 +21,25 @@ export interface DatapathOptions {
   /** Of each call as a whole; undoing a failed plug gets as much again. */
   timeoutMs: number;
   onStep?: (step: PlugStep) => void | Promise<void>;
+  /** How host links go; absent: before `unplug` resolves, by the thread that asks. */
+  removal?(openHost: () => Promise<RouteSocket>): LinkRemoval;
 }
 
 /** Opens nothing yet: each connection is made by the first call that needs it, and kept until the datapath is disposed of. */
-export function openDatapath({ ovsdb: remote, timeoutMs, onStep }: DatapathOptions): NodeDatapath {
+export function openDatapath({ ovsdb: remote, timeoutMs, onStep, removal }: DatapathOptions): NodeDatapath {
   const ovsdb = new OvsdbClient(remote);
   let hostSocket: Promise<RouteSocket> | undefined;
+  const openHost = () => {
+    hostSocket ??= RouteSocket.open().catch(error => {
+      hostSocket = undefined;
+      throw error;
+    });
+    return hostSocket;
+  };
   const context: DatapathContext = {
     ovsdb,
-    hostSocket: () => {
-      hostSocket ??= RouteSocket.open().catch(error => {
-        hostSocket = undefined;
-        throw error;
-      });
-      return hostSocket;
-    },
+    hostSocket: openHost,
+    removal: (removal ?? removeAtOnce)(openHost),
     timeoutMs,
     ...(onStep && { onStep }),
   };
@@ -47,7 +52,8 @@ export function openDatapath({ ovsdb: remote, timeoutMs, onStep }: DatapathOptio
         (async () => {
           const deadline = new Deadline(timeoutMs);
           using namespace = openNamespace(await loadLibc(), attachment.netns);
-          const snapshot = await fetchSnapshot(context, attachment, namespace, deadline);
+          const state = await fetchOvsState(context, attachment, deadline);
+          const snapshot = await fetchSnapshot(context, attachment, namespace, state, deadline);
           return [...findDifferences(attachment, snapshot), ...findIdDifferences(attachment, snapshot)];
         })(),
       ),
@@ -84,6 +90,7 @@ export function openDatapath({ ovsdb: remote, timeoutMs, onStep }: DatapathOptio
     identify: () => as("ovs", identify(context)),
     [Symbol.asyncDispose]: async () => {
       ovsdb[Symbol.dispose]();
+      await context.removal[Symbol.asyncDispose]();
       await (await hostSocket)?.[Symbol.asyncDispose]();
     },
   };

@@ -1,6 +1,7 @@
+import type { DatapathContext } from "./context.ts";
 import type { Deadline } from "./deadline.ts";
 import { deriveAlias, deriveHostInterfaces } from "./interface-name.ts";
-import { deleteLink, fetchLink, type Link } from "./netlink/link.ts";
+import { fetchLink, type Link } from "./netlink/link.ts";
 import type { RouteSocket } from "./netlink/socket.ts";
 import type { Identity } from "./ovsdb/ports.ts";
 
@@ -29,8 +30,33 @@ export async function findHostLink(
   return { link, freeName: names.find((name, index) => !takenNames.has(name) && (!links[index] || own(links[index]))) };
 }
 
-/** True if there was one. Its end in the pod goes with it. */
-export async function deleteHostLink(socket: RouteSocket, identity: Identity, deadline: Deadline): Promise<boolean> {
-  const { link } = await findHostLink(socket, identity, new Set(), deadline);
-  return link !== undefined && (await deleteLink(socket, link.index, deadline));
+/** True if there was one. It is gone when this resolves, and its end in the pod with it. */
+export async function deleteHostLink(
+  context: DatapathContext,
+  identity: Identity,
+  deadline: Deadline,
+): Promise<boolean> {
+  const link = await findOwnLink(context, identity, deadline);
+  if (link !== undefined) await context.removal.remove(link, deadline);
+  return link !== undefined;
+}
+
+/** True if there was one that is not silent already. It may be there for a moment, but nothing passes it any more. */
+export async function silenceHostLink(
+  context: DatapathContext,
+  identity: Identity,
+  deadline: Deadline,
+): Promise<boolean> {
+  const link = await findOwnLink(context, identity, deadline);
+  if (link === undefined || link.doomed) return false;
+  await context.removal.silence(link, deadline);
+  return true;
+}
+
+async function findOwnLink(
+  context: DatapathContext,
+  identity: Identity,
+  deadline: Deadline,
+): Promise<Link | undefined> {
+  return (await findHostLink(await context.hostSocket(), identity, new Set(), deadline)).link;
 }

@@ -4,15 +4,14 @@ import type { DatapathContext, PlugStep } from "./context.ts";
 import { DatapathError } from "./datapath-error.ts";
 import { Deadline } from "./deadline.ts";
 import { deleteHostLink } from "./host-link.ts";
-import { deriveAlias, deriveHostMac } from "./interface-name.ts";
+import { deriveAlias, deriveHostInterfaces, deriveHostMac } from "./interface-name.ts";
 import { loadLibc } from "./native.ts";
-import { RTMGRP_IPV6_IFADDR } from "./netlink/address.ts";
-import { createVeth, fetchLink, type Link, setLinkAlias, setLinkUp } from "./netlink/link.ts";
-import { NetlinkError, RouteSocket } from "./netlink/socket.ts";
+import { createVeth, fetchLink, setLinkAlias, setLinkUp } from "./netlink/link.ts";
+import { NetlinkError, type RouteSocket } from "./netlink/socket.ts";
 import { type Namespace, openNamespace } from "./netns.ts";
 import { addPort, fetchPorts, missingBridge, removePorts, setExternalIds, waitForConfigured } from "./ovsdb/ports.ts";
-import { addAddresses, addRoutes, awaitDad, explain, setOffloads, setPodSysctls } from "./pod.ts";
-import { fetchSnapshot, type Snapshot } from "./snapshot.ts";
+import { addAddresses, addRoutes, awaitDad, explain, openPod } from "./pod.ts";
+import { fetchOvsState, fetchSnapshot, type OvsState, type Snapshot } from "./snapshot.ts";
 import { writeInterfaceSysctl } from "./sysctl.ts";
 
 /** Plugs the attachment, or finds it plugged, or repairs what is half there by making it anew. */
@@ -20,13 +19,53 @@ export async function plug(context: DatapathContext, attachment: Attachment): Pr
   const deadline = new Deadline(context.timeoutMs);
   checkInterfaceName(attachment.containerInterface);
   using namespace = openNamespace(await loadLibc(), attachment.netns);
-  const found = await fetchSnapshot(context, attachment, namespace, deadline);
-  if (found.ovs.bridge === undefined) throw missingBridge(attachment.bridge);
+  const state = await fetchOvsState(context, attachment, deadline);
+  if (state.bridge === undefined) throw missingBridge(attachment.bridge);
+  // Awaited here: the namespace is held open until the end.
+  return (
+    (await plugNew(context, attachment, namespace, state, deadline)) ??
+    (await plugAgain(context, attachment, namespace, state, deadline))
+  );
+}
+
+/**
+ * The way of nearly every plug: OVS knows nothing of the sandbox, and the kernel takes the name, so that there is nothing to
+ * compare with. Undefined, and nothing done, when something is there after all.
+ */
+async function plugNew(
+  context: DatapathContext,
+  attachment: Attachment,
+  namespace: Namespace,
+  state: OvsState,
+  deadline: Deadline,
+): Promise<Plugged | undefined> {
+  if (state.ports.length > 0 || state.interfaces.length > 0 || state.takenNames.size > 0) return undefined;
+  const [name = ""] = deriveHostInterfaces(attachment.sandboxId, attachment.containerInterface);
+  try {
+    return await plugAnew(context, attachment, namespace, state, name, deadline);
+  } catch (error) {
+    const { step, cause } = error instanceof DatapathError ? error : {};
+    if (step === "veth" && cause instanceof NetlinkError && cause.code === "EEXIST") return undefined;
+    throw error;
+  }
+}
+
+/** Finds out what is there; keeps it if it is right, else makes it anew. */
+async function plugAgain(
+  context: DatapathContext,
+  attachment: Attachment,
+  namespace: Namespace,
+  state: OvsState,
+  deadline: Deadline,
+): Promise<Plugged> {
+  const found = await fetchSnapshot(context, attachment, namespace, state, deadline);
   const plugged = await adopt(context, attachment, found, deadline);
   if (plugged !== undefined) return plugged;
-  await clear(context, attachment, found, deadline);
-  // Awaited here: the namespace is held open until the end.
-  return await plugAnew(context, attachment, namespace, found, deadline);
+  await clear(context, found, deadline);
+  if (found.freeName === undefined) {
+    throw new DatapathError("veth", "every name for the host interface is another pod's");
+  }
+  return await plugAnew(context, attachment, namespace, state, found.freeName, deadline);
 }
 
 /** The kernel's own rule (dev_valid_name); the name becomes part of sysctl paths. */
@@ -55,51 +94,46 @@ async function adopt(
   return { hostInterface: hostLink.name, hostMac: hostLink.mac ?? "", ofport: row.ofport };
 }
 
-/** Removes leftovers of this identity and waits until OVS has let go of a device that may have had the same name. */
-async function clear(
-  context: DatapathContext,
-  attachment: Attachment,
-  found: Snapshot,
-  deadline: Deadline,
-): Promise<void> {
-  let { pendingCfg } = found.ovs;
+/** Removes leftovers of this identity. */
+async function clear(context: DatapathContext, found: Snapshot, deadline: Deadline): Promise<void> {
   if (found.ovs.ports.length > 0) {
-    pendingCfg = await removePorts(context.ovsdb, found.ovs.ports, deadline);
+    found.ovs.pendingCfg = await removePorts(context.ovsdb, found.ovs.ports, deadline);
   }
-  if (found.hostLink !== undefined) await deleteHostLink(await context.hostSocket(), attachment, deadline);
-  if (pendingCfg !== undefined) await waitForConfigured(context.ovsdb, pendingCfg, deadline);
+  if (found.hostLink !== undefined) await context.removal.remove(found.hostLink, deadline);
+  // The pod's end of a link that was silenced a moment ago may still have the name that the new one gets.
+  else await context.removal.finish(deadline);
 }
 
 async function plugAnew(
   context: DatapathContext,
   attachment: Attachment,
   namespace: Namespace,
-  { ovs, freeName }: Snapshot,
+  { bridge, pendingCfg }: OvsState,
+  name: string,
   deadline: Deadline,
 ): Promise<Plugged> {
+  // OVS must have let go of a device that may have had this name: as it does, it takes whatever has the name then down.
+  if (pendingCfg !== undefined) await waitForConfigured(context.ovsdb, pendingCfg, deadline);
   const host = await context.hostSocket();
   const step = async (name: PlugStep) => context.onStep?.(name);
-  if (freeName === undefined) throw new DatapathError("veth", "every name for the host interface is another pod's");
   const undo = new AsyncDisposableStack();
   try {
-    undo.defer(async () => void (await deleteHostLink(host, attachment, new Deadline(context.timeoutMs))));
-    await makeVeth(host, attachment, namespace, freeName, deadline);
+    undo.defer(async () => void (await deleteHostLink(context, attachment, new Deadline(context.timeoutMs))));
+    await makeVeth(host, attachment, namespace, name, deadline);
     await step("veth");
-    const link = await prepareHostLink(host, attachment, freeName, deadline);
-    await step("host");
 
-    // OVS takes its time to open the device; the pod's side needs nothing of it until the link goes up.
-    const groups = attachment.skipDad ? 0 : RTMGRP_IPV6_IFADDR;
-    await using pod = await RouteSocket.open(namespace, groups);
+    // OVS takes its time to open the device; nothing else needs it until the pod's link goes up.
     undo.defer(() => removeOwnPorts(context, attachment));
     const [port, configured] = await Promise.allSettled([
-      plugIntoOvs(context, attachment, freeName, deadline),
-      configurePod(context, attachment, namespace, pod, ovs.bridge?.netdev ?? false, deadline),
+      plugIntoOvs(context, attachment, name, deadline),
+      configureLinks(context, attachment, { host, namespace, name, netdev: bridge?.netdev ?? false }, deadline),
     ]);
+    await using opened = new AsyncDisposableStack();
+    if (configured.status === "fulfilled") opened.use(configured.value.pod);
     if (port.status === "rejected") throw port.reason;
     if (configured.status === "rejected") throw configured.reason;
 
-    const index = configured.value;
+    const { pod, index } = configured.value;
     // Last of all on the wire: the kernel announces the addresses now, and OVS is there to pass them on.
     await explain("configure", `cannot bring up ${attachment.containerInterface}`, setLinkUp(pod, index, deadline));
     await step("up");
@@ -108,7 +142,7 @@ async function plugAnew(
     await awaitDad(pod, index, attachment, deadline);
     await step("dad");
     undo.move();
-    return { hostInterface: freeName, hostMac: link.mac ?? "", ofport: port.value };
+    return { hostInterface: name, hostMac: deriveHostMac(name), ofport: port.value };
   } catch (error) {
     throw await unwind(undo, error);
   }
@@ -132,24 +166,6 @@ async function makeVeth(
   }
 }
 
-/** Names the link's owner, keeps the host's own IP stack off it and brings it up. */
-async function prepareHostLink(
-  host: RouteSocket,
-  attachment: Attachment,
-  name: string,
-  deadline: Deadline,
-): Promise<Link> {
-  const link = await fetchLink(host, name, deadline);
-  if (link === undefined) throw new DatapathError("veth", `${name} vanished while it was plugged`);
-  const alias = deriveAlias(attachment.sandboxId, attachment.containerInterface);
-  await explain("veth", `cannot set the alias of ${name}`, setLinkAlias(host, link.index, alias, deadline));
-  writeInterfaceSysctl("ipv6", name, "disable_ipv6", 1);
-  // The userspace datapath leaves frames to the host's stack too: it must not answer the pod's ARP for the host's own addresses.
-  writeInterfaceSysctl("ipv4", name, "arp_ignore", 8);
-  await explain("veth", `cannot bring up ${name}`, setLinkUp(host, link.index, deadline));
-  return link;
-}
-
 async function plugIntoOvs(
   context: DatapathContext,
   attachment: Attachment,
@@ -163,25 +179,50 @@ async function plugIntoOvs(
   return ofport;
 }
 
-/** All that can be done before the link is up. Resolves with the link's index in the pod. */
-async function configurePod(
+interface Ends {
+  host: RouteSocket;
+  namespace: Namespace;
+  /** Of the host's end. */
+  name: string;
+  netdev: boolean;
+}
+
+/** All that can be done before the pod's end is up. Resolves with its index and a socket beside it. */
+async function configureLinks(
   context: DatapathContext,
   attachment: Attachment,
-  namespace: Namespace,
-  pod: RouteSocket,
-  netdev: boolean,
+  { host, namespace, name, netdev }: Ends,
+  deadline: Deadline,
+): Promise<{ pod: RouteSocket; index: number }> {
+  const index = await prepareHostLink(host, attachment, name, deadline);
+  await context.onStep?.("host");
+  await using held = new AsyncDisposableStack();
+  const pod = held.use(await openPod(namespace, attachment, netdev));
+  await context.onStep?.("offload");
+  await context.onStep?.("sysctl");
+  await addAddresses(pod, index, attachment, deadline);
+  await context.onStep?.("address");
+  held.move();
+  return { pod, index };
+}
+
+/** Names the link's owner and keeps the host's own IP stack off it. Resolves with the other end's index in the pod. */
+async function prepareHostLink(
+  host: RouteSocket,
+  attachment: Attachment,
+  name: string,
   deadline: Deadline,
 ): Promise<number> {
-  const { containerInterface: name, netns } = attachment;
-  const link = await fetchLink(pod, name, deadline);
-  if (link === undefined) throw new DatapathError("configure", `${name} vanished from ${netns} while it was plugged`);
-  if (netdev) setOffloads(await loadLibc(), namespace, name);
-  await context.onStep?.("offload");
-  setPodSysctls(namespace, attachment);
-  await context.onStep?.("sysctl");
-  await addAddresses(pod, link.index, attachment, deadline);
-  await context.onStep?.("address");
-  return link.index;
+  const alias = deriveAlias(attachment.sandboxId, attachment.containerInterface);
+  const [link] = await Promise.all([
+    fetchLink(host, name, deadline),
+    explain("veth", `cannot set the alias of ${name}`, setLinkAlias(host, name, alias, deadline)),
+  ]);
+  if (link?.peerIndex === undefined) throw new DatapathError("veth", `${name} vanished while it was plugged`);
+  writeInterfaceSysctl("ipv6", name, "disable_ipv6", 1);
+  // The userspace datapath leaves frames to the host's stack too: it must not answer the pod's ARP for the host's own addresses.
+  writeInterfaceSysctl("ipv4", name, "arp_ignore", 8);
+  return link.peerIndex;
 }
 
 async function removeOwnPorts({ ovsdb, timeoutMs }: DatapathContext, attachment: Attachment): Promise<void> {

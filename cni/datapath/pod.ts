@@ -3,33 +3,37 @@ import { DatapathError, type DatapathStep } from "./datapath-error.ts";
 import type { Deadline } from "./deadline.ts";
 import { disableTxChecksumOffload } from "./ethtool.ts";
 import { formatIp, parseCidr, parseIp } from "./ip-bytes.ts";
-import type { Libc } from "./native.ts";
-import { addAddress, waitForDad } from "./netlink/address.ts";
+import { loadLibc } from "./native.ts";
+import { addAddress, RTMGRP_IPV6_IFADDR, waitForDad } from "./netlink/address.ts";
 import { addRoute } from "./netlink/route.ts";
-import { NetlinkError, type RouteSocket } from "./netlink/socket.ts";
+import { NetlinkError, RouteSocket } from "./netlink/socket.ts";
 import type { Namespace } from "./netns.ts";
 import { writeInterfaceSysctl } from "./sysctl.ts";
 
-/** Makes the kernel fill in checksums in the pod, for the userspace datapath. */
-export function setOffloads(libc: Libc, namespace: Namespace, name: string): void {
-  namespace.run(() => disableTxChecksumOffload(libc, name));
+/**
+ * Opens a socket in the pod, and on the same way settles how the interface behaves before it comes up: the kernel fills in
+ * checksums (for the userspace datapath), announces the addresses itself (gratuitous ARP, unsolicited neighbour
+ * advertisement), and takes addresses and routes from nobody but us.
+ */
+export async function openPod(namespace: Namespace, attachment: Attachment, netdev: boolean): Promise<RouteSocket> {
+  const { containerInterface: name, skipDad } = attachment;
+  const libc = await loadLibc();
+  const open = await RouteSocket.load(skipDad ? 0 : RTMGRP_IPV6_IFADDR);
+  return namespace.run(() => {
+    if (netdev) disableTxChecksumOffload(libc, name);
+    setPodSysctls(attachment);
+    return open();
+  });
 }
 
-/**
- * Settles how the interface behaves before it comes up: the kernel announces its addresses itself (gratuitous ARP,
- * unsolicited neighbour advertisement), and takes addresses and routes from nobody but us.
- */
-export function setPodSysctls(namespace: Namespace, attachment: Attachment): void {
-  const { containerInterface: name, skipDad } = attachment;
-  const ipv6 = attachment.addresses.some(({ address }) => parseIp(address)?.length === 16);
-  namespace.run(() => {
-    writeInterfaceSysctl("ipv4", name, "arp_notify", 1);
-    // Some runtimes give sandboxes without IPv6: an IPv6 address could not be set.
-    if (ipv6) writeInterfaceSysctl("ipv6", name, "disable_ipv6", 0);
-    writeInterfaceSysctl("ipv6", name, "accept_ra", 0);
-    writeInterfaceSysctl("ipv6", name, "accept_dad", skipDad ? 0 : 1);
-    writeInterfaceSysctl("ipv6", name, "ndisc_notify", 1);
-  });
+function setPodSysctls({ containerInterface: name, skipDad, addresses }: Attachment): void {
+  writeInterfaceSysctl("ipv4", name, "arp_notify", 1);
+  // Some runtimes give sandboxes without IPv6: an IPv6 address could not be set.
+  const ipv6 = addresses.some(({ address }) => parseIp(address)?.length === 16);
+  if (ipv6) writeInterfaceSysctl("ipv6", name, "disable_ipv6", 0);
+  writeInterfaceSysctl("ipv6", name, "accept_ra", 0);
+  writeInterfaceSysctl("ipv6", name, "accept_dad", skipDad ? 0 : 1);
+  writeInterfaceSysctl("ipv6", name, "ndisc_notify", 1);
 }
 
 export async function addAddresses(

@@ -20,7 +20,7 @@ export async function replug(context: DatapathContext, attachment: Replug): Prom
   if (state.bridge === undefined) throw missingBridge(bridge);
   const host = await context.hostSocket();
   const { link } = await findHostLink(host, attachment, new Set(), deadline);
-  if (link === undefined) return undefined;
+  if (link === undefined || link.doomed) return undefined;
   if (state.takenNames.has(link.name)) {
     throw new DatapathError(
       "ovs",
@@ -51,8 +51,8 @@ export async function listLinks({ timeoutMs }: DatapathContext): Promise<HostLin
   // A socket of its own: the kernel answers one dump at a time.
   await using socket = await RouteSocket.open();
   const links = await fetchLinks(socket, new Deadline(timeoutMs));
-  return links.flatMap(({ name, alias, up }) => {
-    const identity = alias === undefined ? undefined : parseAlias(alias);
+  return links.flatMap(({ name, alias, up, doomed }) => {
+    const identity = alias === undefined || doomed ? undefined : parseAlias(alias);
     return identity === undefined ? [] : [{ name, up, ...identity }];
   });
 }

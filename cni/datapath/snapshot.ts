@@ -30,7 +30,7 @@ export interface PodState {
   routes: LinkRoute[];
 }
 
-/** Everything that is there of one attachment, read at one moment; what to make of it is decided elsewhere. */
+/** Everything that is there of one attachment; what to make of it is decided elsewhere. */
 export interface Snapshot {
   ovs: OvsState;
   /** The bridge that really has the port. */
@@ -76,9 +76,10 @@ export async function fetchSnapshot(
   context: DatapathContext,
   attachment: Attachment,
   namespace: Namespace,
+  state: OvsState,
   deadline: Deadline,
 ): Promise<Snapshot> {
-  const [state, host] = await Promise.all([fetchOvsState(context, attachment, deadline), context.hostSocket()]);
+  const host = await context.hostSocket();
   const { link, freeName } = await findHostLink(host, attachment, state.takenNames, deadline);
   const [port] = state.ports;
   const bridges = port ? await ovs.select(context.ovsdb, [ovs.selectBridgesOf(port.uuid)], deadline) : [];

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { DatapathError } from "./datapath-error.ts";
 
 /**
@@ -8,9 +8,8 @@ import { DatapathError } from "./datapath-error.ts";
 export function writeInterfaceSysctl(family: "ipv4" | "ipv6", name: string, key: string, value: number): void {
   const path = `/proc/sys/net/${family}/conf/${name}/${key}`;
   try {
-    // Reading is cheaper than writing, which takes the RTNL lock, and defaults are often right already.
-    if (readFileSync(path, "utf8").trim() === String(value)) return;
-    writeFileSync(path, String(value));
+    // Not created nor truncated: that costs look-ups, and a kernel's file is there or is not.
+    writeFileSync(path, String(value), { flag: "r+" });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === "ENOENT" && family === "ipv6") return;

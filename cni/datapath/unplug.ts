@@ -1,17 +1,18 @@
 import type { DatapathContext } from "./context.ts";
 import { DatapathError } from "./datapath-error.ts";
 import { Deadline } from "./deadline.ts";
-import { deleteHostLink } from "./host-link.ts";
+import { deleteHostLink, silenceHostLink } from "./host-link.ts";
 import { fetchPorts, type Identity, removePorts } from "./ovsdb/ports.ts";
 
 /**
- * Takes the attachment out of OVS, wherever it is plugged, and then deletes its veth. The pod's namespace is not needed:
- * the pod's end goes with the host's. With OVS away the link is deleted all the same, and then the failure reported.
+ * Takes the attachment out of OVS, wherever it is plugged, and removes its veth. The pod's namespace is not needed: the
+ * pod's end goes with the host's. With OVS away the link is deleted all the same, and then the failure reported.
  */
 export async function unplug(context: DatapathContext, identity: Identity): Promise<boolean> {
   // OVS first: for a port whose device has gone it looks for a kernel module of that name, which holds up its other work.
   const [port] = await Promise.allSettled([unplugFromOvs(context, identity, new Deadline(context.timeoutMs))]);
-  const [link] = await Promise.allSettled([unplugFromHost(context, identity, new Deadline(context.timeoutMs))]);
+  const remove = port.status === "rejected" ? deleteHostLink : silenceHostLink;
+  const [link] = await Promise.allSettled([remove(context, identity, new Deadline(context.timeoutMs))]);
   if (port.status === "rejected" && link.status === "rejected") {
     const message = `${messageOf(port.reason)}; and ${messageOf(link.reason)}`;
     throw new DatapathError("unplug", message, new AggregateError([port.reason, link.reason]));
@@ -19,10 +20,6 @@ export async function unplug(context: DatapathContext, identity: Identity): Prom
   if (port.status === "rejected") throw port.reason;
   if (link.status === "rejected") throw link.reason;
   return port.value || link.value;
-}
-
-async function unplugFromHost(context: DatapathContext, identity: Identity, deadline: Deadline): Promise<boolean> {
-  return deleteHostLink(await context.hostSocket(), identity, deadline);
 }
 
 async function unplugFromOvs({ ovsdb }: DatapathContext, identity: Identity, deadline: Deadline): Promise<boolean> {

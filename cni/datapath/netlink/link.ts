@@ -1,16 +1,22 @@
+import { getSystemErrorName } from "node:util";
 import type { Deadline } from "../deadline.ts";
 import {
   decodeAttributes,
   decodeMac,
+  decodeMessages,
   decodeText,
   decodeU32,
   encodeAttribute,
   encodeMac,
+  encodeMessage,
   encodeText,
   encodeU32,
+  NLM_F_ACK,
   NLM_F_CREATE,
   NLM_F_DUMP_INTR,
   NLM_F_EXCL,
+  NLM_F_REQUEST,
+  NLMSG_ERROR,
 } from "./message.ts";
 import { NetlinkError, type RouteSocket } from "./socket.ts";
 
@@ -25,11 +31,15 @@ const IFLA_MTU = 4;
 const IFLA_LINK = 5;
 const IFLA_LINKINFO = 18;
 const IFLA_IFALIAS = 20;
+const IFLA_GROUP = 27;
 const IFLA_NET_NS_FD = 28;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
 const IFF_UP = 1;
+
+/** The group of the links that are to be deleted: "moor". Nothing may be in it that is to stay. */
+const DOOMED_GROUP = 0x6d6f6f72;
 
 export interface Link {
   index: number;
@@ -42,6 +52,8 @@ export interface Link {
   kind: string | undefined;
   /** Index of the other end of a veth, in that end's namespace. */
   peerIndex: number | undefined;
+  /** Silenced, and about to be deleted. */
+  doomed: boolean;
 }
 
 export interface VethPair {
@@ -52,7 +64,10 @@ export interface VethPair {
   peer: { name: string; mac: string; netnsFd: number };
 }
 
-/** Makes both ends at once, the peer born inside its namespace: no moment at which it has another name or place. */
+/**
+ * Makes both ends at once, the peer born inside its namespace: no moment at which it has another name or place. This end is
+ * born up, and has no carrier until the peer is.
+ */
 export async function createVeth(socket: RouteSocket, pair: VethPair, deadline: Deadline): Promise<void> {
   const mtu = pair.mtu > 0 ? [encodeAttribute(IFLA_MTU, encodeU32(pair.mtu))] : [];
   const peer = encodeAttribute(
@@ -69,7 +84,7 @@ export async function createVeth(socket: RouteSocket, pair: VethPair, deadline: 
     encodeAttribute(IFLA_INFO_DATA, peer),
   );
   const payload = [
-    linkHeader(0, 0, 0),
+    linkHeader(0, IFF_UP, IFF_UP),
     encodeAttribute(IFLA_IFNAME, encodeText(pair.name)),
     encodeAttribute(IFLA_ADDRESS, encodeMac(pair.mac)),
     ...mtu,
@@ -102,16 +117,12 @@ export async function fetchLinks(socket: RouteSocket, deadline: Deadline): Promi
 
 export async function setLinkAlias(
   socket: RouteSocket,
-  index: number,
+  name: string,
   alias: string,
   deadline: Deadline,
 ): Promise<void> {
-  await socket.request(
-    RTM_SETLINK,
-    0,
-    [linkHeader(index, 0, 0), encodeAttribute(IFLA_IFALIAS, encodeText(alias))],
-    deadline,
-  );
+  const attributes = [encodeAttribute(IFLA_IFNAME, encodeText(name)), encodeAttribute(IFLA_IFALIAS, encodeText(alias))];
+  await socket.request(RTM_SETLINK, 0, [linkHeader(0, 0, 0), ...attributes], deadline);
 }
 
 export async function setLinkUp(socket: RouteSocket, index: number, deadline: Deadline): Promise<void> {
@@ -127,6 +138,30 @@ export async function deleteLink(socket: RouteSocket, index: number, deadline: D
     if (error instanceof NetlinkError && error.code === "ENODEV") return false;
     throw error;
   }
+}
+
+/** Takes the link down, so that nothing passes it any more, and marks it for the next deletion of the group. */
+export async function setLinkDoomed(socket: RouteSocket, index: number, deadline: Deadline): Promise<void> {
+  const group = encodeAttribute(IFLA_GROUP, encodeU32(DOOMED_GROUP));
+  try {
+    await socket.request(RTM_SETLINK, 0, [linkHeader(index, 0, IFF_UP), group], deadline);
+  } catch (error) {
+    if (error instanceof NetlinkError && error.code === "ENODEV") return;
+    throw error;
+  }
+}
+
+/** The request that deletes every doomed link, as bytes for a socket that nothing else uses. */
+export function encodeGroupDeletion(): Buffer {
+  const payload = Buffer.concat([linkHeader(0, 0, 0), encodeAttribute(IFLA_GROUP, encodeU32(DOOMED_GROUP))]);
+  return encodeMessage({ type: RTM_DELLINK, flags: NLM_F_REQUEST | NLM_F_ACK, seq: 1, port: 0, payload });
+}
+
+/** The errno's name in the kernel's answer to such a request; undefined for success. */
+export function readOutcome(bytes: Buffer): string | undefined {
+  const answer = decodeMessages(bytes).find(({ type }) => type === NLMSG_ERROR);
+  const errno = answer?.payload.readInt32LE(0) ?? 0;
+  return errno === 0 ? undefined : getSystemErrorName(errno);
 }
 
 /** `struct ifinfomsg` */
@@ -150,5 +185,6 @@ export function decodeLink(payload: Buffer): Link {
     alias: decodeText(attributes.get(IFLA_IFALIAS)),
     kind: info && decodeText(decodeAttributes(info).get(IFLA_INFO_KIND)),
     peerIndex: decodeU32(attributes.get(IFLA_LINK)),
+    doomed: decodeU32(attributes.get(IFLA_GROUP)) === DOOMED_GROUP,
   };
 }

@@ -59,11 +59,16 @@ export class RouteSocket implements AsyncDisposable {
    * netlink package is loaded: its generated rtnetlink types cost more at start than all else this plugin does.
    */
   static async open(namespace?: Namespace, groups = 0): Promise<RouteSocket> {
+    const open = await RouteSocket.load(groups);
+    return namespace === undefined ? open() : namespace.run(open);
+  }
+
+  /** What opens a socket where it is called: for those who have more to do in a namespace than that. */
+  static async load(groups: number): Promise<() => RouteSocket> {
     const { RawNetlinkSocket } = await import("netlink/dist/raw.js");
     // Its type asks for the buffer sizes; 0 leaves the kernel's defaults.
     const options = { localGroups: groups, recvBufferSize: 0, sendBufferSize: 0 };
-    const open = () => new RouteSocket(new RawNetlinkSocket(NETLINK_ROUTE, options));
-    return namespace === undefined ? open() : namespace.run(open);
+    return () => new RouteSocket(new RawNetlinkSocket(NETLINK_ROUTE, options));
   }
 
   /** Asks for a change or for one thing. Rejects with NetlinkError. */

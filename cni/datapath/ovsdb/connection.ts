@@ -38,6 +38,7 @@ export class OvsdbConnection {
     const id = ++this.#nextId;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     this.#pending.set(id, { resolve, reject });
+    this.#gatherWrites();
     this.#socket.write(encodeJson({ method, params, id }));
     try {
       return await deadline.race(promise, () => new Error(`no answer to ${method} within ${deadline.timeoutMs} ms`));
@@ -59,6 +60,13 @@ export class OvsdbConnection {
     for (const pending of this.#pending.values()) pending.reject(reason);
     for (const monitor of this.#monitors.values()) monitor.fail(reason);
     this.#onClose(reason);
+  }
+
+  /** What is asked in one turn of the event loop leaves in one piece, so that server and switch are woken once for it. */
+  #gatherWrites(): void {
+    if (this.#socket.writableCorked > 0) return;
+    this.#socket.cork();
+    setImmediate(() => this.#socket.uncork());
   }
 
   #receive(chunk: Buffer): void {

@@ -4,6 +4,7 @@ import { after, before, describe, it } from "node:test";
 import type { Datapath } from "../../../cni/datapath/attachment.ts";
 import { PLUG_STEPS, type PlugStep } from "../../../cni/datapath/context.ts";
 import { openDatapath } from "../../../cni/datapath/datapath.ts";
+import { GroupRemoval } from "../../../cni/datapath/group-removal.ts";
 import { deriveHostInterfaces } from "../../../cni/datapath/interface-name.ts";
 import { attach, hostLinks } from "./attachment.ts";
 import { datapathType, eventually, Ovs, Pod, patienceMs, run, skip } from "./node.ts";
@@ -175,4 +176,102 @@ describe("unplug and undo", { skip }, () => {
     await datapath.unplug(attachment.sandboxId, "eth0", pod.netns);
     assertNothingLeft(pod);
   });
+});
+
+describe("unplug in an agent", { skip }, () => {
+  let ovs: Ovs;
+  let datapath: Datapath;
+  before(async () => {
+    ovs = await Ovs.start();
+    datapath = openDatapath({
+      ovsdb: ovs.remote,
+      timeoutMs: patienceMs,
+      removal: openHost => new GroupRemoval(openHost),
+    });
+  });
+  after(async () => {
+    await datapath[Symbol.asyncDispose]();
+    await ovs[Symbol.asyncDispose]();
+  });
+  const isUp = (name: string) =>
+    (JSON.parse(run("ip", "-j", "link")) as { ifname: string; flags: string[] }[]).some(
+      link => link.ifname === name && link.flags.includes("UP"),
+    );
+  const waitForLinks = (expected: string[]) =>
+    eventually("the links are deleted", () => JSON.stringify(hostLinks()) === JSON.stringify(expected));
+
+  it("has silenced the pod when it resolves, and soon nothing is left of the link, of many as of one", async () => {
+    const pods = Array.from({ length: 5 }, () => new Pod());
+    const attachments = pods.map((pod, index) => attach(pod, 11 + index));
+    const plugged = await Promise.all(attachments.map(attachment => datapath.plug(attachment)));
+    await Promise.all(
+      attachments.map(async ({ sandboxId, netns }, index) => {
+        assert.equal(await datapath.unplug(sandboxId, "eth0", netns), true);
+        assert.equal(isUp(plugged[index]?.hostInterface ?? ""), false);
+      }),
+    );
+    assert.deepEqual(ovs.ports(), []);
+    await waitForLinks([]);
+    for (const pod of pods) {
+      assert.deepEqual(pod.links(), []);
+      pod[Symbol.dispose]();
+    }
+  });
+
+  it("unplugs once: what is about to be deleted is nothing to unplug, to list or to plug again", async () => {
+    using pod = new Pod();
+    const { sandboxId, netns } = await plugAndUnplug(pod, 21);
+    assert.equal(await datapath.unplug(sandboxId, "eth0", netns), false);
+    await waitForLinks([]);
+  });
+
+  it("plugs the same sandbox again, and another one into the same namespace, right after an unplug", async () => {
+    using pod = new Pod();
+    const again = await plugAndUnplug(pod, 22);
+    const first = await datapath.plug(again);
+    assert.deepEqual(await datapath.check(again), []);
+    await datapath.unplug(again.sandboxId, "eth0", pod.netns);
+    const other = attach(pod, 23);
+    const second = await datapath.plug(other);
+    assert.notEqual(first.hostInterface, second.hostInterface);
+    assert.deepEqual(await datapath.check(other), []);
+    await datapath.unplug(other.sandboxId, "eth0", pod.netns);
+    await waitForLinks([]);
+  });
+
+  it("leaves links of others alone, and takes along what one that was killed had silenced", async () => {
+    using pod = new Pod();
+    using other = new Pod();
+    run("ip", "link", "add", "foreign", "type", "veth", "peer", "name", "foreign-peer");
+    run("ip", "link", "add", "moorkilled", "group", String(0x6d6f6f72), "type", "veth", "peer", "name", "killed-peer");
+    const kept = attach(other, 25);
+    const { hostInterface } = await datapath.plug(kept);
+    await plugAndUnplug(pod, 24);
+    await waitForLinks([hostInterface]);
+    assert.deepEqual(await datapath.check(kept), []);
+    run("ip", "link", "delete", "foreign");
+    await datapath.unplug(kept.sandboxId, "eth0", other.netns);
+    await waitForLinks([]);
+  });
+
+  it("has deleted all links when it is disposed of", async () => {
+    using pod = new Pod();
+    await using ending = openDatapath({
+      ovsdb: ovs.remote,
+      timeoutMs: patienceMs,
+      removal: openHost => new GroupRemoval(openHost),
+    });
+    const attachment = attach(pod, 26);
+    await ending.plug(attachment);
+    await ending.unplug(attachment.sandboxId, "eth0", pod.netns);
+    await ending[Symbol.asyncDispose]();
+    assert.deepEqual(hostLinks(), []);
+  });
+
+  async function plugAndUnplug(pod: Pod, n: number) {
+    const attachment = attach(pod, n);
+    await datapath.plug(attachment);
+    await datapath.unplug(attachment.sandboxId, "eth0", pod.netns);
+    return attachment;
+  }
 });
