@@ -74,14 +74,20 @@ export async function unplug({ lab, conf }: AgentLab, plugged: Plugged): Promise
   await plugged.endpoint.remove();
 }
 
-function createAgent(lab: Lab, node: LabNode, kubeconfig: string): LabAgent {
+/** `program` is the agent's source, or a bundle of it. */
+export function createAgent(
+  lab: Pick<Lab, "topology" | "ipam">,
+  node: LabNode,
+  kubeconfig: string,
+  program = join(ROOT, "cni/agent/main.ts"),
+): LabAgent {
   const dir = join(lab.topology.dir, node.namespace, "agent");
   const journalDir = join(dir, "journal");
   mkdirSync(journalDir, { recursive: true });
   const socket = join(dir, "agent.sock");
   const health = join(dir, "health.sock");
   const argv = [
-    ...[NODE, join(ROOT, "cni/agent/main.ts"), "--node-name", node.name, "--cluster", "lab"],
+    ...[NODE, program, "--node-name", node.name, "--cluster", "lab"],
     ...["--server", lab.ipam.url, "--kubeconfig", kubeconfig, "--socket", socket, "--journal-dir", journalDir],
     ...["--bridge", BRIDGE, "--ovsdb", node.ovs.remote, "--health-listen", `unix:${health}`],
     ...["--network-selector", "env=prod", "--log-level", "debug"],
@@ -119,7 +125,7 @@ function createAgent(lab: Lab, node: LabNode, kubeconfig: string): LabAgent {
   };
 }
 
-function formatKubeconfig(server: string): string {
+export function formatKubeconfig(server: string): string {
   const named = (name: string, key: string, value: object) => [{ name, [key]: value }];
   return JSON.stringify({
     apiVersion: "v1",

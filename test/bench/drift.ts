@@ -1,11 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Endpoint } from "../../scripts/lab/endpoint.ts";
 import { startPinging } from "../../scripts/lab/ping.ts";
-import { type CniCall, callPlugin, mooringPlugin, readAddress } from "./cni-call.ts";
+import type { Topology } from "../../scripts/lab/topology.ts";
+import { type CniCall, callPlugin, mooringPlugin, type Plugin, readAddress } from "./cni-call.ts";
 import type { BenchContext } from "./context.ts";
 import { openBenchLab } from "./lab.ts";
 import { median, quantile } from "./quantile.ts";
-import type { BenchReport } from "./report.ts";
+import type { Bar, BenchReport, Table } from "./report.ts";
 import { Runner } from "./runner/runner.ts";
 
 const PING_INTERVAL_MS = 2;
@@ -23,6 +24,19 @@ interface Drift {
   addMs: number;
 }
 
+/** Where a pod can be: the node's namespace, and the executable as it is configured there. */
+export interface DriftHome {
+  runner: Runner;
+  plugin: Plugin;
+  /** What Kubernetes does before the ADD there: not part of the network's work, but of the time. */
+  schedule?(pod: { name: string; uid: string }): Promise<unknown>;
+}
+
+export interface MeasuredDrifts {
+  drifts: Drift[];
+  moored: { address: string; mac: string };
+}
+
 export async function benchDrift(context: BenchContext, rounds: number): Promise<BenchReport> {
   context.progress("drift: opening the lab");
   await using lab = await openBenchLab(context);
@@ -32,6 +46,21 @@ export async function benchDrift(context: BenchContext, rounds: number): Promise
     runner: stack.use(new Runner(context, node)),
     plugin: mooringPlugin(lab, node),
   }));
+  const measured = await measureDrifts(context, topology, homes, rounds);
+  return {
+    benchmark: "drift",
+    tables: [driftTable(measured)],
+    bars: [driftBar("drift, direct mode, median", measured, BAR_MS)],
+    notes: driftNotes(measured, topology, "direct mode"),
+  };
+}
+
+export async function measureDrifts(
+  context: BenchContext,
+  topology: Topology,
+  homes: DriftHome[],
+  rounds: number,
+): Promise<MeasuredDrifts> {
   const home = (round: number) => {
     const found = homes[round % homes.length];
     if (found === undefined) throw new Error("the lab has no nodes");
@@ -39,6 +68,7 @@ export async function benchDrift(context: BenchContext, rounds: number): Promise
   };
 
   let pod = await topology.addPod("web-0-0");
+  await home(0).schedule?.(deriveOwner(0));
   const first = await callPlugin(home(0).runner, home(0).plugin, podCall("ADD", pod, 0));
   const moored = readAddress(first.stdout, pod);
   await using pinging = startPinging(topology.legacy, moored.address, PING_INTERVAL_MS);
@@ -50,6 +80,7 @@ export async function benchDrift(context: BenchContext, rounds: number): Promise
     await delay(SETTLE_MS, undefined, { signal: context.signal });
     const next = await topology.addPod(`web-0-${round + 1}`);
     const del = await callPlugin(home(round).runner, home(round).plugin, podCall("DEL", pod, round));
+    await home(round + 1).schedule?.(deriveOwner(round + 1));
     const add = await callPlugin(home(round + 1).runner, home(round + 1).plugin, podCall("ADD", next, round + 1));
     const answeredAt = await pinging.firstAnswerAfter(del.startedAt + del.elapsedMs, ANSWER_TIMEOUT_MS);
     const lastBefore = pinging.answers.findLast(at => at < answeredAt) ?? Number.NaN;
@@ -64,8 +95,10 @@ export async function benchDrift(context: BenchContext, rounds: number): Promise
     pod = next;
   }
   await callPlugin(home(rounds).runner, home(rounds).plugin, podCall("DEL", pod, rounds));
-  return report(drifts, topology.node(0).ovs.datapathType, moored);
+  return { drifts, moored };
 }
+
+const deriveOwner = (round: number) => ({ name: "web-0", uid: `web-0-uid-${round}` });
 
 /** The same pod name each time, with the sandbox and UID of a pod that was made anew. */
 function podCall(command: "ADD" | "DEL", pod: Endpoint, round: number): CniCall {
@@ -85,7 +118,7 @@ async function assertSame(moored: { address: string; mac: string }, stdout: stri
   }
 }
 
-function report(drifts: Drift[], datapath: string, { address, mac }: { address: string; mac: string }): BenchReport {
+export function driftTable({ drifts }: MeasuredDrifts): Table {
   const row = (what: string, samples: number[]) => [
     what,
     Math.min(...samples),
@@ -93,51 +126,51 @@ function report(drifts: Drift[], datapath: string, { address, mac }: { address: 
     quantile(samples, 0.99),
     Math.max(...samples),
   ];
+  return {
+    title: `drift: ${drifts.length} drifts between two nodes, milliseconds`,
+    columns: [
+      { name: "what" },
+      { name: "min", digits: 0 },
+      { name: "p50", digits: 0 },
+      { name: "p99", digits: 0 },
+      { name: "max", digits: 0 },
+    ],
+    rows: [
+      row(
+        "DEL on the old node begun to first answer from the new",
+        drifts.map(({ driftMs }) => driftMs),
+      ),
+      row(
+        "silence that the pinging machine saw",
+        drifts.map(({ outageMs }) => outageMs),
+      ),
+      row(
+        "of it: DEL, whole process",
+        drifts.map(({ delMs }) => delMs),
+      ),
+      row(
+        "of it: ADD, whole process",
+        drifts.map(({ addMs }) => addMs),
+      ),
+    ],
+  };
+}
+
+export function driftBar(what: string, { drifts }: MeasuredDrifts, barMs: number): Bar {
   const drifted = drifts.map(({ driftMs }) => driftMs);
   const middle = median(drifted);
   return {
-    benchmark: "drift",
-    tables: [
-      {
-        title: `drift: ${drifts.length} drifts between two nodes, milliseconds`,
-        columns: [
-          { name: "what" },
-          { name: "min", digits: 0 },
-          { name: "p50", digits: 0 },
-          { name: "p99", digits: 0 },
-          { name: "max", digits: 0 },
-        ],
-        rows: [
-          row(
-            "DEL on the old node begun to first answer from the new",
-            drifts.map(({ driftMs }) => driftMs),
-          ),
-          row(
-            "silence that the pinging machine saw",
-            drifts.map(({ outageMs }) => outageMs),
-          ),
-          row(
-            "of it: DEL, whole process",
-            drifts.map(({ delMs }) => delMs),
-          ),
-          row(
-            "of it: ADD, whole process",
-            drifts.map(({ addMs }) => addMs),
-          ),
-        ],
-      },
-    ],
-    bars: [
-      {
-        what: "drift, direct mode, median",
-        bar: `under ${BAR_MS} ms`,
-        measured: `${middle.toFixed(0)} ms (slowest ${Math.max(...drifted).toFixed(0)} ms)`,
-        met: middle < BAR_MS,
-      },
-    ],
-    notes: [
-      `${address} with ${mac} at every drift, in the result and on the pod's interface.`,
-      `Pinged every ${PING_INTERVAL_MS} ms from a machine on the same VLAN that is on neither node; Open vSwitch's ${datapath} datapath; direct mode.`,
-    ],
+    what,
+    bar: `under ${barMs} ms`,
+    measured: `${middle.toFixed(0)} ms (slowest ${Math.max(...drifted).toFixed(0)} ms)`,
+    met: middle < barMs,
   };
+}
+
+export function driftNotes({ moored }: MeasuredDrifts, topology: Topology, how: string): string[] {
+  const { datapathType } = topology.node(0).ovs;
+  return [
+    `${moored.address} with ${moored.mac} at every drift, in the result and on the pod's interface.`,
+    `Pinged every ${PING_INTERVAL_MS} ms from a machine on the same VLAN that is on neither node; Open vSwitch's ${datapathType} datapath; ${how}.`,
+  ];
 }

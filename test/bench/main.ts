@@ -5,7 +5,7 @@ import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import type { BenchContext } from "./context.ts";
 import { type BenchReport, formatReport } from "./report.ts";
 
-const BENCHMARKS = ["ipam", "cni", "drift"] as const;
+const BENCHMARKS = ["ipam", "cni", "drift", "agent"] as const;
 type Benchmark = (typeof BENCHMARKS)[number];
 
 interface Options {
@@ -28,7 +28,9 @@ const program = new Command("bench")
   )
   .addOption(new Option("--seconds <s>", "ipam: length of one round").argParser(parseSeconds).default(2))
   .addOption(
-    new Option("--rounds <n>", "cni: pairs measured (default 60); drift: drifts (default 20)").argParser(parseCount),
+    new Option("--rounds <n>", "cni, agent: pairs measured (default 60); drift: drifts (default 20)").argParser(
+      parseCount,
+    ),
   )
   .action(run);
 
@@ -62,6 +64,7 @@ async function run(only: Benchmark | undefined, options: Options): Promise<void>
 async function runOne(benchmark: Benchmark, context: BenchContext, options: Options): Promise<BenchReport> {
   if (benchmark === "ipam") return await (await import("./ipam.ts")).benchIpam(context, options);
   if (benchmark === "cni") return await (await import("./cni.ts")).benchCni(context, options.rounds ?? 60);
+  if (benchmark === "agent") return await (await import("./agent.ts")).benchAgent(context, options.rounds ?? 60);
   return await (await import("./drift.ts")).benchDrift(context, options.rounds ?? 20);
 }
 
