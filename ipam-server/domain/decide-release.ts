@@ -33,10 +33,13 @@ export function decideRelease(
   return end(port, caller, working, context);
 }
 
-/** A sandbox speaks for its own binding only; the owner for a binding that knows no sandbox, or when it names none. */
+/**
+ * A sandbox speaks for its own binding only. The owner speaks before the sandbox is known, and no longer: who has seen a
+ * binding without one would end what has been plugged since.
+ */
 function isMine({ binding, owner }: PortRecord, { host, sandbox, ownerUid }: Release): boolean {
   if (!binding || binding.host !== host) return false;
-  if (sandbox && binding.sandbox) return sameSandbox(sandbox, binding.sandbox);
+  if (binding.sandbox) return sandbox !== undefined && sameSandbox(sandbox, binding.sandbox);
   return ownerUid !== undefined && owner?.uid === ownerUid;
 }
 

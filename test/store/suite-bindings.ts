@@ -77,6 +77,23 @@ export function testBindings(engine: Engine): void {
       });
     });
 
+    test("an owner's release does not end a binding that has learned its sandbox since it was seen", async () => {
+      await withStore(engine, networks, async store => {
+        await attach(store, claim(NAME, "a", "u", { sandbox: { id: "s1", interface: "eth0" } }));
+        const byOwner = { host: "a", ownerUid: "u" };
+        for (const [release, expected] of [
+          [
+            { name: NAME, ...byOwner },
+            { released: false, reason: "stale", name: NAME },
+          ],
+          [byOwner, { released: false, reason: "not_found" }],
+        ] as const) {
+          assert.deepEqual(await commitOne(store, { kind: "release", caller: "test", release }), expected);
+        }
+        assert.equal((await store.readPort(NAME)).binding?.sandbox?.id, "s1");
+      });
+    });
+
     test("a sandbox made anew for the same pod is a new binding, and the old sandbox's release changes nothing", async () => {
       await withStore(engine, networks, async store => {
         await attach(store, claim(NAME, "a", "u", { sandbox: { id: "s1", interface: "eth0" } }));

@@ -59,9 +59,12 @@ export function testRandomWork(engine: Engine): void {
 
 /** After everything is given back and the delay is over, exactly the pools' sizes can be handed out again. */
 async function emptyAndFill(store: Store, model: Model, clock: Clock): Promise<void> {
-  for (const [name, { host, ownerUid }] of model.ports) {
-    if (host !== undefined && ownerUid !== undefined) {
-      await store.commit([{ kind: "release", caller: "test", release: { name, host, ownerUid } }]);
+  for (const name of model.ports.keys()) {
+    const { binding } = await store.readPort(name);
+    if (binding) {
+      const { host, ownerUid, sandbox } = binding;
+      const release = { name, host, ownerUid, ...(sandbox && { sandbox }) };
+      await store.commit([{ kind: "release", caller: "test", release }]);
     }
     await store.commit([{ kind: "deletePort", name, caller: "test" }]);
   }
