@@ -63,9 +63,14 @@ export class HeldPorts {
 
   /** True if any was dropped. */
   dropWhere(isOver: (held: HeldPort) => boolean): boolean {
-    const found = [...this.#byOwner].filter(([, held]) => isOver(held));
-    for (const [key] of found) this.#drop(key);
-    return found.length > 0;
+    let wasAny = false;
+    // Asked for each event of the IPAM, all nodes': copies nothing. A map may lose entries while it is walked.
+    for (const [key, held] of this.#byOwner) {
+      if (!isOver(held)) continue;
+      this.#drop(key);
+      wasAny = true;
+    }
+    return wasAny;
   }
 
   /** What this sandbox's interface used is no longer held for anybody. */
