@@ -26,6 +26,7 @@ import { checkStore } from "./check.ts";
 import { removeOldCopies } from "./copy-database.ts";
 import { EventLog } from "./event-log.ts";
 import { FileInPlace } from "./file-in-place.ts";
+import { inTransaction } from "./in-transaction.ts";
 import { NetworkWriter } from "./network-writer.ts";
 import { openDatabase } from "./open-database.ts";
 import { PortReader } from "./port-reader.ts";
@@ -282,14 +283,9 @@ class SqliteStore implements Store {
 
   #transact<T>(work: () => T): T {
     this.#file.assert();
-    this.#database.exec("BEGIN IMMEDIATE");
     try {
-      const result = work();
-      this.#database.exec("COMMIT");
-      return result;
+      return inTransaction(this.#database, work);
     } catch (error) {
-      // A full disk or a failed write may have ended the transaction already.
-      if (this.#database.inTransaction) this.#database.exec("ROLLBACK");
       this.#events.reload();
       throw error;
     }
