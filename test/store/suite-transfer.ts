@@ -187,6 +187,7 @@ export function testTransfer(engine: Engine): void {
         await entered.promise;
         const isBusy = (error: unknown) => error instanceof IpamError && error.code === "unavailable";
         await assert.rejects(store.ready(), isBusy);
+        assert.equal(await store.collectExpired(), 0, "time goes on afterwards");
         await assert.rejects(store.commit([claim("p", "a", "p")]), isBusy);
         gate.resolve();
         await importing;

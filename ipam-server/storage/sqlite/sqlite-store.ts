@@ -19,7 +19,7 @@ import { type Item, planAllocations, planNeeds } from "../../domain/needs.ts";
 import { type NetworkWish, resolveWish } from "../../domain/network-wish.ts";
 import { toPort } from "../../domain/port-record.ts";
 import type { NewEvent, Writes } from "../../domain/snapshot.ts";
-import type { Finding, Mutation, Outcome, Store, StoreCopy } from "../../domain/store.ts";
+import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer.ts";
 import { loadCatalog } from "./catalog-rows.ts";
 import { checkStore } from "./check.ts";
@@ -237,6 +237,7 @@ class SqliteStore implements Store {
   }
 
   async collectExpired(): Promise<number> {
+    if (this.#transfers.isImporting) return 0;
     const due = this.#guard(() =>
       this.#database
         .prepare<[number], string>(`SELECT name FROM ports WHERE expires_at <= ? LIMIT ${MAX_EXPIRED_AT_ONCE}`)
@@ -258,13 +259,8 @@ class SqliteStore implements Store {
     return this.#guard(() => checkStore(this.#database, this.#catalog));
   }
 
-  async copy(): Promise<StoreCopy> {
-    return this.#transfers.copy();
-  }
-
-  exportRows(): AsyncIterable<TransferRow> {
-    return this.#transfers.exportRows();
-  }
+  readonly copy = () => this.#transfers.copy();
+  readonly exportRows = () => this.#transfers.exportRows();
 
   importRows(rows: AsyncIterable<TransferRow | TransferEnd>): Promise<ImportResponse> {
     return this.#transfers.importRows(rows, () => {

@@ -19,6 +19,10 @@ export class Transfers {
     this.#database = database;
   }
 
+  get isImporting(): boolean {
+    return this.#isImporting;
+  }
+
   /** While an import's transaction is open nobody else may use the connection. */
   refuseWhileImporting(): void {
     if (!this.#isImporting) return;
