@@ -25,7 +25,12 @@ function quote(text: string): string {
   return `"${text.replace(/[\\"]/g, "\\$&").replaceAll("\0", "")}"`;
 }
 
-/** Rows turned into one array literal a column. */
+/**
+ * Rows turned into one array literal a column. A column without any value is sent as the empty array: `unnest` fills up
+ * what is shorter with nulls. At least one column of each row has a value.
+ */
 export function toColumns(rows: readonly (readonly Element[])[], width: number): string[] {
-  return Array.from({ length: width }, (_, column) => toArray(rows.map(row => row[column] ?? null)));
+  return Array.from({ length: width }, (_, column) =>
+    rows.some(row => row[column] !== null) ? toArray(rows.map(row => row[column] ?? null)) : "{}",
+  );
 }
