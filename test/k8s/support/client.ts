@@ -71,7 +71,7 @@ export class Client {
 
   /** Asks again and again; `answers` fills with who answered, or "none". */
   keepAsking(address: string): KeepAsking {
-    const ask = `${httpGet(address, 8080, "/id")} | nc -w 1 ${address} 8080 2>/dev/null | busybox tail -n 1`;
+    const ask = `${httpGet(address, 8080, "/id")} | nc -w 3 ${address} 8080 2>/dev/null | busybox tail -n 1`;
     return new KeepAsking(this.#argv(`while :; do got=$(${ask}); echo "\${got:-none}"; sleep 0.1; done`));
   }
 }
