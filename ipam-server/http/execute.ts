@@ -6,7 +6,7 @@ import type { Action, Caller } from "../domain/caller.ts";
 import { readJson } from "./body.ts";
 import type { Operation } from "./operation.ts";
 import { sendProblem, sendReply } from "./reply.ts";
-import { validate } from "./validate.ts";
+import { pathText, validate } from "./validate.ts";
 
 export const MAX_BODY_BYTES = 1024 * 1024;
 const MAX_TIMEOUT_MS = 3_600_000;
@@ -72,15 +72,17 @@ function decodeQuery(schema: z.ZodObject | undefined, url: string): unknown {
     const type = typeOf(schema?.shape[key]);
     const texts = search.getAll(key);
     if (type !== "array" && texts.length > 1) {
-      throw new IpamError("invalid_request", `${key}: is given ${texts.length} times; once is right`, { field: key });
+      const field = pathText("", [key]);
+      throw new IpamError("invalid_request", `${field}: is given ${texts.length} times; once is right`, { field });
     }
     const [text = ""] = texts;
     if (type === "array") query[key] = texts.flatMap(each => each.split(","));
     else query[key] = type === "number" && /^\d{1,16}$/.test(text) ? Number(text) : text;
   }
   if (schema !== undefined) return validate(schema, query);
-  const [unknown] = Object.keys(query);
-  if (unknown === undefined) return {};
+  const [key] = Object.keys(query);
+  if (key === undefined) return {};
+  const unknown = pathText("", [key]);
   throw new IpamError("invalid_request", `${unknown}: unknown parameter; this call takes none`, { field: unknown });
 }
 

@@ -85,11 +85,12 @@ function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, root: un
   };
 }
 
-/** `claims[0]` and `["retention", "policy"]` make `claims[0].retention.policy`. */
+/** `claims[0]` and `["retention", "policy"]` make `claims[0].retention.policy`. Keys are the caller's: long ones are cut. */
 export function pathText(root: string, path: Path): string {
   return path.reduce<string>((text, part) => {
     if (typeof part === "number") return `${text}[${part}]`;
-    return text === "" ? String(part) : `${text}.${String(part)}`;
+    const key = cut(String(part));
+    return text === "" ? key : `${text}.${key}`;
   }, root);
 }
 
@@ -130,9 +131,10 @@ function accepts(option: z.ZodType, value: unknown): boolean {
 function show(value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === "object" && value !== null) return "an object";
-  const text = JSON.stringify(value) ?? "nothing";
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+  return cut(JSON.stringify(value) ?? "nothing");
 }
+
+const cut = (text: string): string => (text.length > 80 ? `${text.slice(0, 77)}...` : text);
 
 const ARTICLES: Record<string, string> = {
   int: "a whole number",

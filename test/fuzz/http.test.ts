@@ -102,7 +102,7 @@ test("whatever is sent, the answer is a result or a closed problem, never a faul
 function assertClosed(problem: unknown, about: string): void {
   assert.ok(isProblem(problem), about);
   assert.ok(Object.hasOwn(ERROR_CODES, problem.code) && problem.code !== "internal", about);
-  assert.ok(problem.detail.length < 5000, about);
+  assert.ok(problem.detail.length < 2000, about);
 }
 
 function resultsOf(answer: unknown): { problem?: Problem }[] {

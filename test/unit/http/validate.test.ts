@@ -144,3 +144,18 @@ test("a long value is shown shortened", () => {
     (error: unknown) => error instanceof Error && error.message.length < 300,
   );
 });
+
+test("a key of any length is named by its start, so that no answer grows with what was sent", () => {
+  const long = "x".repeat(5000);
+  for (const body of [
+    { ...CLAIM, [long]: 1 },
+    { ...CLAIM, owner: { ...CLAIM.owner, [long]: 1 } },
+    { ...CLAIM, labels: { [long]: "a" } },
+  ]) {
+    assert.throws(
+      () => validate(claim, body),
+      (error: IpamError) =>
+        /x{77}\.\.\./.test(error.message) && error.message.length < 1000 && !error.details.field?.includes(long),
+    );
+  }
+});
