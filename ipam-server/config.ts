@@ -38,6 +38,12 @@ export const SERVER_OPTIONS = {
     default: "60s",
     parse: parseDurationMs,
   },
+  leaseTime: {
+    about: "how long a node may give away addresses leased to it without hearing from the server",
+    placeholder: "duration",
+    default: "1h",
+    parse: parseDurationMs,
+  },
   eventRetention: {
     about: "how long events are kept",
     placeholder: "duration",

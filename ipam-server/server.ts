@@ -77,8 +77,8 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   return { url, port, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
-function openStore({ database, reuseDelay, eventRetention }: ServerConfig): Promise<Store> {
-  const options = { reuseDelayMs: reuseDelay, eventRetentionMs: eventRetention };
+function openStore({ database, reuseDelay, leaseTime, eventRetention }: ServerConfig): Promise<Store> {
+  const options = { reuseDelayMs: reuseDelay, leaseMs: leaseTime, eventRetentionMs: eventRetention };
   return database.engine === "sqlite"
     ? openSqliteStore({ path: database.path, ...options })
     : openPostgresStore({ url: database.url, ...options });

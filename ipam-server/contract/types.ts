@@ -58,6 +58,17 @@ export interface SubnetSpec {
   dns?: Dns;
 }
 
+/**
+ * Each node may hold a few addresses beforehand, so that its ephemeral pods get theirs without asking. A leased address is
+ * a port that is bound to the node for a pod yet to come (owner kind `lease`); a claim with `leasedPort` gives it to one.
+ */
+export interface NodeLease {
+  /** How many addresses a node holds for pods to come, 1 to 256. */
+  size: number;
+  /** It asks for more when it holds fewer than this: 1 to size. Default: a quarter of the size, at least 1. */
+  low: number;
+}
+
 export interface NetworkSpec {
   /** Networks of one VPC must not overlap. Default `default`. */
   vpc?: string;
@@ -66,6 +77,8 @@ export interface NetworkSpec {
   segment: Segment;
   /** Bytes. 0 or absent: the host's default (1500). */
   mtu?: number;
+  /** Absent: every claim asks the IPAM. */
+  nodeLease?: { size: number; low?: number };
   subnets?: SubnetSpec[];
 }
 
@@ -105,6 +118,7 @@ export interface Network {
   availabilityZone?: string;
   segment: Segment;
   mtu: number;
+  nodeLease?: NodeLease;
   subnets: Subnet[];
   createdAt: Timestamp;
   updatedAt: Timestamp;
@@ -113,7 +127,8 @@ export interface Network {
 export type PlaneState = "DOWN" | "BUILD" | "ACTIVE" | "ERROR";
 export type Plane = "underlay" | "overlay";
 
-export type OwnerKind = "pod" | "vm" | "device";
+/** `lease`: a node, for a pod yet to come. */
+export type OwnerKind = "pod" | "vm" | "device" | "lease";
 
 /**
  * The Kubernetes object whose life a sticky port follows: the port is kept, bound or not, for as long as this asks for
@@ -147,6 +162,9 @@ export interface SlotOf {
   /** Only for interfaces other than `eth0`. */
   interface?: string;
 }
+
+/** How the names of leased ports begin; the host and a slash follow, then what the node likes. */
+export const LEASE_PREFIX = "lease:";
 
 /** Who a binding is for. `createdAt` orders owners: an older one never takes a port back from a newer one. */
 export interface Owner {
@@ -220,6 +238,11 @@ export interface Port {
   updatedAt: Timestamp;
   /** When the last binding ended; absent while bound and before the first binding. */
   releasedAt?: Timestamp;
+  /**
+   * When an unbound sticky port's TTL ends, or a lease does. A node gives no address away whose lease has ended, but who
+   * got one before may live: an ended lease is given up by its node, or when the node is known to be gone.
+   */
+  expiresAt?: Timestamp;
 }
 
 /** All a host needs to plug the port, so that a claim costs one round trip. */
@@ -229,6 +252,8 @@ export interface PortAttachment {
   mtu: number;
   routes: Route[];
   dns: Dns;
+  /** The network's: the node may hold addresses of it beforehand. */
+  nodeLease?: NodeLease;
   /** True when the last binding was ended by its own release, so that duplicate address detection may be skipped. */
   fenced: boolean;
 }
@@ -259,6 +284,11 @@ export interface Claim {
   owner: Owner;
   /** Whose life a sticky port follows; replaces what the port had. */
   workload?: Workload;
+  /**
+   * The name of a port leased to this host (`lease:...`), which a pod here was given already: it takes the claim's name,
+   * owner and sandbox, and keeps id, addresses, MAC and epoch. `conflict` when it is this host's lease no more.
+   */
+  leasedPort?: string;
   /** Instead of `name`: the IPAM picks the slot and with it the name, which the answer tells. Sticky claims only. */
   slotOf?: SlotOf;
   /** Kubernetes label selector syntax. The empty string matches every network. Not used when the port exists and its network still matches. */

@@ -9,11 +9,16 @@ import { describeNoMatch, describeShortage, describeUnreachable, list, listNames
 import type { WorkingState } from "./working-state.ts";
 
 /** What the store and its configuration tell the decisions beside the snapshot. */
+/** Long enough for an outage of the IPAM that people sleep through. */
+export const LEASE_MS = 3_600_000;
+
 export interface DecisionContext {
   /** Milliseconds since the epoch; one moment for the whole batch. */
   now: number;
   /** How long a freed address waits before another port may have it. */
   reuseDelayMs: number;
+  /** How long a node may give away a leased address after it was leased or prolonged. */
+  leaseMs: number;
   /** True: a fabric driver reports the overlay plane. False: the fabric is static, the overlay always ready. */
   fabricManaged: boolean;
   /**

@@ -1,4 +1,4 @@
-import type { Dns, Labels, Network, Route, Segment, Timestamp } from "../contract/index.ts";
+import type { Dns, Labels, Network, NodeLease, Route, Segment, Timestamp } from "../contract/index.ts";
 import { type Cidr, contains, formatAddress, lengthOf, type Range } from "./address.ts";
 import { matches, parseSelector } from "./selector.ts";
 
@@ -26,6 +26,7 @@ export interface NetworkDeclaration<S extends SubnetDeclaration = SubnetDeclarat
   segment: Segment;
   /** 0: the host's default. */
   mtu: number;
+  nodeLease: NodeLease | undefined;
   subnets: S[];
 }
 
@@ -128,6 +129,7 @@ export function toNetwork(network: NetworkRecord): Network {
     ...(network.availabilityZone !== undefined && { availabilityZone: network.availabilityZone }),
     segment: network.segment,
     mtu: network.mtu,
+    ...(network.nodeLease && { nodeLease: network.nodeLease }),
     subnets: network.subnets.map(subnet => ({
       cidr: subnet.cidr.text,
       ipVersion: subnet.cidr.version,

@@ -1,5 +1,6 @@
 import { type Claim, type ClaimResult, IpamError } from "../contract/index.ts";
 import { addressTexts, type DecisionContext, type Placement, place } from "./allocate.ts";
+import { assertLeasable, assertLeaseName, isLease, prolong, takeLease } from "./decide-lease.ts";
 import { describeMismatch } from "./mismatch.ts";
 import { emitPortEvent } from "./port-event.ts";
 import { type PortRecord, sameSandbox, toAttachment, toTimestamp } from "./port-record.ts";
@@ -25,7 +26,12 @@ export function decideClaim(
       field: "name",
     });
   }
+  assertLeaseName(name, claim);
   const ownerCreatedAt = parseOwnerTime(claim);
+  const { leasedPort } = claim;
+  if (leasedPort !== undefined) {
+    return takeLease({ ...claim, name, leasedPort }, ownerCreatedAt, caller, working, context);
+  }
   const port = working.port(name);
   if (!port) return createBound(name, undefined, claim, ownerCreatedAt, caller, working, context);
   return takePort(port, claim, ownerCreatedAt, caller, working, context);
@@ -82,6 +88,7 @@ export function createBound(
     );
   }
   const placement = place(claim, { name, key: working.peekPortKey() }, working, context);
+  if (claim.owner.kind === "lease") assertLeasable(placement.network, working);
   const port = createPort(name, placement, caller, working, context, {
     labels: claim.labels ?? {},
     retention: claim.retention ?? { policy: "ephemeral" },
@@ -153,6 +160,7 @@ function isBoundTo({ binding, owner }: PortRecord, claim: Claim): boolean {
 }
 
 function repeat(port: PortRecord, claim: Claim, working: WorkingState, context: DecisionContext): ClaimResult {
+  if (isLease(port)) return prolong(port, claim, working, context);
   if (!port.binding || port.binding.sandbox || !claim.sandbox) return toAttachment(port, working.catalog);
   const filled: PortRecord = {
     ...port,
@@ -214,6 +222,7 @@ function bind(
   const { host, sandbox, owner } = claim;
   const fromHost = port.binding?.host;
   const reserved = isReserved(port);
+  const isForLater = owner.kind === "lease";
   const bound: PortRecord = {
     ...port,
     // A reserved port keeps what the person who reserved it said.
@@ -225,12 +234,12 @@ function bind(
     namespace: claim.namespace ?? port.namespace,
     workload: claim.workload ?? port.workload,
     epoch: Math.max(port.epoch, context.epochFloor ?? 0) + 1,
-    underlay: "BUILD",
+    underlay: isForLater ? "DOWN" : "BUILD",
     overlay: context.fabricManaged ? "BUILD" : "ACTIVE",
     fenced,
     updatedAt: context.now,
     releasedAt: undefined,
-    expiresAt: undefined,
+    expiresAt: isForLater ? context.now + context.leaseMs : undefined,
   };
   working.putPort(bound);
   if (fromHost === undefined) emitPortEvent(working, "port.bound", bound, caller);

@@ -1,4 +1,4 @@
-import { IpamError, type PortReservation, type Reservation } from "../contract/index.ts";
+import { IpamError, LEASE_PREFIX, type PortReservation, type Reservation } from "../contract/index.ts";
 import { type DecisionContext, place } from "./allocate.ts";
 import { createPort } from "./decide-claim.ts";
 import { validateLabels } from "./labels.ts";
@@ -19,6 +19,11 @@ export function decideReserve(
   context: DecisionContext,
 ): ReserveResult {
   const reservation = toReservation(wish);
+  if (name.startsWith(LEASE_PREFIX)) {
+    throw new IpamError("invalid_request", `name is ${name}, but ${LEASE_PREFIX} begins the names of leases`, {
+      field: "name",
+    });
+  }
   validateLabels(wish.labels ?? {}, "labels");
   const port = working.port(name);
   if (!port) {

@@ -50,6 +50,7 @@ export function planNeeds(batch: readonly Item[], catalog: Catalog): Needs {
       const { host, sandbox, ownerUid } = item.release;
       bindings.push({ host, sandboxId: sandbox?.id, ownerUid });
     }
+    if (item.kind === "claim" && item.claim.leasedPort !== undefined) portNames.add(item.claim.leasedPort);
     const wish = wishOf(item);
     if (wish?.mac !== undefined) macs.add(wish.mac.toLowerCase());
     for (const ip of wish?.ips ?? []) addresses.push(...locate(ip, catalog));
@@ -96,6 +97,7 @@ export function planAllocations(
     if (!wish) continue;
     const mayReallocate = item.kind === "claim" && item.claim.onMismatch === "reallocate";
     const name = nameOf(item) ?? "";
+    if (item.kind === "claim" && item.claim.leasedPort !== undefined) continue;
     if (!mayReallocate && exists(name) && !mayGo(name)) continue;
     count++;
     const { networkSelector, families, availabilityZone, physicalNetworks, ips } = wish;

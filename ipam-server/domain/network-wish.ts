@@ -25,7 +25,7 @@ export function withSubnet(name: string, added: SubnetSpec): NetworkWish {
   return present => {
     const network = present.find(candidate => candidate.name === name);
     if (!network) throw new IpamError("not_found", `there is no network ${name}`);
-    const { labels, vpc, availabilityZone, segment, mtu, subnets } = network;
+    const { labels, vpc, availabilityZone, segment, mtu, nodeLease, subnets } = network;
     if (subnets.some(({ cidr }) => cidr.text === added.cidr)) {
       throw new IpamError("conflict", `network ${name} has subnet ${added.cidr}; change it with PUT`);
     }
@@ -38,6 +38,7 @@ export function withSubnet(name: string, added: SubnetSpec): NetworkWish {
         ...(availabilityZone !== undefined && { availabilityZone }),
         segment,
         mtu,
+        ...(nodeLease && { nodeLease }),
         subnets: [...subnets.map(toSpec), added],
       },
     };

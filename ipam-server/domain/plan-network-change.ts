@@ -38,7 +38,7 @@ export function planNetworkChange(old: NetworkRecord | undefined, now: NetworkDe
   const plan: NetworkChange = { outcome: "created", changes: [], obstacles: [], added: [], removed: [], kept: [] };
   const before = new Map(old?.subnets.map(subnet => [subnet.cidr.text, subnet]));
   if (old) {
-    for (const field of ["labels", "vpc", "availabilityZone", "segment", "mtu"] as const) {
+    for (const field of ["labels", "vpc", "availabilityZone", "segment", "mtu", "nodeLease"] as const) {
       if (!same(old[field], now[field])) plan.changes.push(`${field}: ${show(old[field])} -> ${show(now[field])}`);
     }
     if (!same(old.segment, now.segment)) {

@@ -48,7 +48,7 @@ export interface PortRecord {
   createdAt: number;
   updatedAt: number;
   releasedAt: number | undefined;
-  /** When the retention's TTL of an unbound port ends. */
+  /** When the retention's TTL of an unbound port ends, or a lease. */
   expiresAt: number | undefined;
 }
 
@@ -95,6 +95,7 @@ export function toPort(port: PortRecord, catalog: Catalog): Port {
   if (port.workload) view.workload = port.workload;
   if (port.slot) view.slot = port.slot.number;
   if (port.releasedAt !== undefined) view.releasedAt = toTimestamp(port.releasedAt);
+  if (port.expiresAt !== undefined) view.expiresAt = toTimestamp(port.expiresAt);
   return view;
 }
 
@@ -125,6 +126,7 @@ export function toAttachment(port: PortRecord, catalog: Catalog): PortAttachment
     mtu: network.mtu,
     routes: subnets.flatMap(routesOf),
     dns,
+    ...(network.nodeLease && { nodeLease: network.nodeLease }),
     fenced: port.fenced,
   };
 }

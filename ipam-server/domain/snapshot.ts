@@ -52,6 +52,8 @@ export interface Writes {
   updatedPorts: PortRecord[];
   /** Those of the updated ones whose network or MAC changed. */
   movedPorts: PortRecord[];
+  /** Those of the updated ones whose name changed. */
+  renamedPorts: PortRecord[];
   deletedPorts: PortRecord[];
   insertedHeld: (HeldIp & { portKey: number })[];
   deletedHeld: HeldIp[];

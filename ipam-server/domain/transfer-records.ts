@@ -51,7 +51,7 @@ export interface ImportedNetwork {
 
 /** `before`: the networks of earlier rows. */
 export function fromTransferNetwork(row: TransferNetwork, before: readonly NetworkDeclaration[]): ImportedNetwork {
-  const { name, labels, vpc, availabilityZone, segment, mtu, subnets } = row;
+  const { name, labels, vpc, availabilityZone, segment, mtu, nodeLease, subnets } = row;
   const manifest: NetworkManifest = {
     apiVersion: "mooring.dev/v1",
     kind: "Network",
@@ -61,6 +61,7 @@ export function fromTransferNetwork(row: TransferNetwork, before: readonly Netwo
       ...(availabilityZone !== undefined && { availabilityZone }),
       segment,
       mtu,
+      ...(nodeLease && { nodeLease }),
       subnets: subnets.map(({ spec }) => spec),
     },
   };

@@ -1,5 +1,6 @@
 import type {
   Labels,
+  NodeLease,
   OwnerKind,
   PlaneState,
   Reservation,
@@ -35,6 +36,7 @@ export interface TransferNetwork {
   availabilityZone?: string;
   segment: Segment;
   mtu: number;
+  nodeLease?: NodeLease;
   createdAt: Timestamp;
   updatedAt: Timestamp;
   subnets: TransferSubnet[];
@@ -101,7 +103,7 @@ export interface TransferState {
 export const encodeTransferRow = (row: TransferRow): string => `${JSON.stringify(row)}\n`;
 
 export function toTransferNetwork(network: NetworkRecord): TransferNetwork {
-  const { name, labels, vpc, availabilityZone, segment, mtu, createdAt, updatedAt, subnets } = network;
+  const { name, labels, vpc, availabilityZone, segment, mtu, nodeLease, createdAt, updatedAt, subnets } = network;
   return {
     kind: "network",
     name,
@@ -113,6 +115,7 @@ export function toTransferNetwork(network: NetworkRecord): TransferNetwork {
         ? { type: "vlan", id: segment.id, physicalNetwork: segment.physicalNetwork }
         : { type: "flat", physicalNetwork: segment.physicalNetwork },
     mtu,
+    ...(nodeLease && { nodeLease: { size: nodeLease.size, low: nodeLease.low } }),
     createdAt,
     updatedAt,
     subnets: subnets.map(toTransferSubnet),

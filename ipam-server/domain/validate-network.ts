@@ -1,4 +1,4 @@
-import { IpamError, type NetworkManifest, type Segment } from "../contract/index.ts";
+import { IpamError, type NetworkManifest, type NetworkSpec, type NodeLease, type Segment } from "../contract/index.ts";
 import { type Cidr, overlaps, parseCidr, rangeOf } from "./address.ts";
 import type { NetworkDeclaration } from "./catalog.ts";
 import { describeSubnet, fail } from "./describe-subnet.ts";
@@ -38,6 +38,7 @@ export function validateNetwork(
     availabilityZone: spec.availabilityZone,
     segment: describeSegment(spec.segment),
     mtu: spec.mtu ?? 0,
+    nodeLease: spec.nodeLease && describeLease(spec.nodeLease),
     subnets: (spec.subnets ?? []).map((subnet, index) => describeSubnet(subnet, `spec.subnets[${index}]`)),
   };
   refuseSpecial(declaration);
@@ -46,6 +47,15 @@ export function validateNetwork(
   refuseSharedSegment(declaration, others);
   refuseOverlaps(declaration, others);
   return declaration;
+}
+
+const MAX_LEASE = 256;
+
+function describeLease({ size, low = Math.ceil(size / 4) }: NonNullable<NetworkSpec["nodeLease"]>): NodeLease {
+  const isWithin = (value: number, most: number) => Number.isInteger(value) && value >= 1 && value <= most;
+  if (!isWithin(size, MAX_LEASE)) fail("spec.nodeLease.size", size, `a whole number from 1 to ${MAX_LEASE}`);
+  if (!isWithin(low, size)) fail("spec.nodeLease.low", low, `a whole number from 1 to the size, ${size}`);
+  return { size, low };
 }
 
 function describeSegment(segment: Segment): Segment {

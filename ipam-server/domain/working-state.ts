@@ -224,6 +224,7 @@ export class WorkingState {
       insertedPorts: [],
       updatedPorts: [],
       movedPorts: [],
+      renamedPorts: [],
       deletedPorts: [],
       insertedHeld: [],
       deletedHeld: [],
@@ -240,6 +241,7 @@ export class WorkingState {
       if (port && before && (before.mac !== port.mac || before.networkId !== port.networkId)) {
         writes.movedPorts.push(port);
       }
+      if (port && before && before.name !== port.name) writes.renamedPorts.push(port);
       if (!port && before) writes.deletedPorts.push(before);
     }
     for (const entry of this.#addresses.values()) this.#addAddress(writes, entry);

@@ -47,6 +47,7 @@ async function setUp(stack: AsyncDisposableStack) {
         listen: { type: "tcp", host: "127.0.0.1", port: 0 },
         database: { engine: "sqlite", path: join(folder, "ipam.db") },
         reuseDelay: 0,
+        leaseTime: 3_600_000,
         eventRetention: 86_400_000,
         maxQueue: 1000,
         requestTimeout: 5_000,

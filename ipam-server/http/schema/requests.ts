@@ -19,7 +19,7 @@ const optional = z.exactOptional;
 
 export const sandbox = z.strictObject({ id: f.identifier, interface: f.interfaceName });
 export const owner = z.strictObject({
-  kind: z.enum(["pod", "vm", "device"]),
+  kind: z.enum(["pod", "vm", "device", "lease"]),
   uid: f.identifier,
   createdAt: f.timestamp,
 });
@@ -61,6 +61,7 @@ export const claim = z
     sandbox: optional(sandbox),
     owner,
     workload: optional(workload),
+    leasedPort: optional(f.portName),
     slotOf: optional(slotOf),
     networkSelector: f.syntax,
     families: optional(f.families),
@@ -107,6 +108,10 @@ export const subnetSpec = z
   })
   .meta({ id: "SubnetSpec" }) satisfies z.ZodType<SubnetSpec>;
 
+export const nodeLease = z
+  .strictObject({ size: z.int().min(1).max(256), low: optional(z.int().min(1).max(256)) })
+  .refine(({ size, low = 1 }) => low <= size, { error: "low is greater than size: a node would never hold enough" });
+
 export const networkManifest = z
   .strictObject({
     apiVersion: z.literal("mooring.dev/v1"),
@@ -123,6 +128,7 @@ export const networkManifest = z
           .max(65535)
           .refine(mtu => mtu === 0 || mtu >= 68, { error: "is below 68, the least IPv4 takes (0: default)" }),
       ),
+      nodeLease: optional(nodeLease),
       subnets: optional(z.array(subnetSpec).max(256)),
     }),
   })

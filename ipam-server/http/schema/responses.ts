@@ -54,6 +54,8 @@ export const subnet = z
   })
   .meta({ id: "Subnet" }) satisfies z.ZodType<Subnet>;
 
+const nodeLease = z.object({ size: z.int(), low: z.int() });
+
 export const network = z
   .object({
     name: text,
@@ -62,6 +64,7 @@ export const network = z
     availabilityZone: optional(text),
     segment,
     mtu: z.int(),
+    nodeLease: optional(nodeLease),
     subnets: z.array(subnet),
     createdAt: time,
     updatedAt: time,
@@ -93,11 +96,20 @@ export const port = z
     createdAt: time,
     updatedAt: time,
     releasedAt: optional(time),
+    expiresAt: optional(time),
   })
   .meta({ id: "Port" }) satisfies z.ZodType<Port>;
 
 export const portAttachment = z
-  .object({ port, segment, mtu: z.int(), routes: z.array(route), dns, fenced: z.boolean() })
+  .object({
+    port,
+    segment,
+    mtu: z.int(),
+    routes: z.array(route),
+    dns,
+    nodeLease: optional(nodeLease),
+    fenced: z.boolean(),
+  })
   .meta({ id: "PortAttachment" }) satisfies z.ZodType<PortAttachment>;
 
 export const claimResult = z.union([portAttachment, failed]) satisfies z.ZodType<ClaimResult>;

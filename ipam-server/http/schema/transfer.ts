@@ -25,6 +25,7 @@ const network = z.strictObject({
   availabilityZone: optional(f.identifier),
   segment,
   mtu: count,
+  nodeLease: optional(z.strictObject({ size: z.int().min(1), low: z.int().min(1) })),
   createdAt: f.timestamp,
   updatedAt: f.timestamp,
   subnets: z.array(

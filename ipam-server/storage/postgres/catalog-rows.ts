@@ -1,4 +1,4 @@
-import type { Labels, Segment, SubnetSpec } from "../../contract/index.ts";
+import type { Labels, NodeLease, Segment, SubnetSpec } from "../../contract/index.ts";
 import {
   Catalog,
   type NetworkRecord,
@@ -14,7 +14,7 @@ import { prepare, type Send } from "./statement.ts";
 
 const REVISION = prepare("SELECT revision FROM catalog_state");
 const NETWORKS = prepare(
-  "SELECT id, name, labels, vpc, availability_zone, segment, mtu, created_at, updated_at FROM networks",
+  "SELECT id, name, labels, vpc, availability_zone, segment, mtu, node_lease, created_at, updated_at FROM networks",
 );
 const SUBNETS = prepare("SELECT id, network_id, spec, held, outside, freed FROM subnets ORDER BY position");
 const POOLS = prepare(
@@ -30,6 +30,7 @@ type NetworkRow = [
   availabilityZone: string | null,
   segment: string,
   mtu: number,
+  nodeLease: string | null,
   createdAt: number,
   updatedAt: number,
 ];
@@ -83,7 +84,7 @@ function toSubnet([id, networkId, spec, held, outside, freed]: SubnetRow, pools:
 }
 
 function toNetwork(row: NetworkRow, subnets: SubnetRecord[]): NetworkRecord {
-  const [id, name, labels, vpc, availabilityZone, segment, mtu, createdAt, updatedAt] = row;
+  const [id, name, labels, vpc, availabilityZone, segment, mtu, nodeLease, createdAt, updatedAt] = row;
   return {
     id,
     name,
@@ -92,6 +93,7 @@ function toNetwork(row: NetworkRow, subnets: SubnetRecord[]): NetworkRecord {
     availabilityZone: availabilityZone ?? undefined,
     segment: parseColumn<Segment>(segment),
     mtu,
+    nodeLease: nodeLease === null ? undefined : parseColumn<NodeLease>(nodeLease),
     subnets,
     createdAt: toTimestamp(createdAt),
     updatedAt: toTimestamp(updatedAt),

@@ -39,7 +39,10 @@ const QUERIES: readonly [what: string, sql: string][] = [
     "a port is bound without an owner or an epoch",
     "SELECT name FROM ports WHERE host IS NOT NULL AND (owner_uid IS NULL OR epoch < 1)",
   ],
-  ["a bound port has an expiry", "SELECT name FROM ports WHERE host IS NOT NULL AND expires_at IS NOT NULL"],
+  [
+    "a bound port has an expiry that is no lease's, or is a lease without one",
+    "SELECT name FROM ports WHERE host IS NOT NULL AND (expires_at IS NOT NULL) <> (owner_kind = 'lease')",
+  ],
   [
     "a port's name is not its slot's",
     `SELECT name FROM ports WHERE slot IS NOT NULL AND name <> split_part(slot_of, ' ', 1) || '/' || slot ||

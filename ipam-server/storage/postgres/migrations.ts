@@ -180,4 +180,10 @@ CREATE TABLE event_identities (
 );
 `,
   },
+  {
+    version: 2,
+    name: "node leases",
+    oldestProgram: 1,
+    sql: "ALTER TABLE networks ADD COLUMN node_lease text;",
+  },
 ];

@@ -15,11 +15,11 @@ const NAMES = prepare(
    WHERE subnet_id = $1 AND ip_offset BETWEEN $2 AND $3 ORDER BY ip_offset LIMIT $4::int`,
 );
 const PUT = prepare(
-  `INSERT INTO networks AS t (name, labels, vpc, availability_zone, segment, mtu, created_at, updated_at)
-   VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+  `INSERT INTO networks AS t (name, labels, vpc, availability_zone, segment, mtu, node_lease, created_at, updated_at)
+   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
    ON CONFLICT (name) DO UPDATE SET labels = excluded.labels, vpc = excluded.vpc,
      availability_zone = excluded.availability_zone, segment = excluded.segment, mtu = excluded.mtu,
-     updated_at = excluded.updated_at
+     node_lease = excluded.node_lease, updated_at = excluded.updated_at
    RETURNING id`,
 );
 const DELETE_NETWORK = prepare("DELETE FROM networks WHERE id = $1");
@@ -62,8 +62,17 @@ export async function putNetwork(
   const change = planNetworkChange(old, declaration);
   if (change.outcome === "unchanged") return change;
   await refuseObstacles(send, change.obstacles, `network ${declaration.name} cannot be changed so`);
-  const { name, labels, vpc, availabilityZone, segment, mtu } = declaration;
-  const fields = [name, JSON.stringify(labels), vpc, availabilityZone ?? null, JSON.stringify(segment), mtu, now];
+  const { name, labels, vpc, availabilityZone, segment, mtu, nodeLease } = declaration;
+  const fields = [
+    name,
+    JSON.stringify(labels),
+    vpc,
+    availabilityZone ?? null,
+    JSON.stringify(segment),
+    mtu,
+    nodeLease ? JSON.stringify(nodeLease) : null,
+    now,
+  ];
   const [row] = await send<[id: number]>(PUT, ...fields);
   const networkId = row?.[0] ?? 0;
   for (const subnet of change.removed) await removeSubnet(send, subnet);

@@ -9,7 +9,7 @@ import {
   type PortQuery,
   type PutNetworkResponse,
 } from "../../contract/index.ts";
-import type { DecisionContext } from "../../domain/allocate.ts";
+import { type DecisionContext, LEASE_MS } from "../../domain/allocate.ts";
 import { type Catalog, toNetwork } from "../../domain/catalog.ts";
 import type { Item } from "../../domain/needs.ts";
 import { type NetworkWish, resolveWish } from "../../domain/network-wish.ts";
@@ -38,6 +38,8 @@ export interface PostgresStoreOptions {
   url: string;
   /** How long a freed address waits before another port may have it. Default 60,000. */
   reuseDelayMs?: number;
+  /** How long a node may give away a leased address after it was leased or prolonged. Default an hour. */
+  leaseMs?: number;
   /** True: a fabric driver reports the overlay plane. Default: the fabric is static, the overlay always ready. */
   fabricManaged?: boolean;
   /** How long events are kept. Default 30 days. */
@@ -60,7 +62,7 @@ const MAX_EXPIRED_AT_ONCE = 500;
 const STORE_CALLER = "mooring-ipam";
 
 const EXPIRED = prepare(
-  `SELECT name FROM ports WHERE expires_at <= $1 ORDER BY expires_at LIMIT ${MAX_EXPIRED_AT_ONCE}`,
+  `SELECT name FROM ports WHERE expires_at <= $1 AND host IS NULL ORDER BY expires_at LIMIT ${MAX_EXPIRED_AT_ONCE}`,
 );
 const NEXT_REVISION = prepare("UPDATE catalog_state SET revision = revision + 1");
 /** A row that is no replica's. */
@@ -166,6 +168,7 @@ class PostgresStore implements Store {
     return {
       now: this.#clock(),
       reuseDelayMs: this.#options.reuseDelayMs ?? 60_000,
+      leaseMs: this.#options.leaseMs ?? LEASE_MS,
       fabricManaged: this.#options.fabricManaged ?? false,
       newId: randomUUID,
     };

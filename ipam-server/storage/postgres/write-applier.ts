@@ -44,6 +44,9 @@ const MOVE_PORTS = exactly(
   `UPDATE ports AS t SET network_id = w.network_id, mac = w.mac
    FROM ${unnest(only("key", "network_id", "mac"), 2)} WHERE t.key = w.key`,
 );
+const RENAME_PORTS = exactly(
+  `UPDATE ports AS t SET name = w.name FROM ${unnest(only("key", "name"), 2)} WHERE t.key = w.key`,
+);
 const INSERT_PORTS = prepare(`INSERT INTO ports (${PORT_COLUMN_LIST}) SELECT * FROM ${unnest(PORT_COLUMNS)}`);
 const INSERT_HELD = prepare(
   `INSERT INTO fixed_ips (subnet_id, ip_offset, port_key) SELECT * FROM ${unnest([...ADDRESS, ["port_key", "bigint"]])}`,
@@ -114,6 +117,11 @@ export function planWrites(writes: Writes, catalog: Catalog): Bound[] {
     );
   const moved = writes.movedPorts.map(({ key, networkId, mac }) => [key, networkId, encodeMac(mac)]);
   add(MOVE_PORTS, moved, true);
+  add(
+    RENAME_PORTS,
+    writes.renamedPorts.map(({ key, name }) => [key, name]),
+    true,
+  );
   step("updated");
   const inserted = writes.insertedPorts.toSorted((a, b) => (a.name < b.name ? -1 : 1));
   add(INSERT_PORTS, inserted.map(encodePort));

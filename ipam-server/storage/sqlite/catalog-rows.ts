@@ -1,5 +1,5 @@
 import type Database from "better-sqlite3";
-import type { Labels, Segment, SubnetSpec } from "../../contract/index.ts";
+import type { Labels, NodeLease, Segment, SubnetSpec } from "../../contract/index.ts";
 import { Catalog, type NetworkRecord, type SubnetDeclaration, type SubnetRecord } from "../../domain/catalog.ts";
 import { describeSubnet } from "../../domain/describe-subnet.ts";
 import { toTimestamp } from "../../domain/port-record.ts";
@@ -14,6 +14,7 @@ interface NetworkRow {
   availability_zone: string | null;
   segment: string;
   mtu: number;
+  node_lease: string | null;
   created_at: number;
   updated_at: number;
 }
@@ -79,6 +80,7 @@ function toNetwork(row: NetworkRow, subnets: SubnetRecord[]): NetworkRecord {
     availabilityZone: row.availability_zone ?? undefined,
     segment: parseColumn<Segment>(row.segment),
     mtu: row.mtu,
+    nodeLease: row.node_lease === null ? undefined : parseColumn<NodeLease>(row.node_lease),
     subnets,
     createdAt: toTimestamp(row.created_at),
     updatedAt: toTimestamp(row.updated_at),

@@ -36,7 +36,10 @@ const QUERIES: readonly [what: string, sql: string][] = [
     "a port has a binding key without a binding, or a binding without its key",
     "SELECT name FROM ports WHERE (host IS NULL) <> (binding_key IS NULL)",
   ],
-  ["a bound port has an expiry", "SELECT name FROM ports WHERE host IS NOT NULL AND expires_at IS NOT NULL"],
+  [
+    "a bound port has an expiry that is no lease's, or is a lease without one",
+    "SELECT name FROM ports WHERE host IS NOT NULL AND (expires_at IS NOT NULL) <> (owner_kind = 'lease')",
+  ],
   [
     "a port's name is not its slot's",
     `SELECT name FROM ports WHERE slot IS NOT NULL AND name <> CASE instr(slot_of, ' ')

@@ -110,15 +110,15 @@ class RowImporter {
       this.#networks.map(({ declaration }) => declaration),
     );
     this.#networks.push(network);
-    const { name, labels, vpc, availabilityZone, segment, mtu, subnets } = network.declaration;
+    const { name, labels, vpc, availabilityZone, segment, mtu, nodeLease, subnets } = network.declaration;
     const { lastInsertRowid: networkId } = this.#database
       .prepare(
-        `INSERT INTO networks (name, labels, vpc, availability_zone, segment, mtu, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+        `INSERT INTO networks (name, labels, vpc, availability_zone, segment, mtu, node_lease, created_at, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       )
       .run(
         ...[name, JSON.stringify(labels), vpc, availabilityZone ?? null, JSON.stringify(segment), mtu],
-        ...[network.createdAt, network.updatedAt],
+        ...[nodeLease ? JSON.stringify(nodeLease) : null, network.createdAt, network.updatedAt],
       );
     for (const [position, subnet] of subnets.entries()) {
       const kept = network.subnets[position];

@@ -158,4 +158,9 @@ ALTER TABLE store_state ADD COLUMN epoch_floor INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE store_state ADD COLUMN event_floor INTEGER NOT NULL DEFAULT 0;
 `,
   },
+  {
+    version: 4,
+    name: "node leases",
+    sql: "ALTER TABLE networks ADD COLUMN node_lease TEXT;",
+  },
 ];

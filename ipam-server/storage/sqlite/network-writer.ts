@@ -22,14 +22,14 @@ export class NetworkWriter {
     const change = planNetworkChange(old, declaration);
     if (change.outcome === "unchanged") return change;
     this.#refuseObstacles(change.obstacles, `network ${declaration.name} cannot be changed so`);
-    const { name, labels, vpc, availabilityZone, segment, mtu } = declaration;
+    const { name, labels, vpc, availabilityZone, segment, mtu, nodeLease } = declaration;
     const networkId = Number(
       this.#database
         .prepare(
-          `INSERT INTO networks (name, labels, vpc, availability_zone, segment, mtu, created_at, updated_at)
-           VALUES ($name, $labels, $vpc, $zone, $segment, $mtu, $now, $now)
+          `INSERT INTO networks (name, labels, vpc, availability_zone, segment, mtu, node_lease, created_at, updated_at)
+           VALUES ($name, $labels, $vpc, $zone, $segment, $mtu, $lease, $now, $now)
            ON CONFLICT (name) DO UPDATE SET labels = $labels, vpc = $vpc, availability_zone = $zone, segment = $segment,
-             mtu = $mtu, updated_at = $now RETURNING id`,
+             mtu = $mtu, node_lease = $lease, updated_at = $now RETURNING id`,
         )
         .pluck()
         .get({
@@ -39,6 +39,7 @@ export class NetworkWriter {
           zone: availabilityZone ?? null,
           segment: JSON.stringify(segment),
           mtu,
+          lease: nodeLease ? JSON.stringify(nodeLease) : null,
           now,
         }),
     );

@@ -12,7 +12,7 @@ import {
   type PutNetworkResponse,
   type TransferEnd,
 } from "../../contract/index.ts";
-import type { DecisionContext } from "../../domain/allocate.ts";
+import { type DecisionContext, LEASE_MS } from "../../domain/allocate.ts";
 import { type Catalog, toNetwork } from "../../domain/catalog.ts";
 import { decide } from "../../domain/decide.ts";
 import { type Item, planAllocations, planNeeds } from "../../domain/needs.ts";
@@ -40,6 +40,8 @@ export interface SqliteStoreOptions {
   path: string;
   /** How long a freed address waits before another port may have it. Default 60,000. */
   reuseDelayMs?: number;
+  /** How long a node may give away a leased address after it was leased or prolonged. Default an hour. */
+  leaseMs?: number;
   /** True: a fabric driver reports the overlay plane. Default: the fabric is static, the overlay always ready. */
   fabricManaged?: boolean;
   /** How long events are kept. Default 30 days. */
@@ -128,6 +130,7 @@ class SqliteStore implements Store {
     return {
       now: this.#clock(),
       reuseDelayMs: this.#options.reuseDelayMs ?? 60_000,
+      leaseMs: this.#options.leaseMs ?? LEASE_MS,
       fabricManaged: this.#options.fabricManaged ?? false,
       epochFloor: this.#epochFloor,
       newId: randomUUID,
@@ -240,7 +243,9 @@ class SqliteStore implements Store {
     if (this.#transfers.isImporting) return 0;
     const due = this.#guard(() =>
       this.#database
-        .prepare<[number], string>(`SELECT name FROM ports WHERE expires_at <= ? LIMIT ${MAX_EXPIRED_AT_ONCE}`)
+        .prepare<[number], string>(
+          `SELECT name FROM ports WHERE expires_at <= ? AND host IS NULL LIMIT ${MAX_EXPIRED_AT_ONCE}`,
+        )
         .pluck()
         .all(this.#clock()),
     );

@@ -28,6 +28,7 @@ export class WriteApplier {
   readonly #updatePort: Database.Statement<unknown[]>;
   readonly #parkMac: Database.Statement<[number]>;
   readonly #movePort: Database.Statement<[number, number, number]>;
+  readonly #renamePort: Database.Statement<[string, number]>;
   readonly #insertPort: Database.Statement<PortRow>;
   readonly #insertHeld: Database.Statement<[...Address, number]>;
   readonly #insertFreed: Database.Statement<[...Address, number, number, string]>;
@@ -46,6 +47,7 @@ export class WriteApplier {
     );
     this.#parkMac = database.prepare("UPDATE ports SET mac = -key WHERE key = ?");
     this.#movePort = database.prepare("UPDATE ports SET network_id = ?, mac = ? WHERE key = ?");
+    this.#renamePort = database.prepare("UPDATE ports SET name = ? WHERE key = ?");
     this.#insertPort = database.prepare(`INSERT INTO ports (${PORT_COLUMNS.join(", ")}) VALUES (${marks})`);
     this.#insertHeld = database.prepare("INSERT INTO fixed_ips (subnet_id, offset, port_key) VALUES (?, ?, ?)");
     this.#insertFreed = database.prepare(
@@ -73,6 +75,7 @@ export class WriteApplier {
     // One may get the MAC that another has given up, in whatever order they come here.
     if (writes.movedPorts.length > 1) for (const { key } of writes.movedPorts) this.#parkMac.run(key);
     for (const { networkId, mac, key } of writes.movedPorts) this.#movePort.run(networkId, encodeMac(mac), key);
+    for (const { name, key } of writes.renamedPorts) this.#renamePort.run(name, key);
     reach("updated");
     for (const port of writes.insertedPorts) this.#insertPort.run(...encodePort(port));
     for (const ip of writes.insertedHeld) this.#insertHeld.run(...stored(ip), ip.portKey);

@@ -31,7 +31,13 @@ function decideOver(manifests: NetworkManifest[], batch: Item[], more: Partial<S
     ...more,
   };
   let ids = 0;
-  const context = { now: START, reuseDelayMs: REUSE_DELAY_MS, fabricManaged: false, newId: () => `id-${++ids}` };
+  const context = {
+    now: START,
+    reuseDelayMs: REUSE_DELAY_MS,
+    leaseMs: 3_600_000,
+    fabricManaged: false,
+    newId: () => `id-${++ids}`,
+  };
   return decide(batch, snapshot, context);
 }
 

@@ -50,7 +50,13 @@ function picked(batch: Item[], ports: PortRecord[], vacant: number[]): string[] 
   }
   const vacantSlots = new Map([[APP, vacant]]);
   const snapshot = { catalog, ports, addresses: [], macs: [], vacantSlots, fresh, freed: new Map(), nextPortKey: 50 };
-  const context = { now: START, reuseDelayMs: REUSE_DELAY_MS, fabricManaged: false, newId: () => "id" };
+  const context = {
+    now: START,
+    reuseDelayMs: REUSE_DELAY_MS,
+    leaseMs: 3_600_000,
+    fabricManaged: false,
+    newId: () => "id",
+  };
   const decision = decide(batch, snapshot, context);
   assert.ok("outcomes" in decision);
   return decision.outcomes.flatMap((outcome, index) =>
