@@ -58,10 +58,12 @@ export class BatchDecider {
       const loading = loadSnapshot(send, plan, catalog);
       const refreshing = allocations.size > 0 ? this.#refreshCounters(send, catalog) : undefined;
       const [loaded] = await Promise.all([loading, refreshing]);
-      if (loaded.revision !== revision) return "stale";
-      if (!this.#keys.has(batch.length)) await this.#keys.take(batch.length, this.#takeKeys);
+      const { epochFloor, generation } = loaded.state;
+      if (loaded.state.revision !== revision) return "stale";
+      if (!this.#keys.has(batch.length, generation)) await this.#keys.take(batch.length, generation, this.#takeKeys);
 
-      const decision = decide(batch, { ...loaded.snapshot, nextPortKey: this.#keys.next }, context);
+      const snapshot = { ...loaded.snapshot, nextPortKey: this.#keys.next };
+      const decision = decide(batch, snapshot, { ...context, epochFloor });
       if ("missingNetworkId" in decision) {
         alsoAllocate.add(decision.missingNetworkId);
         return "again";

@@ -12,7 +12,7 @@ import { decodeOffset } from "./offset-code.ts";
 import { parseColumn } from "./port-rows.ts";
 import { prepare, type Send } from "./statement.ts";
 
-const REVISION = prepare("SELECT revision FROM catalog_state");
+const STATE = prepare("SELECT revision, epoch_floor, generation FROM catalog_state");
 const NETWORKS = prepare(
   "SELECT id, name, labels, vpc, availability_zone, segment, mtu, node_lease, created_at, updated_at FROM networks",
 );
@@ -52,15 +52,23 @@ export interface KnownCatalog {
   revision: number;
 }
 
-export async function readRevision(send: Send): Promise<number> {
-  const [row] = await send<[revision: number]>(REVISION);
-  return row?.[0] ?? 0;
+/** What all replicas must know anew in each transaction; see `migrations.ts`. */
+export interface CatalogState {
+  revision: number;
+  epochFloor: number;
+  generation: number;
+}
+
+export async function readState(send: Send): Promise<CatalogState> {
+  const [row] = await send<[revision: number, epochFloor: number, generation: number]>(STATE);
+  const [revision = 0, epochFloor = 0, generation = 0] = row ?? [];
+  return { revision, epochFloor, generation };
 }
 
 /** Reads all networks, with their counters and cursors; in one transaction that sees one state of them. */
 export async function loadCatalog(send: Send): Promise<KnownCatalog> {
-  const [revision, networks, subnets, pools] = await Promise.all([
-    readRevision(send),
+  const [{ revision }, networks, subnets, pools] = await Promise.all([
+    readState(send),
     send<NetworkRow>(NETWORKS),
     send<SubnetRow>(SUBNETS),
     send<PoolRow>(POOLS),

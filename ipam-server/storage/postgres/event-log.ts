@@ -67,8 +67,10 @@ const PRUNE = prepare(
    ) DELETE FROM events WHERE seq = ANY (ARRAY(SELECT seq FROM old))`,
 );
 const OLDEST_TIME = prepare("SELECT time FROM events ORDER BY seq LIMIT 1");
+/** What is kept from before the floor is history, not something that a reader could go on from. */
 const EXTENT = prepare(
-  "SELECT last_seq, coalesce((SELECT seq FROM events ORDER BY seq LIMIT 1), last_seq + 1) FROM event_counter",
+  `SELECT last_seq, greatest(coalesce((SELECT seq FROM events ORDER BY seq LIMIT 1), last_seq + 1), floor + 1)
+   FROM event_counter`,
 );
 const LAST_SEQ = prepare("SELECT last_seq FROM event_counter");
 

@@ -12,19 +12,25 @@ const TAKE = prepare(
 export class KeySource {
   #next = 1;
   #end = 1;
+  #generation = 0;
 
-  /** Whether so many are left in a row. */
-  has(count: number): boolean {
-    return this.#end - this.#next >= count;
+  /** Whether so many are left in a row, of a block taken in this generation of the database (`migrations.ts`). */
+  has(count: number, generation: number): boolean {
+    return this.#generation === generation && this.#end - this.#next >= count;
   }
 
   /** Takes a block of at least so many, by a statement that is not undone with the batch. */
-  async take(count: number, run: <T>(work: (send: Send) => Promise<T>) => Promise<T>): Promise<void> {
+  async take(
+    count: number,
+    generation: number,
+    run: <T>(work: (send: Send) => Promise<T>) => Promise<T>,
+  ): Promise<void> {
     const size = Math.max(count, BLOCK);
     const [row] = await run(send => send<[first: number]>(TAKE, size));
     if (!row) throw new Error("the table port_keys has no row");
     this.#next = row[0];
     this.#end = row[0] + size;
+    this.#generation = generation;
   }
 
   get next(): number {

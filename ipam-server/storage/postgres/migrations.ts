@@ -186,4 +186,18 @@ CREATE TABLE event_identities (
     oldestProgram: 1,
     sql: "ALTER TABLE networks ADD COLUMN node_lease text;",
   },
+  {
+    version: 3,
+    name: "floors",
+    // They stay at nothing until everything is put in anew, which is done while no other program runs.
+    oldestProgram: 1,
+    sql: `
+-- Of a database restored from a backup, or imported: see DecisionContext.epochFloor.
+ALTER TABLE catalog_state ADD COLUMN epoch_floor bigint NOT NULL DEFAULT 0;
+-- Grows when everything was put in anew: a block of port keys that a replica took before is not its own any more.
+ALTER TABLE catalog_state ADD COLUMN generation bigint NOT NULL DEFAULT 0;
+-- A reader of events that was not there yet has to compare everything.
+ALTER TABLE event_counter ADD COLUMN floor bigint NOT NULL DEFAULT 0;
+`,
+  },
 ];

@@ -18,7 +18,7 @@ import type { NewEvent } from "../../domain/snapshot.ts";
 import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
 import { Announcer } from "./announcer.ts";
 import { BatchDecider } from "./batch-decider.ts";
-import { type KnownCatalog, loadCatalog, readRevision } from "./catalog-rows.ts";
+import { type KnownCatalog, loadCatalog, readState } from "./catalog-rows.ts";
 import { checkStore } from "./check.ts";
 import { TIMEOUTS, type Timeouts } from "./connect.ts";
 import { EventListener } from "./event-listener.ts";
@@ -268,7 +268,7 @@ class PostgresStore implements Store {
   /** Reads one state of the database, by the networks of that state. */
   #read<T>(work: (send: Send, catalog: Catalog) => Promise<T>): Promise<T> {
     return this.#reader.read(async send => {
-      if ((await readRevision(send)) === this.#known.revision) return work(send, this.#known.catalog);
+      if ((await readState(send)).revision === this.#known.revision) return work(send, this.#known.catalog);
       const known = await loadCatalog(send);
       this.#learn(known);
       return work(send, known.catalog);

@@ -3,7 +3,7 @@ import { type AllocationNeeds, type BindingKey, type Item, type Needs, nameOf } 
 import type { HeldIp, PortRecord } from "../../domain/port-record.ts";
 import type { AddressState, FreedAddress, Snapshot } from "../../domain/snapshot.ts";
 import { toArray } from "./array-literal.ts";
-import { readRevision } from "./catalog-rows.ts";
+import { type CatalogState, readState } from "./catalog-rows.ts";
 import { decodeOffset, encodeOffset } from "./offset-code.ts";
 import { decodeMac, decodePort, encodeMac, PORT_COLUMN_LIST, type PortRow } from "./port-rows.ts";
 import { findSlots, NO_SLOTS } from "./slot-finder.ts";
@@ -77,8 +77,8 @@ type StateRow = [subnetId: number, offset: string, heldBy: number | null, freedA
 
 export interface Loaded {
   snapshot: Omit<Snapshot, "nextPortKey">;
-  /** The networks' revision that the transaction works with. */
-  revision: number;
+  /** What the transaction works with. */
+  state: CatalogState;
   /** Subnets that nobody else changes until this transaction ends. */
   locked: ReadonlySet<number>;
 }
@@ -103,7 +103,7 @@ export async function loadSnapshot(send: Send, plan: LoadPlan, catalog: Catalog)
   const candidates = [...allocations.keys()].flatMap(id => catalog.network(id).subnets);
   const ids = toArray(candidates.map(({ id }) => id));
   const count = Math.max(0, ...allocations.values());
-  const [locks, revision, ports, fixedIps, pools, queues, addresses, macs] = await Promise.all([
+  const [locks, state, ports, fixedIps, pools, queues, addresses, macs] = await Promise.all([
     send<[id: number, held: number, outside: number, freed: number]>(
       LOCK_SUBNETS,
       toArray([...namesThatMayFree(plan.batch), ...bound]),
@@ -112,7 +112,7 @@ export async function loadSnapshot(send: Send, plan: LoadPlan, catalog: Catalog)
       candidates.length > 0 ? toArray(namesThatMayTake(plan.batch)) : "{}",
       toArray([...plan.alsoLock]),
     ),
-    readRevision(send),
+    readState(send),
     send<PortRow & unknown[]>(LOCK_PORTS, names),
     send<FixedIpRow>(FIXED_IPS, names),
     candidates.length > 0 ? send<PoolRow>(POOLS, ids, count + SLACK) : [],
@@ -142,7 +142,7 @@ export async function loadSnapshot(send: Send, plan: LoadPlan, catalog: Catalog)
   const known = catalogKnows(catalog, fixedIps) ? withFixedIps(ports, fixedIps, catalog) : [];
   return {
     snapshot: { catalog, ports: known, addresses, macs, vacantSlots: slots.vacant, fresh, freed },
-    revision,
+    state,
     locked,
   };
 }
