@@ -1,8 +1,8 @@
 import type { LoadResult } from "./load/load.ts";
 import { quantile } from "./quantile.ts";
 
-/** The same work on an empty database and on one that holds many ports. */
-export const SIDES = ["empty", "held"] as const;
+/** The same work done in two ways: on an empty database and on one that holds many ports, by one server and by several. */
+export const SIDES = ["base", "other"] as const;
 export type Side = (typeof SIDES)[number];
 
 /** One round: new names claimed, then all of them released, so that the database is as it was. */
@@ -18,44 +18,54 @@ export interface Figures {
   failed: number;
   firstFailure?: string;
   generatorBusy: number;
+  /** CPU of all servers, and of the database beside them, for one claim or release. */
+  serverCpuMs?: number;
+  databaseCpuMs?: number;
 }
 
 export interface Call extends Record<Side, Figures> {
-  /** Rate of empty / rate of held. */
+  /** Rate of base / rate of other. */
   ratio: number;
 }
 
 export type Comparison = Record<keyof Round, Call>;
 
 /** In this order (Thue-Morse) what the machine gains or loses during the run weighs on both sides alike. */
-const ORDER: readonly Side[] = ["empty", "held", "held", "empty", "held", "empty", "empty", "held"];
+const ORDER: readonly Side[] = ["base", "other", "other", "base", "other", "base", "base", "other"];
 
 export async function alternate(rounds: Record<Side, (index: number) => Promise<Round>>): Promise<Comparison> {
-  const results: Record<Side, Round[]> = { empty: [], held: [] };
+  const results: Record<Side, Round[]> = { base: [], other: [] };
   for (const [index, side] of ORDER.entries()) results[side].push(await rounds[side](index));
   const compare = (kind: keyof Round): Call => {
-    const empty = results.empty.map(round => round[kind]);
-    const held = results.held.map(round => round[kind]);
-    return { empty: summarize(empty), held: summarize(held), ratio: rateOf(empty) / rateOf(held) };
+    const base = results.base.map(round => round[kind]);
+    const other = results.other.map(round => round[kind]);
+    return { base: summarize(base), other: summarize(other), ratio: rateOf(base) / rateOf(other) };
   };
   return { claim: compare("claim"), release: compare("release") };
 }
 
-/** Over all rounds, not their median: a stall that only some rounds meet, such as a checkpoint of the log, counts too. */
-function rateOf(results: readonly LoadResult[]): number {
-  const sum = (pick: (result: LoadResult) => number) => results.reduce((total, result) => total + pick(result), 0);
-  return sum(({ done }) => done) / sum(({ seconds }) => seconds);
-}
+const sumOf = (results: readonly LoadResult[], pick: (result: LoadResult) => number): number =>
+  results.reduce((total, result) => total + pick(result), 0);
 
-function summarize(results: readonly LoadResult[]): Figures {
+/** Over all rounds, not their median: a stall that only some rounds meet, such as a checkpoint of the log, counts too. */
+export const rateOf = (results: readonly LoadResult[]): number =>
+  sumOf(results, ({ done }) => done) / sumOf(results, ({ seconds }) => seconds);
+
+export function summarize(results: readonly LoadResult[]): Figures {
   const latencies = results.flatMap(({ latenciesMs }) => latenciesMs);
   const firstFailure = results.find(result => result.firstFailure !== undefined)?.firstFailure;
+  const items = sumOf(results, ({ done, failed }) => done + failed);
+  const areMeasured = results.every(({ cpuSeconds }) => cpuSeconds !== undefined);
   return {
     perSecond: rateOf(results),
     p50Ms: quantile(latencies, 0.5),
     p99Ms: quantile(latencies, 0.99),
-    failed: results.reduce((sum, { failed }) => sum + failed, 0),
+    failed: sumOf(results, ({ failed }) => failed),
     generatorBusy: Math.max(...results.map(({ generatorBusy }) => generatorBusy)),
     ...(firstFailure !== undefined && { firstFailure }),
+    ...(areMeasured && {
+      serverCpuMs: (1000 * sumOf(results, ({ cpuSeconds }) => cpuSeconds?.servers ?? 0)) / items,
+      databaseCpuMs: (1000 * sumOf(results, ({ cpuSeconds }) => cpuSeconds?.database ?? 0)) / items,
+    }),
   };
 }

@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -9,31 +8,28 @@ import type { BenchContext } from "./context.ts";
 const READY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 30_000;
 
-/** A real `mooring-ipam` process on a SQLite database, as an operator runs it. */
+/** A real `mooring-ipam` process on a database, as an operator runs it; its port stays its own over restarts. */
 export class IpamProcess implements AsyncDisposable {
   readonly host = "127.0.0.1";
   readonly port: number;
-  readonly #child: ChildProcess;
-  readonly #lines: string[] = [];
+  readonly #context: BenchContext;
+  readonly #args: readonly string[];
+  #child: ChildProcess | undefined;
+  #lines: string[] = [];
 
-  private constructor(child: ChildProcess, port: number) {
+  private constructor(context: BenchContext, port: number, args: readonly string[]) {
+    this.#context = context;
     this.port = port;
-    this.#child = child;
-    for (const stream of [child.stdout, child.stderr]) {
-      stream?.on("data", (chunk: Buffer) => {
-        this.#lines.push(chunk.toString());
-        if (this.#lines.length > 20) this.#lines.shift();
-      });
-    }
+    this.#args = args;
   }
 
-  static async start(context: BenchContext, database: string): Promise<IpamProcess> {
+  /** `nodeArgs` go to Node itself, such as `--cpu-prof`. */
+  static async start(context: BenchContext, database: string, nodeArgs: readonly string[] = []): Promise<IpamProcess> {
     const port = await pickFreePort();
     const program = join(context.root, "ipam-server/main.ts");
-    const args = [program, "--listen", `127.0.0.1:${port}`, "--database", `sqlite:${database}`];
-    const child = spawn(context.nodePath, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...context.env } });
-    const server = new IpamProcess(child, port);
-    await server.#untilReady(context.signal);
+    const args = [...nodeArgs, program, "--listen", `127.0.0.1:${port}`, "--database", database];
+    const server = new IpamProcess(context, port, args);
+    await server.up();
     return server;
   }
 
@@ -41,33 +37,52 @@ export class IpamProcess implements AsyncDisposable {
     return `http://${this.host}:${this.port}`;
   }
 
-  /** Resident memory of the process now, in bytes. */
-  async residentBytes(): Promise<number> {
-    const status = await readFile(`/proc/${this.#child.pid}/status`, "utf8");
-    return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
+  /** Undefined while it is down. */
+  get pid(): number | undefined {
+    return this.#isRunning ? this.#child?.pid : undefined;
   }
 
-  async #untilReady(signal: AbortSignal): Promise<void> {
+  get #isRunning(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Resolves when it takes changes. */
+  async up(): Promise<void> {
+    const { nodePath, env, signal } = this.#context;
+    const child = spawn(nodePath, this.#args, { stdio: ["ignore", "pipe", "pipe"], env: { ...env } });
+    this.#child = child;
+    this.#lines = [];
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on("data", (chunk: Buffer) => {
+        this.#lines.push(chunk.toString());
+        if (this.#lines.length > 20) this.#lines.shift();
+      });
+    }
     const deadline = Date.now() + READY_TIMEOUT_MS;
     while (Date.now() < deadline && !signal.aborted) {
-      if (this.#child.exitCode !== null) throw new Error(`mooring-ipam ended: ${this.#lines.join("")}`);
+      if (!this.#isRunning) throw new Error(`mooring-ipam ended: ${this.#lines.join("")}`);
       const ready = await fetch(`${this.url}/readyz`, { signal }).catch(() => undefined);
       await ready?.arrayBuffer();
       if (ready?.ok) return;
       await delay(20);
     }
-    await this[Symbol.asyncDispose]();
+    await this.down("SIGTERM");
     signal.throwIfAborted();
     throw new Error(`mooring-ipam was not ready within ${READY_TIMEOUT_MS} ms: ${this.#lines.join("")}`);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const gone = once(this.#child, "exit");
-    this.#child.kill("SIGTERM");
-    const forced = setTimeout(() => this.#child.kill("SIGKILL"), STOP_TIMEOUT_MS);
+  async down(how: "SIGTERM" | "SIGKILL"): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || !this.#isRunning) return;
+    const gone = once(child, "exit");
+    child.kill(how);
+    const forced = setTimeout(() => child.kill("SIGKILL"), STOP_TIMEOUT_MS);
     await gone;
     clearTimeout(forced);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.down("SIGTERM");
   }
 }
 

@@ -1,17 +1,16 @@
-import { copyFile, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { openSqliteStore } from "../../ipam-server/storage/sqlite/sqlite-store.ts";
-import { alternate, type Comparison, type Round, SIDES, type Side } from "./alternate.ts";
+import { alternate, type Comparison, type Figures, SIDES, type Side, summarize } from "./alternate.ts";
 import type { BenchContext } from "./context.ts";
-import { IpamProcess } from "./ipam-process.ts";
+import { type Databases, type Engine, openDatabases } from "./databases/databases.ts";
 import { reportIpam } from "./ipam-report.ts";
-import { type LoadPhase, type LoadResult, runLoad } from "./load/load.ts";
+import { IpamServers } from "./ipam-servers.ts";
 import type { BenchReport } from "./report.ts";
 import { fillStore, loadStore } from "./store-load.ts";
 import { benchNetworks } from "./workload.ts";
 
 export interface IpamOptions {
+  database: Engine;
+  /** Servers on one database. */
+  replicas: number;
   /** Ports held beside the empty database, ascending. */
   held: readonly number[];
   /** Length of one round of claims. */
@@ -26,10 +25,28 @@ export interface Measurement {
   comparison: Comparison;
 }
 
-export interface Level {
+/** Two sides that only one thing tells apart. */
+export interface Pairing {
+  names: Record<Side, string>;
+  /** Ports held on the other side; 0 where the sides differ by their number of servers. */
   held: number;
   measurements: Measurement[];
-  residentBytes: Record<Side, number>;
+  /** Of each server. */
+  residentBytes: Record<Side, number[]>;
+  databaseBytes: Record<Side, number>;
+}
+
+/** The engine alone, with rows as large. */
+export interface PeerFigures extends Figures {
+  connections: number;
+  batch: number;
+}
+
+export interface IpamResult {
+  options: IpamOptions;
+  pairings: Pairing[];
+  peer: PeerFigures[];
+  about: string[];
 }
 
 const BATCH = 100;
@@ -40,99 +57,124 @@ const HTTP_SHAPES = [
   { connections: 1, batch: BATCH },
   { connections: 4, batch: BATCH },
 ] as const;
-
-type Databases = Record<Side, string>;
+const PEER_SHAPES = {
+  sqlite: [
+    { connections: 1, batch: 1 },
+    { connections: 1, batch: BATCH },
+  ],
+  postgres: HTTP_SHAPES.filter(({ connections }) => connections < 64),
+} as const;
 
 export async function benchIpam(context: BenchContext, options: IpamOptions): Promise<BenchReport> {
-  const directory = await mkdtemp(join(tmpdir(), "mooring-bench-"));
-  try {
-    const levels: Level[] = [];
-    const filled = join(directory, "filled.db");
-    let held = 0;
-    for (const level of options.held) {
-      context.progress(`ipam: filling the database to ${level} ports`);
-      await fill(context, filled, held, level);
-      held = level;
-      levels.push(await measureLevel(context, directory, filled, level, options.seconds));
-    }
-    return reportIpam(levels);
-  } finally {
-    await rm(directory, { recursive: true, force: true });
+  await using databases = await openDatabases(options.database);
+  const peer = await measurePeer(context, databases, options.seconds);
+  const pairings: Pairing[] = [];
+  if (options.replicas > 1) pairings.push(await compareReplicas(context, databases, options));
+  const filled = await databases.create();
+  let held = 0;
+  for (const level of options.held) {
+    context.progress(`ipam: filling the database to ${level} ports`);
+    await fill(context, databases, filled, held, level);
+    held = level;
+    pairings.push(await compareHeld(context, databases, filled, level, options));
   }
+  return reportIpam({ options, pairings, peer, about: await databases.describe() });
 }
 
-async function fill(context: BenchContext, path: string, from: number, to: number): Promise<void> {
-  await using store = await openSqliteStore({ path });
+async function fill(
+  context: BenchContext,
+  databases: Databases,
+  database: string,
+  from: number,
+  to: number,
+): Promise<void> {
+  await using store = await databases.open(database);
   if (from === 0) for (const network of benchNetworks()) await store.putNetwork(network, "bench");
+  if (to === from) return;
   await fillStore(context, store, from, to);
+  await databases.settle(database);
+}
+
+async function createEmpty(context: BenchContext, databases: Databases): Promise<string> {
+  const database = await databases.create();
+  await fill(context, databases, database, 0, 0);
+  return database;
+}
+
+async function measurePeer(context: BenchContext, databases: Databases, seconds: number): Promise<PeerFigures[]> {
+  const figures: PeerFigures[] = [];
+  for (const { connections, batch } of PEER_SHAPES[databases.engine]) {
+    context.signal.throwIfAborted();
+    context.progress(`ipam: ${databases.engine} alone, ${connections} connections, batches of ${batch}`);
+    const rounds = [];
+    for (let round = 0; round < 2; round++) rounds.push(await databases.insertRows(connections, batch, seconds));
+    figures.push({ connections, batch, ...summarize(rounds) });
+  }
+  return figures;
 }
 
 /** Measures on copies, so that every level starts from a database nobody has worn. */
-async function measureLevel(
+async function compareHeld(
   context: BenchContext,
-  directory: string,
+  databases: Databases,
   filled: string,
   held: number,
-  seconds: number,
-): Promise<Level> {
-  const databases: Databases = {
-    empty: join(directory, `empty-${held}.db`),
-    held: join(directory, `held-${held}.db`),
-  };
-  await fill(context, databases.empty, 0, 0);
-  await copyFile(filled, databases.held);
+  options: IpamOptions,
+): Promise<Pairing> {
+  const sides = { base: await createEmpty(context, databases), other: await databases.copy(filled) };
   context.progress(`ipam: ${held} held beside empty: the store in this process`);
-  const inProcess = await measureStore(databases, seconds);
-  const overHttp = await measureHttp(context, databases, held, seconds);
-  for (const path of Object.values(databases)) await rm(path, { force: true });
-  return { held, ...overHttp, measurements: [inProcess, ...overHttp.measurements] };
+  const inProcess = await measureStores(databases, sides, options.seconds);
+  const names = { base: "empty", other: `${held.toLocaleString("en-US")} held` };
+  const counts = { base: options.replicas, other: options.replicas };
+  const served = await measureServers(context, databases, sides, counts, names, options);
+  for (const side of SIDES) await databases.drop(sides[side]);
+  return { names, held, ...served, measurements: [inProcess, ...served.measurements] };
 }
 
-async function measureStore(databases: Databases, seconds: number): Promise<Measurement> {
-  await using empty = await openSqliteStore({ path: databases.empty });
-  await using held = await openSqliteStore({ path: databases.held });
+async function compareReplicas(context: BenchContext, databases: Databases, options: IpamOptions): Promise<Pairing> {
+  const sides = { base: await createEmpty(context, databases), other: await createEmpty(context, databases) };
+  const names = { base: "1 server", other: `${options.replicas} servers` };
+  const counts = { base: 1, other: options.replicas };
+  const served = await measureServers(context, databases, sides, counts, names, options);
+  for (const side of SIDES) await databases.drop(sides[side]);
+  return { names, held: 0, ...served };
+}
+
+async function measureStores(databases: Databases, sides: Record<Side, string>, seconds: number): Promise<Measurement> {
+  await using base = await databases.open(sides.base);
+  await using other = await databases.open(sides.other);
   const comparison = await alternate({
-    empty: index => loadStore(empty, `store-${index}`, BATCH, seconds),
-    held: index => loadStore(held, `store-${index}`, BATCH, seconds),
+    base: index => loadStore(base, `store-${index}`, BATCH, seconds),
+    other: index => loadStore(other, `store-${index}`, BATCH, seconds),
   });
   return { how: "store, in process", connections: undefined, batch: BATCH, comparison };
 }
 
-async function measureHttp(
+async function measureServers(
   context: BenchContext,
   databases: Databases,
-  held: number,
-  seconds: number,
-): Promise<Pick<Level, "measurements" | "residentBytes">> {
+  sides: Record<Side, string>,
+  counts: Record<Side, number>,
+  names: Record<Side, string>,
+  { replicas, seconds }: IpamOptions,
+): Promise<Pick<Pairing, "measurements" | "residentBytes" | "databaseBytes">> {
   await using stack = new AsyncDisposableStack();
-  const servers = {
-    empty: stack.use(await IpamProcess.start(context, databases.empty)),
-    held: stack.use(await IpamProcess.start(context, databases.held)),
-  };
+  const start = async (side: Side) => stack.use(await IpamServers.start(context, databases, sides[side], counts[side]));
+  const servers = { base: await start("base"), other: await start("other") };
   const measurements: Measurement[] = [];
   for (const { connections, batch } of HTTP_SHAPES) {
     context.signal.throwIfAborted();
-    context.progress(`ipam: ${held} held beside empty: HTTP, ${connections} connections, batches of ${batch}`);
+    const beside = `${names.other} beside ${names.base}`;
+    context.progress(`ipam: ${beside}: HTTP, ${connections} connections, batches of ${batch}`);
     const round = (side: Side) => (index: number) =>
-      loadServer(servers[side], `http-${connections}-${batch}-${index}`, connections, batch, seconds);
-    const comparison = await alternate({ empty: round("empty"), held: round("held") });
+      servers[side].round(`http-${connections}-${batch}-${index}`, connections, batch, seconds, replicas > 1);
+    const comparison = await alternate({ base: round("base"), other: round("other") });
     measurements.push({ how: "HTTP", connections, batch, comparison });
   }
-  const residentBytes = { empty: 0, held: 0 };
-  for (const side of SIDES) residentBytes[side] = await servers[side].residentBytes();
-  return { measurements, residentBytes };
-}
-
-async function loadServer(
-  server: IpamProcess,
-  series: string,
-  connections: number,
-  batch: number,
-  seconds: number,
-): Promise<Round> {
-  const { host, port } = server;
-  const phase = { host, port, connections, batch, series, first: 0 } satisfies Partial<LoadPhase>;
-  const claim: LoadResult = await runLoad({ ...phase, kind: "claim", seconds });
-  const release: LoadResult = await runLoad({ ...phase, kind: "release", count: claim.done + claim.failed });
-  return { claim, release };
+  const residentBytes = {
+    base: await servers.base.readResidentBytes(),
+    other: await servers.other.readResidentBytes(),
+  };
+  const databaseBytes = { base: await databases.sizeOf(sides.base), other: await databases.sizeOf(sides.other) };
+  return { measurements, residentBytes, databaseBytes };
 }

@@ -3,6 +3,7 @@ import { cpus, loadavg, release, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import type { BenchContext } from "./context.ts";
+import { ENGINES, type Engine } from "./databases/databases.ts";
 import { type BenchReport, formatReport } from "./report.ts";
 
 const BENCHMARKS = ["ipam", "cni", "drift", "agent"] as const;
@@ -11,8 +12,10 @@ type Benchmark = (typeof BENCHMARKS)[number];
 interface Options {
   json?: boolean;
   strict?: boolean;
+  database: Engine;
+  replicas: number;
   held: number[];
-  seconds: number;
+  seconds?: number;
   rounds?: number;
 }
 
@@ -21,12 +24,18 @@ const program = new Command("bench")
   .addArgument(new Argument("[benchmark]", "only this one").choices(BENCHMARKS))
   .option("--json", "print one JSON document instead of tables")
   .option("--strict", "exit with 1 when a bar is not met")
+  .addOption(new Option("--database <engine>", "ipam: where the servers remember").choices(ENGINES).default("sqlite"))
+  .addOption(
+    new Option("--replicas <n>", "ipam: servers on one PostgreSQL database, 1 to 3")
+      .argParser(parseReplicas)
+      .default(1),
+  )
   .addOption(
     new Option("--held <counts>", "ipam: ports held beside the empty database, ascending")
       .argParser(parseCounts)
       .default([100_000, 1_000_000], "100000,1000000"),
   )
-  .addOption(new Option("--seconds <s>", "ipam: length of one round").argParser(parseSeconds).default(2))
+  .addOption(new Option("--seconds <s>", "ipam: length of one round (default 2)").argParser(parseSeconds))
   .addOption(
     new Option("--rounds <n>", "cni, agent: pairs measured (default 60); drift: drifts (default 20)").argParser(
       parseCount,
@@ -37,6 +46,9 @@ const program = new Command("bench")
 await program.parseAsync(process.argv);
 
 async function run(only: Benchmark | undefined, options: Options): Promise<void> {
+  if (options.replicas > 1 && options.database === "sqlite") {
+    program.error("error: several servers need --database postgres: a SQLite database has one.");
+  }
   const abort = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => abort.abort(new Error(`stopped by ${signal}`)));
@@ -62,7 +74,8 @@ async function run(only: Benchmark | undefined, options: Options): Promise<void>
 
 /** Each benchmark is loaded only when it runs: `ipam` needs neither root nor Open vSwitch. */
 async function runOne(benchmark: Benchmark, context: BenchContext, options: Options): Promise<BenchReport> {
-  if (benchmark === "ipam") return await (await import("./ipam.ts")).benchIpam(context, options);
+  if (benchmark === "ipam")
+    return await (await import("./ipam.ts")).benchIpam(context, { ...options, seconds: options.seconds ?? 2 });
   if (benchmark === "cni") return await (await import("./cni.ts")).benchCni(context, options.rounds ?? 60);
   if (benchmark === "agent") return await (await import("./agent.ts")).benchAgent(context, options.rounds ?? 60);
   return await (await import("./drift.ts")).benchDrift(context, options.rounds ?? 20);
@@ -70,6 +83,11 @@ async function runOne(benchmark: Benchmark, context: BenchContext, options: Opti
 
 function parseCount(text: string): number {
   if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError("It takes a whole number above 0.");
+  return Number(text);
+}
+
+function parseReplicas(text: string): number {
+  if (!/^[123]$/.test(text)) throw new InvalidArgumentError("It takes 1, 2 or 3.");
   return Number(text);
 }
 

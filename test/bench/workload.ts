@@ -4,13 +4,17 @@ import type { Claim, NetworkManifest, Release } from "../../ipam-server/contract
 const HOSTS = 10_000;
 const NAMESPACES = 50;
 const APPLICATIONS = 200;
+/** Each has one of the production networks to itself. */
+export const ZONES = 4;
 
 /** Sixteen million addresses in four networks of production, beside networks that the selector must leave out. */
 export function benchNetworks(): NetworkManifest[] {
   const prod = ["10.0.0.0/10", "10.64.0.0/10", "10.128.0.0/10", "10.192.0.0/10"];
   const other = ["172.16.0.0/14", "172.20.0.0/14", "172.24.0.0/14", "172.28.0.0/14"];
   return [
-    ...prod.map((cidr, index) => network(`prod-${index}`, { env: "prod", tier: "web" }, 100 + index, cidr)),
+    ...prod.map((cidr, index) =>
+      network(`prod-${index}`, { env: "prod", tier: "web", zone: `z${index}` }, 100 + index, cidr),
+    ),
     ...other.map((cidr, index) => network(`dev-${index}`, { env: "dev", tier: "web" }, 200 + index, cidr)),
   ];
 }
@@ -33,9 +37,9 @@ function network(name: string, labels: Record<string, string>, id: number, cidr:
 /**
  * The claim of the index-th pod of a series: a name, an owner and a sandbox of its own, as the CNI executable sends it.
  * Like real ones they come in no order: names, hosts and sandbox ids of neighbours are far apart, so that a database
- * with many ports has to touch pages all over.
+ * with many ports has to touch pages all over. With a zone it is for that zone's network, else for any of the four.
  */
-export function benchClaim(series: string, index: number): Claim {
+export function benchClaim(series: string, index: number, zone?: number): Claim {
   const { name, namespace, application, host, sandboxId, uid } = podOf(series, index);
   return {
     name,
@@ -47,7 +51,7 @@ export function benchClaim(series: string, index: number): Claim {
     physicalNetworks: ["physnet1"],
     sandbox: { id: sandboxId, interface: "eth0" },
     owner: { kind: "pod", uid, createdAt: "2026-11-20T08:00:00.000Z" },
-    networkSelector: "env=prod",
+    networkSelector: zone === undefined ? "env=prod" : `env=prod,zone=z${zone}`,
     families: ["ipv4"],
     retention: { policy: "ephemeral" },
     labels: { app: application, tier: "web" },

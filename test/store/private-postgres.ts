@@ -126,6 +126,13 @@ export class PrivatePostgres implements AsyncDisposable {
     return join(this.directory, "data");
   }
 
+  /** Of the postmaster, whose children are the sessions. */
+  get pid(): number {
+    const pid = this.#child?.pid;
+    if (pid === undefined) throw new Error("PostgreSQL does not run");
+    return pid;
+  }
+
   urlOf(database: string, user = USER, password = this.password): string {
     return `postgres://${user}:${password}@127.0.0.1:${this.port}/${database}`;
   }

@@ -2,9 +2,11 @@ import { Worker } from "node:worker_threads";
 
 /** One phase of load: closed loop, every connection sends its next request when the last one is answered. */
 export interface LoadPhase {
-  host: string;
-  port: number;
+  /** The servers; connections take turns at them. */
+  targets: readonly { host: string; port: number }[];
   connections: number;
+  /** Each connection's claims are for one of the production networks, as those of one zone's nodes are; else for any. */
+  byZone: boolean;
   /** Claims or releases a request. */
   batch: number;
   kind: "claim" | "release";
@@ -28,6 +30,8 @@ export interface LoadResult {
   latenciesMs: number[];
   /** 0 to 1: how busy the generator's own event loop was. Near 1 it measures itself, not the server. */
   generatorBusy: number;
+  /** What all servers, and the database's own processes, computed meanwhile; absent where they are not processes of their own. */
+  cpuSeconds?: { servers: number; database: number };
 }
 
 /** Runs the phase in a thread of its own, so that the benchmark's own work does not disturb its clock. */

@@ -1,6 +1,6 @@
 import { performance } from "node:perf_hooks";
 import { parentPort, workerData } from "node:worker_threads";
-import { benchClaim, benchRelease } from "../workload.ts";
+import { benchClaim, benchRelease, ZONES } from "../workload.ts";
 import { RawConnection } from "./connection.ts";
 import type { LoadPhase, LoadResult } from "./load.ts";
 
@@ -11,7 +11,8 @@ const result: LoadResult = { done: 0, failed: 0, seconds: 0, latenciesMs: [], ge
 await using stack = new AsyncDisposableStack();
 const connections: RawConnection[] = [];
 for (let index = 0; index < phase.connections; index += 1) {
-  connections.push(stack.use(await RawConnection.open(phase.host, phase.port)));
+  const target = phase.targets[index % phase.targets.length];
+  if (target) connections.push(stack.use(await RawConnection.open(target.host, target.port)));
 }
 
 let next = 0;
@@ -23,12 +24,13 @@ result.seconds = (performance.now() - started) / 1000;
 result.generatorBusy = performance.eventLoopUtilization(busyAtStart).utilization;
 parentPort?.postMessage(result);
 
-async function drive(connection: RawConnection): Promise<void> {
+async function drive(connection: RawConnection, index: number): Promise<void> {
+  const zone = phase.byZone ? index % ZONES : undefined;
   while (next < count && performance.now() < endsAt) {
     const first = next;
     const size = Math.min(batch, count - first);
     next += size;
-    const body = buildBody(phase.first + first, size);
+    const body = buildBody(phase.first + first, size, zone);
     const sentAt = performance.now();
     const { status, body: answer } = await connection.post(kind === "claim" ? "/v1/claims" : "/v1/releases", body);
     result.latenciesMs.push(performance.now() - sentAt);
@@ -42,9 +44,9 @@ async function drive(connection: RawConnection): Promise<void> {
   }
 }
 
-function buildBody(from: number, size: number): string {
+function buildBody(from: number, size: number, zone: number | undefined): string {
   const items = Array.from({ length: size }, (_, offset) =>
-    kind === "claim" ? benchClaim(series, from + offset) : benchRelease(series, from + offset),
+    kind === "claim" ? benchClaim(series, from + offset, zone) : benchRelease(series, from + offset),
   );
   return JSON.stringify(kind === "claim" ? { claims: items } : { releases: items });
 }

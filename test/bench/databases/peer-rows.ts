@@ -1,0 +1,16 @@
+/** What a claim leaves in a database, indexes and events included, is about a KiB; the name is in one of the two indexes. */
+const PAYLOAD = "x".repeat(700);
+
+export interface PeerRow {
+  key: number;
+  /** In no order, as the names of pods. */
+  name: string;
+  payload: string;
+}
+
+export function peerRow(key: number): PeerRow {
+  return { key, name: `${Math.imul(key, 0x9e3779b1) >>> 0}-${key}`, payload: PAYLOAD };
+}
+
+export const peerRows = (first: number, count: number): PeerRow[] =>
+  Array.from({ length: count }, (_, offset) => peerRow(first + offset));
