@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
-import type { Claim, NetworkManifest, PortAttachment, Release, SubnetSpec } from "../../ipam-server/contract/index.ts";
+import {
+  type Claim,
+  LEASE_PREFIX,
+  type NetworkManifest,
+  type PortAttachment,
+  type Release,
+  type SubnetSpec,
+} from "../../ipam-server/contract/index.ts";
 import type { Mutation, Outcome, Store } from "../../ipam-server/domain/store.ts";
 
 export const START = Date.parse("2026-11-20T08:00:00.000Z");
@@ -51,6 +58,14 @@ export function slotClaim(application: string, host: string, uid: string, more: 
   const item = claim("", host, uid, { retention: { policy: "sticky" }, slotOf: { application }, ...more });
   if (item.kind === "claim" && more.name === undefined) delete item.claim.name;
   return item;
+}
+
+/** What the node's agent asks for a pod yet to come. */
+export function leaseClaim(host: string, serial: string, more: Partial<Claim> = {}): Mutation {
+  const owner = { kind: "lease", uid: `agent-${host}`, createdAt: new Date(START).toISOString() } as const;
+  const { name, networkSelector, ...rest } = more;
+  const wish = { name: name ?? `${LEASE_PREFIX}${host}/${serial}`, networkSelector: networkSelector ?? "env=test" };
+  return { kind: "claim", caller: "test", claim: { ...wish, host, owner, ...rest } };
 }
 
 /** The owner's age, in seconds after the others'. */

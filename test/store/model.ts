@@ -48,7 +48,8 @@ export class Model {
     this.seen.set(what, (this.seen.get(what) ?? 0) + 1);
   }
 
-  #claim({ name = "", host, sandbox, owner }: Claim, outcome: Outcome, now: number): void {
+  #claim({ name = "", host, sandbox, owner, leasedPort }: Claim, outcome: Outcome, now: number): void {
+    if (leasedPort !== undefined && "segment" in outcome) this.#rename(leasedPort, name, outcome.port.epoch);
     const old = this.ports.get(name);
     if ("problem" in outcome) {
       const { code } = outcome.problem;
@@ -78,10 +79,25 @@ export class Model {
     });
   }
 
-  #release({ name = "", host, sandbox }: Release, outcome: Outcome, now: number): void {
+  /** A leased port becomes the pod's as it is: from here on it was the pod's all along. */
+  #rename(leasedPort: string, name: string, epoch: number): void {
+    const lease = this.ports.get(leasedPort);
+    assert.ok(lease, `${leasedPort} was no lease, and ${name} took it`);
+    assert.equal(this.ports.get(name), undefined, `${name} was there and took a lease`);
+    assert.equal(epoch, lease.epoch, `epoch of ${leasedPort}`);
+    this.ports.delete(leasedPort);
+    this.ports.set(name, { ...lease, epoch: epoch - 1 });
+    for (const address of lease.addresses) this.#holders.set(address, name);
+  }
+
+  #release({ name = "", host, sandbox, ownerUid }: Release, outcome: Outcome, now: number): void {
     assert.ok("released" in outcome, JSON.stringify(outcome));
     const port = this.ports.get(name);
-    const mine = port !== undefined && port.host === host && port.sandboxId === sandbox?.id;
+    const mine =
+      port !== undefined &&
+      port.host === host &&
+      port.sandboxId === sandbox?.id &&
+      (sandbox !== undefined || port.ownerUid === ownerUid);
     assert.equal(outcome.released, mine, `release of ${name}`);
     if (!outcome.released) {
       const reason = !port ? "not_found" : port.host === undefined ? "unbound" : "stale";

@@ -1,5 +1,6 @@
+import { LEASE_PREFIX } from "../../ipam-server/contract/index.ts";
 import type { Mutation } from "../../ipam-server/domain/store.ts";
-import { bornAt, claim, network, release } from "./builders.ts";
+import { bornAt, claim, leaseClaim, network, release } from "./builders.ts";
 import type { Model } from "./model.ts";
 import type { Random } from "./random.ts";
 
@@ -14,6 +15,8 @@ export const CROWDED_NETWORKS = [
     { cidr: "fd00:4::/64", pools: ["fd00:4::8000:0:0:0-fd00:4::8000:0:0:3", "fd00:4::10-fd00:4::11"] },
   ]),
 ];
+
+for (const { spec } of CROWDED_NETWORKS) spec.nodeLease = { size: 4, low: 2 };
 
 const HOSTS = ["node-a", "node-b", "node-c"];
 const NAMES = Array.from({ length: 40 }, (_, index) => `c1/default/pod-${index}`);
@@ -32,6 +35,8 @@ const STATES = ["BUILD", "ACTIVE", "ERROR"] as const;
 /** One random item: a sensible one, a late one, a repeated one, or one that cannot succeed. */
 export function makeItem(random: Random, model: Model, serial: number): Mutation {
   const roll = random.next();
+  if (roll < 0.08) return makeLease(random, serial);
+  if (roll < 0.16) return takeLease(random, model, serial);
   if (roll < 0.45) return makeClaim(random, serial);
   if (roll < 0.5) return repeatClaim(random, model, serial);
   if (roll < 0.85) return makeRelease(random, model, serial);
@@ -63,9 +68,23 @@ function makeClaim(random: Random, serial: number): Mutation {
   });
 }
 
+function makeLease(random: Random, serial: number): Mutation {
+  return leaseClaim(random.pick(HOSTS), String(random.chance(0.2) ? random.below(serial) : serial));
+}
+
+/** By its own host or another, in time or after it was given back. */
+function takeLease(random: Random, model: Model, serial: number): Mutation {
+  const leases = [...model.ports].filter(([name]) => name.startsWith(LEASE_PREFIX));
+  if (leases.length === 0) return makeLease(random, serial);
+  const [leasedPort, { host = "" }] = random.pick(leases);
+  const late = random.chance(0.1) ? "lease:node-a/0" : leasedPort;
+  const at = random.chance(0.1) ? random.pick(HOSTS) : host;
+  return claim(random.pick(NAMES), at, `u${serial}`, { leasedPort: late, cluster: "c1", namespace: "default" });
+}
+
 /** What a runtime does that did not get its answer. */
 function repeatClaim(random: Random, model: Model, serial: number): Mutation {
-  const bound = [...model.ports].filter(([, port]) => port.host !== undefined);
+  const bound = [...model.ports].filter(([, port]) => port.sandboxId !== undefined);
   if (bound.length === 0) return makeClaim(random, serial);
   const [name, { host = "", sandboxId = "", ownerUid = "" }] = random.pick(bound);
   const from = { cluster: "c1", namespace: "default" };
@@ -78,5 +97,7 @@ function makeRelease(random: Random, model: Model, serial: number): Mutation {
     return release(random.pick(HOSTS), `u${random.below(serial + 1)}`, { name: random.pick(NAMES) });
   }
   const [name, port] = random.pick(bound);
-  return release(port.host ?? "", port.sandboxId ?? "", { name });
+  const { host = "", sandboxId, ownerUid = "" } = port;
+  if (sandboxId !== undefined) return release(host, sandboxId, { name });
+  return { kind: "release", caller: "test", release: { name, host, ownerUid } };
 }

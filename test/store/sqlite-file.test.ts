@@ -48,6 +48,7 @@ test("a database of the first version goes on with its ports, and takes slots", 
       DROP INDEX ports_slot; DROP INDEX ports_slot_owner; DROP INDEX ports_slot_unbound;
       ALTER TABLE ports DROP COLUMN slot; ALTER TABLE ports DROP COLUMN slot_of;
       ALTER TABLE store_state DROP COLUMN epoch_floor; ALTER TABLE store_state DROP COLUMN event_floor;
+      ALTER TABLE networks DROP COLUMN node_lease;
       DELETE FROM schema_migrations WHERE version > ${MIGRATIONS[0]?.version}`);
     first[Symbol.dispose]();
     await using store = await openSqliteStore({ path });

@@ -2,6 +2,7 @@ import type { Engine } from "./engine.ts";
 import { testAllocation } from "./suite-allocation.ts";
 import { testBindings } from "./suite-bindings.ts";
 import { testHistory } from "./suite-history.ts";
+import { testLeases } from "./suite-leases.ts";
 import { testNetworks } from "./suite-networks.ts";
 import { testOrders } from "./suite-orders.ts";
 import { testRandomWork } from "./suite-random-work.ts";
@@ -15,5 +16,6 @@ export function testStore(engine: Engine): void {
   testHistory(engine);
   testOrders(engine);
   testSlots(engine);
+  testLeases(engine);
   testRandomWork(engine);
 }
