@@ -11,6 +11,10 @@ export function describeNetwork(network: Network, now: Date): string {
     ["Zone", network.availabilityZone ?? "any"],
     ["Segment", `${formatSegment(network.segment)} on ${network.segment.physicalNetwork}`],
     ["MTU", String(network.mtu)],
+    [
+      "Node lease",
+      network.nodeLease && `${network.nodeLease.size} addresses a node, more below ${network.nodeLease.low}`,
+    ],
     ["Labels", formatLabels(network.labels)],
     ["Created", at(network.createdAt)],
     ["Updated", at(network.updatedAt)],

@@ -24,6 +24,9 @@ export function describePort(port: Port, network: Network, now: Date): string {
     ["Owner", port.owner && `${port.owner.kind} ${port.owner.uid}, created ${at(port.owner.createdAt)}`],
     ["Workload", workload && `${workload.kind} ${workload.namespace}/${workload.name}`],
     ["Retention", formatRetention(port.retention)],
+    ...(port.expiresAt === undefined
+      ? []
+      : ([[port.owner?.kind === "lease" ? "Lease ends" : "Kept until", port.expiresAt]] as const)),
     ...(reservation === undefined
       ? []
       : ([
