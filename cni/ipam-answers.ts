@@ -1,5 +1,4 @@
 import { ERROR_CODES, type ErrorCode } from "../ipam-server/contract/error-codes.ts";
-import { IpamError } from "../ipam-server/contract/ipam-error.ts";
 import type {
   ClaimResult,
   ClaimsResponse,
@@ -11,7 +10,8 @@ import type {
   ReleasesResponse,
   ReportResult,
   ReportsResponse,
-} from "../ipam-server/contract/types.ts";
+} from "../ipam-server/contract/index.ts";
+import { IpamError } from "../ipam-server/contract/ipam-error.ts";
 import { isObject } from "./spec/shape.ts";
 
 /**

@@ -1,5 +1,4 @@
 import { ERROR_CODES } from "../ipam-server/contract/error-codes.ts";
-import { IpamError } from "../ipam-server/contract/ipam-error.ts";
 import type {
   Claim,
   ClaimResult,
@@ -11,7 +10,8 @@ import type {
   ReleaseResult,
   Report,
   ReportResult,
-} from "../ipam-server/contract/types.ts";
+} from "../ipam-server/contract/index.ts";
+import { IpamError } from "../ipam-server/contract/ipam-error.ts";
 import {
   parseClaims,
   parseFailure,

@@ -1,4 +1,4 @@
-import type { MooringEvent } from "./types.ts";
+import type { MooringEvent } from "./event.ts";
 
 /**
  * Server-Sent Events (WHATWG HTML, section 9.2) as the IPAM sends them: gives the `data` of each event, parsed.

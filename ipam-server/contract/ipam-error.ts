@@ -1,10 +1,12 @@
 import { ERROR_CODES, type ErrorCode } from "./error-codes.ts";
-import type { Problem } from "./types.ts";
+import type { Problem } from "./problem.ts";
 
 export interface IpamErrorDetails {
   field?: string;
   ports?: string[];
   retryAfterSeconds?: number;
+  /** Of an import: which row is meant, counted from 1, when it is not the last that was asked for. */
+  row?: number;
   /** An HTTP status finer than the code's own, such as 405 or 413. */
   status?: number;
   cause?: unknown;

@@ -1,0 +1,98 @@
+import type { Owner, Plane, PlaneState, PortAttachment, Retention, Sandbox, SlotOf, Workload } from "./port.ts";
+import type { Problem } from "./problem.ts";
+import type { IpFamily, Labels } from "./values.ts";
+
+/** Where a port's name comes from decides who wins when two owners want it. */
+export type NameFrom =
+  /** From the pod itself: Kubernetes lets one owner live at a time, so the newer owner wins. */
+  | "pod"
+  /** From the pod's labels: another owner gets `port_in_use` while the port is bound. */
+  | "labels"
+  /** Chosen by people: must be reserved beforehand, and `port_in_use` while another owner is bound. */
+  | "reserved";
+
+export interface Claim {
+  /** Unique in the whole IPAM, 1 to 253 characters of `[A-Za-z0-9._:/@-]`. Exactly one of this and `slotOf`. */
+  name?: string;
+  /** Default `pod`. */
+  nameFrom?: NameFrom;
+  /** `cluster` and `namespace` of the claimant, held against a reservation and against the caller's identity. */
+  cluster?: string;
+  namespace?: string;
+  host: string;
+  /** The host's availability zone and physical networks; absent: no restriction is known. */
+  availabilityZone?: string;
+  physicalNetworks?: string[];
+  /** Absent: claimed ahead of the sandbox, which a later claim of the same owner brings. */
+  sandbox?: Sandbox;
+  owner: Owner;
+  /** Whose life a sticky port follows; replaces what the port had. */
+  workload?: Workload;
+  /**
+   * The name of a port leased to this host (`lease:...`), which a pod here was given already: it takes the claim's name,
+   * owner and sandbox, and keeps id, addresses, MAC and epoch. `conflict` when it is this host's lease no more.
+   */
+  leasedPort?: string;
+  /** Instead of `name`: the IPAM picks the slot and with it the name, which the answer tells. Sticky claims only. */
+  slotOf?: SlotOf;
+  /** Kubernetes label selector syntax. The empty string matches every network. Not used when the port exists and its network still matches. */
+  networkSelector: string;
+  /** Default: every family that the network has a subnet for. */
+  families?: IpFamily[];
+  /** Default ephemeral. */
+  retention?: Retention;
+  labels?: Labels;
+  /** Wanted addresses, at most one a family. */
+  ips?: string[];
+  /** Wanted MAC, `aa:bb:cc:dd:ee:ff`, unicast. */
+  mac?: string;
+  /** What to do with a port whose network no longer matches or cannot be reached. Default `fail`. */
+  onMismatch?: "fail" | "reallocate";
+}
+
+export interface Release {
+  /** Only this port; absent: whatever port the sandbox (or owner) is bound to. */
+  name?: string;
+  host: string;
+  /** One of sandbox and ownerUid must be given; ownerUid speaks for bindings made before a sandbox was known. */
+  sandbox?: Sandbox;
+  ownerUid?: string;
+}
+
+export interface Report {
+  name: string;
+  epoch: number;
+  plane: Plane;
+  state: PlaneState;
+  /** For people, such as the error text of OVS. */
+  message?: string;
+}
+
+export interface ClaimsRequest {
+  claims: Claim[];
+}
+export interface ReleasesRequest {
+  releases: Release[];
+}
+export interface ReportsRequest {
+  reports: Report[];
+}
+
+export type ClaimResult = PortAttachment | { problem: Problem };
+export type ReleaseResult =
+  /** `released: false` is success too: `stale` (bound to somebody else by now), `unbound` or `not_found`. */
+  | { released: true; name: string; deleted: boolean }
+  | { released: false; reason: "stale" | "unbound" | "not_found"; name?: string }
+  | { problem: Problem };
+export type ReportResult = { applied: true } | { applied: false; reason: "stale" | "not_found" } | { problem: Problem };
+
+/** Results come in request order. */
+export interface ClaimsResponse {
+  results: ClaimResult[];
+}
+export interface ReleasesResponse {
+  results: ReleaseResult[];
+}
+export interface ReportsResponse {
+  results: ReportResult[];
+}

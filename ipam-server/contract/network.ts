@@ -1,0 +1,116 @@
+import type { Labels, Timestamp } from "./values.ts";
+
+export type Segment =
+  | { type: "flat"; physicalNetwork: string }
+  /** id is the 802.1Q VLAN id, 1 to 4094. */
+  | { type: "vlan"; id: number; physicalNetwork: string };
+
+export interface Route {
+  /** Destination CIDR. */
+  dst: string;
+  /** Next hop; without it the route is on-link. */
+  gw?: string;
+}
+
+export interface Dns {
+  nameservers?: string[];
+  domain?: string;
+  search?: string[];
+  options?: string[];
+}
+
+/** What a person declares about a subnet. */
+export interface SubnetSpec {
+  cidr: string;
+  gateway?: string;
+  /** Ranges `first-last` handed out automatically. Default: all usable addresses of the CIDR. */
+  pools?: string[];
+  /** CIDRs or single addresses or ranges never handed out, not even on request. */
+  exclude?: string[];
+  /** Default: one default route by the gateway, if there is one. */
+  routes?: Route[];
+  dns?: Dns;
+}
+
+/**
+ * Each node may hold a few addresses beforehand, so that its ephemeral pods get theirs without asking. A leased address is
+ * a port that is bound to the node for a pod yet to come (owner kind `lease`); a claim with `leasedPort` gives it to one.
+ */
+export interface NodeLease {
+  /** How many addresses a node holds for pods to come, 1 to 256. */
+  size: number;
+  /** It asks for more when it holds fewer than this: 1 to size. Default: a quarter of the size, at least 1. */
+  low: number;
+}
+
+export interface NetworkSpec {
+  /** Networks of one VPC must not overlap. Default `default`. */
+  vpc?: string;
+  /** Hosts of other zones cannot reach it. Default: reachable from every zone. */
+  availabilityZone?: string;
+  segment: Segment;
+  /** Bytes. 0 or absent: the host's default (1500). */
+  mtu?: number;
+  /** Absent: every claim asks the IPAM. */
+  nodeLease?: { size: number; low?: number };
+  subnets?: SubnetSpec[];
+}
+
+/** The declarative body of `POST /v1/networks` and `PUT /v1/networks/{name}`, and one document of `mooringctl apply`. */
+export interface NetworkManifest {
+  apiVersion: "mooring.dev/v1";
+  kind: "Network";
+  metadata: { name: string; labels?: Labels };
+  spec: NetworkSpec;
+}
+
+/** Counters of one subnet, kept by the same transaction that changes them. */
+export interface SubnetUsage {
+  /** Addresses its pools can hand out (exclusions and gateway taken off), in decimal: an IPv6 /64 has more than 2^53. */
+  size: string;
+  /** Addresses held by ports now, wanted addresses outside the pools included. */
+  held: number;
+  /** Freed addresses that are waiting in the queue to be handed out again. */
+  freed: number;
+}
+
+export interface Subnet {
+  cidr: string;
+  ipVersion: 4 | 6;
+  gateway?: string;
+  pools: string[];
+  exclude: string[];
+  routes: Route[];
+  dns: Dns;
+  usage: SubnetUsage;
+}
+
+export interface Network {
+  name: string;
+  labels: Labels;
+  vpc: string;
+  availabilityZone?: string;
+  segment: Segment;
+  mtu: number;
+  nodeLease?: NodeLease;
+  subnets: Subnet[];
+  createdAt: Timestamp;
+  updatedAt: Timestamp;
+}
+
+export interface PutNetworkResponse {
+  network: Network;
+  /** What the call did: for `apply`, which says what it changed. */
+  outcome: "created" | "changed" | "unchanged";
+  /** One line a changed field, such as `subnet 10.100.0.0/16: pools`. */
+  changes: string[];
+}
+
+/** `GET /v1/networks` query. `label` is a selector. */
+export interface NetworkQuery {
+  label?: string;
+}
+
+export interface NetworkList {
+  networks: Network[];
+}

@@ -1,0 +1,179 @@
+import type { Dns, NodeLease, Route, Segment } from "./network.ts";
+import type { IpFamily, Labels, Timestamp } from "./values.ts";
+
+export type PlaneState = "DOWN" | "BUILD" | "ACTIVE" | "ERROR";
+export type Plane = "underlay" | "overlay";
+
+/** `lease`: a node, for a pod yet to come. */
+export type OwnerKind = "pod" | "vm" | "device" | "lease";
+
+/**
+ * The Kubernetes object whose life a sticky port follows: the port is kept, bound or not, for as long as this asks for
+ * the pod that last held it. Told by the claim, kept with the port, read by the controller of its cluster.
+ */
+export interface Workload {
+  /** `Pod`: a pod of some other controller, which speaks only for itself. */
+  kind: "StatefulSet" | "Deployment" | "ReplicaSet" | "VirtualMachine" | "Pod";
+  namespace: string;
+  name: string;
+  /** Absent where a pod does not carry it (Deployment, VirtualMachine): then the name alone decides. */
+  uid?: string;
+  /** StatefulSet only: the pod's ordinal. A set scaled below it no longer asks for the pod. */
+  ordinal?: number;
+}
+
+/**
+ * A claim for "one of this application's addresses", which the IPAM picks: the port is `application/N`, or
+ * `application/N/interface`, with N the slot. In this order:
+ *
+ * 1. the slot whose port is bound to the claim's owner uid, else an unbound one whose last owner it was;
+ * 2. the lowest N whose port does not exist, or is unbound and on a network that matches the selector and is
+ *    reachable from the host (a free slot this host cannot use is passed over, not waited for).
+ *
+ * A bound slot is never taken, so this cannot wait for another pod: the surge pods of a rolling update get further
+ * slots, and the slots their predecessors leave serve the next pods. Two claims of one batch get different slots.
+ */
+export interface SlotOf {
+  /** `cluster/namespace/deployment`. */
+  application: string;
+  /** Only for interfaces other than `eth0`. */
+  interface?: string;
+}
+
+/** How the names of leased ports begin; the host and a slash follow, then what the node likes. */
+export const LEASE_PREFIX = "lease:";
+
+/** Who a binding is for. `createdAt` orders owners: an older one never takes a port back from a newer one. */
+export interface Owner {
+  kind: OwnerKind;
+  uid: string;
+  createdAt: Timestamp;
+}
+
+/** CNI_CONTAINERID and CNI_IFNAME. */
+export interface Sandbox {
+  id: string;
+  interface: string;
+}
+
+export interface Retention {
+  policy: "ephemeral" | "sticky";
+  /** Sticky only: how long an unbound port is kept. Absent: until its owner is gone or a person deletes it. */
+  ttlSeconds?: number;
+}
+
+export interface Binding {
+  host: string;
+  ownerUid: string;
+  /** Absent while the port is claimed ahead of its sandbox. */
+  sandbox?: Sandbox;
+  boundAt: Timestamp;
+}
+
+export interface FixedIp {
+  address: string;
+  /** The subnet's CIDR. */
+  subnet: string;
+  prefixLength: number;
+  gateway?: string;
+}
+
+/** Who may claim a name that people chose (§ names): empty lists mean nobody. */
+export interface Reservation {
+  /** `cluster/namespace`, or `cluster/*`, or `*`. */
+  allowedNamespaces: string[];
+  /** Neutron's word for what the port is for, such as `baremetal:node` or `compute:vm`. */
+  deviceOwner?: string;
+}
+
+export interface Port {
+  name: string;
+  /** Stable id of this port's life: another port created later under the same name has another id. */
+  id: string;
+  network: string;
+  mac: string;
+  fixedIps: FixedIp[];
+  labels: Labels;
+  retention: Retention;
+  /** The last owner; kept after a release as the fence against older ones. */
+  owner?: Owner;
+  binding?: Binding;
+  reservation?: Reservation;
+  /** Cluster, namespace and workload that the last claim told. */
+  cluster?: string;
+  namespace?: string;
+  workload?: Workload;
+  /** The slot that the IPAM picked for a claim by `slotOf`. */
+  slot?: number;
+  /** 0 before the first binding. */
+  epoch: number;
+  underlay: PlaneState;
+  overlay: PlaneState;
+  /** Both planes as people read them: `ACTIVE_ACTIVE` (underlay first). */
+  state: `${PlaneState}_${PlaneState}`;
+  createdAt: Timestamp;
+  updatedAt: Timestamp;
+  /** When the last binding ended; absent while bound and before the first binding. */
+  releasedAt?: Timestamp;
+  /**
+   * When an unbound sticky port's TTL ends, or a lease does. A node gives no address away whose lease has ended, but who
+   * got one before may live: an ended lease is given up by its node, or when the node is known to be gone.
+   */
+  expiresAt?: Timestamp;
+}
+
+/** All a host needs to plug the port, so that a claim costs one round trip. */
+export interface PortAttachment {
+  port: Port;
+  segment: Segment;
+  mtu: number;
+  routes: Route[];
+  dns: Dns;
+  /** The network's: the node may hold addresses of it beforehand. */
+  nodeLease?: NodeLease;
+  /** True when the last binding was ended by its own release, so that duplicate address detection may be skipped. */
+  fenced: boolean;
+}
+
+/** `PUT /v1/ports/{name}`: reserve a port ahead of any claim, for VMs, bare metal and names that people choose. */
+export interface PortReservation {
+  networkSelector: string;
+  families?: IpFamily[];
+  ips?: string[];
+  mac?: string;
+  labels?: Labels;
+  /** Default `["*"]`: any cluster. */
+  allowedNamespaces?: string[];
+  deviceOwner?: string;
+}
+
+export interface PortList {
+  ports: Port[];
+  /** Give it as `cursor` to read on; absent on the last page. */
+  nextCursor?: string;
+}
+
+/**
+ * `DELETE /v1/ports/{name}` query: deletes only what the caller saw. Another id or epoch, or a binding, is `conflict`
+ * and changes nothing.
+ */
+export interface PortFence {
+  id?: string;
+  epoch?: number;
+}
+
+/** `GET /v1/ports` query. `state` is `bound`, `unbound` or a pair such as `ACTIVE_ACTIVE`; `label` is a selector. */
+export interface PortQuery {
+  name?: string;
+  network?: string;
+  host?: string;
+  ip?: string;
+  mac?: string;
+  label?: string;
+  state?: string;
+  /** Ports whose last claim came from this cluster, by whatever name. */
+  cluster?: string;
+  /** 1 to 1000, default 100. */
+  limit?: number;
+  cursor?: string;
+}
