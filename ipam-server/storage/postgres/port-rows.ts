@@ -1,166 +1,35 @@
-import type { Labels, OwnerKind, PlaneState, Reservation, Workload } from "../../contract/index.ts";
-import type { HeldIp, PortRecord } from "../../domain/port-record.ts";
+import { PORT_COLUMNS as NAMES, type PortColumn } from "../port-rows.ts";
+
+export {
+  decodeMac,
+  decodePort,
+  encodeMac,
+  encodePort,
+  type PortColumn,
+  type PortRow,
+  parseColumn,
+} from "../port-rows.ts";
+
+/** Those that are no text. */
+const TYPES: Partial<Record<PortColumn, string>> = {
+  key: "bigint",
+  network_id: "int",
+  mac: "bigint",
+  sticky: "smallint",
+  ttl_seconds: "bigint",
+  owner_created_at: "bigint",
+  bound_at: "bigint",
+  epoch: "bigint",
+  fenced: "smallint",
+  created_at: "bigint",
+  updated_at: "bigint",
+  released_at: "bigint",
+  expires_at: "bigint",
+  slot: "bigint",
+};
 
 /** Columns of `ports` in the order of PortRow, with their types. */
-export const PORT_COLUMNS = [
-  ["key", "bigint"],
-  ["id", "text"],
-  ["name", "text"],
-  ["network_id", "int"],
-  ["mac", "bigint"],
-  ["labels", "text"],
-  ["sticky", "smallint"],
-  ["ttl_seconds", "bigint"],
-  ["owner_kind", "text"],
-  ["owner_uid", "text"],
-  ["owner_created_at", "bigint"],
-  ["host", "text"],
-  ["sandbox_id", "text"],
-  ["sandbox_interface", "text"],
-  ["bound_at", "bigint"],
-  ["reservation", "text"],
-  ["cluster", "text"],
-  ["namespace", "text"],
-  ["workload", "text"],
-  ["epoch", "bigint"],
-  ["underlay", "text"],
-  ["overlay", "text"],
-  ["fenced", "smallint"],
-  ["created_at", "bigint"],
-  ["updated_at", "bigint"],
-  ["released_at", "bigint"],
-  ["expires_at", "bigint"],
-  ["slot_of", "text"],
-  ["slot", "bigint"],
-] as const;
+export const PORT_COLUMNS = NAMES.map(name => [name, TYPES[name] ?? "text"] as const);
 
-export type PortColumn = (typeof PORT_COLUMNS)[number][0];
 /** For SELECT and INSERT. */
-export const PORT_COLUMN_LIST = PORT_COLUMNS.map(([name]) => name).join(", ");
-
-export type PortRow = [
-  key: number,
-  id: string,
-  name: string,
-  networkId: number,
-  mac: number,
-  labels: string | null,
-  sticky: number,
-  ttlSeconds: number | null,
-  ownerKind: OwnerKind | null,
-  ownerUid: string | null,
-  ownerCreatedAt: number | null,
-  host: string | null,
-  sandboxId: string | null,
-  sandboxInterface: string | null,
-  boundAt: number | null,
-  reservation: string | null,
-  cluster: string | null,
-  namespace: string | null,
-  workload: string | null,
-  epoch: number,
-  underlay: PlaneState,
-  overlay: PlaneState,
-  fenced: number,
-  createdAt: number,
-  updatedAt: number,
-  releasedAt: number | null,
-  expiresAt: number | null,
-  slotOf: string | null,
-  slot: number | null,
-];
-
-export const encodeMac = (mac: string): number => Number.parseInt(mac.replaceAll(":", ""), 16);
-
-export function decodeMac(mac: number): string {
-  const digits = mac.toString(16).padStart(12, "0");
-  return `${digits.slice(0, 2)}:${digits.slice(2, 4)}:${digits.slice(4, 6)}:${digits.slice(6, 8)}:${digits.slice(8, 10)}:${digits.slice(10)}`;
-}
-
-function encodeLabels(labels: Labels): string | null {
-  for (const _ in labels) return JSON.stringify(labels);
-  return null;
-}
-
-export function encodePort(port: PortRecord): PortRow {
-  const { owner, binding, retention } = port;
-  return [
-    port.key,
-    port.id,
-    port.name,
-    port.networkId,
-    encodeMac(port.mac),
-    encodeLabels(port.labels),
-    retention.policy === "sticky" ? 1 : 0,
-    retention.ttlSeconds ?? null,
-    owner?.kind ?? null,
-    owner?.uid ?? null,
-    owner?.createdAt ?? null,
-    binding?.host ?? null,
-    binding?.sandbox?.id ?? null,
-    binding?.sandbox?.interface ?? null,
-    binding?.boundAt ?? null,
-    port.reservation ? JSON.stringify(port.reservation) : null,
-    port.cluster ?? null,
-    port.namespace ?? null,
-    port.workload ? JSON.stringify(port.workload) : null,
-    port.epoch,
-    port.underlay,
-    port.overlay,
-    port.fenced ? 1 : 0,
-    port.createdAt,
-    port.updatedAt,
-    port.releasedAt ?? null,
-    port.expiresAt ?? null,
-    port.slot?.of ?? null,
-    port.slot?.number ?? null,
-  ];
-}
-
-/** Rows are trusted: nobody but Mooring writes them. */
-export function decodePort(row: PortRow, fixedIps: readonly HeldIp[]): PortRecord {
-  const [key, id, name, networkId, mac, labels, sticky, ttlSeconds, ownerKind, ownerUid, ownerCreatedAt, ...rest] = row;
-  const [host, sandboxId, sandboxInterface, boundAt, reservation, cluster, namespace, workload, ...states] = rest;
-  const [epoch, underlay, overlay, fenced, createdAt, updatedAt, releasedAt, expiresAt, slotOf, slot] = states;
-  return {
-    key,
-    id,
-    name,
-    networkId,
-    mac: decodeMac(mac),
-    fixedIps,
-    labels: labels === null ? {} : parseColumn<Labels>(labels),
-    retention: { policy: sticky ? "sticky" : "ephemeral", ...(ttlSeconds !== null && { ttlSeconds }) },
-    owner:
-      ownerKind !== null && ownerUid !== null && ownerCreatedAt !== null
-        ? { kind: ownerKind, uid: ownerUid, createdAt: ownerCreatedAt }
-        : undefined,
-    binding:
-      host === null
-        ? undefined
-        : {
-            host,
-            sandbox:
-              sandboxId !== null && sandboxInterface !== null
-                ? { id: sandboxId, interface: sandboxInterface }
-                : undefined,
-            boundAt: boundAt ?? 0,
-          },
-    reservation: reservation === null ? undefined : parseColumn<Reservation>(reservation),
-    cluster: cluster ?? undefined,
-    namespace: namespace ?? undefined,
-    workload: workload === null ? undefined : parseColumn<Workload>(workload),
-    slot: slotOf === null || slot === null ? undefined : { of: slotOf, number: slot },
-    epoch,
-    underlay,
-    overlay,
-    fenced: fenced === 1,
-    createdAt,
-    updatedAt,
-    releasedAt: releasedAt ?? undefined,
-    expiresAt: expiresAt ?? undefined,
-  };
-}
-
-/** JSON that this store wrote itself. */
-export const parseColumn = <T>(text: string): T => JSON.parse(text) as T;
+export const PORT_COLUMN_LIST = NAMES.join(", ");

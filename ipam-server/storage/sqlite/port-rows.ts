@@ -1,169 +1,18 @@
-import type { Labels, OwnerKind, PlaneState, Reservation, Workload } from "../../contract/index.ts";
-import type { HeldIp, PortRecord } from "../../domain/port-record.ts";
+import type { PortRecord } from "../../domain/port-record.ts";
+import { PORT_COLUMNS as COMMON_COLUMNS, type PortRow as CommonRow, encodePort as encodeCommon } from "../port-rows.ts";
 import { encodeBindingKey } from "./binding-key.ts";
 
+export { decodeMac, decodePort, encodeMac, parseColumn } from "../port-rows.ts";
+
 /** Columns of `ports` in the order of PortRow. */
-export const PORT_COLUMNS = [
-  "key",
-  "id",
-  "name",
-  "network_id",
-  "mac",
-  "labels",
-  "sticky",
-  "ttl_seconds",
-  "owner_kind",
-  "owner_uid",
-  "owner_created_at",
-  "host",
-  "sandbox_id",
-  "sandbox_interface",
-  "bound_at",
-  "binding_key",
-  "reservation",
-  "cluster",
-  "namespace",
-  "workload",
-  "epoch",
-  "underlay",
-  "overlay",
-  "fenced",
-  "created_at",
-  "updated_at",
-  "released_at",
-  "expires_at",
-  "slot_of",
-  "slot",
-] as const;
+export const PORT_COLUMNS = [...COMMON_COLUMNS, "binding_key"] as const;
 
 /** The same columns qualified, for joins. */
 export const QUALIFIED_PORT_COLUMNS = PORT_COLUMNS.map(column => `ports.${column}`).join(", ");
 
-export type PortRow = [
-  key: number,
-  id: string,
-  name: string,
-  networkId: number,
-  mac: number,
-  labels: string | null,
-  sticky: number,
-  ttlSeconds: number | null,
-  ownerKind: OwnerKind | null,
-  ownerUid: string | null,
-  ownerCreatedAt: number | null,
-  host: string | null,
-  sandboxId: string | null,
-  sandboxInterface: string | null,
-  boundAt: number | null,
-  bindingKey: number | null,
-  reservation: string | null,
-  cluster: string | null,
-  namespace: string | null,
-  workload: string | null,
-  epoch: number,
-  underlay: PlaneState,
-  overlay: PlaneState,
-  fenced: number,
-  createdAt: number,
-  updatedAt: number,
-  releasedAt: number | null,
-  expiresAt: number | null,
-  slotOf: string | null,
-  slot: number | null,
-];
-
-export const encodeMac = (mac: string): number => Number.parseInt(mac.replaceAll(":", ""), 16);
-
-export function decodeMac(mac: number): string {
-  const digits = mac.toString(16).padStart(12, "0");
-  return `${digits.slice(0, 2)}:${digits.slice(2, 4)}:${digits.slice(4, 6)}:${digits.slice(6, 8)}:${digits.slice(8, 10)}:${digits.slice(10)}`;
-}
-
-function encodeLabels(labels: Labels): string | null {
-  for (const _ in labels) return JSON.stringify(labels);
-  return null;
-}
+export type PortRow = [...CommonRow, bindingKey: number | null];
 
 export function encodePort(port: PortRecord): PortRow {
-  const { owner, binding, retention } = port;
-  return [
-    port.key,
-    port.id,
-    port.name,
-    port.networkId,
-    encodeMac(port.mac),
-    encodeLabels(port.labels),
-    retention.policy === "sticky" ? 1 : 0,
-    retention.ttlSeconds ?? null,
-    owner?.kind ?? null,
-    owner?.uid ?? null,
-    owner?.createdAt ?? null,
-    binding?.host ?? null,
-    binding?.sandbox?.id ?? null,
-    binding?.sandbox?.interface ?? null,
-    binding?.boundAt ?? null,
-    binding ? encodeBindingKey(binding.host, binding.sandbox?.id) : null,
-    port.reservation ? JSON.stringify(port.reservation) : null,
-    port.cluster ?? null,
-    port.namespace ?? null,
-    port.workload ? JSON.stringify(port.workload) : null,
-    port.epoch,
-    port.underlay,
-    port.overlay,
-    port.fenced ? 1 : 0,
-    port.createdAt,
-    port.updatedAt,
-    port.releasedAt ?? null,
-    port.expiresAt ?? null,
-    port.slot?.of ?? null,
-    port.slot?.number ?? null,
-  ];
+  const { binding } = port;
+  return [...encodeCommon(port), binding ? encodeBindingKey(binding.host, binding.sandbox?.id) : null];
 }
-
-/** Rows are trusted: nobody but this store writes them, under an exclusive lock. */
-export function decodePort(row: PortRow, fixedIps: readonly HeldIp[]): PortRecord {
-  const [key, id, name, networkId, mac, labels, sticky, ttlSeconds, ownerKind, ownerUid, ownerCreatedAt, ...rest] = row;
-  const [host, sandboxId, sandboxInterface, boundAt, , reservation, cluster, namespace, workload, ...states] = rest;
-  const [epoch, underlay, overlay, fenced, createdAt, updatedAt, releasedAt, expiresAt, slotOf, slot] = states;
-  return {
-    key,
-    id,
-    name,
-    networkId,
-    mac: decodeMac(mac),
-    fixedIps,
-    labels: labels === null ? {} : parseColumn<Labels>(labels),
-    retention: { policy: sticky ? "sticky" : "ephemeral", ...(ttlSeconds !== null && { ttlSeconds }) },
-    owner:
-      ownerKind !== null && ownerUid !== null && ownerCreatedAt !== null
-        ? { kind: ownerKind, uid: ownerUid, createdAt: ownerCreatedAt }
-        : undefined,
-    binding:
-      host === null
-        ? undefined
-        : {
-            host,
-            sandbox:
-              sandboxId !== null && sandboxInterface !== null
-                ? { id: sandboxId, interface: sandboxInterface }
-                : undefined,
-            boundAt: boundAt ?? 0,
-          },
-    reservation: reservation === null ? undefined : parseColumn<Reservation>(reservation),
-    cluster: cluster ?? undefined,
-    namespace: namespace ?? undefined,
-    workload: workload === null ? undefined : parseColumn<Workload>(workload),
-    slot: slotOf === null || slot === null ? undefined : { of: slotOf, number: slot },
-    epoch,
-    underlay,
-    overlay,
-    fenced: fenced === 1,
-    createdAt,
-    updatedAt,
-    releasedAt: releasedAt ?? undefined,
-    expiresAt: expiresAt ?? undefined,
-  };
-}
-
-/** JSON that this store wrote itself. */
-export const parseColumn = <T>(text: string): T => JSON.parse(text) as T;
