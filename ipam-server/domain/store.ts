@@ -95,7 +95,7 @@ export interface Store extends AsyncDisposable {
    * Fills an empty store in one transaction: until the answer nothing else is served, and when it rejects nothing was
    * written. The last row is the end, whose digest is held to what the store reads back before it commits. `conflict`
    * for a store that is not empty (before the first row is asked for), `invalid_request` for what is wrong with the last
-   * row that was asked for, and whatever the rows themselves reject with. Absent where the engine cannot do it yet.
+   * row that was asked for, or that `details.row` counts, and whatever the rows themselves reject with.
    */
   importRows?(rows: AsyncIterable<TransferRow | TransferEnd>): Promise<ImportResponse>;
 }

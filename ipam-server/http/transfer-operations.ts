@@ -118,7 +118,9 @@ async function importBody(store: Transferable, request: IncomingMessage): Promis
 }
 
 /** Networks that overlap are a conflict elsewhere; here the file is wrong. */
-function atLine(line: number, error: unknown): unknown {
+function atLine(lastLine: number, error: unknown): unknown {
+  // The header is line 1.
+  const line = error instanceof IpamError && error.details.row !== undefined ? error.details.row + 1 : lastLine;
   if (error instanceof Error && (error as NodeJS.ErrnoException).code === "ECONNRESET") {
     return new IpamError("invalid_request", `line ${line}: the stream broke off`, { cause: error });
   }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { IpamError } from "../../ipam-server/contract/index.ts";
+import { IpamError, type Port } from "../../ipam-server/contract/index.ts";
 import type { TransferNetwork, TransferPort, TransferRow } from "../../ipam-server/domain/transfer.ts";
 import { addressesOf, assertHealthy, attach, Clock, claim, commitOne, REUSE_DELAY_MS, refused } from "./builders.ts";
 import type { Engine } from "./engine.ts";
@@ -119,7 +119,9 @@ export function testTransfer(engine: Engine): void {
             await attach(of, claim("n2", "b", "n2", { networkSelector: "env=dual" })),
             await attach(of, claim("n3", "b", "n3", { networkSelector: "env=six" })),
           ];
-          return attachments.map(({ port }) => [port.name, port.mac, addressesOf({ port }), port.epoch]);
+          // Made of the port's key where there is no IPv4 address, and each replica of PostgreSQL has its own block of keys.
+          const macOf = ({ mac, fixedIps }: Port) => fixedIps.some(({ address }) => address.includes(".")) && mac;
+          return attachments.map(({ port }) => [port.name, macOf(port), addressesOf({ port }), port.epoch]);
         };
         assert.deepEqual(await next(other), await next(store));
         const before = clock.now;

@@ -1,5 +1,5 @@
 import { IpamError, type NetworkManifest } from "../../contract/index.ts";
-import type { Catalog, SubnetDeclaration, SubnetRecord } from "../../domain/catalog.ts";
+import type { Catalog, NetworkDeclaration, SubnetDeclaration, SubnetRecord } from "../../domain/catalog.ts";
 import { type NetworkChange, type Obstacle, planNetworkChange, startCursor } from "../../domain/plan-network-change.ts";
 import { validateNetwork } from "../../domain/validate-network.ts";
 import { toArray } from "./array-literal.ts";
@@ -62,6 +62,19 @@ export async function putNetwork(
   const change = planNetworkChange(old, declaration);
   if (change.outcome === "unchanged") return change;
   await refuseObstacles(send, change.obstacles, `network ${declaration.name} cannot be changed so`);
+  const networkId = await writeNetwork(send, declaration, now);
+  for (const subnet of change.removed) await removeSubnet(send, subnet);
+  for (const { old: before, now: after, poolsChanged } of change.kept) {
+    await send(SET_SPEC, before.id, encodeSubnet(after));
+    if (poolsChanged) await changePools(send, before, after);
+  }
+  for (const subnet of change.added) await addSubnet(send, networkId, subnet, ({ first }) => first);
+  await orderSubnets(send, networkId, declaration);
+  return change;
+}
+
+/** Makes the network's own row, or changes it; answers its id. */
+export async function writeNetwork(send: Send, declaration: NetworkDeclaration, now: number): Promise<number> {
   const { name, labels, vpc, availabilityZone, segment, mtu, nodeLease } = declaration;
   const fields = [
     name,
@@ -74,15 +87,11 @@ export async function putNetwork(
     now,
   ];
   const [row] = await send<[id: number]>(PUT, ...fields);
-  const networkId = row?.[0] ?? 0;
-  for (const subnet of change.removed) await removeSubnet(send, subnet);
-  for (const { old: before, now: after, poolsChanged } of change.kept) {
-    await send(SET_SPEC, before.id, encodeSubnet(after));
-    if (poolsChanged) await changePools(send, before, after);
-  }
-  for (const subnet of change.added) await addSubnet(send, networkId, subnet);
-  await send(SET_POSITIONS, networkId, toArray(declaration.subnets.map(({ cidr }) => cidr.text)));
-  return change;
+  return row?.[0] ?? 0;
+}
+
+export async function orderSubnets(send: Send, networkId: number, { subnets }: NetworkDeclaration): Promise<void> {
+  await send(SET_POSITIONS, networkId, toArray(subnets.map(({ cidr }) => cidr.text)));
 }
 
 export async function deleteNetwork(send: Send, name: string, catalog: Catalog): Promise<void> {
@@ -128,20 +137,30 @@ async function removeSubnet(send: Send, { id }: SubnetRecord): Promise<void> {
   await send(DELETE_SUBNET, id);
 }
 
-async function addSubnet(send: Send, networkId: number, subnet: SubnetDeclaration): Promise<void> {
+type CursorOf = (range: SubnetDeclaration["ranges"][number], index: number) => bigint;
+
+/** Answers the new row's id. */
+export async function addSubnet(
+  send: Send,
+  networkId: number,
+  subnet: SubnetDeclaration,
+  cursorOf: CursorOf,
+): Promise<number> {
   const [row] = await send<[id: number]>(INSERT_SUBNET, networkId, subnet.cidr.text, encodeSubnet(subnet));
-  await insertPools(send, row?.[0] ?? 0, subnet, ({ first }) => first);
+  const id = row?.[0] ?? 0;
+  await insertPools(send, id, subnet, cursorOf);
+  return id;
 }
 
 async function insertPools(
   send: Send,
   subnetId: number,
   { cidr: { version }, ranges }: SubnetDeclaration,
-  cursorOf: (range: SubnetDeclaration["ranges"][number]) => bigint,
+  cursorOf: CursorOf,
 ): Promise<void> {
   const encode = (offset: bigint) => encodeOffset(version, offset);
-  const cursors = ranges.map(range => {
-    const cursor = cursorOf(range);
+  const cursors = ranges.map((range, index) => {
+    const cursor = cursorOf(range, index);
     return cursor > range.last ? null : encode(cursor);
   });
   const firsts = ranges.map(({ first }) => encode(first));

@@ -38,7 +38,7 @@ export async function readPort(send: Send, name: string, catalog: Catalog): Prom
   return port;
 }
 
-async function addFixedIps(send: Send, rows: readonly PortRow[], catalog: Catalog): Promise<PortRecord[]> {
+export async function addFixedIps(send: Send, rows: readonly PortRow[], catalog: Catalog): Promise<PortRecord[]> {
   if (rows.length === 0) return [];
   return withFixedIps(rows, await send<FixedIpRow>(FIXED_IPS, toArray(rows.map(([key]) => key))), catalog);
 }

@@ -2,12 +2,14 @@ import { randomUUID } from "node:crypto";
 import {
   type EventList,
   type EventQuery,
+  type ImportResponse,
   IpamError,
   type Network,
   type Port,
   type PortList,
   type PortQuery,
   type PutNetworkResponse,
+  type TransferEnd,
 } from "../../contract/index.ts";
 import { type DecisionContext, LEASE_MS } from "../../domain/allocate.ts";
 import { type Catalog, toNetwork } from "../../domain/catalog.ts";
@@ -16,11 +18,13 @@ import { type NetworkWish, resolveWish } from "../../domain/network-wish.ts";
 import { toPort } from "../../domain/port-record.ts";
 import type { NewEvent } from "../../domain/snapshot.ts";
 import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
+import type { TransferRow } from "../../domain/transfer.ts";
 import { Announcer } from "./announcer.ts";
 import { BatchDecider } from "./batch-decider.ts";
-import { type KnownCatalog, loadCatalog, readState } from "./catalog-rows.ts";
+import { CatalogMemory } from "./catalog-memory.ts";
+import { type KnownCatalog, loadCatalog } from "./catalog-rows.ts";
 import { checkStore } from "./check.ts";
-import { TIMEOUTS, type Timeouts } from "./connect.ts";
+import { TIMEOUTS } from "./connect.ts";
 import { EventListener } from "./event-listener.ts";
 import { EventPruner, lastSeqOf, planEvents, readEvents } from "./event-log.ts";
 import { migrate } from "./migrate.ts";
@@ -31,33 +35,12 @@ import { close, Primary } from "./primary.ts";
 import { Reader } from "./reader.ts";
 import { toIpamError } from "./sqlstates.ts";
 import { type Bound, prepare, type Send } from "./statement.ts";
+import type { PostgresStoreOptions } from "./store-options.ts";
+import { Transfers } from "./transfers.ts";
 import { Writer } from "./writer.ts";
 
-export interface PostgresStoreOptions {
-  /** `postgres://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE`. */
-  url: string;
-  /** How long a freed address waits before another port may have it. Default 60,000. */
-  reuseDelayMs?: number;
-  /** How long a node may give away a leased address after it was leased or prolonged. Default an hour. */
-  leaseMs?: number;
-  /** True: a fabric driver reports the overlay plane. Default: the fabric is static, the overlay always ready. */
-  fabricManaged?: boolean;
-  /** How long events are kept. Default 30 days. */
-  eventRetentionMs?: number;
-  /** Milliseconds since the epoch. */
-  clock?: () => number;
-  /** Connections for reads, beside the one for changes and the one that hears of events. Default 4. */
-  readers?: number;
-  /** How long a change or a read is tried again while the database is away or others are in the way. Default 10,000. */
-  retryForMs?: number;
-  /** How often the newest event is looked for beside being told of it. Default 5,000. */
-  lookEveryMs?: number;
-  timeouts?: Partial<Timeouts>;
-  /** For tests: called at each step inside a transaction; what it throws stands for a crash there. */
-  reach?: (step: string) => void;
-}
-
 const DAY_MS = 86_400_000;
+const RETRY_FOR_MS = 10_000;
 const MAX_EXPIRED_AT_ONCE = 500;
 const STORE_CALLER = "mooring-ipam";
 
@@ -87,7 +70,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     } finally {
       await close(client);
     }
-    const retryForMs = options.retryForMs ?? 10_000;
+    const retryForMs = options.retryForMs ?? RETRY_FOR_MS;
     const reader = new Reader(primary, options.readers ?? 4, retryForMs);
     const catalog = await reader.read(loadCatalog);
     const writer = new Writer(primary, { clock, retryForMs, reach: options.reach });
@@ -110,11 +93,12 @@ class PostgresStore implements Store {
   readonly #listener: EventListener;
   readonly #announcer: Announcer;
   readonly #decider: BatchDecider;
+  readonly #networks: CatalogMemory;
   readonly #pruner: EventPruner;
+  readonly #transfers: Transfers;
   readonly #options: PostgresStoreOptions;
   readonly #clock: () => number;
   readonly #id = randomUUID();
-  #known: KnownCatalog;
 
   constructor(
     primary: Primary,
@@ -126,11 +110,13 @@ class PostgresStore implements Store {
   ) {
     this.#reader = reader;
     this.#writer = writer;
-    this.#known = catalog;
+    this.#networks = new CatalogMemory(reader, catalog);
     this.#options = options;
     this.#clock = clock;
     this.#decider = new BatchDecider(work => reader.write(work));
     this.#pruner = new EventPruner(options.eventRetentionMs ?? 30 * DAY_MS);
+    const { retryForMs = RETRY_FOR_MS, reach } = options;
+    this.#transfers = new Transfers(primary, { clock, retryForMs, reach }, this.#id);
     this.#announcer = new Announcer();
     this.#listener = new EventListener(primary, {
       lookEveryMs: options.lookEveryMs,
@@ -150,12 +136,13 @@ class PostgresStore implements Store {
   }
 
   async #decideAndApply(batch: readonly Item[]): Promise<Outcome[]> {
+    this.#transfers.gate.refuseWhileImporting();
     const context = this.#context();
     const run = this.#decider.begin(batch, context);
     const outcome = await this.#writer.transact("read", async send => {
-      const decision = await run(send, this.#known);
-      if (decision === "stale") return this.#reload();
-      if (decision === "again") return "again";
+      const decision = await run(send, this.#networks.known);
+      if (decision === "stale") await this.#networks.refresh();
+      if (decision === "stale" || decision === "again") return "again";
       const { outcomes, statements, events } = decision;
       return { writes: [...statements, ...this.#planEvents(events, context.now)], result: { outcomes, decision } };
     });
@@ -185,16 +172,6 @@ class PostgresStore implements Store {
     if (lastSeq !== undefined) this.#announcer.announce(lastSeq);
   }
 
-  /** Another replica changed the networks. */
-  async #reload(): Promise<"again"> {
-    this.#learn(await this.#reader.read(loadCatalog));
-    return "again";
-  }
-
-  #learn(catalog: KnownCatalog): void {
-    if (catalog.revision >= this.#known.revision) this.#known = catalog;
-  }
-
   async putNetwork(wish: NetworkWish, caller: string): Promise<PutNetworkResponse> {
     const change = await this.#changeNetworks(async (send, catalog, now) => {
       const manifest = resolveWish(wish, catalog.networks);
@@ -219,6 +196,7 @@ class PostgresStore implements Store {
   async #changeNetworks<T>(
     change: (send: Send, catalog: Catalog, now: number) => Promise<{ events: NewEvent[]; result: T }>,
   ): Promise<T> {
+    this.#transfers.gate.refuseWhileImporting();
     const now = this.#clock();
     const { result, writes, answers } = await this.#writer.transact("change", async send => {
       const { catalog } = await loadCatalog(send);
@@ -227,14 +205,13 @@ class PostgresStore implements Store {
       return { writes: [{ statement: NEXT_REVISION, values: [] }, ...this.#planEvents(events, now)], result };
     });
     this.#announce(writes, answers);
-    if (writes.length > 0) this.#learn(await this.#reader.read(loadCatalog));
+    if (writes.length > 0) await this.#networks.refresh();
     return result;
   }
 
   async readNetworks(): Promise<Network[]> {
-    const known = await this.#reader.read(loadCatalog);
-    this.#learn(known);
-    return known.catalog.networks.map(toNetwork);
+    this.#transfers.gate.refuseWhileImporting();
+    return (await this.#networks.refresh()).networks.map(toNetwork);
   }
 
   async readNetwork(name: string): Promise<Network> {
@@ -265,14 +242,9 @@ class PostgresStore implements Store {
     return this.#read(async (send, catalog) => readEvents(send, query, await findKeys(send, asked, catalog)));
   }
 
-  /** Reads one state of the database, by the networks of that state. */
   #read<T>(work: (send: Send, catalog: Catalog) => Promise<T>): Promise<T> {
-    return this.#reader.read(async send => {
-      if ((await readState(send)).revision === this.#known.revision) return work(send, this.#known.catalog);
-      const known = await loadCatalog(send);
-      this.#learn(known);
-      return work(send, known.catalog);
-    });
+    this.#transfers.gate.refuseWhileImporting();
+    return this.#networks.read(work);
   }
 
   onEvents(listener: (lastSeq: number) => void): () => void {
@@ -280,6 +252,7 @@ class PostgresStore implements Store {
   }
 
   async collectExpired(): Promise<number> {
+    if (this.#transfers.gate.isImporting) return 0;
     const now = this.#clock();
     const due = await this.#reader.read(send => send<[name: string]>(EXPIRED, now));
     if (due.length === 0) return 0;
@@ -288,15 +261,27 @@ class PostgresStore implements Store {
   }
 
   async ready(): Promise<void> {
+    this.#transfers.gate.refuseWhileImporting();
     await this.#reader.write(send => send(PROVE_WRITABLE, this.#clock()), READY_FOR_MS);
   }
 
   async check(): Promise<Finding[]> {
+    this.#transfers.gate.refuseWhileImporting();
     return this.#reader.readPatiently(async send => checkStore(send, (await loadCatalog(send)).catalog));
+  }
+
+  readonly exportRows = () => this.#transfers.exportRows();
+
+  async importRows(rows: AsyncIterable<TransferRow | TransferEnd>): Promise<ImportResponse> {
+    const { response, lastSeq } = await this.#transfers.importRows(rows);
+    await this.#networks.refresh();
+    this.#announcer.announce(lastSeq);
+    return response;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#announcer.clear();
+    this.#transfers[Symbol.dispose]();
     await this.#writer[Symbol.asyncDispose]();
     await this.#listener[Symbol.asyncDispose]();
     await this.#reader[Symbol.asyncDispose]();

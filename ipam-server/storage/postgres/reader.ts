@@ -6,7 +6,7 @@ import { retrying } from "./retry.ts";
 import { remedyOf } from "./sqlstates.ts";
 import { prepare, type Send, senderOf } from "./statement.ts";
 
-const BEGIN = prepare("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+export const BEGIN_READ = prepare("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 const COMMIT = prepare("COMMIT");
 
 /** A long look at all tables may take so long. */
@@ -109,7 +109,7 @@ export class Reader implements AsyncDisposable {
 
 async function inTransaction<T>(client: pg.Client, work: (send: Send) => Promise<T>): Promise<T> {
   const send = senderOf(client);
-  const begun = send(BEGIN);
+  const begun = send(BEGIN_READ);
   const [, result] = await Promise.all([begun, work(send)]).catch(async (error: unknown) => {
     await send(prepare("ROLLBACK")).catch(() => {});
     throw error;

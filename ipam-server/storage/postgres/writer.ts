@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { IpamError } from "../../contract/index.ts";
+import type { Timeouts } from "./connect.ts";
 import { close, drop, type Primary } from "./primary.ts";
 import { retrying } from "./retry.ts";
 import { remedyOf } from "./sqlstates.ts";
@@ -47,6 +48,8 @@ const FORGET_WRITERS_MS = 7 * 86_400_000;
 export interface WriterOptions {
   clock: () => number;
   retryForMs: number;
+  /** Where they differ from the usual. */
+  timeouts?: Partial<Timeouts>;
   /** For tests: what it throws stands for a crash there. */
   reach?: ((step: string) => void) | undefined;
 }
@@ -175,7 +178,7 @@ export class Writer implements AsyncDisposable {
   }
 
   async #connected(): Promise<pg.Client> {
-    this.#client ??= await this.#primary.connect();
+    this.#client ??= await this.#primary.connect(this.#options.timeouts);
     return this.#client;
   }
 

@@ -4,18 +4,11 @@ import { copyFile, link, open, realpath, rename, rm, stat } from "node:fs/promis
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { IpamError } from "../../contract/index.ts";
+import { EPOCHS_AHEAD, EVENTS_AHEAD, KEYS_AHEAD, type RestoredContent } from "../../domain/raised-floors.ts";
 import { loadCatalog } from "./catalog-rows.ts";
 import { checkStore } from "./check.ts";
 import { openDatabase } from "./open-database.ts";
 import { toIpamError } from "./sqlite-error.ts";
-
-/**
- * How far counters go on ahead of the backup: further than they can have come between it and its restoration. Each
- * leaves room for a thousand restorations within what JavaScript counts exactly, or for keys, in the 32 bits of a MAC.
- */
-const EPOCHS_AHEAD = 1_000_000;
-const EVENTS_AHEAD = 100_000_000_000;
-const KEYS_AHEAD = 1_000_000;
 
 export interface RestoreOptions {
   backup: string;
@@ -27,14 +20,7 @@ export interface RestoreOptions {
   now: number;
 }
 
-export interface Restored {
-  /** The time of the last change that the backup has. */
-  newestChange?: number;
-  networks: number;
-  ports: number;
-  bound: number;
-  epochFloor: number;
-  eventFloor: number;
+export interface Restored extends RestoredContent {
   /** Where the database that was there is now. */
   replaced?: string;
 }
@@ -97,7 +83,7 @@ async function refuseBadTarget(target: string, backup: string, force: boolean): 
 }
 
 /** Checks and migrates the copy, and puts its counters ahead of all that was given out since. */
-function prepareDraft(draft: string, backup: string, now: number): Omit<Restored, "replaced"> {
+function prepareDraft(draft: string, backup: string, now: number): RestoredContent {
   let database: Database.Database | undefined;
   try {
     database = openDatabase(draft, now);
@@ -128,13 +114,9 @@ function prepareDraft(draft: string, backup: string, now: number): Omit<Restored
   }
 }
 
-/**
- * Of what happened after the backup was taken nothing is known here, but nodes, readers and pods still have it: bindings
- * with greater epochs, events with greater numbers, MACs made of greater keys. None may be given out again.
- */
-function raiseFloors(database: Database.Database): Pick<Restored, "epochFloor" | "eventFloor"> {
+function raiseFloors(database: Database.Database): Pick<RestoredContent, "epochFloor" | "eventFloor"> {
   const floors = database
-    .prepare<[], Pick<Restored, "epochFloor" | "eventFloor">>(
+    .prepare<[], Pick<RestoredContent, "epochFloor" | "eventFloor">>(
       `UPDATE store_state SET
          epoch_floor = max(epoch_floor, coalesce((SELECT max(epoch) FROM ports), 0)) + ${EPOCHS_AHEAD},
          event_floor = max(event_floor, coalesce((SELECT max(seq) FROM events), 0)) + ${EVENTS_AHEAD},

@@ -240,7 +240,7 @@ class SqliteStore implements Store {
   }
 
   async collectExpired(): Promise<number> {
-    if (this.#transfers.isImporting) return 0;
+    if (this.#transfers.gate.isImporting) return 0;
     const due = this.#guard(() =>
       this.#database
         .prepare<[number], string>(
@@ -294,7 +294,7 @@ class SqliteStore implements Store {
 
   #guard<T>(work: () => T): T {
     if (!this.#database.open) throw new IpamError("unavailable", "the store is closed");
-    this.#transfers.refuseWhileImporting();
+    this.#transfers.gate.refuseWhileImporting();
     try {
       return work();
     } catch (error) {
