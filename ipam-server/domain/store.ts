@@ -87,9 +87,9 @@ export interface Store extends AsyncDisposable {
 
   /**
    * All that the store holds at one moment, in the stream's order (networks by name, ports by key, freed addresses by
-   * network, subnet and address, the state), while commits go on. Absent where the engine cannot do it yet.
+   * network, subnet and address, the state), while commits go on.
    */
-  exportRows?(): AsyncIterable<TransferRow>;
+  exportRows(): AsyncIterable<TransferRow>;
 
   /**
    * Fills an empty store in one transaction: until the answer nothing else is served, and when it rejects nothing was
@@ -97,7 +97,7 @@ export interface Store extends AsyncDisposable {
    * for a store that is not empty (before the first row is asked for), `invalid_request` for what is wrong with the last
    * row that was asked for, or that `details.row` counts, and whatever the rows themselves reject with.
    */
-  importRows?(rows: AsyncIterable<TransferRow | TransferEnd>): Promise<ImportResponse>;
+  importRows(rows: AsyncIterable<TransferRow | TransferEnd>): Promise<ImportResponse>;
 }
 
 /** Disposing forgets it. */

@@ -13,7 +13,7 @@ import { encodeTransfer, TransferDecoder } from "./transfer-lines.ts";
 const STALL_MS = 60_000;
 
 const ENGINE_BACKUP =
-  "this server remembers in PostgreSQL, which has its own tools: pg_dump --format=custom, or base backups (pg_basebackup) for a point in time";
+  "this server remembers in PostgreSQL, which has its own tools: pg_dump --format=custom, or base backups (pg_basebackup) for a point in time; mooringctl export saves all but the history";
 
 type Transferable = Pick<Store, "copy" | "exportRows" | "importRows">;
 
@@ -63,7 +63,6 @@ export function transferOperations(store: Transferable): Operation[] {
 }
 
 async function startExport(store: Transferable): Promise<Reply> {
-  if (!store.exportRows) throw new IpamError("conflict", "this server's store cannot be exported yet");
   const pieces = encodeTransfer(store.exportRows(), new Date());
   // What fails before the first line is said as a problem.
   const first = await pieces.next();
@@ -100,7 +99,6 @@ async function send(
 }
 
 async function importBody(store: Transferable, request: IncomingMessage): Promise<Reply> {
-  if (!store.importRows) throw new IpamError("conflict", "this server's store cannot import yet");
   const type = request.headers["content-type"];
   if (type !== TRANSFER_TYPE) {
     const sent = type === undefined ? "there is no Content-Type" : `Content-Type is ${type}`;

@@ -1,6 +1,7 @@
 import {
   type Claim,
   type EventQuery,
+  type ImportResponse,
   IpamError,
   type MooringEvent,
   type Network,
@@ -9,6 +10,7 @@ import {
 } from "../../ipam-server/contract/index.ts";
 import { type NetworkWish, resolveWish } from "../../ipam-server/domain/network-wish.ts";
 import type { Mutation, Outcome, Store } from "../../ipam-server/domain/store.ts";
+import type { TransferRow } from "../../ipam-server/domain/transfer.ts";
 
 /**
  * A store without rules, for tests of what is around it: every claim gets a port, every release succeeds, events are
@@ -135,6 +137,12 @@ export class MemoryStore implements Store {
   #write(event: Partial<MooringEvent>): void {
     const seq = (this.events.at(-1)?.seq ?? 0) + 1;
     this.events.push({ type: "port.bound", caller: "test", time: new Date().toISOString(), ...event, seq });
+  }
+
+  async *exportRows(): AsyncGenerator<TransferRow> {}
+
+  async importRows(): Promise<ImportResponse> {
+    return { networks: 0, ports: 0, freed: 0, digest: "" };
   }
 
   #notify(): void {

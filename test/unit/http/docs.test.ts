@@ -37,7 +37,7 @@ test("the page shows every call", () => {
     ...networkOperations(store),
     ...portOperations(store, batcher),
     ...eventOperations(store, tail, timing),
-    ...transferOperations({}),
+    ...transferOperations(store),
     ...serviceOperations(store, new Metrics(store, () => 0), () => ({})),
   ];
   for (const { method, path } of operations) {
