@@ -3,7 +3,6 @@ import { createAnonymousAuthenticator } from "./auth/anonymous.ts";
 import { authorize } from "./auth/authorize.ts";
 import { refusalOf, type ServerConfig } from "./config.ts";
 import type { Store } from "./domain/store.ts";
-import { startHousekeeping } from "./housekeeping.ts";
 import { createApp } from "./http/app.ts";
 import { batchOperations } from "./http/batch-operations.ts";
 import { Batcher } from "./http/batcher.ts";
@@ -18,6 +17,7 @@ import type { Operation } from "./http/operation.ts";
 import { portOperations } from "./http/port-operations.ts";
 import { serviceOperations } from "./http/service-operations.ts";
 import { transferOperations } from "./http/transfer-operations.ts";
+import { leaderDuty } from "./leader-duty.ts";
 import { OptionError } from "./options.ts";
 import { openPostgresStore } from "./storage/postgres/postgres-store.ts";
 import { openSqliteStore } from "./storage/sqlite/sqlite-store.ts";
@@ -39,7 +39,6 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   await using stack = new AsyncDisposableStack();
 
   const store = stack.use(await openStore(config));
-  stack.use(startHousekeeping(store, log));
 
   const metrics = new Metrics(store, () => batcher.depth);
   const batcher = stack.use(new Batcher(store, { maxQueue: config.maxQueue, onCommit: metrics.onCommit }));
@@ -71,6 +70,7 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   const options = { listen, requestTimeoutMs, drainMs: DRAIN_MS };
   const server = stack.use(await HttpServer.listen(createApp(edge, operations), options));
   stack.defer(() => stopping.abort());
+  stack.use(store.lead(leaderDuty(store, log, metrics.onTerm)));
 
   const { url, port } = server;
   const running = stack.move();

@@ -18,6 +18,7 @@ import type {
   ReportResult,
   TransferEnd,
 } from "../contract/index.ts";
+import type { Duty } from "./leadership.ts";
 import type { NetworkWish } from "./network-wish.ts";
 import type { TransferRow } from "./transfer.ts";
 
@@ -73,6 +74,9 @@ export interface Store extends AsyncDisposable {
 
   /** Deletes unbound sticky ports whose TTL ended; answers how many. Call it now and then. */
   collectExpired(): Promise<number>;
+
+  /** Runs the duty on one replica at a time, on this one or another; disposing ends its term here, and hands over. */
+  lead(duty: Duty): AsyncDisposable;
 
   /** Rejects with `unavailable` when the store cannot take a write now. */
   ready(): Promise<void>;

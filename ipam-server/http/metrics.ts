@@ -14,6 +14,11 @@ export class Metrics {
   ]);
   readonly #batches = this.#histogram("mooring_commit_items", "Claims, releases and reports in one commit", ITEMS);
   readonly #commits = this.#histogram("mooring_commit_seconds", "Time to decide and commit a batch", SECONDS);
+  readonly #term = new Gauge({
+    name: "mooring_leader_term",
+    help: "Number of the term in which this server does what one at a time does; 0 while another leads",
+    registers: [this.#registry],
+  });
 
   readonly #held = this.#subnetGauge("held", "Addresses held by ports");
   readonly #freed = this.#subnetGauge("freed", "Freed addresses in the queue");
@@ -40,6 +45,10 @@ export class Metrics {
   readonly onCommit = (items: number, milliseconds: number): void => {
     this.#batches.observe(items);
     this.#commits.observe(milliseconds / 1000);
+  };
+
+  readonly onTerm = (term: number | undefined): void => {
+    this.#term.set(term ?? 0);
   };
 
   async expose(): Promise<{ contentType: string; text: string }> {

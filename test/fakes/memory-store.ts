@@ -8,6 +8,7 @@ import {
   type Port,
   type PutNetworkResponse,
 } from "../../ipam-server/contract/index.ts";
+import { type Duty, leadAlone } from "../../ipam-server/domain/leadership.ts";
 import { type NetworkWish, resolveWish } from "../../ipam-server/domain/network-wish.ts";
 import type { Mutation, Outcome, Store } from "../../ipam-server/domain/store.ts";
 import type { TransferRow } from "../../ipam-server/domain/transfer.ts";
@@ -105,6 +106,7 @@ export class MemoryStore implements Store {
   };
   check = async () => [];
   collectExpired = async () => 0;
+  lead = (duty: Duty) => leadAlone(1, duty);
   async [Symbol.asyncDispose](): Promise<void> {}
 
   #apply(mutation: Mutation): Outcome {

@@ -18,6 +18,7 @@ export class CuttingProxy implements AsyncDisposable {
   cuts = 0;
   /** Cut also stays cut: who connects is turned away. */
   refuses = false;
+  #isFrozen = false;
 
   private constructor(server: Server, url: string) {
     this.#server = server;
@@ -35,6 +36,7 @@ export class CuttingProxy implements AsyncDisposable {
     const proxy = new CuttingProxy(server, url.href);
     server.on("connection", client => {
       if (proxy.refuses) client.destroy();
+      else if (proxy.#isFrozen) proxy.#keep(client.pause());
       else proxy.#join(client, connect(Number(to.port), to.hostname));
     });
     return proxy;
@@ -48,12 +50,22 @@ export class CuttingProxy implements AsyncDisposable {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** From now on nothing comes through any more, and nobody is told. */
+  freeze(): void {
+    this.#isFrozen = true;
+    for (const socket of this.#sockets) socket.pause();
+  }
+
+  #keep(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.on("error", () => {});
+    socket.on("close", () => this.#sockets.delete(socket));
+  }
+
   #join(client: Socket, server: Socket): void {
     for (const socket of [client, server]) {
-      this.#sockets.add(socket);
-      socket.on("error", () => {});
+      this.#keep(socket);
       socket.on("close", () => {
-        this.#sockets.delete(socket);
         client.destroy();
         server.destroy();
       });

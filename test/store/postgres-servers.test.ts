@@ -1,16 +1,23 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { after, before, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { Client, claimOf, networkOf } from "../server/client.ts";
 import { Recorder, seededRandom } from "../server/recorder.ts";
 import { ServerProcess } from "../server/server-process.ts";
 import { PrivatePostgres } from "./private-postgres.ts";
 
 const ACKNOWLEDGED = 150;
+const DEADLINE_MS = 60_000;
+
+let postgres: PrivatePostgres;
+before(async () => {
+  postgres = await PrivatePostgres.start();
+});
+after(() => postgres[Symbol.asyncDispose]());
 
 test("three servers on one database serve one IPAM: killing two of them loses nothing, and the third serves on", async t => {
   const seed = Number(process.env.MOORING_TEST_SEED ?? Date.now() % 1_000_000);
   t.diagnostic(`seed ${seed} (MOORING_TEST_SEED repeats it)`);
-  await using postgres = await PrivatePostgres.start();
   const database = await postgres.createDatabase();
   await using stack = new AsyncDisposableStack();
   const servers = await Promise.all(Array.from({ length: 3 }, () => ServerProcess.start({ database })));
@@ -44,4 +51,30 @@ test("three servers on one database serve one IPAM: killing two of them loses no
   const ports = new Map((await last.allPorts()).map(held => [held.name, held]));
   for (const { recorder } of recorders) recorder.verify(ports);
   assert.deepEqual(await last.findings(), []);
+});
+
+/** Who leads, and in which term, once somebody does in a term after the one given. */
+async function findLeader(servers: readonly ServerProcess[], after: number) {
+  for (const late = AbortSignal.timeout(DEADLINE_MS); ; await delay(50)) {
+    late.throwIfAborted();
+    for (const server of servers.filter(({ running }) => running)) {
+      const { body } = await new Client(server).get<string>("/metrics");
+      const term = Number(/^mooring_leader_term (\d+)$/m.exec(body)?.[1]);
+      if (term > after) return { server, term };
+    }
+  }
+}
+
+test("of three servers one leads; when it is killed another does, and when that one stops the third", async () => {
+  const database = await postgres.createDatabase();
+  await using stack = new AsyncDisposableStack();
+  const servers = await Promise.all(Array.from({ length: 3 }, () => ServerProcess.start({ database })));
+  for (const server of servers) stack.use(server);
+  const first = await findLeader(servers, 0);
+  await first.server.stop("SIGKILL");
+  const second = await findLeader(servers, first.term);
+  assert.equal(await second.server.stop(), 0);
+  assert.match(second.server.log.join("\n"), /leads no longer/);
+  const third = await findLeader(servers, second.term);
+  assert.equal(new Set([first.server, second.server, third.server]).size, 3);
 });

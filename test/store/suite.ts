@@ -2,6 +2,7 @@ import type { Engine } from "./engine.ts";
 import { testAllocation } from "./suite-allocation.ts";
 import { testBindings } from "./suite-bindings.ts";
 import { testHistory } from "./suite-history.ts";
+import { testLeadership } from "./suite-leadership.ts";
 import { testLeases } from "./suite-leases.ts";
 import { testNetworks } from "./suite-networks.ts";
 import { testOrders } from "./suite-orders.ts";
@@ -17,5 +18,6 @@ export function testStore(engine: Engine): void {
   testOrders(engine);
   testSlots(engine);
   testLeases(engine);
+  testLeadership(engine);
   testRandomWork(engine);
 }

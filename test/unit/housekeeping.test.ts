@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import pino from "pino";
-import { startHousekeeping } from "../../ipam-server/housekeeping.ts";
+import { keepHouse } from "../../ipam-server/housekeeping.ts";
 import { MemoryStore } from "../fakes/memory-store.ts";
 
 test("a turn that fails is logged and the next one is tried; stopping waits for the turn that runs", async () => {
@@ -16,9 +16,11 @@ test("a turn that fails is logged and the next one is tried; stopping waits for 
     if (turns === 3) third.resolve();
     return turns === 2 ? 4 : 0;
   };
-  const housekeeping = startHousekeeping(store, log, 1);
+  const over = new AbortController();
+  const housekeeping = keepHouse(store, log, over.signal, 1);
   await third.promise;
-  await housekeeping[Symbol.asyncDispose]();
+  over.abort();
+  await housekeeping;
   const after = turns;
   assert.match(lines[0] ?? "", /the disk is full.*housekeeping failed/);
   assert.match(lines[1] ?? "", /"collected":4/);
@@ -36,8 +38,10 @@ test("whatever is due goes in one turn, a piece at a time", async () => {
     return piece;
   };
   const lines: string[] = [];
-  const housekeeping = startHousekeeping(store, pino({}, { write: line => lines.push(line) }), 1);
+  const over = new AbortController();
+  const housekeeping = keepHouse(store, pino({}, { write: line => lines.push(line) }), over.signal, 1);
   await done.promise;
-  await housekeeping[Symbol.asyncDispose]();
+  over.abort();
+  await housekeeping;
   assert.match(lines[0] ?? "", /"collected":1017/);
 });

@@ -200,4 +200,19 @@ ALTER TABLE catalog_state ADD COLUMN generation bigint NOT NULL DEFAULT 0;
 ALTER TABLE event_counter ADD COLUMN floor bigint NOT NULL DEFAULT 0;
 `,
   },
+  {
+    version: 4,
+    name: "leadership",
+    oldestProgram: 1,
+    sql: `
+-- Which replica does what only one at a time may do, and until when unless it renews. No term is given twice.
+CREATE TABLE leadership (
+  only_row smallint PRIMARY KEY CHECK (only_row = 1),
+  term bigint NOT NULL,
+  holder uuid,
+  until timestamptz NOT NULL
+) WITH (fillfactor = 10);
+INSERT INTO leadership VALUES (1, 0, NULL, '-infinity');
+`,
+  },
 ];

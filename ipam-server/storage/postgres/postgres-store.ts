@@ -13,6 +13,7 @@ import {
 } from "../../contract/index.ts";
 import { type DecisionContext, LEASE_MS } from "../../domain/allocate.ts";
 import { type Catalog, toNetwork } from "../../domain/catalog.ts";
+import type { Duty } from "../../domain/leadership.ts";
 import type { Item } from "../../domain/needs.ts";
 import { type NetworkWish, resolveWish } from "../../domain/network-wish.ts";
 import { toPort } from "../../domain/port-record.ts";
@@ -27,6 +28,7 @@ import { checkStore } from "./check.ts";
 import { TIMEOUTS } from "./connect.ts";
 import { EventListener } from "./event-listener.ts";
 import { EventPruner, lastSeqOf, planEvents, readEvents } from "./event-log.ts";
+import { LEADERSHIP_TIMES, Leadership } from "./leadership.ts";
 import { migrate } from "./migrate.ts";
 import { deleteNetwork, putNetwork } from "./network-writer.ts";
 import { findKeys, readPort, readPorts } from "./port-reader.ts";
@@ -88,6 +90,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
  * cursors come with the locks on their subnets.
  */
 class PostgresStore implements Store {
+  readonly #primary: Primary;
   readonly #reader: Reader;
   readonly #writer: Writer;
   readonly #listener: EventListener;
@@ -108,6 +111,7 @@ class PostgresStore implements Store {
     options: PostgresStoreOptions,
     clock: () => number,
   ) {
+    this.#primary = primary;
     this.#reader = reader;
     this.#writer = writer;
     this.#networks = new CatalogMemory(reader, catalog);
@@ -258,6 +262,10 @@ class PostgresStore implements Store {
     if (due.length === 0) return 0;
     const items = due.map(([name]): Item => ({ kind: "expire", name, caller: STORE_CALLER }));
     return (await this.#decideAndApply(items)).filter(outcome => "deleted" in outcome).length;
+  }
+
+  lead(duty: Duty): AsyncDisposable {
+    return new Leadership(this.#primary, duty, { ...LEADERSHIP_TIMES, ...this.#options.leadership });
   }
 
   async ready(): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Timeouts } from "./connect.ts";
+import type { LeadershipTimes } from "./leadership.ts";
 
 export interface PostgresStoreOptions {
   /** `postgres://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE`. */
@@ -20,6 +21,7 @@ export interface PostgresStoreOptions {
   /** How often the newest event is looked for beside being told of it. Default 5,000. */
   lookEveryMs?: number;
   timeouts?: Partial<Timeouts>;
+  leadership?: Partial<LeadershipTimes>;
   /** For tests: called at each step inside a transaction; what it throws stands for a crash there. */
   reach?: (step: string) => void;
 }

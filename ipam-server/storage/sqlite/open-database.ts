@@ -35,7 +35,8 @@ export function openDatabase(path: string, now: number): Database.Database {
     database.pragma(`wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     database.pragma("temp_store = MEMORY");
     migrate(database, path, now);
-    database.prepare("UPDATE store_state SET opened_at = ?").run(now);
+    // It grows from one opening to the next, whatever the clock says.
+    database.prepare("UPDATE store_state SET opened_at = max(opened_at + 1, ?)").run(now);
     keepLogShort(database);
     return database;
   } catch (error) {

@@ -15,6 +15,7 @@ import {
 import { type DecisionContext, LEASE_MS } from "../../domain/allocate.ts";
 import { type Catalog, toNetwork } from "../../domain/catalog.ts";
 import { decide } from "../../domain/decide.ts";
+import { type Duty, leadAlone } from "../../domain/leadership.ts";
 import { type Item, planAllocations, planNeeds } from "../../domain/needs.ts";
 import { type NetworkWish, resolveWish } from "../../domain/network-wish.ts";
 import { toPort } from "../../domain/port-record.ts";
@@ -32,25 +33,9 @@ import { openDatabase } from "./open-database.ts";
 import { PortReader } from "./port-reader.ts";
 import { SnapshotLoader } from "./snapshot-loader.ts";
 import { toIpamError } from "./sqlite-error.ts";
+import type { SqliteStoreOptions } from "./store-options.ts";
 import { Transfers } from "./transfers.ts";
 import { WriteApplier } from "./write-applier.ts";
-
-export interface SqliteStoreOptions {
-  /** The database file; made if there is none. Its directory must exist. */
-  path: string;
-  /** How long a freed address waits before another port may have it. Default 60,000. */
-  reuseDelayMs?: number;
-  /** How long a node may give away a leased address after it was leased or prolonged. Default an hour. */
-  leaseMs?: number;
-  /** True: a fabric driver reports the overlay plane. Default: the fabric is static, the overlay always ready. */
-  fabricManaged?: boolean;
-  /** How long events are kept. Default 30 days. */
-  eventRetentionMs?: number;
-  /** Milliseconds since the epoch. */
-  clock?: () => number;
-  /** For tests: called at each step inside a transaction; what it throws stands for a crash there. */
-  reach?: (step: string) => void;
-}
 
 const DAY_MS = 86_400_000;
 const MAX_EXPIRED_AT_ONCE = 500;
@@ -254,6 +239,10 @@ class SqliteStore implements Store {
     return outcomes.filter(outcome => "deleted" in outcome).length;
   }
 
+  lead(duty: Duty): AsyncDisposable {
+    return leadAlone(this.#readState("opened_at"), duty);
+  }
+
   async ready(): Promise<void> {
     this.#guard(() =>
       this.#transact(() => this.#database.prepare("UPDATE store_state SET next_port_key = next_port_key").run()),
@@ -311,7 +300,7 @@ class SqliteStore implements Store {
     for (const listener of this.#listeners) queueMicrotask(() => listener(this.#events.lastSeq));
   }
 
-  #readState(column: "next_port_key" | "epoch_floor"): number {
+  #readState(column: "next_port_key" | "epoch_floor" | "opened_at"): number {
     return this.#database.prepare<[], number>(`SELECT ${column} FROM store_state`).pluck().get() ?? 1;
   }
 }

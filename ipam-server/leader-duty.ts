@@ -1,0 +1,18 @@
+import type { Logger } from "pino";
+import type { Duty } from "./domain/leadership.ts";
+import type { Store } from "./domain/store.ts";
+import { keepHouse } from "./housekeeping.ts";
+
+/** What one replica at a time does. `onTerm` is told of each term's number, and of its end. */
+export function leaderDuty(store: Store, log: Logger, onTerm: (term: number | undefined) => void): Duty {
+  return async ({ number, signal }) => {
+    log.info({ term: number }, "leads from now on");
+    onTerm(number);
+    try {
+      await keepHouse(store, log, signal);
+    } finally {
+      onTerm(undefined);
+      log.info({ term: number }, "leads no longer");
+    }
+  };
+}
