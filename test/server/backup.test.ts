@@ -8,8 +8,8 @@ import type { ClaimResult, Port } from "../../ipam-server/contract/index.ts";
 import { runCtl } from "../unit/ctl/fake-io.ts";
 import { Client, claimOf, networkOf, releaseOf } from "./client.ts";
 import { runCtlProcess } from "./ctl-process.ts";
+import { assertAheadOfBackup, goOnAfterBackup } from "./restored.ts";
 import { ServerProcess } from "./server-process.ts";
-import { EventStream } from "./sse.ts";
 
 /** Enough for a copy of many steps. */
 const PORTS = 6000;
@@ -94,43 +94,16 @@ test("after restoring, new bindings, events and keys are newer than any that the
   const database = at("epochs.db");
   let lostSeq = 0;
   {
-    // After the backup web-0 moves, and moves, and things happen.
     await copyFile(backup, database);
     await using server = await ServerProcess.start({ database });
-    const client = new Client(server);
-    for (let life = 2; life < 6; life++) await client.claim(claimOf("web-0", life, `node-${life}`));
-    await client.claim(claimOf("lost-1"));
-    lostSeq = (await client.events()).lastSeq;
+    lostSeq = await goOnAfterBackup(server);
     await server.stop();
   }
   const run = await restore(backup, database, "--force");
   assert.deepEqual([run.exitCode, run.stderr], [0, ""]);
   assert.match(run.stdout, /New epochs: +from 1000002 on\nNew events: +from 100000000\d+ on/);
   await using server = await ServerProcess.start({ database });
-  const client = new Client(server);
-  assert.deepEqual(await client.findings(), []);
-
-  // The binding is as the backup has it: an agent that has the pod must not take itself for the older one.
-  const { body: web } = await client.get<Port>("/v1/ports/c1/default/web-0");
-  assert.equal(web.epoch, 1);
-  assert.equal(web.binding?.host, "node-a");
-  const { lastSeq, oldestSeq, events } = await client.events();
-  assert.ok(oldestSeq > lostSeq && lastSeq > lostSeq);
-  assert.ok(
-    events.some(({ type }) => type === "port.bound"),
-    "the history is kept",
-  );
-
-  // Who read events that the backup has not is told to compare everything.
-  await using reader = await EventStream.open(`${server.url}/v1/events`, { "Last-Event-ID": String(lostSeq) });
-  const [gap] = await reader.events(1);
-  assert.deepEqual([gap?.type, gap?.seq], ["gap", oldestSeq - 1]);
-
-  const moved = await client.claim(claimOf("web-0", 7, "node-b"));
-  assert.equal(moved.port.epoch, 1_000_002);
-  assert.deepEqual(moved.port.fixedIps, web.fixedIps);
-  assert.ok((await client.claim(claimOf("new"))).port.epoch > 1_000_000);
-  assert.ok((await client.events(`?after=${lastSeq}`)).events.every(({ seq }) => seq > lastSeq));
+  await assertAheadOfBackup(server, lostSeq);
 });
 
 test("restoring with --force keeps the database that was there, and refuses one that a server has open", async () => {

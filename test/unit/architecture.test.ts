@@ -38,9 +38,10 @@ function importsOf(file: string, source: string): Import[] {
 const mayReadKubernetes = (file: string): boolean =>
   /^(cni\/agent|ipam-server\/controller)\//.test(file) || file === "ipam-server/ctl/cluster-pods.ts";
 
-/** The one command that works on a database's files, without a server. */
+/** The one command that works on a database itself, without a server. */
+const RESTORING = ["sqlite/restore-database.ts", "postgres/restored-database.ts"];
 const mayOpenDatabases = (file: string, target: string): boolean =>
-  file === "ipam-server/ctl/commands/restore.ts" && target === "ipam-server/storage/sqlite/restore-database.ts";
+  file === "ipam-server/ctl/commands/restore.ts" && RESTORING.some(name => target === `ipam-server/storage/${name}`);
 
 const isMain = (file: string): boolean => file.endsWith("/main.ts");
 const within = (file: string, folder: string): boolean => file.startsWith(`${folder}/`);

@@ -15,6 +15,9 @@ export interface Timeouts {
 
 export const TIMEOUTS: Timeouts = { connectMs: 5000, statementMs: 10_000, lockMs: 5000, idleInTransactionMs: 5000 };
 
+/** By which sessions are told apart from other programs'. */
+export const APPLICATION = "mooring-ipam";
+
 /** So much longer than the server's own time-out the client waits for an answer before it takes the connection for lost. */
 const ANSWER_GRACE_MS = 5000;
 const OLDEST_VERSION = 14;
@@ -69,7 +72,7 @@ async function connectTo(url: PostgresUrl, index: number, timeouts: Timeouts): P
   const { connectMs, statementMs, lockMs, idleInTransactionMs } = timeouts;
   const client = new pg.Client({
     connectionString: url.forHost(index),
-    application_name: "mooring-ipam",
+    application_name: APPLICATION,
     pipeline: true,
     types,
     keepAlive: true,

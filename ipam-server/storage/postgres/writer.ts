@@ -22,7 +22,12 @@ export type CatalogLock = "read" | "change";
 
 /** "Moor" in ASCII. */
 export const LOCK_SPACE = 0x4d_6f_6f_72;
-const CATALOG_LOCK = 1;
+const catalogLock = (take: string) => `${take}(${LOCK_SPACE}, 1)`;
+/** Expressions that take it. */
+export const LOCK_CATALOG: Readonly<Record<CatalogLock, string>> = {
+  read: catalogLock("pg_advisory_xact_lock_shared"),
+  change: catalogLock("pg_advisory_xact_lock"),
+};
 
 const BEGIN = prepare("BEGIN");
 const COMMIT = prepare("COMMIT");
@@ -34,9 +39,9 @@ const open = (lock: string) =>
     `WITH writer AS (
        INSERT INTO writers VALUES ($1, $2, $3)
        ON CONFLICT (id) DO UPDATE SET last_commit = excluded.last_commit, seen_at = excluded.seen_at
-     ) SELECT ${lock}(${LOCK_SPACE}, ${CATALOG_LOCK})`,
+     ) SELECT ${lock}`,
   );
-const OPEN = { read: open("pg_advisory_xact_lock_shared"), change: open("pg_advisory_xact_lock") };
+const OPEN = { read: open(LOCK_CATALOG.read), change: open(LOCK_CATALOG.change) };
 const SETTLE = prepare(
   `INSERT INTO writers VALUES ($1, 0, $2) ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at RETURNING last_commit`,
 );
