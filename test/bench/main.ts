@@ -6,7 +6,7 @@ import type { BenchContext } from "./context.ts";
 import { ENGINES, type Engine } from "./databases/databases.ts";
 import { type BenchReport, formatReport } from "./report.ts";
 
-const BENCHMARKS = ["ipam", "cni", "drift", "agent"] as const;
+const BENCHMARKS = ["ipam", "zone", "cni", "drift", "agent"] as const;
 type Benchmark = (typeof BENCHMARKS)[number];
 
 interface Options {
@@ -16,6 +16,13 @@ interface Options {
   replicas: number;
   held: number[];
   seconds?: number;
+  nodes: number;
+  pods: number;
+  restarted: number;
+  drifted: number;
+  outage: number;
+  speed: number;
+  seed: number;
   rounds?: number;
 }
 
@@ -24,9 +31,11 @@ const program = new Command("bench")
   .addArgument(new Argument("[benchmark]", "only this one").choices(BENCHMARKS))
   .option("--json", "print one JSON document instead of tables")
   .option("--strict", "exit with 1 when a bar is not met")
-  .addOption(new Option("--database <engine>", "ipam: where the servers remember").choices(ENGINES).default("sqlite"))
   .addOption(
-    new Option("--replicas <n>", "ipam: servers on one PostgreSQL database, 1 to 3")
+    new Option("--database <engine>", "ipam, zone: where the servers remember").choices(ENGINES).default("sqlite"),
+  )
+  .addOption(
+    new Option("--replicas <n>", "ipam, zone: servers on one PostgreSQL database, 1 to 3")
       .argParser(parseReplicas)
       .default(1),
   )
@@ -35,7 +44,18 @@ const program = new Command("bench")
       .argParser(parseCounts)
       .default([100_000, 1_000_000], "100000,1000000"),
   )
-  .addOption(new Option("--seconds <s>", "ipam: length of one round (default 2)").argParser(parseSeconds))
+  .addOption(
+    new Option("--seconds <s>", "ipam: length of one round (default 2); zone: of the churn (default 30)").argParser(
+      parseSeconds,
+    ),
+  )
+  .addOption(new Option("--nodes <n>", "zone: nodes").argParser(parseCount).default(500))
+  .addOption(new Option("--pods <n>", "zone: pods").argParser(parseCount).default(20_000))
+  .addOption(new Option("--restarted <n>", "zone: nodes of the rolling restart").argParser(parseCount).default(100))
+  .addOption(new Option("--drifted <n>", "zone: ports of the mass drift").argParser(parseCount).default(2000))
+  .addOption(new Option("--outage <s>", "zone: how long the servers are away").argParser(parseSeconds).default(30))
+  .addOption(new Option("--speed <n>", "zone: times 10 percent of churn a minute").argParser(parseSeconds).default(1))
+  .addOption(new Option("--seed <n>", "zone: what happens to whom").argParser(parseCount).default(1))
   .addOption(
     new Option("--rounds <n>", "cni, agent: pairs measured (default 60); drift: drifts (default 20)").argParser(
       parseCount,
@@ -76,9 +96,17 @@ async function run(only: Benchmark | undefined, options: Options): Promise<void>
 async function runOne(benchmark: Benchmark, context: BenchContext, options: Options): Promise<BenchReport> {
   if (benchmark === "ipam")
     return await (await import("./ipam.ts")).benchIpam(context, { ...options, seconds: options.seconds ?? 2 });
+  if (benchmark === "zone") return await runZoneBenchmark(context, options);
   if (benchmark === "cni") return await (await import("./cni.ts")).benchCni(context, options.rounds ?? 60);
   if (benchmark === "agent") return await (await import("./agent.ts")).benchAgent(context, options.rounds ?? 60);
   return await (await import("./drift.ts")).benchDrift(context, options.rounds ?? 20);
+}
+
+async function runZoneBenchmark(context: BenchContext, options: Options): Promise<BenchReport> {
+  const { runZone } = await import("./zone/zone.ts");
+  const { reportZone } = await import("./zone/zone-report.ts");
+  const { seconds = 30, outage: outageSeconds } = options;
+  return reportZone(await runZone(context, { ...options, seconds, outageSeconds }));
 }
 
 function parseCount(text: string): number {

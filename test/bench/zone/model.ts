@@ -1,0 +1,92 @@
+import type { Port } from "../../../ipam-server/contract/index.ts";
+import type { ZonePod } from "./pod.ts";
+
+/** A pod that runs, and what its node was told. */
+export interface Running {
+  pod: ZonePod;
+  node: string;
+  addresses: string[];
+  epoch: number;
+}
+
+const addressesOf = ({ fixedIps }: Port): string[] => fixedIps.map(({ address }) => address);
+
+/** What is true of the zone by what the agents were told, held against every new answer. */
+export class ZoneModel {
+  readonly #running = new Map<string, Running>();
+  /** Addresses that may be heard on the network now, and whose they are. */
+  readonly #heard = new Map<string, string>();
+  /** What sticky ports were given first. */
+  readonly #kept = new Map<string, string[]>();
+  readonly #broken: string[] = [];
+
+  get size(): number {
+    return this.#running.size;
+  }
+
+  /** An ADD was answered. */
+  added(pod: ZonePod, node: string, port: Port): void {
+    const addresses = addressesOf(port);
+    if (addresses.length === 0) this.#broken.push(`${pod.name} got no address`);
+    for (const address of addresses) {
+      const other = this.#heard.get(address);
+      if (other !== undefined && other !== pod.name)
+        this.#broken.push(`${address} is ${other}'s and was given to ${pod.name}`);
+      this.#heard.set(address, pod.name);
+    }
+    const kept = this.#kept.get(pod.name);
+    if (pod.isSticky && kept === undefined) this.#kept.set(pod.name, addresses);
+    if (kept !== undefined && kept.join() !== addresses.join()) {
+      this.#broken.push(`${pod.name} had ${kept.join(", ")} and came back with ${addresses.join(", ")}`);
+    }
+    this.#running.set(pod.name, { pod, node, addresses, epoch: port.epoch });
+  }
+
+  /** Its sandbox is silent from now on, by DEL or because its node is. */
+  gone({ name }: ZonePod): void {
+    for (const address of this.#running.get(name)?.addresses ?? []) {
+      if (this.#heard.get(address) === name) this.#heard.delete(address);
+    }
+    this.#running.delete(name);
+  }
+
+  /**
+   * Everything in which this and what the server holds differ, both ways, and what was broken on the way; nothing: no
+   * address was lost and none is anybody else's too.
+   *
+   * @param ports all that the server holds
+   */
+  prove(ports: readonly Port[]): string[] {
+    const found = [...this.#broken];
+    const holders = new Map<string, string>();
+    for (const port of ports) {
+      for (const address of addressesOf(port)) {
+        const other = holders.get(address);
+        if (other !== undefined) found.push(`the server holds ${address} for ${other} and ${port.name}`);
+        holders.set(address, port.name);
+        const heard = this.#heard.get(address);
+        if (heard !== undefined && heard !== port.name)
+          found.push(`${address} is held for ${port.name} and used by ${heard}`);
+      }
+      if (!this.#running.has(port.name)) found.push(`the server holds ${port.name}, which does not run`);
+    }
+    const held = new Map(ports.map(port => [port.name, port]));
+    for (const running of this.#running.values()) found.push(...differences(running, held.get(running.pod.name)));
+    return found;
+  }
+}
+
+function differences({ pod, node, addresses, epoch }: Running, port: Port | undefined): string[] {
+  if (port === undefined) return [`${pod.name} runs on ${node}, and the server does not hold it`];
+  const { binding } = port;
+  const facts: [what: string, here: unknown, there: unknown][] = [
+    ["node", node, binding?.host],
+    ["sandbox", pod.sandboxId, binding?.sandbox?.id],
+    ["owner", pod.pod.uid, binding?.ownerUid],
+    ["addresses", addresses.join(), addressesOf(port).join()],
+    ["epoch", epoch, port.epoch],
+  ];
+  return facts
+    .filter(([, here, there]) => here !== there)
+    .map(([what, here, there]) => `${pod.name}: ${what} is ${here} on its node and ${there} in the server`);
+}
