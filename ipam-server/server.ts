@@ -45,7 +45,9 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   const tail = stack.use(new EventTail(store));
 
   const authenticator = createAnonymousAuthenticator();
+  const stopping = new AbortController();
   const edge: Edge = {
+    stopping: stopping.signal,
     log,
     onAnswer: metrics.onAnswer,
     admit(request, action) {
@@ -55,7 +57,6 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
     },
   };
 
-  const stopping = new AbortController();
   const streams = { keepAliveMs: KEEP_ALIVE_MS, slowReaderMs: SLOW_READER_MS, signal: stopping.signal };
   const operations: Operation[] = [
     ...batchOperations(batcher),

@@ -1,13 +1,19 @@
 import type { MooringEvent } from "./event.ts";
+import { IpamError } from "./ipam-error.ts";
+
+/** The last message of a stream that its server ends: not an event of the outbox; its data is `{"reason": ...}`. */
+export const STREAM_END = "end";
 
 /**
  * Server-Sent Events (WHATWG HTML, section 9.2) as the IPAM sends them: gives the `data` of each event, parsed.
- * Throws when one event is longer than the cap or its data is not JSON.
+ * Throws when one event is longer than the cap or its data is not JSON, and `unavailable` when the server says why it
+ * ends the stream.
  */
 export class EventStreamCodec {
   readonly #decoder = new TextDecoder("utf-8", { fatal: true });
   readonly #maxLength: number;
   #rest = "";
+  #type: string | undefined;
   #data: string[] = [];
 
   constructor(maxLength = 1024 * 1024) {
@@ -22,12 +28,21 @@ export class EventStreamCodec {
       throw new RangeError(`an event is longer than ${this.#maxLength} characters`);
     for (const line of lines.map(each => each.replace(/\r$/, ""))) {
       if (line.startsWith("data:")) this.#data.push(line.slice(line[5] === " " ? 6 : 5));
+      if (line.startsWith("event:")) this.#type = line.slice("event:".length).trim();
       if (line !== "" || this.#data.length === 0) continue;
-      events.push(readEvent(this.#data.join("\n")));
+      const data = this.#data.join("\n");
+      if (this.#type === STREAM_END) throw describeEnd(data);
+      events.push(readEvent(data));
+      this.#type = undefined;
       this.#data = [];
     }
     return events;
   }
+}
+
+function describeEnd(data: string): IpamError {
+  const { reason } = JSON.parse(data);
+  return new IpamError("unavailable", `the IPAM ended the stream of events: ${reason}`);
 }
 
 function readEvent(data: string): MooringEvent {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { IpamError } from "../contract/index.ts";
 import type { Mutation, Outcome, Store } from "../domain/store.ts";
 
@@ -22,6 +23,8 @@ interface Job {
 
 /** Of every commit at least this share is for reports, so that a flood of claims cannot starve them. */
 const REPORT_SHARE = 0.1;
+
+const FINISH_MS = 2000;
 
 /**
  * Collects what all requests want changed and commits it together, because a commit costs one fsync whatever it holds.
@@ -54,8 +57,7 @@ export class Batcher implements AsyncDisposable {
    */
   submit(mutations: readonly Mutation[], timeoutMs = Number.POSITIVE_INFINITY): Promise<Outcome[]> {
     if (mutations.length === 0) return Promise.resolve([]);
-    if (this.#closed)
-      return Promise.reject(new IpamError("unavailable", "the server is stopping; try another or wait"));
+    if (this.#closed) return Promise.reject(stopping());
     const { maxQueue, now } = this.#options;
     if (this.#waiting > 0 && this.#waiting + mutations.length > maxQueue) {
       const detail = `${this.#waiting} changes are waiting (--max-queue ${maxQueue}); come back in a second`;
@@ -69,10 +71,18 @@ export class Batcher implements AsyncDisposable {
     });
   }
 
-  /** Commits what waits, then takes nothing more. */
+  /**
+   * Finishes the commit that runs; one that does not end soon is the store's to break off. Whoever still waits has waited
+   * for longer than the server had time to stop: it is told so, and nothing is done.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    await this.#running;
+    for (const job of [...this.#urgent.splice(0), ...this.#reports.splice(0)]) job.reject(stopping());
+    this.#waiting = 0;
+    const patience = new AbortController();
+    const late = delay(FINISH_MS, undefined, { signal: patience.signal }).catch(() => {});
+    await Promise.race([this.#running, late]);
+    patience.abort();
   }
 
   async #run(): Promise<void> {
@@ -139,4 +149,5 @@ export class Batcher implements AsyncDisposable {
   }
 }
 
+const stopping = (): IpamError => new IpamError("unavailable", "the server is stopping; ask another, or wait");
 const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve));

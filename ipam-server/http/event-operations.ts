@@ -1,13 +1,16 @@
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { STREAM_END } from "../contract/event-stream.ts";
 import { type EventQuery, GAP, IpamError, type MooringEvent } from "../contract/index.ts";
 import type { Store } from "../domain/store.ts";
 import type { EventTail } from "./event-tail.ts";
+import { STOPPING } from "./execute.ts";
 import { type Operation, operation } from "./operation.ts";
 import * as requests from "./schema/requests.ts";
 import * as responses from "./schema/responses.ts";
 
 const MAX_STREAMS = 5000;
+const END_DATA = JSON.stringify({ reason: STOPPING });
 
 export interface EventStreamOptions {
   /** A silent stream gets a comment this often, so that both ends notice a broken one. */
@@ -102,7 +105,7 @@ async function streamEvents(
     if (!(await writeAll(response, `: keep-alive\nid: ${seen}\n\n`, slowReaderMs, stop))) break;
   }
 
-  if (signal.aborted && !gone.signal.aborted) response.end('event: end\ndata: {"reason":"the server is stopping"}\n\n');
+  if (signal.aborted && !gone.signal.aborted) response.end(`event: ${STREAM_END}\ndata: ${END_DATA}\n\n`);
   else response.destroy();
 }
 

@@ -9,11 +9,16 @@ import { sendProblem, sendReply } from "./reply.ts";
 import { pathText, validate } from "./validate.ts";
 
 export const MAX_BODY_BYTES = 1024 * 1024;
+/** Why a server that was told to stop serves nothing more. */
+export const STOPPING = "the server is stopping";
 const MAX_TIMEOUT_MS = 3_600_000;
+const LIVENESS = "/healthz";
 
 export interface Edge {
   /** Who calls, and whether they may. Throws `unauthenticated` or `forbidden`. */
   admit(request: IncomingMessage, action: Action): Caller;
+  /** Aborted when the server stops: what was begun is served to its end, and nothing more is begun. */
+  stopping: AbortSignal;
   log: Logger;
   onAnswer(route: string, method: string, status: number, milliseconds: number): void;
 }
@@ -28,6 +33,9 @@ export async function execute(
 ): Promise<void> {
   const startedAt = performance.now();
   try {
+    if (edge.stopping.aborted && operation.path !== LIVENESS) {
+      throw new IpamError("unavailable", `${STOPPING}; ask another, or this one in a moment`, { retryAfterSeconds: 1 });
+    }
     const caller = edge.admit(request, operation.action);
     const reply = await operation.handle({
       caller,

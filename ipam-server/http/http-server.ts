@@ -1,7 +1,9 @@
 import { unlink } from "node:fs/promises";
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
 import { IpamError } from "../contract/index.ts";
+
+const LAST_WORDS_MS = 500;
 
 export interface HttpServerOptions {
   listen: { type: "tcp"; host: string; port: number } | { type: "unix"; path: string };
@@ -11,11 +13,16 @@ export interface HttpServerOptions {
   drainMs: number;
 }
 
-/** Listens, and stops without cutting off what it has begun. */
+/**
+ * Listens, and stops without cutting off what it has begun. Until that has ended it goes on to answer, so that who comes
+ * meanwhile is told that it stops.
+ */
 export class HttpServer implements AsyncDisposable {
   readonly #server: Server;
   readonly #options: HttpServerOptions;
-  #draining = false;
+  readonly #serving = new Set<ServerResponse>();
+  #isDraining = false;
+  #onServed: (() => void) | undefined;
 
   private constructor(listener: RequestListener, options: HttpServerOptions) {
     this.#options = options;
@@ -29,7 +36,8 @@ export class HttpServer implements AsyncDisposable {
       maxHeaderSize: 16 * 1024,
     };
     this.#server = createServer(limits, (request, response) => {
-      if (this.#draining) response.shouldKeepAlive = false;
+      if (this.#isDraining) response.shouldKeepAlive = false;
+      else this.#serve(response);
       listener(request, response);
     });
     this.#server.on("clientError", answerBrokenRequest);
@@ -61,13 +69,28 @@ export class HttpServer implements AsyncDisposable {
     return typeof address === "object" ? address?.port : undefined;
   }
 
-  /** Stops accepting, lets requests that are being served end, then closes every connection. */
+  #serve(response: ServerResponse): void {
+    this.#serving.add(response);
+    response.on("close", () => {
+      this.#serving.delete(response);
+      if (this.#serving.size === 0) this.#onServed?.();
+    });
+  }
+
+  /** Lets requests that are being served end, as long as that does not take too long, then closes every connection. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#draining = true;
-    const closed = new Promise<void>(resolve => this.#server.close(() => resolve()));
-    // A connection that was busy when the server closed becomes idle later.
+    this.#isDraining = true;
+    for (const response of this.#serving) if (!response.headersSent) response.shouldKeepAlive = false;
+    const { promise: served, resolve } = Promise.withResolvers<void>();
+    const late = setTimeout(resolve, this.#options.drainMs);
+    if (this.#serving.size === 0) resolve();
+    else this.#onServed = resolve;
+    await served;
+    clearTimeout(late);
+    const closed = new Promise<void>(done => this.#server.close(() => done()));
+    // A connection whose last answer is on its way becomes idle later.
     const sweep = setInterval(() => this.#server.closeIdleConnections(), 20);
-    const cut = setTimeout(() => this.#server.closeAllConnections(), this.#options.drainMs);
+    const cut = setTimeout(() => this.#server.closeAllConnections(), LAST_WORDS_MS);
     await closed;
     clearInterval(sweep);
     clearTimeout(cut);

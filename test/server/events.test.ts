@@ -134,15 +134,3 @@ test("who was away for longer than events are kept is told of the gap first, wha
   await using resumed = await EventStream.open(`${other.url}/v1/events`, { "Last-Event-ID": gap?.id ?? "" });
   assert.deepEqual(await resumed.events(events.length), events);
 });
-
-test("when the server stops every stream ends with the reason", async () => {
-  await using other = await ServerProcess.start();
-  await using stream = await EventStream.open(`${other.url}/v1/events`);
-  await stream.next();
-  other.signal("SIGTERM");
-  const last = await stream.next();
-  assert.equal(last?.event, "end");
-  assert.deepEqual(JSON.parse(last?.data ?? ""), { reason: "the server is stopping" });
-  assert.equal(await stream.next(), undefined);
-  assert.equal(await other.ended(), 0);
-});

@@ -7,7 +7,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Client, claimOf, networkOf } from "./client.ts";
-import { openRaw, readUntil } from "./raw.ts";
 import { runServer, ServerProcess } from "./server-process.ts";
 
 let directory: string;
@@ -118,31 +117,6 @@ test("what was remembered is there after a restart", async () => {
     return port;
   };
   assert.deepEqual(await ask(), await ask());
-});
-
-test("a request that is being sent when the server stops is served to its end", async () => {
-  await using server = await ServerProcess.start();
-  const body = JSON.stringify({ claims: [] });
-  const socket = await openRaw(server.port);
-  const head = `POST /v1/claims HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
-  socket.write(head + body.slice(0, 5));
-  // The stream's end is the sign that stopping has begun.
-  const watcher = await openRaw(server.port);
-  watcher.write("GET /v1/events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
-  await readUntil(watcher, /: connected/);
-  server.signal("SIGTERM");
-  await readUntil(watcher, /event: end/);
-  socket.write(body.slice(5));
-  assert.match(await readUntil(socket, /\]\}$/), /HTTP\/1\.1 200[\s\S]*\{"results":\[\]\}/);
-  assert.equal(await server.ended(), 0);
-});
-
-test("idle keep-alive connections do not hold a stop up", async () => {
-  await using server = await ServerProcess.start();
-  const socket = await openRaw(server.port);
-  socket.write("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
-  await readUntil(socket, /\{"status":"ok"\}/);
-  assert.equal(await server.stop(), 0);
 });
 
 test("a database that becomes read-only is told as unavailable, and claims get the reason", async t => {

@@ -11,3 +11,4 @@ await import("../server/api.test.ts");
 await import("../server/bad-requests.test.ts");
 await import("../server/events.test.ts");
 await import("../server/crash.test.ts");
+await import("../server/stopping.test.ts");

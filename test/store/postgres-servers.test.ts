@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Client, claimOf, networkOf } from "../server/client.ts";
 import { Recorder, seededRandom } from "../server/recorder.ts";
 import { ServerProcess } from "../server/server-process.ts";
+import { CuttingProxy } from "./cutting-proxy.ts";
 import { PrivatePostgres } from "./private-postgres.ts";
 
 const ACKNOWLEDGED = 150;
@@ -51,6 +52,20 @@ test("three servers on one database serve one IPAM: killing two of them loses no
   const ports = new Map((await last.allPorts()).map(held => [held.name, held]));
   for (const { recorder } of recorders) recorder.verify(ports);
   assert.deepEqual(await last.findings(), []);
+});
+
+test("a server that stops while its database answers nothing any more ends all the same", async () => {
+  await using proxy = await CuttingProxy.start(await postgres.createDatabase());
+  await using server = await ServerProcess.start({ database: proxy.url });
+  const client = new Client(server);
+  await client.send("PUT", "/v1/networks/prod-a", networkOf("prod-a", "10.100.0.0/23"));
+  await client.claim(claimOf("web-0"));
+  proxy.freeze();
+  const claims = Array.from({ length: 5 }, (_, index) => client.claim(claimOf(`late-${index}`)));
+  const lists = Array.from({ length: 5 }, () => client.allPorts());
+  const unanswered = Promise.allSettled([...claims, ...lists]);
+  assert.equal(await server.stop(), 0);
+  assert.ok((await unanswered).every(({ status }) => status === "rejected"));
 });
 
 /** Who leads, and in which term, once somebody does in a term after the one given. */

@@ -26,9 +26,16 @@ export class Primary {
     return this.#generation;
   }
 
-  /** A connection of its own, with time-outs that may differ from the usual. */
-  async connect(timeouts: Partial<Timeouts> = {}): Promise<pg.Client> {
+  /**
+   * A connection of its own, with time-outs that may differ from the usual. Once the signal aborts, what still waits for an
+   * answer on it does not wait for long.
+   */
+  async connect(signal: AbortSignal | undefined, timeouts: Partial<Timeouts> = {}): Promise<pg.Client> {
     const { client, index } = await connect(this.url, this.#index, { ...this.#timeouts, ...timeouts });
+    const cut = () => setTimeout(() => drop(client), GOODBYE_MS).unref();
+    if (signal?.aborted) cut();
+    signal?.addEventListener("abort", cut);
+    client.on("end", () => signal?.removeEventListener("abort", cut));
     if (index !== this.#index) {
       this.#index = index;
       this.#generation++;

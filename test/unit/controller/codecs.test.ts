@@ -34,6 +34,12 @@ describe("the IPAM's event stream", () => {
   test("gives nothing of an event that is not over", () => {
     assert.deepEqual(new EventStreamCodec().push(bytes(event(1).slice(0, -1))), []);
   });
+  test("that its server ends says why", () => {
+    const codec = new EventStreamCodec();
+    assert.equal(codec.push(bytes(event(1))).length, 1);
+    const end = 'event: end\ndata: {"reason":"the server is stopping"}\n\n';
+    assert.throws(() => codec.push(bytes(end)), { code: "unavailable", message: /ended.*: the server is stopping/ });
+  });
   test("that is too long, not JSON or no event is an error", () => {
     assert.throws(() => new EventStreamCodec(8).push(bytes("data: 123456789")), RangeError);
     assert.throws(() => new EventStreamCodec().push(bytes("data: {]\n\n")), SyntaxError);

@@ -122,11 +122,28 @@ test("a store that loses outcomes fails the batch instead of answering the wrong
   await assert.rejects(batcher.submit([release("a")]), code("internal"));
 });
 
-test("stopping commits what waits and takes nothing more", async () => {
+test("stopping finishes the commit that runs, tells who waits that nothing was done, and takes nothing more", async () => {
   const store = new MemoryStore();
+  const gate = Promise.withResolvers<void>();
+  store.gate = gate.promise;
   const batcher = new Batcher(store, { maxQueue: 10 });
-  const waiting = batcher.submit([release("a")]);
+  const running = batcher.submit([release("a")]);
+  while (!store.entered) await new Promise(resolve => setImmediate(resolve));
+  const waiting = assert.rejects(batcher.submit([release("b")]), code("unavailable"));
+  const stopped = batcher[Symbol.asyncDispose]();
+  await waiting;
+  await assert.rejects(batcher.submit([release("c")]), code("unavailable"));
+  gate.resolve();
+  assert.equal((await running).length, 1);
+  await stopped;
+  assert.equal(store.batches.flat().length, 1);
+});
+
+test("stopping does not wait for ever for a commit that does not end", async () => {
+  const store = new MemoryStore();
+  store.gate = new Promise(() => {});
+  const batcher = new Batcher(store, { maxQueue: 10 });
+  void batcher.submit([release("a")]);
+  while (!store.entered) await new Promise(resolve => setImmediate(resolve));
   await batcher[Symbol.asyncDispose]();
-  assert.equal((await waiting).length, 1);
-  await assert.rejects(batcher.submit([release("b")]), code("unavailable"));
 });

@@ -14,7 +14,10 @@ test("a reader that stops reading is cut off, and what is kept for it stays boun
   using tail = new EventTail(store);
   const stopping = new AbortController();
   const timing = { keepAliveMs: 60_000, slowReaderMs: 200, signal: stopping.signal };
-  const edge = { admit: () => ({ name: "t", roles: [] }), log: pino({ enabled: false }), onAnswer: () => undefined };
+  const edge = {
+    ...{ admit: () => ({ name: "t", roles: [] }), log: pino({ enabled: false }), onAnswer: () => undefined },
+    stopping: stopping.signal,
+  };
   const server = createServer(createApp(edge, eventOperations(store, tail, timing)));
   let buffered = 0;
   const closed = Promise.withResolvers<void>();
