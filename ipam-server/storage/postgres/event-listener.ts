@@ -37,7 +37,7 @@ export class EventListener implements AsyncDisposable {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       try {
-        const client = await this.#primary.connect(signal);
+        const client = await this.#primary.connect({}, signal);
         try {
           await this.#follow(client, signal);
         } finally {

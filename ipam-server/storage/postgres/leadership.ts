@@ -116,7 +116,7 @@ export class Leadership implements AsyncDisposable {
   async #connected(): Promise<pg.Client> {
     if (this.#client) return this.#client;
     const { holdMs } = this.#times;
-    const client = await this.#primary.connect(this.#stopping.signal, { connectMs: holdMs, statementMs: holdMs });
+    const client = await this.#primary.connect({ connectMs: holdMs, statementMs: holdMs }, this.#stopping.signal);
     this.#client = client;
     client.on("notification", () => this.#wake?.());
     await client.query(`LISTEN ${CHANNEL}`);

@@ -66,7 +66,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   const clock = options.clock ?? Date.now;
   const primary = new Primary(parsePostgresUrl(options.url), { ...TIMEOUTS, ...options.timeouts });
   try {
-    const client = await primary.connect(undefined, { statementMs: 600_000, lockMs: 600_000 });
+    const client = await primary.connect({ statementMs: 600_000, lockMs: 600_000 });
     try {
       await migrate(client, primary.name, clock());
     } finally {

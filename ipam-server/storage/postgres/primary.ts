@@ -30,7 +30,7 @@ export class Primary {
    * A connection of its own, with time-outs that may differ from the usual. Once the signal aborts, what still waits for an
    * answer on it does not wait for long.
    */
-  async connect(signal: AbortSignal | undefined, timeouts: Partial<Timeouts> = {}): Promise<pg.Client> {
+  async connect(timeouts: Partial<Timeouts> = {}, signal?: AbortSignal): Promise<pg.Client> {
     const { client, index } = await connect(this.url, this.#index, { ...this.#timeouts, ...timeouts });
     const cut = () => setTimeout(() => drop(client), GOODBYE_MS).unref();
     if (signal?.aborted) cut();

@@ -57,7 +57,7 @@ export class Reader implements AsyncDisposable {
   async readPatiently<T>(work: (send: Send) => Promise<T>): Promise<T> {
     const run = async () => {
       if (this.#stopping.signal.aborted) throw new IpamError("unavailable", "the store is closed");
-      const client = await this.#primary.connect(this.#stopping.signal, PATIENT);
+      const client = await this.#primary.connect(PATIENT, this.#stopping.signal);
       try {
         return await inTransaction(client, work);
       } finally {
@@ -96,7 +96,7 @@ export class Reader implements AsyncDisposable {
       if (known.generation === this.#primary.generation) return known;
       drop(known.client);
     }
-    const client = await this.#primary.connect(this.#stopping.signal);
+    const client = await this.#primary.connect({}, this.#stopping.signal);
     return { client, generation: this.#primary.generation };
   }
 

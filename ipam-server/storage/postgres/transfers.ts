@@ -40,7 +40,7 @@ export class Transfers implements Disposable {
     using _turn = this.gate.beginCopy();
     const { name } = this.#primary;
     const { signal } = this.#stopping;
-    const connect = () => this.#primary.connect(undefined, PATIENT);
+    const connect = () => this.#primary.connect(PATIENT);
     const client = await retrying(connect, { forMs: this.#options.retryForMs, name, signal });
     const cut = () => drop(client);
     signal.addEventListener("abort", cut);

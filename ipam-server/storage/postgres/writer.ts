@@ -183,7 +183,7 @@ export class Writer implements AsyncDisposable {
   }
 
   async #connected(): Promise<pg.Client> {
-    this.#client ??= await this.#primary.connect(this.#stopping.signal, this.#options.timeouts);
+    this.#client ??= await this.#primary.connect(this.#options.timeouts, this.#stopping.signal);
     return this.#client;
   }
 
