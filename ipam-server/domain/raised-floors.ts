@@ -1,12 +1,13 @@
 /**
  * How far counters go on ahead of a backup that was restored: of what happened after it was taken nothing is known in
  * it, but nodes, readers and pods still have it (bindings with greater epochs, events with greater numbers, MACs made of
- * greater keys), and none may be given out again. Further than they can have come between it and its restoration; each
+ * greater keys, words of leaders of later terms), and none may be given out again. Further than they can have come between it and its restoration; each
  * leaves room for a thousand restorations within what JavaScript counts exactly, or for keys, in the 32 bits of a MAC.
  */
 export const EPOCHS_AHEAD = 1_000_000;
 export const EVENTS_AHEAD = 100_000_000_000;
 export const KEYS_AHEAD = 1_000_000;
+export const TERMS_AHEAD = 1_000_000;
 
 /** What a database holds after it was restored. */
 export interface RestoredContent {

@@ -78,6 +78,7 @@ describe("a database that pg_restore has put back", () => {
     }
     const keys = await postgres.query("SELECT FROM ports WHERE name = 'c1/default/new' AND key > 1000000", url);
     assert.equal(keys.length, 1, "keys, of which MACs are made, are ahead too");
+    assert.equal((await postgres.query("SELECT FROM leadership WHERE term > 1000000", url)).length, 1, "terms are too");
   });
 
   test("is refused, and left as it was, when it is none of Mooring's, damaged or too new", async () => {

@@ -133,14 +133,19 @@ export class PrivatePostgres implements AsyncDisposable {
     return pid;
   }
 
+  /** Whom its files belong to, when that is another than the test's. */
+  get user(): { uid: number; gid: number } | undefined {
+    return this.#user;
+  }
+
   urlOf(database: string, user = USER, password = this.password): string {
     return `postgres://${user}:${password}@127.0.0.1:${this.port}/${database}`;
   }
 
   /** A new empty database; answers its URL. */
-  async createDatabase(): Promise<string> {
+  async createDatabase(options = ""): Promise<string> {
     const name = `mooring_${++this.#databases}`;
-    await this.query(`CREATE DATABASE ${name}`);
+    await this.query(`CREATE DATABASE ${name} ${options}`);
     return this.urlOf(name);
   }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -9,6 +9,7 @@ import type { IpamError } from "../../ipam-server/contract/index.ts";
 import { MIGRATIONS } from "../../ipam-server/storage/sqlite/migrations.ts";
 import { openSqliteStore } from "../../ipam-server/storage/sqlite/sqlite-store.ts";
 import { assertHealthy, attach, claim, network, slotClaim } from "./builders.ts";
+import { mountTmpfs } from "./tmpfs.ts";
 
 const isRoot = process.getuid?.() === 0;
 const NET = network("net", 10, [{ cidr: "10.0.0.0/16" }]);
@@ -48,7 +49,7 @@ test("a database of the first version goes on with its ports, and takes slots", 
       DROP INDEX ports_slot; DROP INDEX ports_slot_owner; DROP INDEX ports_slot_unbound;
       ALTER TABLE ports DROP COLUMN slot; ALTER TABLE ports DROP COLUMN slot_of;
       ALTER TABLE store_state DROP COLUMN epoch_floor; ALTER TABLE store_state DROP COLUMN event_floor;
-      ALTER TABLE networks DROP COLUMN node_lease;
+      ALTER TABLE networks DROP COLUMN node_lease; ALTER TABLE ports DROP COLUMN name_from;
       DELETE FROM schema_migrations WHERE version > ${MIGRATIONS[0]?.version}`);
     first[Symbol.dispose]();
     await using store = await openSqliteStore({ path });
@@ -169,16 +170,4 @@ class Closing implements Disposable {
   [Symbol.dispose](): void {
     this.database.close();
   }
-}
-
-async function mountTmpfs(parent: string, name: string, options: string): Promise<AsyncDisposable & { path: string }> {
-  const path = join(parent, name);
-  await mkdir(path);
-  execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", path]);
-  return {
-    path,
-    async [Symbol.asyncDispose]() {
-      execFileSync("umount", ["--lazy", path]);
-    },
-  };
 }

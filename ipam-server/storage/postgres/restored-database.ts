@@ -1,6 +1,12 @@
 import type pg from "pg";
 import { IpamError } from "../../contract/index.ts";
-import { EPOCHS_AHEAD, EVENTS_AHEAD, KEYS_AHEAD, type RestoredContent } from "../../domain/raised-floors.ts";
+import {
+  EPOCHS_AHEAD,
+  EVENTS_AHEAD,
+  KEYS_AHEAD,
+  type RestoredContent,
+  TERMS_AHEAD,
+} from "../../domain/raised-floors.ts";
 import { loadCatalog } from "./catalog-rows.ts";
 import { checkStore } from "./check.ts";
 import { APPLICATION, TIMEOUTS } from "./connect.ts";
@@ -19,6 +25,7 @@ const RAISE = [
      generation = generation + 1, revision = revision + 1`,
   `UPDATE event_counter SET last_seq = last_seq + ${EVENTS_AHEAD}, floor = last_seq + ${EVENTS_AHEAD}`,
   `UPDATE port_keys SET next_port_key = next_port_key + ${KEYS_AHEAD}`,
+  `UPDATE leadership SET term = term + ${TERMS_AHEAD}, holder = NULL, until = '-infinity'`,
 ];
 const CONTENT = `SELECT (SELECT count(*) FROM networks) AS networks, (SELECT count(*) FROM ports) AS ports,
   (SELECT count(*) FROM ports WHERE host IS NOT NULL) AS bound, epoch_floor AS "epochFloor", floor AS "eventFloor",
