@@ -1,16 +1,23 @@
 import fs from "node:fs";
 import { ERROR_CODES } from "../ipam-server/contract/error-codes.ts";
-import type { Problem, Release, Report } from "../ipam-server/contract/index.ts";
+import type { PortAttachment, Problem, Release, Report } from "../ipam-server/contract/index.ts";
+import { IpamError } from "../ipam-server/contract/ipam-error.ts";
 import type { IpamClient } from "./ipam-client.ts";
 import type { Journal } from "./journal.ts";
-import type { JournalEntry } from "./journal-entry.ts";
+import type { JournalEntry, PendingClaim } from "./journal-entry.ts";
 import { lockJournal } from "./journal-lock.ts";
+import { isFinal } from "./refusal.ts";
 
 export interface DeliveryOptions {
   /** Stands in for entries that were written without knowing it. */
   host: string;
   /** One line for people; a delivery that left something behind says so. */
   log: (line: string) => void;
+  /**
+   * What the IPAM said of a claim, before its entry goes: it may be another binding than expected, or a refusal that will
+   * not mend. Rejects when the claim has to be told again. Default: a pod that lost its address is found by others.
+   */
+  settleClaim?: (entry: PendingClaim, outcome: PortAttachment | IpamError) => Promise<void>;
   /** Bounds what one call does for earlier ones. */
   maxBatches?: number;
   timeoutMs?: number;
@@ -40,10 +47,15 @@ async function deliverBatch(
   journal: Journal,
   ipam: IpamClient,
   names: string[],
-  { host, log, timeoutMs = 5000 }: DeliveryOptions,
+  options: DeliveryOptions,
 ): Promise<void> {
+  const { host, log, timeoutMs = 5000 } = options;
   const patience = { timeoutMs, repeats: 0 };
   for (const run of await readRuns(journal, names, log)) {
+    if (run.kind === "claim") {
+      await deliverClaims(journal, ipam, run, options);
+      continue;
+    }
     const results =
       run.kind === "release"
         ? await ipam.release(
@@ -60,6 +72,34 @@ async function deliverBatch(
   }
 }
 
+/**
+ * Rejects when one of them has to be told again: what is behind it waits, because a release that came before its claim
+ * would end nothing.
+ */
+async function deliverClaims(
+  journal: Journal,
+  ipam: IpamClient,
+  { names, items }: { names: string[]; items: PendingClaim[] },
+  { log, settleClaim }: DeliveryOptions,
+): Promise<void> {
+  const answers = await Promise.allSettled(items.map(({ claim }) => ipam.claim(claim)));
+  const failures: unknown[] = [];
+  for (const [index, entry] of items.entries()) {
+    const [name, answer] = [names[index], answers[index]];
+    if (name === undefined || answer === undefined) continue;
+    try {
+      const outcome = answer.status === "fulfilled" ? answer.value : IpamError.from(answer.reason);
+      if (outcome instanceof IpamError && !isFinal(outcome)) throw outcome;
+      await settleClaim?.(entry, outcome);
+      if (outcome instanceof IpamError) await setAside(journal, name, outcome.toProblem(), log);
+      else await journal.remove(name);
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}
+
 /** What another try may mend stays in its place; what the IPAM will never take is set aside for people. */
 async function keepRefused(
   journal: Journal,
@@ -67,15 +107,20 @@ async function keepRefused(
   problem: Problem,
   log: (line: string) => void,
 ): Promise<void> {
-  const { retry } = ERROR_CODES[problem.code];
-  log(`journal ${journal.dir}: ${name} was refused (${problem.detail})${retry ? "" : " and is set aside in damaged/"}`);
-  if (!retry) await journal.setAside(name);
+  if (!ERROR_CODES[problem.code].retry) return setAside(journal, name, problem, log);
+  log(`journal ${journal.dir}: ${name} was refused (${problem.detail})`);
+}
+
+async function setAside(journal: Journal, name: string, { detail }: Problem, log: (line: string) => void) {
+  log(`journal ${journal.dir}: ${name} was refused (${detail}) and is set aside in damaged/`);
+  await journal.setAside(name);
 }
 
 type Kind = JournalEntry["kind"];
 type Run = { names: string[] } & (
   | { kind: "release"; items: Extract<JournalEntry, { kind: "release" }>["release"][] }
   | { kind: "report"; items: Report[] }
+  | { kind: "claim"; items: PendingClaim[] }
 );
 
 /** Neighbours of one kind travel together, so that the order of events is kept. */
@@ -93,6 +138,7 @@ async function readRuns(journal: Journal, names: string[], log: (line: string) =
     run.names.push(name);
     if (run.kind === "release" && entry.kind === "release") run.items.push(entry.release);
     if (run.kind === "report" && entry.kind === "report") run.items.push(entry.report);
+    if (run.kind === "claim" && entry.kind === "claim") run.items.push(entry);
   }
   return runs;
 }

@@ -13,7 +13,9 @@ import type { AgentIpam } from "./agent-ipam.ts";
 import { type ClaimMaker, isSameWish } from "./claim-maker.ts";
 import type { AgentConfig } from "./config.ts";
 import type { HeldPorts } from "./held-ports.ts";
+import type { Leases } from "./leases/leases.ts";
 import type { AgentMetrics } from "./metrics.ts";
+import type { Takings } from "./takings.ts";
 
 /** What the agent's calls share. */
 export interface AgentHomeOptions {
@@ -22,6 +24,8 @@ export interface AgentHomeOptions {
   datapath: Datapath;
   claims: ClaimMaker;
   held: HeldPorts;
+  leases: Pick<Leases, "take" | "learn">;
+  takings: Takings;
   metrics: AgentMetrics;
   /** The journal of a network; the agent delivers them all. */
   journalOf(network: string): Journal;
@@ -60,9 +64,11 @@ export function createAgentHome(options: AgentHomeOptions, call: CallContext): H
  * A binding of the claim's owner on this node that no other sandbox uses, and that was claimed in the same way. From here
  * on it is the claim's sandbox that uses it.
  */
-function expectPort({ held, metrics, confirmLater }: AgentHomeOptions, claim: Claim): ExpectedPort | undefined {
+function expectPort(options: AgentHomeOptions, claim: Claim): ExpectedPort | undefined {
+  const { held, metrics, confirmLater } = options;
   const { owner, sandbox } = claim;
   if (sandbox === undefined) return undefined;
+  takeLease(options, claim);
   const found = held.find(owner.uid, sandbox.interface);
   const isFree = found?.sandboxId === undefined || found.sandboxId === sandbox.id;
   const isSame = found?.claim !== undefined && isSameWish(found.claim, claim);
@@ -75,6 +81,15 @@ function expectPort({ held, metrics, confirmLater }: AgentHomeOptions, claim: Cl
   metrics.claimsAhead.inc({ outcome: "hit" });
   const isHeld = () => held.find(owner.uid, sandbox.interface)?.sandboxId === sandbox.id;
   return { attachment, isHeld, confirmLater: () => confirmLater(claim, attachment) };
+}
+
+/** A pod that nothing is held for, as far as this node or the IPAM can know, gets a leased address if there is one. */
+function takeLease({ held, leases, takings }: AgentHomeOptions, claim: Claim): void {
+  const { name, owner, sandbox } = claim;
+  if (name === undefined || sandbox === undefined || !held.isWhole) return;
+  if (held.find(owner.uid, sandbox.interface) !== undefined || takings.find(sandbox) !== undefined) return;
+  const taken = leases.take(claim);
+  if (taken !== undefined) takings.begin({ ...claim, name, sandbox }, taken);
 }
 
 /**
@@ -113,12 +128,18 @@ function lendIpam(
   { command, signal, log }: CallContext,
   network: NetworkConfig,
 ): IpamClient {
-  const { ipam, claims, held, metrics } = options;
+  const { ipam, claims, held, leases, takings, metrics } = options;
   return {
     async claim(claim) {
+      const taking = takings.find(claim.sandbox);
+      if (taking !== undefined) {
+        // The sandbox has its address, and the IPAM hears of it in time.
+        return metrics.time(command, "claim", takings.record(taking, options.journalOf(network.name)));
+      }
       try {
         await giveUpOther(options, claim);
         const attachment = await metrics.time(command, "claim", unlessEnded(ipam.claim(claim), signal));
+        leases.learn(claim, attachment);
         const { sandbox, owner } = claim;
         if (sandbox !== undefined) {
           const { port } = attachment;
@@ -132,21 +153,24 @@ function lendIpam(
     async release(releases, patience) {
       // Before the IPAM answers: from here on nothing of the sandbox's may be expected.
       for (const each of releases) forget(held, each);
-      return metrics.time(command, "release", ipam.release(releases, patience));
+      const told = releases.map(each => takings.releaseBehind(each) ?? ipam.release([each], patience));
+      return (await metrics.time(command, "release", Promise.all(told))).flat();
     },
     async report(reports, patience) {
       // The pod does not wait for what people and drivers are told.
-      const told = metrics.time(command, "report", ipam.report(reports, patience));
+      const now = reports.filter(report => !takings.reportLater(report));
+      if (now.length === 0) return reports.map(() => ({ applied: true as const }));
+      const told = metrics.time(command, "report", ipam.report(now, patience));
       void told
         .catch(async error => {
           const journal = options.journalOf(network.name);
-          for (const report of reports) await journal.append({ kind: "report", report });
+          for (const report of now) await journal.append({ kind: "report", report });
           log(`the report of the underlay waits in the journal: ${describeError(error)}`);
         })
         .catch(error => log(`the report of the underlay is lost: ${describeError(error)}`));
       return reports.map(() => ({ applied: true as const }));
     },
-    readPort: name => unlessEnded(ipam.readPort(name), signal),
+    readPort: async name => takings.findPort(name)?.expected.port ?? unlessEnded(ipam.readPort(name), signal),
     readNetwork: name => unlessEnded(ipam.readNetwork(name), signal),
     ready: () => unlessEnded(ipam.ready(), signal),
     async [Symbol.asyncDispose]() {},

@@ -80,10 +80,19 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
     isReachable = now;
     if (isBack) onBack?.();
   };
-  const claims = new BatchQueue<Claim, ClaimResult>({
-    maxItems: MAX_ITEMS,
-    send: items => watched(client.claimAll(items)),
-  });
+  /** What is not valid in one claim has the server refuse the whole request: the others' claims must not suffer for it. */
+  const claimAll = async (items: Claim[]): Promise<ClaimResult[]> => {
+    try {
+      return await watched(client.claimAll(items));
+    } catch (error) {
+      const refusal = IpamError.from(error);
+      if (refusal.code !== "invalid_request") throw error;
+      if (items.length === 1) return [{ problem: refusal.toProblem() }];
+      const half = items.length >> 1;
+      return [...(await claimAll(items.slice(0, half))), ...(await claimAll(items.slice(half)))];
+    }
+  };
+  const claims = new BatchQueue<Claim, ClaimResult>({ maxItems: MAX_ITEMS, send: claimAll });
   /** Only what is willing to wait alike travels together. */
   const byPatience = <I, R>(send: (items: I[], patience: Patience | undefined) => Promise<R[]>) => {
     const queues = new Map<string, BatchQueue<I, R>>();

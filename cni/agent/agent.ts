@@ -1,3 +1,4 @@
+import { uptime } from "node:os";
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { Logger } from "pino";
 import { KubeApi } from "../../kube/kube-api.ts";
@@ -16,10 +17,14 @@ import { Delivery } from "./delivery.ts";
 import { HealthServer } from "./health-server.ts";
 import { HeldPorts } from "./held-ports.ts";
 import { Journals } from "./journals.ts";
+import { Leases } from "./leases/leases.ts";
 import { loadHeld } from "./load-held.ts";
 import { AgentMetrics } from "./metrics.ts";
+import { watchNode } from "./node-watch.ts";
 import { PodSource } from "./pods.ts";
+import { RefusedPorts } from "./refused-ports.ts";
 import { SocketServer } from "./socket-server.ts";
+import { Takings } from "./takings.ts";
 import { Turns } from "./turns.ts";
 import type { StartUpkeep } from "./upkeep-context.ts";
 
@@ -60,7 +65,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       ...(tokenFile !== undefined && { tokenFile }),
       ...(caFile !== undefined && { caFile }),
       ...(ca !== undefined && { ca }),
-      onBack: () => delivery.kick(),
+      onBack: () => {
+        delivery.kick();
+        leases.retry();
+      },
     }),
   );
   const metrics: AgentMetrics = new AgentMetrics({
@@ -68,6 +76,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     heldPorts: () => held.size,
     watchSilenceSeconds: () => pods.silenceSeconds,
     isIpamReachable: () => ipam.isReachable,
+    leasedFrom: () => Array.from(leases.ports(), ({ network }) => network),
   });
   const datapath = stack.use(
     openDatapath({
@@ -81,16 +90,47 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     new KubeEvents({ api, component: "mooring-agent", host: nodeName, now: Date.now, onError: failed("event") }),
   );
   const pods: PodSource = stack.use(new PodSource({ api, nodeName, onError: failed("watch") }));
-  const confirmations = new Confirmations({ ipam, datapath, held, turns, metrics, log });
-  const delivery: Delivery = stack.use(new Delivery({ nodeName, ipam, journals, confirmations, metrics, log }));
-
   const claims = new ClaimMaker({ config, pods, now: () => new Date() });
+  const leases: Leases = stack.use(
+    new Leases({
+      ipam,
+      mayUse: claim => claims.mayUseLease(claim),
+      metrics,
+      log,
+      // Goes on while a virtual machine is suspended, as the IPAM's own time does.
+      now: () => uptime() * 1000,
+      wallClock: () => new Date(),
+    }),
+  );
+  stack.use(
+    watchNode({ api, nodeName, onCordon: isCordoned => leases.setCordoned(isCordoned), onError: failed("watch") }),
+  );
+
+  const refused = new RefusedPorts({ datapath, held, pods, events, metrics, log });
+  const confirmations = new Confirmations({ ipam, held, turns, refused });
+  const takings = new Takings({
+    ipam,
+    held,
+    turns,
+    refused,
+    metrics,
+    log,
+    // While it is away, who finds it back says so.
+    onRecorded: () => void (ipam.isReachable && delivery.kick()),
+  });
+  await takings.restore(journals).catch(failed("journal"));
+  const delivery: Delivery = stack.use(
+    new Delivery({ nodeName, ipam, journals, confirmations, takings, metrics, log }),
+  );
+
   const home: AgentHomeOptions = {
     config,
     ipam,
     datapath,
     claims,
     held,
+    leases,
+    takings,
     metrics,
     journalOf: name => journals.of(name),
     confirmLater(claim, expected) {
@@ -107,6 +147,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     api,
     journal,
     held,
+    leases,
+    takings,
     turns,
     events,
     metrics,
@@ -114,7 +156,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   });
   if (upkeep !== undefined) stack.use(upkeep);
   stack.use(loadHeld({ ipam, held, nodeName, log }));
-  stack.use(new ClaimsAhead({ nodeName, pods, claims, ipam, held, journal, metrics, log }));
+  stack.use(new ClaimsAhead({ nodeName, pods, claims, ipam, held, leases, journal, metrics, log }));
 
   const calls = new Calls({ home, turns, events, log });
   const socket = stack.use(

@@ -8,6 +8,7 @@ import type { CallFacts } from "../verbs/home.ts";
 import type { AgentConfig } from "./config.ts";
 import { annotationBehind } from "./pod/annotations.ts";
 import { type ClaimDefaults, deriveClaim } from "./pod/derive-claim.ts";
+import { mayUseLease } from "./pod/lease-eligible.ts";
 import type { Namespace } from "./pod/pod.ts";
 import type { NodePod, PodSource } from "./pods.ts";
 
@@ -69,6 +70,12 @@ export class ClaimMaker {
     const annotation = source && annotationBehind(error.details.field, source.pod, source.namespace);
     if (annotation === undefined) return error;
     return new IpamError(error.code, `${annotation}: ${error.message}`, { ...error.details, cause: error });
+  }
+
+  /** Of a claim made here. */
+  mayUseLease(claim: Claim): boolean {
+    const source = this.#sources.get(claim);
+    return source !== undefined && mayUseLease(claim, source.pod);
   }
 
   async #derive(pod: NodePod, defaults: ClaimDefaults, ifname: string, sandbox: Sandbox | undefined): Promise<Claim> {

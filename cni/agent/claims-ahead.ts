@@ -5,6 +5,7 @@ import { describeError } from "../spec/cni-error.ts";
 import { describeUnused } from "./agent-home.ts";
 import type { ClaimMaker } from "./claim-maker.ts";
 import type { HeldPorts } from "./held-ports.ts";
+import type { Leases } from "./leases/leases.ts";
 import type { AgentMetrics } from "./metrics.ts";
 import { needsPort } from "./pod/pod.ts";
 import type { NodePod, PodChange, PodSource } from "./pods.ts";
@@ -15,6 +16,7 @@ export interface ClaimsAheadOptions {
   claims: Pick<ClaimMaker, "deriveAhead">;
   ipam: Pick<IpamClient, "claim" | "release">;
   held: HeldPorts;
+  leases: Pick<Leases, "promise" | "forgo" | "learn">;
   journal: Journal;
   metrics: Pick<AgentMetrics, "claimsAhead">;
   log: Logger;
@@ -53,6 +55,7 @@ export class ClaimsAhead implements AsyncDisposable {
   #take({ type, pod }: PodChange): void {
     if (type === "gone") {
       this.#tried.delete(pod.uid);
+      this.#options.leases.forgo(pod.uid);
       this.#run(this.#giveBackUnused(pod.uid));
     } else if (decidesToClaim(pod, this.#options.nodeName) && !this.#tried.has(pod.uid)) {
       this.#tried.add(pod.uid);
@@ -72,14 +75,17 @@ export class ClaimsAhead implements AsyncDisposable {
   }
 
   async #claim(pod: NodePod): Promise<void> {
-    const { claims, ipam, held, metrics, log } = this.#options;
+    const { claims, ipam, held, leases, metrics, log } = this.#options;
     try {
       const claim = await claims.deriveAhead(pod);
       // An ADD that came first has claimed already.
       if (held.find(pod.uid, "eth0")?.attachment !== undefined || !this.#tried.has(pod.uid)) return;
+      // Its ADD finds an address here: a port of its own would have to be given back.
+      if (leases.promise(claim)) return;
       using drops = held.observeDrops(pod.uid, "eth0");
       const attachment = await ipam.claim(claim);
       metrics.claimsAhead.inc({ outcome: "claimed" });
+      leases.learn(claim, attachment);
       const { port } = attachment;
       // An answer that a DEL overtook may be of a binding that the DEL ended: nothing may be built on it.
       if (!drops.wasDropped && held.find(pod.uid, "eth0")?.attachment === undefined) {

@@ -1,20 +1,16 @@
-import type { Logger } from "pino";
-import { type Claim, ERROR_CODES, IpamError, type PortAttachment } from "../../ipam-server/contract/index.ts";
-import type { Datapath } from "../datapath/attachment.ts";
+import { type Claim, IpamError, type PortAttachment } from "../../ipam-server/contract/index.ts";
 import type { IpamClient } from "../ipam-client.ts";
-import { describeError } from "../spec/cni-error.ts";
+import { isFinal } from "../refusal.ts";
 import { isSameBinding } from "../verbs/attachment.ts";
 import type { HeldPorts } from "./held-ports.ts";
-import type { AgentMetrics } from "./metrics.ts";
+import type { RefusedPorts } from "./refused-ports.ts";
 import { sandboxKey, type Turns } from "./turns.ts";
 
 export interface ConfirmationsOptions {
   ipam: Pick<IpamClient, "claim" | "release">;
-  datapath: Pick<Datapath, "unplug">;
   held: HeldPorts;
   turns: Turns;
-  metrics: Pick<AgentMetrics, "fencedPorts">;
-  log: Logger;
+  refused: Pick<RefusedPorts, "unplug">;
 }
 
 /**
@@ -52,7 +48,7 @@ export class Confirmations {
 
   /** In turn with the sandbox's calls: a claim that overtook its DEL would never be released. */
   async #confirm(key: string, claim: Claim, expected: PortAttachment): Promise<void> {
-    const { ipam, held } = this.#options;
+    const { ipam, held, refused } = this.#options;
     const { sandbox, owner } = claim;
     if (sandbox === undefined || held.find(owner.uid, sandbox.interface)?.sandboxId !== sandbox.id) {
       this.#waiting.delete(key);
@@ -63,28 +59,14 @@ export class Confirmations {
       if (isSameBinding(attachment, expected)) {
         held.put(owner.uid, sandbox.interface, { port: attachment.port, attachment, claim, sandboxId: sandbox.id });
       } else {
-        await this.#fence(claim, "the IPAM gives it another binding by now");
+        await refused.unplug(claim, "the IPAM gives it another binding by now");
         await ipam.release([{ name: attachment.port.name, host: claim.host, sandbox }]);
       }
     } catch (error) {
-      const { code, message } = IpamError.from(error);
-      if (ERROR_CODES[code].http >= 500) throw error;
-      await this.#fence(claim, message);
+      const refusal = IpamError.from(error);
+      if (!isFinal(refusal)) throw error;
+      await refused.unplug(claim, refusal.message);
     }
     this.#waiting.delete(key);
-  }
-
-  async #fence({ sandbox, owner, name }: Claim, reason: string): Promise<void> {
-    const { datapath, held, metrics, log } = this.#options;
-    if (sandbox === undefined) return;
-    held.drop(owner.uid, sandbox.interface);
-    metrics.fencedPorts.inc({ reason: "refused" });
-    log.warn({ port: name, sandbox: sandbox.id, reason }, "unplugs what was plugged while the IPAM was away");
-    try {
-      await datapath.unplug(sandbox.id, sandbox.interface, undefined);
-    } catch (error) {
-      log.error({ port: name, sandbox: sandbox.id, reason: describeError(error) }, "cannot unplug");
-      throw error;
-    }
   }
 }

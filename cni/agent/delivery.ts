@@ -6,12 +6,14 @@ import type { AgentIpam } from "./agent-ipam.ts";
 import type { Confirmations } from "./confirmations.ts";
 import type { Journals } from "./journals.ts";
 import type { AgentMetrics } from "./metrics.ts";
+import type { Takings } from "./takings.ts";
 
 export interface DeliveryOptions {
   nodeName: string;
   ipam: AgentIpam;
   journals: Journals;
   confirmations: Confirmations;
+  takings: Pick<Takings, "settle">;
   metrics: Pick<AgentMetrics, "failures">;
   log: Logger;
   everyMs?: number;
@@ -67,11 +69,16 @@ export class Delivery implements AsyncDisposable {
   }
 
   async #pass(): Promise<void> {
-    const { nodeName, ipam, journals, confirmations, log } = this.#options;
+    const { nodeName, ipam, journals, confirmations, takings, log } = this.#options;
+    const options = {
+      host: nodeName,
+      log: (line: string) => log.warn(line),
+      settleClaim: (...told: Parameters<Takings["settle"]>) => takings.settle(...told),
+    };
     if (!ipam.isReachable) await ipam.ready();
     await confirmations.confirmAll();
     for (const journal of journals.all()) {
-      await deliverJournal(journal, ipam, { host: nodeName, log: line => log.warn(line) });
+      await deliverJournal(journal, ipam, options);
     }
   }
 }

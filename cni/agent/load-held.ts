@@ -20,12 +20,14 @@ export function loadHeld({ ipam, held, nodeName, log, retryMs = 5_000 }: LoadHel
     for (let failures = 0; !signal.aborted; failures++) {
       try {
         for (const port of await ipam.readPortsOfHost(nodeName)) {
-          const { binding } = port;
-          if (binding?.host !== nodeName) continue;
+          const { binding, owner } = port;
+          // What is leased to this node is nobody's yet.
+          if (binding?.host !== nodeName || owner?.kind === "lease") continue;
           const ifname = binding.sandbox?.interface ?? "eth0";
           if (held.find(binding.ownerUid, ifname) !== undefined) continue;
           held.put(binding.ownerUid, ifname, { port, ...(binding.sandbox && { sandboxId: binding.sandbox.id }) });
         }
+        held.isWhole = true;
         log.info({ ports: held.size }, "knows what this node holds");
         return;
       } catch (error) {

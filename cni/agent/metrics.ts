@@ -7,6 +7,8 @@ export interface AgentState {
   /** Seconds since the watch of pods was heard last; Infinity before its first list. */
   watchSilenceSeconds(): number;
   isIpamReachable(): boolean;
+  /** The networks of the leases that wait for a pod, one for each. */
+  leasedFrom(): Iterable<string>;
 }
 
 export type CallStep = "claim" | "plug" | "unplug" | "release" | "report" | "total";
@@ -34,6 +36,12 @@ export class AgentMetrics {
     labelNames: ["outcome"],
     registers: [this.registry],
   });
+  readonly leases = new Counter({
+    name: "mooring_agent_leases_total",
+    help: "Leased addresses: leased and prolonged by the IPAM, taken by pods, of which the IPAM was told or refused, given_back unused",
+    labelNames: ["outcome"],
+    registers: [this.registry],
+  });
   readonly fencedPorts = new Counter({
     name: "mooring_agent_fenced_ports_total",
     help: "Local ports unplugged because their binding is elsewhere or gone",
@@ -57,7 +65,9 @@ export class AgentMetrics {
           this.set(read());
         },
       });
-    gauge("mooring_agent_journal_entries", "Releases and reports that wait for the IPAM", () => state.journalDepth());
+    gauge("mooring_agent_journal_entries", "Claims, releases and reports that wait for the IPAM", () =>
+      state.journalDepth(),
+    );
     gauge("mooring_agent_held_ports", "Bindings of this node that the agent knows", () => state.heldPorts());
     gauge("mooring_agent_pod_watch_silence_seconds", "Since Kubernetes was heard of pods last", () =>
       state.watchSilenceSeconds(),
@@ -65,6 +75,16 @@ export class AgentMetrics {
     gauge("mooring_agent_ipam_reachable", "1 while the last exchange with the IPAM ended with an answer", () =>
       state.isIpamReachable() ? 1 : 0,
     );
+    new Gauge({
+      name: "mooring_agent_lease_addresses",
+      help: "Leased addresses that wait for a pod, by network",
+      labelNames: ["network"],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const network of state.leasedFrom()) this.inc({ network });
+      },
+    });
   }
 
   /** The work's outcome, its time observed either way. */

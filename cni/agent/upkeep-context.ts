@@ -6,8 +6,10 @@ import type { Journal } from "../journal.ts";
 import type { AgentIpam } from "./agent-ipam.ts";
 import type { AgentConfig } from "./config.ts";
 import type { HeldPorts } from "./held-ports.ts";
+import type { Leases } from "./leases/leases.ts";
 import type { AgentMetrics } from "./metrics.ts";
 import type { PodSource } from "./pods.ts";
+import type { Takings } from "./takings.ts";
 import type { Turns } from "./turns.ts";
 
 /**
@@ -25,6 +27,10 @@ export interface UpkeepContext {
   journal: Journal;
   /** Drop a port here when its binding turned out to be elsewhere or gone, before it is unplugged. */
   held: HeldPorts;
+  /** Drop a lease here when it turned out to be ended. */
+  leases: Pick<Leases, "ports" | "isInUse" | "dropWhere">;
+  /** A sandbox's end goes behind what the IPAM has yet to hear of it. */
+  takings: Pick<Takings, "has" | "releaseBehind">;
   /**
    * Unplug only inside `turns.take(sandboxKey(sandboxId, ifname), ...)`, and look again once inside: CNI calls of the
    * sandbox take their turns there too.

@@ -61,6 +61,7 @@ describe("an agent that installs", () => {
       heldPorts: () => 0,
       watchSilenceSeconds: () => 0,
       isIpamReachable: () => true,
+      leasedFrom: () => [],
     };
     const context = {
       config,

@@ -3,10 +3,11 @@ import type { Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import {
   type Claim,
+  type ClaimResult,
   type ErrorCode,
   IpamError,
+  type NodeLease,
   type Port,
-  type PortAttachment,
   type Problem,
   type Release,
   type ReleaseResult,
@@ -32,6 +33,9 @@ export class FakeIpam implements AsyncDisposable {
   onRelease: (release: Release) => void = () => {};
   vlan: number | undefined = 100;
   ipv6 = false;
+  /** The network leases addresses to nodes. */
+  nodeLease: NodeLease | undefined;
+  leaseMs = 3_600_000;
   /** Of 127.0.0.1; 0 on a unix socket. */
   port = 0;
   /** How many connections were ever opened. */
@@ -112,11 +116,19 @@ export class FakeIpam implements AsyncDisposable {
     return problem("not_found", `there is no ${route}`);
   }
 
-  #claim(claim: Claim): PortAttachment {
+  #claim(claim: Claim): ClaimResult {
     this.claims.push(claim);
     this.onClaim(claim);
+    const isLease = claim.owner.kind === "lease";
     const now = new Date(0).toISOString();
     const name = claim.name ?? `${claim.slotOf?.application}/0`;
+    if (isLease && this.nodeLease === undefined) return refusal("conflict", "prod-a leases no addresses");
+    const lease = claim.leasedPort === undefined ? undefined : this.ports.get(claim.leasedPort);
+    if (claim.leasedPort !== undefined && !this.ports.has(name)) {
+      if (lease === undefined) return refusal("conflict", `${claim.leasedPort} is no lease any more`);
+      this.ports.delete(lease.name);
+      this.ports.set(name, { ...lease, owner: claim.owner });
+    }
     const old = this.ports.get(name);
     const known = old?.binding?.sandbox?.id;
     // A claim ahead of its sandbox and the claim that brings it are one binding.
@@ -125,7 +137,7 @@ export class FakeIpam implements AsyncDisposable {
     const last = old === undefined ? this.#next++ : 0;
     const port: Port = {
       name,
-      id: `id-of-${name}`,
+      id: old?.id ?? `id-of-${name}`,
       network: "prod-a",
       mac: claim.mac ?? `0a:58:0a:64:01:${last.toString(16).padStart(2, "0")}`,
       fixedIps: [
@@ -156,9 +168,11 @@ export class FakeIpam implements AsyncDisposable {
         ...(claim.sandbox !== undefined && { sandbox: claim.sandbox }),
       },
     };
+    if (isLease) port.expiresAt = new Date(this.leaseMs).toISOString();
     this.ports.set(name, port);
     return {
       port,
+      ...(this.nodeLease && { nodeLease: this.nodeLease }),
       segment:
         this.vlan === undefined
           ? { type: "flat", physicalNetwork: "p" }
@@ -177,6 +191,7 @@ export class FakeIpam implements AsyncDisposable {
       const { binding } = port;
       const { sandbox } = binding ?? {};
       if (binding?.host !== release.host || sandbox?.id !== release.sandbox?.id) continue;
+      if (sandbox === undefined && release.name !== undefined && release.name !== port.name) continue;
       if (sandbox?.interface !== release.sandbox?.interface) continue;
       const deleted = port.retention.policy === "ephemeral";
       if (deleted) this.ports.delete(port.name);
@@ -208,6 +223,11 @@ export class FakeIpam implements AsyncDisposable {
       ],
     };
   }
+}
+
+/** The result of one item. */
+function refusal(code: ErrorCode, detail: string): { problem: Problem } {
+  return { problem: new IpamError(code, detail).toProblem() };
 }
 
 /** A whole answer that is one problem. */

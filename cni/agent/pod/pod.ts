@@ -12,6 +12,8 @@ export interface ControllerRef {
 export interface Pod {
   namespace: string;
   name: string;
+  /** What the API server made the name of. */
+  generateName?: string;
   /** What the kubelet calls the pod (K8S_POD_UID): for a static pod's mirror not the mirror's own UID. */
   uid: string;
   /** RFC 3339, as the API server gave it (whole seconds). */
@@ -46,9 +48,11 @@ export function readPod(value: unknown): Pod {
   const uid = text(metadata.uid, "pod.metadata.uid");
   const controller = readController(metadata.ownerReferences);
   const nodeName = spec.nodeName;
+  const { generateName } = metadata;
   return {
     namespace: text(metadata.namespace, "pod.metadata.namespace"),
     name: text(metadata.name, "pod.metadata.name"),
+    ...(typeof generateName === "string" && generateName !== "" && { generateName }),
     uid: annotations[MIRROR_MARK] === undefined ? uid : (annotations[MIRROR_UID] ?? uid),
     createdAt: time(metadata.creationTimestamp, "pod.metadata.creationTimestamp"),
     labels: stringMap(metadata.labels, "pod.metadata.labels"),

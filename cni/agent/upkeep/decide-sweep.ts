@@ -14,6 +14,8 @@ export interface SweepView {
   pods?: ReadonlyMap<string, { finished: boolean }>;
   /** `lifeOf` local ports whose binding an event said had ended. */
   ended: ReadonlySet<string>;
+  /** Whether a lease of this node waits for a pod here, or was given to one and the IPAM has yet to hear of it. */
+  isLeaseInUse(name: string): boolean;
 }
 
 /** Repairs, and what the IPAM's positive answer demands: done at the first look. */
@@ -23,7 +25,8 @@ export type ImmediateAction =
   | { kind: "replug"; local: LocalPort; port: Port }
   /** The same from memory, while the IPAM cannot be asked. */
   | { kind: "restore"; local: LocalPort }
-  | { kind: "claim"; local: LocalPort; ownerUid: string }
+  /** `leasedPort`: the IPAM still has it as a lease, of which it was never told whose it is. */
+  | { kind: "claim"; local: LocalPort; ownerUid: string; leasedPort?: string }
   | { kind: "report"; local: LocalPort; port: Port };
 
 /** What takes something away: done only when a later fresh look says the same. */
@@ -39,10 +42,12 @@ export type SweepAction = ImmediateAction | TakingAction;
  *     there          the IPAM is away                           restore what OVS has forgotten since this agent saw it
  *     there          a newer one of the port                    fence
  *     there          none, pod there                            claim again
+ *     there          a lease that is the pod's by now           none while the IPAM is yet to be told, else claim
  *     there          none, pod gone                             fence if told so by an event, else unplug at the second look
  *     link gone      any                                        unplug at the second look; release if the pod is gone or lives on in another sandbox
  *     gone           any, pod gone or in another sandbox        unplug and release at the second look
  *     none           one, pod gone or finished                  release at the second look
+ *     none           a lease that nobody here knows             release at the second look
  */
 export function decideSweep(view: SweepView): SweepAction[] {
   return [...view.local.flatMap(local => judgeLocal(local, view)), ...judgeBindings(view)];
@@ -75,6 +80,8 @@ function judgeBound(local: LocalPort, port: Port): SweepAction[] {
 function judgeUnbound(local: LocalPort, view: SweepView): SweepAction[] {
   const { portName, portId, ownerUid } = local.ovs ?? {};
   if (portName === undefined) return [];
+  const lease = view.bindings?.find(port => isLease(port) && port.id === portId)?.name;
+  if (lease !== undefined && view.isLeaseInUse(lease)) return [];
   const here = view.bindings?.find(({ name }) => name === portName);
   if (here === undefined && !view.others.has(portName)) return [];
   const port = here ?? view.others.get(portName);
@@ -87,20 +94,26 @@ function judgeUnbound(local: LocalPort, view: SweepView): SweepAction[] {
     if (standing === "unclear") return [];
   }
   if (ownerUid === undefined || view.pods === undefined) return [];
-  if (view.pods.has(ownerUid)) return [{ kind: "claim", local, ownerUid }];
+  if (view.pods.has(ownerUid)) return [{ kind: "claim", local, ownerUid, ...(lease && { leasedPort: lease }) }];
   if (newer !== undefined) return [];
   if (view.ended.has(lifeOf(local))) return [{ kind: "fence", local, reason: "released" }];
   return [{ kind: "unplug", local, release: false, why: "its pod and its binding are gone" }];
 }
 
 /** Bindings of this host that nothing here is plugged for. */
-function judgeBindings({ bindings = [], pods, local, self }: SweepView): SweepAction[] {
+function judgeBindings(view: SweepView): SweepAction[] {
+  const { bindings = [], pods, local, self } = view;
   if (pods === undefined) return [];
   const used = (port: Port) =>
     local.some(each => isBoundTo(port, each) || (each.ovs?.portName === port.name && each.hasLink));
   return bindings.flatMap((port): SweepAction[] => {
     const { binding, owner } = port;
     if (binding === undefined || owner?.kind === "device" || used(port)) return [];
+    if (isLease(port)) {
+      if (view.isLeaseInUse(port.name) || local.some(({ ovs }) => ovs?.portId === port.id)) return [];
+      const release = { name: port.name, host: self.host, ownerUid: binding.ownerUid };
+      return [{ kind: "release", port, release, why: "it is a lease that waits for no pod" }];
+    }
     const pod = pods.get(binding.ownerUid);
     if (pod !== undefined && !pod.finished) return [];
     const { ownerUid, sandbox } = binding;
@@ -113,6 +126,8 @@ function judgeBindings({ bindings = [], pods, local, self }: SweepView): SweepAc
 function isForgotten({ ovs, before }: LocalPort): boolean {
   return ovs === undefined && before?.portName !== undefined && before.mac !== undefined;
 }
+
+const isLease = ({ owner }: Port): boolean => owner?.kind === "lease";
 
 function isBoundTo({ binding }: Port, { sandboxId, containerInterface }: LocalPort): boolean {
   return binding?.sandbox?.id === sandboxId && binding.sandbox.interface === containerInterface;

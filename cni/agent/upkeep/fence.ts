@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { GAP, type IpamError, type MooringEvent } from "../../../ipam-server/contract/index.ts";
+import { GAP, type IpamError, LEASE_PREFIX, type MooringEvent } from "../../../ipam-server/contract/index.ts";
 import type { UpkeepContext } from "../upkeep-context.ts";
 import type { LocalChanges } from "./local-changes.ts";
 import { lifeOf } from "./local-port.ts";
@@ -7,7 +7,7 @@ import type { NodeView } from "./node-view.ts";
 import { endsHeld, judgeEvent, type Self } from "./supersede.ts";
 
 export interface FenceOptions {
-  context: Pick<UpkeepContext, "ipam" | "log" | "metrics" | "config" | "held" | "turns">;
+  context: Pick<UpkeepContext, "ipam" | "log" | "metrics" | "config" | "held" | "leases" | "turns">;
   view: NodeView;
   changes: Pick<LocalChanges, "fence">;
   /** The binding of this sandbox's port was ended. */
@@ -77,6 +77,7 @@ export class Fence implements AsyncDisposable {
     const movedAway =
       event.type === "port.moved" && event.fromHost === host && !(event.host === host && event.cluster === cluster);
     // Before anything is awaited: from here on no ADD may count on it.
+    if (event.port?.startsWith(`${LEASE_PREFIX}${host}/`)) context.leases.dropWhere(port => endsHeld(port, event));
     const wasHeld = context.held.dropWhere(({ port }) => endsHeld(port, event));
     if (movedAway || wasHeld) this.#judgeAgain(event);
     const mayConcern = isOurs && TAKES_AWAY.has(event.type);

@@ -74,8 +74,8 @@ export class LocalChanges {
     });
   }
 
-  /** Claims the port of a live sandbox again, whose binding the IPAM has lost. */
-  async claimAgain(local: LocalPort, pod: NodePod): Promise<boolean> {
+  /** Claims the port of a live sandbox again, whose binding the IPAM has lost or, of a leased one, was never told. */
+  async claimAgain(local: LocalPort, pod: NodePod, leasedPort?: string): Promise<boolean> {
     const { config, ipam, held, log } = this.#context;
     const { sandboxId, containerInterface, ovs } = local;
     const sandbox = { id: sandboxId, interface: containerInterface };
@@ -87,7 +87,8 @@ export class LocalChanges {
       return false;
     }
     const ips = ahead.slotOf === undefined ? ovs?.addresses : undefined;
-    const claim = { ...ahead, host: config.nodeName, sandbox, ...(!ahead.ips && ips?.length && { ips }) };
+    const wanted = leasedPort === undefined ? !ahead.ips && ips?.length && { ips } : { leasedPort };
+    const claim = { ...ahead, host: config.nodeName, sandbox, ...wanted };
     return this.#inTurn(local, async () => {
       let attachment: PortAttachment;
       try {
@@ -132,10 +133,10 @@ export class LocalChanges {
   }
 
   async #release({ sandboxId, containerInterface }: LocalPort): Promise<void> {
-    const { ipam, journal, config, log } = this.#context;
+    const { ipam, takings, journal, config, log } = this.#context;
     const release = { host: config.nodeName, sandbox: { id: sandboxId, interface: containerInterface } };
     try {
-      const [result] = await ipam.release([release], RELEASE_PATIENCE);
+      const [result] = await (takings.releaseBehind(release) ?? ipam.release([release], RELEASE_PATIENCE));
       if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
     } catch (error) {
       await journal.append({ kind: "release", release });

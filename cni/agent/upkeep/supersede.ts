@@ -67,6 +67,8 @@ export function judgeEvent(local: LocalPort, event: MooringEvent, self: Self): R
   const { portName, portId, epoch = 0, addresses = [] } = local.ovs ?? {};
   const isBinding = event.type === "port.bound" || event.type === "port.moved";
   if (event.port !== portName || portName === undefined) {
+    // The port itself, from when it was a lease: what has become of it since is told when the IPAM hears of its pod.
+    if (event.portId === portId && portId !== undefined) return "none";
     // Another port got one of its addresses.
     return isBinding && event.addresses?.some(address => addresses.includes(address)) ? "look" : "none";
   }

@@ -68,20 +68,32 @@ export class Sweeper {
 
   /** Bindings before pods: a pod is there before its claim is, so a binding seen here has its pod in the later read. */
   async #fetchView(local: LocalPort[]): Promise<{ view: SweepView; pods: ReadonlyMap<string, NodePod> | undefined }> {
-    const { config, ipam, held, pods: source } = this.#options.context;
+    const { config, ipam, held, leases, takings, pods: source } = this.#options.context;
     const self = { host: config.nodeName, cluster: config.cluster };
     const heldBefore = new Set(held.values());
+    const leasedBefore = new Set(leases.ports());
     const bindings = await this.#read("bindings", async () =>
       (await ipam.readPortsOfHost(self.host)).filter(port => port.cluster === self.cluster),
     );
     if (bindings !== undefined) {
       // What was learned while the IPAM was read is newer than what was read.
       const current = new Set(bindings.map(({ id, epoch }) => `${id} ${epoch}`));
-      held.dropWhere(each => heldBefore.has(each) && !current.has(`${each.port.id} ${each.port.epoch}`));
+      const isLost = ({ id, epoch }: Port) => !current.has(`${id} ${epoch}`);
+      held.dropWhere(each => heldBefore.has(each) && isLost(each.port));
+      leases.dropWhere(port => leasedBefore.has(port) && isLost(port));
     }
     const others = bindings === undefined ? new Map() : await this.#fetchOthers(local, bindings);
     const pods = await this.#read("pods", async () => new Map((await source.fetchAll()).map(pod => [pod.uid, pod])));
-    const view = { self, local, others, ended: this.ended, ...(bindings && { bindings }), ...(pods && { pods }) };
+    const isLeaseInUse = (name: string) => leases.isInUse(name) || takings.has(name);
+    const view = {
+      self,
+      local,
+      others,
+      ended: this.ended,
+      isLeaseInUse,
+      ...(bindings && { bindings }),
+      ...(pods && { pods }),
+    };
     return { view, pods };
   }
 
@@ -113,7 +125,7 @@ export class Sweeper {
           return void (await changes.restore(action.local));
         case "claim": {
           const pod = pods?.get(action.ownerUid);
-          return pod && void (await changes.claimAgain(action.local, pod));
+          return pod && void (await changes.claimAgain(action.local, pod, action.leasedPort));
         }
         case "report": {
           const { name, epoch } = action.port;

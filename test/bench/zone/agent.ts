@@ -63,9 +63,11 @@ export class SimulatedAgent {
       onBack: () => delivery.kick(),
     });
     const held = new HeldPorts();
-    const datapath = { unplug: async () => false };
-    const confirmations = new Confirmations({ ipam, datapath, held, turns: new Turns(), metrics, log });
-    const delivery: Delivery = new Delivery({ nodeName, ipam, journals: this.#journals, confirmations, metrics, log });
+    const refused = { unplug: async () => {} };
+    const confirmations = new Confirmations({ ipam, held, turns: new Turns(), refused });
+    const takings = { settle: async () => {} };
+    const journals = this.#journals;
+    const delivery: Delivery = new Delivery({ nodeName, ipam, journals, confirmations, takings, metrics, log });
     this.#life = { stop, ipam, delivery, over: this.#follow(ipam, stop.signal) };
   }
 

@@ -19,6 +19,7 @@ const metrics = new AgentMetrics({
   heldPorts: () => 0,
   watchSilenceSeconds: () => 0,
   isIpamReachable: () => true,
+  leasedFrom: () => [],
 });
 const agents = new Map(
   options.nodes.map(({ name, url }) => {

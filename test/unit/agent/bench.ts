@@ -10,11 +10,16 @@ import { AGENT_OPTIONS, type AgentConfig } from "../../../cni/agent/config.ts";
 import { Confirmations } from "../../../cni/agent/confirmations.ts";
 import { HeldPorts } from "../../../cni/agent/held-ports.ts";
 import { Journals } from "../../../cni/agent/journals.ts";
+import { Leases } from "../../../cni/agent/leases/leases.ts";
 import { AgentMetrics } from "../../../cni/agent/metrics.ts";
 import { type NodePod, readNodePod } from "../../../cni/agent/pods.ts";
+import { RefusedPorts } from "../../../cni/agent/refused-ports.ts";
+import { Takings } from "../../../cni/agent/takings.ts";
 import { Turns } from "../../../cni/agent/turns.ts";
 import type { Answer } from "../../../cni/dispatch.ts";
+import { deliverJournal } from "../../../cni/journal-delivery.ts";
 import type { Command, Environment } from "../../../cni/spec/environment.ts";
+
 import { readOptions } from "../../../ipam-server/options.ts";
 import type { KubeEvent } from "../../../kube/kube-events.ts";
 import { FakeNode } from "../../fakes/datapath-memory.ts";
@@ -36,6 +41,11 @@ export class AgentBench implements AsyncDisposable {
   readonly confirmations: Confirmations;
   readonly calls: Calls;
   readonly metrics: AgentMetrics;
+  readonly journals: Journals;
+  readonly leases: Leases;
+  readonly takings: Takings;
+  /** Of the clock that leases are measured by. */
+  timeMs = 0;
 
   private constructor(dir: string, ipam: FakeIpam, deadlineMs: number) {
     this.dir = dir;
@@ -50,6 +60,7 @@ export class AgentBench implements AsyncDisposable {
       heldPorts: () => 0,
       watchSilenceSeconds: () => 0,
       isIpamReachable: () => true,
+      leasedFrom: () => Array.from(this.leases.ports(), ({ network }) => network),
     });
     this.claims = new ClaimMaker({
       config: this.config,
@@ -60,19 +71,41 @@ export class AgentBench implements AsyncDisposable {
       },
     });
     const { held, turns, metrics, client } = this;
-    this.confirmations = new Confirmations({ ipam: client, datapath: this.node.open(), held, turns, metrics, log });
-    const journals = new Journals(join(dir, "journal"));
+    const events = { write: (event: KubeEvent) => void this.events.push(event) };
+    const refused = new RefusedPorts({
+      datapath: this.node.open(),
+      held,
+      pods: this.#podSource(),
+      events,
+      metrics,
+      log,
+    });
+    this.confirmations = new Confirmations({ ipam: client, held, turns, refused });
+    this.journals = new Journals(join(dir, "journal"));
+    const { journals } = this;
+    held.isWhole = true;
+    this.leases = new Leases({
+      ipam: client,
+      mayUse: claim => this.claims.mayUseLease(claim),
+      metrics,
+      log,
+      now: () => this.timeMs,
+      wallClock: () => new Date(),
+    });
+    this.takings = new Takings({ ipam: client, held, turns, refused, metrics, log, onRecorded: () => {} });
     const home: AgentHomeOptions = {
       config: this.config,
       ipam: client,
       datapath: this.node.open(),
       claims: this.claims,
       held,
+      leases: this.leases,
+      takings: this.takings,
       metrics,
       journalOf: name => journals.of(name),
       confirmLater: (claim, expected) => this.confirmations.add(claim, expected),
     };
-    this.calls = new Calls({ home, turns, log, deadlineMs, events: { write: event => this.events.push(event) } });
+    this.calls = new Calls({ home, turns, log, deadlineMs, events });
   }
 
   static async start({ deadlineMs = 10_000 } = {}): Promise<AgentBench> {
@@ -80,14 +113,44 @@ export class AgentBench implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.leases[Symbol.asyncDispose]();
     await this.client[Symbol.asyncDispose]();
     await this.ipam[Symbol.asyncDispose]();
     // Reports that nobody waits for may still be journaled.
     await rm(this.dir, { recursive: true, force: true, maxRetries: 5 });
   }
 
-  addPod(name: string, annotations: Record<string, string> = {}, uid = `uid-of-${name}`): NodePod {
-    const metadata = { name, namespace: "default", uid, annotations, creationTimestamp: "2026-11-20T08:00:00Z" };
+  #podSource() {
+    const { pods } = this;
+    return {
+      get items() {
+        return new Map([...pods.values()].map(pod => [pod.uid, pod]));
+      },
+    };
+  }
+
+  /** As `Delivery` does it. */
+  async deliver(): Promise<void> {
+    const settleClaim = (...told: Parameters<Takings["settle"]>) => this.takings.settle(...told);
+    for (const journal of this.journals.all()) {
+      await deliverJournal(journal, this.client, { host: "node-a", log: () => {}, settleClaim });
+    }
+  }
+
+  /** A pod of a Deployment. */
+  addReplica(suffix: string, annotations: Record<string, string> = {}): NodePod {
+    return this.addPod(`web-7d9c5b-${suffix}`, annotations, undefined, { generateName: "web-7d9c5b-" });
+  }
+
+  addPod(name: string, annotations: Record<string, string> = {}, uid = `uid-of-${name}`, more: object = {}): NodePod {
+    const metadata = {
+      name,
+      namespace: "default",
+      uid,
+      annotations,
+      creationTimestamp: "2026-11-20T08:00:00Z",
+      ...more,
+    };
     const pod = readNodePod({ metadata, spec: { nodeName: "node-a" }, status: { phase: "Pending" } });
     this.pods.set(name, pod);
     return pod;

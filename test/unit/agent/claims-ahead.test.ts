@@ -46,6 +46,8 @@ test("only a pod of this node that waits for its first container is claimed for"
 
 class Bench {
   readonly held = new HeldPorts();
+  readonly leased = new Set<string>();
+  readonly learned: string[] = [];
   readonly claims: Claim[] = [];
   readonly releases: Release[] = [];
   readonly outcomes: string[] = [];
@@ -61,6 +63,11 @@ class Bench {
       nodeName: NODE,
       gatherMs: 0,
       held: this.held,
+      leases: {
+        promise: claim => this.leased.has(claim.owner.uid),
+        forgo: uid => void this.leased.delete(uid),
+        learn: (_claim, { port }) => void this.learned.push(port.name),
+      },
       journal: this.journal,
       log: pino({ level: "silent" }),
       metrics: { claimsAhead: { inc: ({ outcome }: { outcome: string }) => this.outcomes.push(outcome) } as never },

@@ -23,6 +23,7 @@ function view(changes: Partial<SweepView>): SweepView {
     others: new Map(),
     pods: POD,
     ended: new Set(),
+    isLeaseInUse: () => false,
     ...changes,
   };
 }
@@ -152,7 +153,7 @@ describe("what a sweep does", () => {
     ["link gone, pod gone", view({ local: [LINKLESS], pods: NO_POD }), ["unplug+release"]],
     [
       "link gone, nobody else to ask",
-      { self: SELF, local: [LINKLESS], others: new Map(), ended: new Set() },
+      { self: SELF, local: [LINKLESS], others: new Map(), ended: new Set(), isLeaseInUse: () => false },
       ["unplug"],
     ],
 
@@ -175,7 +176,11 @@ describe("what a sweep does", () => {
       view({ local: [], pods: NO_POD, bindings: [port({ owner: { kind: "device", uid: "u1", createdAt: "" } })] }),
       [],
     ],
-    ["nothing is known", { self: SELF, local: [local()], others: new Map(), ended: new Set() }, []],
+    [
+      "nothing is known",
+      { self: SELF, local: [local()], others: new Map(), ended: new Set(), isLeaseInUse: () => false },
+      [],
+    ],
   ];
   for (const [what, given, expected] of cases) {
     test(`${what}: ${expected.join(", ") || "nothing"}`, () => assert.deepEqual(decideSweep(given).map(say), expected));
@@ -198,7 +203,13 @@ test("over every combination: a live pod's port is never taken without a newer o
       for (const other of found) {
         for (const ends of ended) {
           for (const pods of [undefined, POD]) {
-            const given: SweepView = { self: SELF, local: [local({ sandbox })], others: other, ended: ends };
+            const given: SweepView = {
+              self: SELF,
+              local: [local({ sandbox })],
+              others: other,
+              ended: ends,
+              isLeaseInUse: () => false,
+            };
             if (bound) Object.assign(given, { bindings: bound });
             if (pods) Object.assign(given, { pods });
             const isSuperseded =

@@ -1,0 +1,242 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import type { Claim, Owner, Port, PortAttachment } from "../../../ipam-server/contract/index.ts";
+import { IpamError, LEASE_PREFIX } from "../../../ipam-server/contract/index.ts";
+import type { IpamClient } from "../../ipam-client.ts";
+import { isFinal } from "../../refusal.ts";
+import type { AgentMetrics } from "../metrics.ts";
+import { LeasePool } from "./lease-pool.ts";
+import { deriveTaken, keyOf, type LeaseWish, wishOf } from "./lease-wish.ts";
+
+export interface LeasesOptions {
+  ipam: Pick<IpamClient, "claim" | "release">;
+  /** Whether a claim may be answered with any address: see `mayUseLease`. */
+  mayUse(claim: Claim): boolean;
+  metrics: Pick<AgentMetrics, "leases">;
+  log: Logger;
+  /** Milliseconds of a clock that nobody sets and that goes on while the machine sleeps. */
+  now(): number;
+  wallClock(): Date;
+  idleMs?: number;
+}
+
+/** What a pod was given. */
+export interface TakenLease {
+  /** The lease's name. */
+  leasedPort: string;
+  /** As the pod's. */
+  attachment: PortAttachment;
+}
+
+const IDLE_MS = 10 * 60_000;
+const RELEASE_PATIENCE = { timeoutMs: 3_000, repeats: 0 };
+const LONGEST_BACKOFF_MS = 5 * 60_000;
+const [SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS] = [100, 60_000];
+
+/**
+ * Addresses that this node holds for pods to come, so that they need not ask. A pool for each way of asking; made when an
+ * answer of the IPAM says that its network leases, filled, prolonged and given back in the background.
+ *
+ *     learned -> filled -> taken, down to `low` -> filled ...
+ *     not used for a while, node cordoned, network leases no more, agent stops -> given back
+ *
+ * What is given back and cannot be told, and what a lost answer left in the IPAM, the sweep finds: a lease of this node
+ * that is not in use here.
+ */
+export class Leases implements AsyncDisposable {
+  readonly #options: LeasesOptions;
+  readonly #owner: Owner;
+  readonly #pools = new Map<string, LeasePool>();
+  /** Names that are claimed right now. */
+  readonly #underWay = new Set<string>();
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+  #wake = new AbortController();
+  #isCordoned = false;
+
+  constructor(options: LeasesOptions) {
+    this.#options = options;
+    this.#owner = { kind: "lease", uid: randomUUID(), createdAt: options.wallClock().toISOString() };
+    this.#running = this.#run();
+  }
+
+  /** Gives back what is left, as far as the IPAM can be told in a short time. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    await this.#giveBack(
+      [...this.#pools.values()].flatMap(pool => pool.removeAll()).map(({ attachment }) => attachment),
+    );
+  }
+
+  /** What the IPAM answered to a claim: whether pods that ask like this may get leased addresses. */
+  learn(claim: Claim, { nodeLease, port }: PortAttachment): void {
+    if (this.#stop.signal.aborted || !this.#options.mayUse(claim)) return;
+    const wish = wishOf(claim);
+    const pool = this.#pools.get(keyOf(wish));
+    if (nodeLease !== undefined) this.#open(wish, nodeLease);
+    else if (pool !== undefined) void this.#giveBack(this.#removeFrom(pool, item => item.network === port.network));
+  }
+
+  /** An address for the claim's pod, from now on the pod's. Undefined: ask the IPAM. */
+  take(claim: Claim): TakenLease | undefined {
+    const pool = this.#poolFor(claim);
+    const lease = pool?.take(claim.owner.uid, this.#options.now());
+    if (pool === undefined || lease === undefined || claim.name === undefined) return undefined;
+    this.#options.metrics.leases.inc({ outcome: "taken" });
+    if (pool.size < pool.terms.low) this.#wake.abort();
+    return { leasedPort: lease.port.name, attachment: deriveTaken(lease, { ...claim, name: claim.name }) };
+  }
+
+  /** Whether a pod that is about to ask will find an address here. */
+  promise(claim: Claim): boolean {
+    return this.#poolFor(claim)?.promise(claim.owner.uid, this.#options.now()) ?? false;
+  }
+
+  /** The pod will not ask any more. */
+  forgo(ownerUid: string): void {
+    for (const pool of this.#pools.values()) pool.forgo(ownerUid);
+  }
+
+  /** A node that takes no new pods holds nothing for them. */
+  setCordoned(isCordoned: boolean): void {
+    this.#isCordoned = isCordoned;
+    this.#wake.abort();
+  }
+
+  /** The IPAM is back: what could not be asked for is asked for now. */
+  retry(): void {
+    for (const pool of this.#pools.values()) pool.fillAt = 0;
+    this.#wake.abort();
+  }
+
+  /** The leases that no pod has yet. */
+  *ports(): Generator<Port> {
+    for (const pool of this.#pools.values()) for (const { attachment } of pool.items()) yield attachment.port;
+  }
+
+  /** Whether it is waiting for a pod, or is being asked for. */
+  isInUse(name: string): boolean {
+    return this.#underWay.has(name) || [...this.#pools.values()].some(pool => pool.has(name));
+  }
+
+  /** The IPAM has ended these leases: nobody may be given them any more. */
+  dropWhere(isOver: (port: Port) => boolean): void {
+    for (const port of this.ports()) if (isOver(port)) for (const pool of this.#pools.values()) pool.remove(port.name);
+  }
+
+  #poolFor(claim: Claim): LeasePool | undefined {
+    if (this.#pools.size === 0 || this.#stop.signal.aborted || !this.#options.mayUse(claim)) return undefined;
+    return this.#pools.get(keyOf(wishOf(claim)));
+  }
+
+  #open(wish: LeaseWish, terms: LeasePool["terms"]): void {
+    const pool = this.#pools.get(keyOf(wish));
+    if (pool !== undefined) pool.terms = terms;
+    else if (!this.#isCordoned) {
+      this.#pools.set(keyOf(wish), new LeasePool(wish, terms, this.#options.now()));
+      this.#wake.abort();
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      this.#wake = new AbortController();
+      await Promise.all([...this.#pools].map(([key, pool]) => this.#keep(key, pool)));
+      const { now, idleMs = IDLE_MS } = this.#options;
+      const nextAt = Math.min(...[...this.#pools.values()].map(pool => pool.nextAt(idleMs)));
+      const pauseMs = Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, nextAt - now()));
+      await sleep(pauseMs, undefined, { signal: AbortSignal.any([signal, this.#wake.signal]) }).catch(() => undefined);
+    }
+  }
+
+  async #keep(key: string, pool: LeasePool): Promise<void> {
+    const { now, idleMs = IDLE_MS } = this.#options;
+    if (this.#isCordoned || pool.usedAt + idleMs <= now()) {
+      this.#pools.delete(key);
+      return this.#giveBack(pool.removeAll().map(({ attachment }) => attachment));
+    }
+    await this.#giveBack(pool.removeUnfit(now()).map(({ attachment }) => attachment));
+    const due = [...pool.items()].filter(({ prolongAt }) => prolongAt <= now());
+    await Promise.all(due.map(({ attachment }) => this.#prolong(pool, attachment)));
+    await this.#fill(pool);
+  }
+
+  async #fill(pool: LeasePool): Promise<void> {
+    const { log, now } = this.#options;
+    const names = Array.from({ length: pool.missing(now()) }, () => this.#newName(pool.wish.host));
+    if (names.length === 0) return;
+    const outcomes = await Promise.allSettled(names.map(name => this.#claim(pool, name, "leased")));
+    const failure = outcomes.find(outcome => outcome.status === "rejected")?.reason;
+    pool.fillFailures = failure === undefined ? 0 : pool.fillFailures + 1;
+    if (failure === undefined) return;
+    const backoffMs = Math.min(LONGEST_BACKOFF_MS, 1000 * 2 ** Math.min(pool.fillFailures, 9));
+    pool.fillAt = now() + backoffMs * (0.5 + Math.random() / 2);
+    log.info({ reason: IpamError.from(failure).message }, "is leased fewer addresses than its pods may need");
+  }
+
+  /** A pod may be given the address meanwhile: then the answer says nothing that matters. */
+  async #prolong(pool: LeasePool, { port }: PortAttachment): Promise<void> {
+    const { name, id } = port;
+    try {
+      const answer = await this.#claim(pool, name, "prolonged");
+      if (answer.port.id === id) return;
+      // It had been ended, and the claim has made another under its name: nobody here counts on that one.
+      pool.remove(name);
+      await this.#giveBack([answer]);
+    } catch (error) {
+      if (!isFinal(IpamError.from(error))) return pool.postpone(name, this.#options.now());
+      this.#options.log.info({ lease: name, reason: IpamError.from(error).message }, "a lease is not prolonged");
+      const item = pool.remove(name);
+      if (item !== undefined) await this.#giveBack([item.attachment]);
+    }
+  }
+
+  /** Made or made longer. Rejects with IpamError. */
+  async #claim(pool: LeasePool, name: string, outcome: "leased" | "prolonged"): Promise<PortAttachment> {
+    const { ipam, now, metrics } = this.#options;
+    const isKnown = pool.has(name);
+    const sentAt = now();
+    this.#underWay.add(name);
+    try {
+      const retention = { policy: "ephemeral" } as const;
+      const attachment = await ipam.claim({ ...pool.wish, name, owner: this.#owner, retention });
+      metrics.leases.inc({ outcome });
+      if (attachment.nodeLease !== undefined) pool.terms = attachment.nodeLease;
+      // Taken or dropped since: it is not this node's to give away again.
+      if (isKnown && !pool.has(name)) return attachment;
+      const isOpen = this.#pools.get(keyOf(pool.wish)) === pool;
+      if (!isOpen || !pool.put(attachment, sentAt, now())) await this.#giveBack([attachment]);
+      return attachment;
+    } finally {
+      this.#underWay.delete(name);
+    }
+  }
+
+  #removeFrom(pool: LeasePool, isOver: (port: Port) => boolean): PortAttachment[] {
+    const over = [...pool.items()].map(({ attachment }) => attachment).filter(({ port }) => isOver(port));
+    for (const { port } of over) pool.remove(port.name);
+    return over;
+  }
+
+  /** Never rejects. */
+  async #giveBack(leases: readonly PortAttachment[]): Promise<void> {
+    if (leases.length === 0) return;
+    const { ipam, log, metrics } = this.#options;
+    const releases = leases.flatMap(({ port: { name, binding } }) =>
+      binding === undefined ? [] : [{ name, host: binding.host, ownerUid: this.#owner.uid }],
+    );
+    try {
+      const results = await ipam.release(releases, RELEASE_PATIENCE);
+      metrics.leases.inc({ outcome: "given_back" }, results.filter(result => !("problem" in result)).length);
+    } catch (error) {
+      log.info({ leases: releases.length, reason: IpamError.from(error).message }, "leases are given back by a sweep");
+    }
+  }
+
+  #newName(host: string): string {
+    return `${LEASE_PREFIX}${host}/${randomBytes(8).toString("hex")}`;
+  }
+}
