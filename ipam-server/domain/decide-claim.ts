@@ -1,4 +1,4 @@
-import { type Claim, type ClaimResult, IpamError } from "../contract/index.ts";
+import { type Claim, type ClaimResult, IpamError, type NameFrom } from "../contract/index.ts";
 import { addressTexts, type DecisionContext, type Placement, place } from "./allocate.ts";
 import { assertLeasable, assertLeaseName, isLease, prolong, takeLease } from "./decide-lease.ts";
 import { describeMismatch } from "./mismatch.ts";
@@ -119,6 +119,7 @@ export function createPort(
     fixedIps: placement.ips,
     owner: undefined,
     binding: undefined,
+    nameFrom: undefined,
     reservation: undefined,
     slot: undefined,
     ...told,
@@ -190,7 +191,14 @@ function assertMayTake(port: PortRecord, claim: Claim, ownerCreatedAt: number): 
       { ports: [port.name] },
     );
   }
-  if ((claim.nameFrom ?? "pod") === "pod") {
+  if (binding && port.nameFrom !== undefined && port.nameFrom !== nameFromOf(claim)) {
+    throw new IpamError(
+      "port_in_use",
+      `port ${port.name} is bound on host ${binding.host} by ${NAME_SOURCES[port.nameFrom]}, and this claim comes by ${NAME_SOURCES[nameFromOf(claim)]}; one of the two needs another name`,
+      { ports: [port.name] },
+    );
+  }
+  if (nameFromOf(claim) === "pod") {
     if (ownerCreatedAt >= owner.createdAt) return;
     throw new IpamError(
       "stale_owner",
@@ -208,6 +216,15 @@ function assertMayTake(port: PortRecord, claim: Claim, ownerCreatedAt: number): 
 /** Kubernetes lets one pod of a name live at a time, but a machine may be called as a pod is. */
 const isOtherKind = ({ workload }: PortRecord, claim: Claim): boolean =>
   workload !== undefined && claim.workload !== undefined && workload.kind !== claim.workload.kind;
+
+const nameFromOf = ({ nameFrom = "pod" }: Claim): NameFrom => nameFrom;
+
+/** Pods have an order among themselves, and so have those of one name from labels: between them there is none. */
+const NAME_SOURCES = {
+  pod: "a pod of this name",
+  labels: "a name made of labels",
+  reserved: "a reserved name",
+} as const satisfies Record<NameFrom, string>;
 
 /** A new binding: the epoch grows. `fenced`: the last holder of the addresses is known to be gone. */
 function bind(
@@ -230,6 +247,7 @@ function bind(
     retention: reserved ? port.retention : (claim.retention ?? port.retention),
     owner: { kind: owner.kind, uid: owner.uid, createdAt: ownerCreatedAt },
     binding: { host, sandbox, boundAt: context.now },
+    nameFrom: nameFromOf(claim),
     cluster: claim.cluster ?? port.cluster,
     namespace: claim.namespace ?? port.namespace,
     workload: claim.workload ?? port.workload,

@@ -94,6 +94,7 @@ export function takeLease(
     labels: claim.labels ?? {},
     owner: { kind: owner.kind, uid: owner.uid, createdAt: ownerCreatedAt },
     binding: { host, sandbox, boundAt: context.now },
+    nameFrom: claim.nameFrom ?? "pod",
     cluster: claim.cluster ?? lease.cluster,
     namespace: claim.namespace,
     underlay: "BUILD",

@@ -1,6 +1,7 @@
 import type {
   FixedIp,
   Labels,
+  NameFrom,
   OwnerKind,
   PlaneState,
   Port,
@@ -38,6 +39,8 @@ export interface PortRecord {
   cluster: string | undefined;
   namespace: string | undefined;
   workload: Workload | undefined;
+  /** Of the last claim; undefined before the first. */
+  nameFrom: NameFrom | undefined;
   /** Of a port that was made for a claim by `slotOf`; never changes. */
   slot: Slot | undefined;
   epoch: number;

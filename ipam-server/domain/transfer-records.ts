@@ -115,6 +115,7 @@ export class TransferPlaces {
       cluster: row.cluster,
       namespace: row.namespace,
       workload: row.workload,
+      nameFrom: row.nameFrom,
       slot: row.slot,
       epoch: row.epoch,
       underlay: row.underlay,

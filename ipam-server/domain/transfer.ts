@@ -1,5 +1,6 @@
 import type {
   Labels,
+  NameFrom,
   NodeLease,
   OwnerKind,
   PlaneState,
@@ -69,6 +70,7 @@ export interface TransferPort {
   cluster?: string;
   namespace?: string;
   workload?: Workload;
+  nameFrom?: NameFrom;
   slot?: { of: string; number: number };
   epoch: number;
   underlay: PlaneState;
@@ -172,6 +174,7 @@ export function toTransferPort(port: PortRecord, catalog: Catalog): TransferPort
     ...(port.cluster !== undefined && { cluster: port.cluster }),
     ...(port.namespace !== undefined && { namespace: port.namespace }),
     ...(workload && { workload: toWorkload(workload) }),
+    ...(port.nameFrom !== undefined && { nameFrom: port.nameFrom }),
     ...(slot && { slot: { of: slot.of, number: slot.number } }),
     epoch: port.epoch,
     underlay: port.underlay,

@@ -1,4 +1,4 @@
-import type { Labels, OwnerKind, PlaneState, Reservation, Workload } from "../contract/index.ts";
+import type { Labels, NameFrom, OwnerKind, PlaneState, Reservation, Workload } from "../contract/index.ts";
 import type { HeldIp, PortRecord } from "../domain/port-record.ts";
 
 /** Columns of `ports` on every engine, in the order of PortRow. Times are milliseconds; MACs are 48-bit integers. */
@@ -32,6 +32,7 @@ export const PORT_COLUMNS = [
   "expires_at",
   "slot_of",
   "slot",
+  "name_from",
 ] as const;
 
 export type PortColumn = (typeof PORT_COLUMNS)[number];
@@ -66,6 +67,7 @@ export type PortRow = [
   expiresAt: number | null,
   slotOf: string | null,
   slot: number | null,
+  nameFrom: NameFrom | null,
 ];
 
 export const encodeMac = (mac: string): number => Number.parseInt(mac.replaceAll(":", ""), 16);
@@ -112,6 +114,7 @@ export function encodePort(port: PortRecord): PortRow {
     port.expiresAt ?? null,
     port.slot?.of ?? null,
     port.slot?.number ?? null,
+    port.nameFrom ?? null,
   ];
 }
 
@@ -119,7 +122,8 @@ export function encodePort(port: PortRecord): PortRow {
 export function decodePort(row: readonly [...PortRow, ...unknown[]], fixedIps: readonly HeldIp[]): PortRecord {
   const [key, id, name, networkId, mac, labels, sticky, ttlSeconds, ownerKind, ownerUid, ownerCreatedAt, ...rest] = row;
   const [host, sandboxId, sandboxInterface, boundAt, reservation, cluster, namespace, workload, ...states] = rest;
-  const [epoch, underlay, overlay, fenced, createdAt, updatedAt, releasedAt, expiresAt, slotOf, slot] = states;
+  const [epoch, underlay, overlay, fenced, createdAt, updatedAt, releasedAt, expiresAt, slotOf, slot, nameFrom] =
+    states;
   return {
     key,
     id,
@@ -148,6 +152,7 @@ export function decodePort(row: readonly [...PortRow, ...unknown[]], fixedIps: r
     cluster: cluster ?? undefined,
     namespace: namespace ?? undefined,
     workload: workload === null ? undefined : parseColumn<Workload>(workload),
+    nameFrom: nameFrom ?? undefined,
     slot: slotOf === null || slot === null ? undefined : { of: slotOf, number: slot },
     epoch,
     underlay,

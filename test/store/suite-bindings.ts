@@ -140,6 +140,22 @@ export function testBindings(engine: Engine): void {
       });
     });
 
+    test("a pod of the same name takes no live address from a name made of labels or a reserved one, nor they from it", async () => {
+      await withStore(engine, networks, async store => {
+        const reservation = { networkSelector: "env=test" };
+        await commitOne(store, { kind: "reserve", name: "db", reservation, caller: "test" });
+        const sources = ["pod", "labels", "reserved"] as const;
+        for (const first of sources) {
+          await attach(store, claim("db", "a", "s1", { nameFrom: first, cluster: "c1" }));
+          for (const second of sources.filter(source => source !== first)) {
+            const newer = claim("db", "b", "s2", { nameFrom: second, cluster: "c1", owner: bornAt("s2", 60) });
+            refused(await commitOne(store, newer), "port_in_use", /another name/);
+          }
+          assert.deepEqual(await commitOne(store, release("a", "s1")), { released: true, name: "db", deleted: false });
+        }
+      });
+    });
+
     test("a name made from labels is nobody else's while it is bound", async () => {
       await withStore(engine, networks, async store => {
         const byLabels = { nameFrom: "labels", ...sticky } as const;

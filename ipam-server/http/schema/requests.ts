@@ -49,10 +49,12 @@ export const workload = z.strictObject({
 });
 export const slotOf = z.strictObject({ application: f.portName, interface: optional(f.portInterfaceName) });
 
+export const nameFrom = z.enum(["pod", "labels", "reserved"]);
+
 export const claim = z
   .strictObject({
     name: optional(f.portName),
-    nameFrom: optional(z.enum(["pod", "labels", "reserved"])),
+    nameFrom: optional(nameFrom),
     cluster: optional(f.identifier),
     namespace: optional(f.identifier),
     host: f.identifier,

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { type ImportResponse, TRANSFER_KIND, type TransferEnd, type TransferHeader } from "../../contract/index.ts";
 import type { TransferFreed, TransferNetwork, TransferPort, TransferState } from "../../domain/transfer.ts";
 import * as f from "./fields.ts";
-import { owner, planeState, retention, sandbox, segment, subnetSpec, workload } from "./requests.ts";
+import { nameFrom, owner, planeState, retention, sandbox, segment, subnetSpec, workload } from "./requests.ts";
 
 /** The lines of an export, as an import takes them: strict, so that nothing is left out without a word. */
 const optional = z.exactOptional;
@@ -57,6 +57,7 @@ const port = z.strictObject({
   cluster: optional(f.identifier),
   namespace: optional(f.identifier),
   workload: optional(workload),
+  nameFrom: optional(nameFrom),
   slot: optional(z.strictObject({ of: z.string().min(1).max(512), number: count })),
   epoch: count,
   underlay: planeState,

@@ -215,4 +215,10 @@ CREATE TABLE leadership (
 INSERT INTO leadership VALUES (1, 0, NULL, '-infinity');
 `,
   },
+  {
+    version: 5,
+    name: "where names come from",
+    oldestProgram: 1,
+    sql: "ALTER TABLE ports ADD COLUMN name_from text;",
+  },
 ];

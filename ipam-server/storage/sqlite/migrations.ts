@@ -163,4 +163,9 @@ ALTER TABLE store_state ADD COLUMN event_floor INTEGER NOT NULL DEFAULT 0;
     name: "node leases",
     sql: "ALTER TABLE networks ADD COLUMN node_lease TEXT;",
   },
+  {
+    version: 5,
+    name: "where names come from",
+    sql: "ALTER TABLE ports ADD COLUMN name_from TEXT;",
+  },
 ];

@@ -26,6 +26,7 @@ function slotPort(number: number, networkId: number, ownerUid: string, bound: bo
     retention: { policy: "sticky" },
     owner: { kind: "pod", uid: ownerUid, createdAt: START },
     binding: bound ? { host: "a", sandbox: { id: ownerUid, interface: "eth0" }, boundAt: START } : undefined,
+    nameFrom: "pod",
     reservation: undefined,
     cluster: undefined,
     namespace: undefined,
