@@ -9,7 +9,7 @@ import type { Problem } from "../../ipam-server/contract/index.ts";
 import { runCtl } from "../unit/ctl/fake-io.ts";
 import { Client, claimOf, networkOf, releaseOf } from "./client.ts";
 import { runCtlProcess } from "./ctl-process.ts";
-import { ServerProcess } from "./server-process.ts";
+import { makeDatabase, ServerProcess } from "./server-process.ts";
 
 const PORTS = 3000;
 const NOWHERE = "http://127.0.0.1:1";
@@ -21,7 +21,7 @@ const at = (name: string) => join(directory, name);
 
 before(async () => {
   directory = await mkdtemp(join(tmpdir(), `mooring-transfer-${process.pid}-`));
-  source = await ServerProcess.start({ database: at("source.db"), args: ["--reuse-delay", "0ms"] });
+  source = await ServerProcess.start({ database: await makeDatabase(at("source.db")), args: ["--reuse-delay", "0ms"] });
   client = new Client(source);
   await client.send("PUT", "/v1/networks/prod-a", networkOf("prod-a", "10.100.0.0/16"));
   await client.send("PUT", "/v1/networks/small", networkOf("small", "10.101.0.0/29", { env: "small" }));
@@ -37,7 +37,8 @@ after(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-const fresh = (name: string) => ServerProcess.start({ database: at(name), args: ["--reuse-delay", "0ms"] });
+const fresh = async (name: string, ...args: string[]) =>
+  ServerProcess.start({ database: await makeDatabase(at(name)), args: ["--reuse-delay", "0ms", ...args] });
 
 test("an export and its import print one digest, and the new server goes on with the same addresses", async () => {
   const file = at("moved.jsonl");
@@ -118,6 +119,11 @@ describe("what cannot be imported is refused, and nothing of it is there", () =>
       all => all.replace(/\n(\{"kind":"port".*)\n/, "\n$1\n$1\n"),
       /line 5: key: 1 is not greater/,
     ],
+    [
+      "a name of two ports, which is told when more have come",
+      all => all.replace('"name":"c1/default/pod-7"', '"name":"c1/default/pod-6"'),
+      /line 11: port c1\/default\/pod-6 has what a row before it has/,
+    ],
   ];
   for (const [what, change, message] of WRONG) {
     test(what, async () => {
@@ -159,7 +165,7 @@ describe("what cannot be imported is refused, and nothing of it is there", () =>
 });
 
 test("an import may take longer than other requests may", async () => {
-  await using server = await ServerProcess.start({ database: at("slow.db"), args: ["--request-timeout", "200ms"] });
+  await using server = await fresh("slow.db", "--request-timeout", "200ms");
   await runCtl(["export", at("slow.jsonl")], { server: source.url });
   const text = await readFile(at("slow.jsonl"), "utf8");
   const slow = Readable.from(

@@ -1,4 +1,4 @@
-import { open } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import type { Command } from "commander";
 import { CtlError } from "../ctl-error.ts";
 import type { Context } from "../program.ts";
@@ -32,9 +32,8 @@ export function addImportCommand(parent: Command, { io, action }: Context): void
 
 async function openFile(path: string) {
   try {
-    const handle = await open(path, "r");
-    if ((await handle.stat()).isDirectory()) throw new Error("it is a directory");
-    return handle;
+    if ((await stat(path)).isDirectory()) throw new Error("it is a directory");
+    return await open(path, "r");
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new CtlError("usage", `cannot read ${path}: ${why}`, { advice: "Nothing was imported.", cause });
