@@ -11,6 +11,8 @@ export interface EventFollowerOptions {
   /** PEM. */
   ca?: string;
   headers(): Promise<Record<string, string>>;
+  /** Only what is about this host. Absent: all hosts' events. */
+  host?: string;
 }
 
 /** The server says something more often than this. */
@@ -50,13 +52,14 @@ export async function followEvents(
 }
 
 async function open(
-  { url, ca, headers }: EventFollowerOptions,
+  { url, ca, headers, host }: EventFollowerOptions,
   after: number,
   signal: AbortSignal,
 ): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const isSecure = url.startsWith("https:");
-  const request = (isSecure ? httpsRequest : httpRequest)(`${url}/v1/events?after=${after}`, {
+  const query = new URLSearchParams({ after: String(after), ...(host !== undefined && { host }) });
+  const request = (isSecure ? httpsRequest : httpRequest)(`${url}/v1/events?${query}`, {
     headers: { accept: "text/event-stream, application/problem+json", ...(await headers()) },
     signal,
     ...(isSecure && { minVersion: "TLSv1.3" as const, ...(ca !== undefined && { ca }) }),

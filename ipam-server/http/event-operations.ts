@@ -133,5 +133,14 @@ async function writeAll(
   }
 }
 
-const toMessage = (event: MooringEvent): string =>
-  `id: ${event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+/** Events in the tail are the same objects for all streams that send them. */
+const MESSAGES = new WeakMap<MooringEvent, string>();
+
+function toMessage(event: MooringEvent): string {
+  let message = MESSAGES.get(event);
+  if (message === undefined) {
+    message = `id: ${event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+    MESSAGES.set(event, message);
+  }
+  return message;
+}

@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { type AgentIpam, createAgentIpam } from "../../../cni/agent/agent-ipam.ts";
 import { Confirmations } from "../../../cni/agent/confirmations.ts";
 import { Delivery } from "../../../cni/agent/delivery.ts";
+import { followEvents } from "../../../cni/agent/event-follower.ts";
 import { HeldPorts } from "../../../cni/agent/held-ports.ts";
 import { Journals } from "../../../cni/agent/journals.ts";
 import type { AgentMetrics } from "../../../cni/agent/metrics.ts";
@@ -14,6 +15,8 @@ import { countError, type Seen } from "./record.ts";
 export interface SimulatedAgentOptions {
   name: string;
   url: string;
+  /** `host`: it follows what is about it; `all`: every event of the zone. */
+  events: "host" | "all";
   /** Its journals are real. */
   journalDir: string;
   metrics: AgentMetrics;
@@ -181,7 +184,9 @@ export class SimulatedAgent {
         else this.#compareWhenBack(ipam, signal);
       };
       const ended = AbortSignal.any([signal, anew.signal]);
-      const following = ipam.followEvents(after, event => this.#note(event), onError, ended);
+      const { url, events, name } = this.#options;
+      const follower = { url, headers: async () => ({}), ...(events === "host" && { host: name }) };
+      const following = followEvents(follower, after, event => this.#note(event), onError, ended);
       this.#isFollowing = true;
       this.#compareWhenBack(ipam, signal);
       await following;

@@ -10,6 +10,7 @@ export interface FleetNode {
 
 export interface WorkerOptions {
   nodes: FleetNode[];
+  events: "host" | "all";
   journalDir: string;
 }
 

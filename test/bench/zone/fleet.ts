@@ -6,6 +6,7 @@ import type { ZonePod } from "./pod.ts";
 
 export interface FleetOptions {
   nodes: readonly FleetNode[];
+  events: "host" | "all";
   journalDir: string;
   threads: number;
 }
@@ -15,10 +16,10 @@ export class Fleet implements AsyncDisposable {
   readonly #threads: FleetThread[];
   readonly #threadOf = new Map<string, FleetThread>();
 
-  constructor({ nodes, journalDir, threads }: FleetOptions) {
+  constructor({ nodes, events, journalDir, threads }: FleetOptions) {
     this.#threads = Array.from({ length: threads }, (_, index) => {
       const mine = nodes.filter((_, place) => place % threads === index);
-      const thread = new FleetThread({ nodes: mine, journalDir });
+      const thread = new FleetThread({ nodes: mine, events, journalDir });
       for (const { name } of mine) this.#threadOf.set(name, thread);
       return thread;
     });

@@ -26,6 +26,8 @@ export interface ZoneOptions {
   seconds: number;
   /** How long the servers are away, each time. */
   outageSeconds: number;
+  /** What the agents follow: what is about their host, or all. */
+  events: "host" | "all";
   /** Times 10 percent a minute. */
   speed: number;
   seed: number;
@@ -101,7 +103,9 @@ export class Zone implements AsyncDisposable {
       name: `node-${index}`,
       url: servers[index % servers.length]?.url ?? "",
     }));
-    const fleet = stack.use(new Fleet({ nodes, journalDir, threads: Math.min(THREADS, nodes.length) }));
+    const fleet = stack.use(
+      new Fleet({ nodes, events: options.events, journalDir, threads: Math.min(THREADS, nodes.length) }),
+    );
     const random = new Random(options.seed);
     const names = nodes.map(({ name }) => name);
     const cluster = new ZoneCluster(fleet, names, random, STICKY_SHARE);
@@ -138,12 +142,13 @@ export class Zone implements AsyncDisposable {
   async #phase(name: string, work: (remark: (text: string) => void) => Promise<void>): Promise<PhaseFigures> {
     this.#context.signal.throwIfAborted();
     this.#context.progress(`zone: ${name}`);
-    return await this.#meter.measure(name, async remark => {
+    const measuring = this.#meter.measure(name, async remark => {
       await work(remark);
       const doneAt = performance.now();
       await this.cluster.settled(SETTLE_TIMEOUT_MS);
       remark(`settled ${seconds(performance.now() - doneAt)} s after the last change`);
     });
+    return await unlessAborted(measuring, this.#context.signal);
   }
 
   get #podsPerSecond(): number {
@@ -223,6 +228,15 @@ export async function runZone(context: BenchContext, options: ZoneOptions): Prom
   const { broken, ports } = await zone.prove();
   const about = await databases.describe();
   return { options, phases, broken, ports, databaseBytes: await databases.sizeOf(database), about };
+}
+
+/** Who asks to stop does not wait for pods that wait for the IPAM. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  work.catch(() => {});
+  return await Promise.race([work, promise]).finally(() => signal.removeEventListener("abort", abort));
 }
 
 const seconds = (ms: number): string => (ms / 1000).toFixed(1);
