@@ -5,7 +5,10 @@ import { FakeKubeApi } from "../fakes/k8s-api.ts";
  * what to hold, `{id, method, args}`, and answering `{id, result}`. A fake, because what is shown here is the agent's part:
  * pods that appear, change and vanish at chosen moments, and an API that is away; the whole cluster has its own suite.
  */
-const kube = await FakeKubeApi.start(["/api/v1/pods", "/api/v1/namespaces", "/api/v1/events"], process.argv[2]);
+const kube = await FakeKubeApi.start(
+  ["/api/v1/pods", "/api/v1/namespaces", "/api/v1/events", "/api/v1/nodes"],
+  process.argv[2],
+);
 
 const METHODS: Record<string, (...args: never[]) => unknown> = {
   put: (resource: string, object: Parameters<FakeKubeApi["put"]>[1]) => kube.put(resource, object),

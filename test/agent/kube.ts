@@ -13,6 +13,8 @@ export interface PodSpec {
   labels?: Record<string, string>;
   ownerReferences?: object[];
   phase?: string;
+  /** What the API server made the name of. */
+  generateName?: string;
 }
 
 /** The fake Kubernetes API in the lab's `mgmt` namespace, where every node reaches it. */
@@ -56,13 +58,15 @@ export class LabKube implements AsyncDisposable {
     return promise;
   }
 
-  async putPod({ name, uid, nodeName, annotations, labels, ownerReferences, phase = "Pending" }: PodSpec) {
+  async putPod(pod: PodSpec) {
+    const { name, uid, nodeName, annotations, labels, ownerReferences, generateName, phase = "Pending" } = pod;
     await this.ask("put", "/api/v1/pods", {
       metadata: {
         name,
         namespace: "default",
         uid,
         creationTimestamp: new Date().toISOString(),
+        ...(generateName !== undefined && { generateName }),
         ...(annotations && { annotations }),
         ...(labels && { labels }),
         ...(ownerReferences && { ownerReferences }),
@@ -74,6 +78,11 @@ export class LabKube implements AsyncDisposable {
 
   async removePod(name: string): Promise<void> {
     await this.ask("remove", "/api/v1/pods", "default", name);
+  }
+
+  /** `kubectl cordon`, and `uncordon`. */
+  async putNode(name: string, unschedulable: boolean): Promise<void> {
+    await this.ask("put", "/api/v1/nodes", { metadata: { name, namespace: "" }, spec: { unschedulable } });
   }
 
   async putNamespace(name: string, annotations: Record<string, string> = {}): Promise<void> {

@@ -76,7 +76,7 @@ export class Leases implements AsyncDisposable {
     const wish = wishOf(claim);
     const pool = this.#pools.get(keyOf(wish));
     if (nodeLease !== undefined) this.#open(wish, nodeLease);
-    else if (pool !== undefined) void this.#giveBack(this.#removeFrom(pool, item => item.network === port.network));
+    else if (pool !== undefined) void this.#giveBack(removeFrom(pool, item => item.network === port.network));
   }
 
   /** An address for the claim's pod, from now on the pod's. Undefined: ask the IPAM. */
@@ -123,7 +123,7 @@ export class Leases implements AsyncDisposable {
 
   /** The IPAM has ended these leases: nobody may be given them any more. */
   dropWhere(isOver: (port: Port) => boolean): void {
-    for (const port of this.ports()) if (isOver(port)) for (const pool of this.#pools.values()) pool.remove(port.name);
+    for (const pool of this.#pools.values()) if (removeFrom(pool, isOver).length > 0) this.#wake.abort();
   }
 
   #poolFor(claim: Claim): LeasePool | undefined {
@@ -215,12 +215,6 @@ export class Leases implements AsyncDisposable {
     }
   }
 
-  #removeFrom(pool: LeasePool, isOver: (port: Port) => boolean): PortAttachment[] {
-    const over = [...pool.items()].map(({ attachment }) => attachment).filter(({ port }) => isOver(port));
-    for (const { port } of over) pool.remove(port.name);
-    return over;
-  }
-
   /** Never rejects. */
   async #giveBack(leases: readonly PortAttachment[]): Promise<void> {
     if (leases.length === 0) return;
@@ -239,4 +233,10 @@ export class Leases implements AsyncDisposable {
   #newName(host: string): string {
     return `${LEASE_PREFIX}${host}/${randomBytes(8).toString("hex")}`;
   }
+}
+
+function removeFrom(pool: LeasePool, isOver: (port: Port) => boolean): PortAttachment[] {
+  const over = Array.from(pool.items(), ({ attachment }) => attachment).filter(({ port }) => isOver(port));
+  for (const { port } of over) pool.remove(port.name);
+  return over;
 }
