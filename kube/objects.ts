@@ -37,6 +37,11 @@ export function readPodView(value: unknown): PodView {
   return { ...readIdentity(value, "pod"), ...(typeof nodeName === "string" && nodeName !== "" && { nodeName }) };
 }
 
+/** A node's name: all that is asked of nodes. */
+export function readNodeName(value: unknown): string {
+  return text(record(record(value, "node").metadata, "node.metadata").name, "node.metadata.name");
+}
+
 /** `spec.ordinals.start` since Kubernetes 1.26; before, ordinals start at 0. */
 export function readStatefulSet(value: unknown): WorkloadView {
   const spec = record(record(value, "statefulset").spec, "statefulset.spec");

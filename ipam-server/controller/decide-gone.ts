@@ -3,7 +3,7 @@ import { type KubeView, nameKey } from "./kube-view.ts";
 
 /** What to take away and why, for people. */
 export type Verdict =
-  /** The binding's pod is no more: its DEL is lost for ever. */
+  /** The binding's pod, or a lease's node, is no more: nobody will give it back. */
   | { action: "release"; binding: Binding; reason: string }
   /** Nobody asks for the sticky port any longer. */
   | { action: "delete"; reason: string };
@@ -48,13 +48,16 @@ export function decideGone(
  * Judges one port by one look at Kubernetes:
  *
  * - bound: to be released when no pod has the owner's UID;
+ * - a lease: to be released when its time is over and its node is not there;
  * - unbound, sticky, without a TTL (the server's own) and not reserved (a person's): to be deleted when the workload
  *   that its last claim told of no longer asks for it;
  * - anything else, and everything of which something is not known: kept.
  */
 export function judgePort(port: Port, view: KubeView, cluster: string): Verdict | undefined {
-  if (port.cluster !== cluster || view.pods === undefined) return undefined;
   const { binding, workload } = port;
+  if (port.cluster !== cluster) return undefined;
+  if (isLease(port)) return binding && judgeLease(port, binding, view);
+  if (view.pods === undefined) return undefined;
   if (binding !== undefined) {
     const isPods = port.owner !== undefined && port.owner.kind !== "device" && POD_UID.test(binding.ownerUid);
     if (!isPods || port.namespace === undefined || view.pods.uids.has(binding.ownerUid)) return undefined;
@@ -67,6 +70,18 @@ export function judgePort(port: Port, view: KubeView, cluster: string): Verdict 
   if (pod !== undefined && view.pods.names.has(`${workload.namespace}/${pod}`)) return undefined;
   const reason = reasonGone(workload, port.slot, view);
   return reason === undefined ? undefined : { action: "delete", reason };
+}
+
+export const isLease = ({ owner }: Port): boolean => owner?.kind === "lease";
+
+/**
+ * Nobody else may have the address before: a node that this cluster does not know may still be cut off somewhere, and gives
+ * away what it was leased until the end. A cluster without any node is a list that says nothing.
+ */
+function judgeLease({ expiresAt = "" }: Port, binding: Binding, { nodes }: KubeView): Verdict | undefined {
+  if (nodes === undefined || nodes.names.size === 0 || nodes.names.has(binding.host)) return undefined;
+  if (!(Date.parse(expiresAt) < nodes.at)) return undefined;
+  return { action: "release", binding, reason: `the lease has ended, and there is no node ${binding.host}` };
 }
 
 function reasonGone(workload: Workload, slot: number | undefined, view: KubeView): string | undefined {

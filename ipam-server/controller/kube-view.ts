@@ -9,6 +9,7 @@ export type WatchedKind = Exclude<Workload["kind"], "Pod">;
  */
 export interface KubeView {
   pods?: PodIndex;
+  nodes?: NodeIndex;
   /** By `namespace/name`. */
   workloads: Partial<Record<WatchedKind, ReadonlyMap<string, WorkloadView>>>;
 }
@@ -17,6 +18,12 @@ export interface PodIndex {
   uids: ReadonlySet<string>;
   /** `namespace/name`. */
   names: ReadonlySet<string>;
+}
+
+export interface NodeIndex {
+  names: ReadonlySet<string>;
+  /** When they were looked at, by this machine's clock (milliseconds since 1970). */
+  at: number;
 }
 
 export const nameKey = (item: { namespace: string; name: string }): string => `${item.namespace}/${item.name}`;

@@ -25,14 +25,18 @@ const SOURCES: Record<WatchedKind, Source> = {
 };
 const KINDS = Object.keys(SOURCES) as WatchedKind[];
 
-/** Watches what sticky ports belong to. What it shows may lag: see `fetchFreshView`. */
+const NODES = "/api/v1/nodes";
+
+/** Watches what sticky ports belong to, and the nodes that hold leases. What it shows may lag: see `fetchFreshView`. */
 export class KubeWatch implements AsyncDisposable {
   readonly #pods: Reflector<objects.PodView>;
+  readonly #nodes: Reflector<string>;
   readonly #workloads: [WatchedKind, Reflector<objects.WorkloadView>][];
 
   constructor(api: Pick<KubeApi, "list" | "watch">, onError?: (error: KubeError) => void) {
     const common = { api, ...(onError && { onError }) };
     this.#pods = new Reflector({ ...common, path: "/api/v1/pods", read: objects.readPodView, keyOf: pod => pod.uid });
+    this.#nodes = new Reflector({ ...common, path: NODES, read: objects.readNodeName, keyOf: name => name });
     this.#workloads = KINDS.map(kind => {
       const { group, resource, read, mayBeAbsent = false } = SOURCES[kind];
       return [
@@ -50,7 +54,7 @@ export class KubeWatch implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(
-      [this.#pods, ...this.#workloads.map(([, each]) => each)].map(each => each[Symbol.asyncDispose]()),
+      [this.#pods, this.#nodes, ...this.#workloads.map(([, each]) => each)].map(each => each[Symbol.asyncDispose]()),
     );
   }
 
@@ -62,7 +66,12 @@ export class KubeWatch implements AsyncDisposable {
   view(): KubeView {
     const pods = this.#pods.items;
     const known = this.#workloads.flatMap(([kind, { items }]) => (items === undefined ? [] : [[kind, items] as const]));
-    return { ...(pods && { pods: indexPods(pods.values()) }), workloads: Object.fromEntries(known) };
+    const nodes = this.#nodes.items;
+    return {
+      ...(pods && { pods: indexPods(pods.values()) }),
+      ...(nodes && { nodes: { names: new Set(nodes.keys()), at: Date.now() } }),
+      workloads: Object.fromEntries(known),
+    };
   }
 }
 
@@ -89,4 +98,10 @@ export async function fetchFreshView(
   }
   const { items } = await api.list(`/api/v1/${scope}/pods`, signal);
   return { pods: indexPods(items.map(objects.readPodView)), workloads };
+}
+
+/** All nodes as the API has them at this moment. Rejects with KubeError. */
+export async function fetchFreshNodes(api: Pick<KubeApi, "list">, signal: AbortSignal): Promise<KubeView> {
+  const { items } = await api.list(NODES, signal);
+  return { nodes: { names: new Set(items.map(objects.readNodeName)), at: Date.now() }, workloads: {} };
 }

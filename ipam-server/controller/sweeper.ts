@@ -1,10 +1,10 @@
 import type { KubeApi } from "../../kube/kube-api.ts";
 import type { Port, Release, Workload } from "../contract/index.ts";
-import { type Due, decideGone, judgePort, type Suspects } from "./decide-gone.ts";
+import { type Due, decideGone, isLease, judgePort, type Suspects } from "./decide-gone.ts";
 import { inParallel } from "./in-parallel.ts";
 import type { IpamClient } from "./ipam-client.ts";
 import type { KubeView, WatchedKind } from "./kube-view.ts";
-import { fetchFreshView } from "./kube-watch.ts";
+import { fetchFreshNodes, fetchFreshView } from "./kube-watch.ts";
 
 export interface SweeperOptions {
   cluster: string;
@@ -59,17 +59,24 @@ export class Sweeper {
     const byNamespace = Map.groupBy(due, namespaceOf);
     await inParallel(4, [...byNamespace], async ([namespace, items]) => {
       try {
-        const kinds = new Set(items.map(({ port }) => port.workload?.kind).filter(isWatched));
-        const view = await fetchFreshView(this.#options.api, namespace, kinds, signal);
+        const view = await this.#look(namespace, items, signal);
         for (const { port, verdict } of items) {
           const again = judgePort(port, view, this.#options.cluster);
           if (again?.action === verdict.action) confirmed.push({ port, verdict: again });
         }
       } catch (error) {
-        this.#options.onError?.(error, `look at namespace ${namespace} again`);
+        const what = namespace === undefined ? "the nodes" : `namespace ${namespace}`;
+        this.#options.onError?.(error, `look at ${what} again`);
       }
     });
     return confirmed;
+  }
+
+  #look(namespace: string | undefined, items: readonly Due[], signal: AbortSignal): Promise<KubeView> {
+    const { api } = this.#options;
+    if (namespace === undefined) return fetchFreshNodes(api, signal);
+    const kinds = new Set(items.map(({ port }) => port.workload?.kind).filter(isWatched));
+    return fetchFreshView(api, namespace, kinds, signal);
   }
 
   async #release(due: readonly Due[]): Promise<number> {
@@ -121,8 +128,9 @@ function toRelease({ port, verdict }: Due): Release {
   return { name: port.name, host, ownerUid, ...(sandbox && { sandbox }) };
 }
 
-/** judgePort only speaks of ports that tell where their pod or workload lives. */
-function namespaceOf({ port, verdict }: Due): string {
+/** judgePort only speaks of ports that tell where their pod or workload lives, and of leases, which are a node's. */
+function namespaceOf({ port, verdict }: Due): string | undefined {
+  if (isLease(port)) return undefined;
   const namespace = verdict.action === "release" ? port.namespace : port.workload?.namespace;
   if (namespace === undefined) throw new TypeError(`port ${port.name} is due without a namespace`);
   return namespace;

@@ -1,11 +1,14 @@
 import { KubeConfig } from "@kubernetes/client-node";
 import { KubeApi } from "../../kube/kube-api.ts";
-import { readPodView, record } from "../../kube/objects.ts";
+import { readNodeName, readPodView, record } from "../../kube/objects.ts";
 import type { ClusterPod } from "./compare-cluster.ts";
 import { CtlError } from "./ctl-error.ts";
 
-/** All pods of a cluster as its API server has them now. Rejects with CtlError when the file or the API cannot be read. */
-export async function fetchClusterPods(kubeconfig: string): Promise<ClusterPod[]> {
+/**
+ * All pods of a cluster, and the names of its nodes, as its API server has them now. Rejects with CtlError when the file or
+ * the API cannot be read.
+ */
+export async function fetchCluster(kubeconfig: string): Promise<{ pods: ClusterPod[]; nodes: Set<string> }> {
   const config = new KubeConfig();
   try {
     config.loadFromFile(kubeconfig);
@@ -13,10 +16,12 @@ export async function fetchClusterPods(kubeconfig: string): Promise<ClusterPod[]
     throw new CtlError("usage", `--kubeconfig ${kubeconfig}: ${describe(error)}`, { cause: error });
   }
   try {
-    const { items } = await new KubeApi(config).list("/api/v1/pods");
-    return items.map(readClusterPod);
+    const api = new KubeApi(config);
+    const [pods, nodes] = await Promise.all([api.list("/api/v1/pods"), api.list("/api/v1/nodes")]);
+    return { pods: pods.items.map(readClusterPod), nodes: new Set(nodes.items.map(readNodeName)) };
   } catch (error) {
-    const advice = "Check that the kubeconfig's current context is the cluster, and that its user may list pods.";
+    const advice =
+      "Check that the kubeconfig's current context is the cluster, and that its user may list pods and nodes.";
     throw new CtlError("unreachable", `the Kubernetes API: ${describe(error)}`, { advice, cause: error });
   }
 }

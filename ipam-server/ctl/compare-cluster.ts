@@ -18,12 +18,19 @@ export interface ClusterPod {
 
 /**
  * Proves both ways: every binding of the cluster has its pod, on the binding's host; every pod with an address has its
- * binding, which holds that address; and no two pods have one address. Ports of devices and machines, and those of
- * other clusters, are not Kubernetes' to know. Pure.
+ * binding, which holds that address; no two pods have one address; and every lease has its node. Ports of devices and
+ * machines, and those of other clusters, are not Kubernetes' to know. Pure.
  */
-export function compareCluster(ports: readonly Port[], pods: readonly ClusterPod[], cluster: string): Finding[] {
-  const ours = ports.filter(port => port.cluster === cluster && (port.owner?.kind ?? "pod") === "pod");
+export function compareCluster(
+  ports: readonly Port[],
+  pods: readonly ClusterPod[],
+  nodes: ReadonlySet<string>,
+  cluster: string,
+): Finding[] {
+  const all = ports.filter(port => port.cluster === cluster);
+  const ours = all.filter(({ owner }) => (owner?.kind ?? "pod") === "pod");
   return [
+    ...findLeasesWithoutNode(all, nodes),
     ...findBindingsWithoutPod(ours, new Map(pods.map(pod => [pod.uid, pod]))),
     ...findPodsWithoutBinding(ours, pods.filter(isPlugged)),
     ...findSharedAddresses(pods.filter(pod => isPlugged(pod) && !pod.isEnding)),
@@ -45,6 +52,14 @@ function findBindingsWithoutPod(ports: readonly Port[], pods: ReadonlyMap<string
     if (pod.hasEnded) return [{ where, what: `${bound}: ${nameOf(pod)}, which has ended` }];
     if (pod.nodeName === binding.host) return [];
     return [{ where, what: `${bound}: ${nameOf(pod)}, which is on ${pod.nodeName ?? "no node"}` }];
+  });
+}
+
+function findLeasesWithoutNode(ports: readonly Port[], nodes: ReadonlySet<string>): Finding[] {
+  return ports.flatMap(({ name, owner, binding, expiresAt }) => {
+    if (owner?.kind !== "lease" || binding === undefined || nodes.has(binding.host)) return [];
+    const what = `is leased to ${binding.host} until ${expiresAt}, and the cluster has no such node`;
+    return [{ where: `port ${name}`, what }];
   });
 }
 

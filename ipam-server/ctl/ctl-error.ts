@@ -8,13 +8,13 @@ export interface CtlErrorDetails {
   cause?: unknown;
 }
 
-/** A failure on this side of the wire; what the server refuses is an IpamError. */
+/** A failure on this side of the wire, or what is better not asked of the server; what the server refuses is an IpamError. */
 export class CtlError extends Error {
   override readonly name = "CtlError";
-  readonly kind: "usage" | "unreachable";
+  readonly kind: "usage" | "unreachable" | "refused";
   readonly advice: string | undefined;
 
-  constructor(kind: "usage" | "unreachable", message: string, details: CtlErrorDetails = {}) {
+  constructor(kind: "usage" | "unreachable" | "refused", message: string, details: CtlErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.kind = kind;
     this.advice = details.advice;

@@ -9,6 +9,7 @@ import { boundPort, POD_UID, stickyPort } from "../unit/controller/ports.ts";
 import { eventually } from "./eventually.ts";
 
 const PODS = "/api/v1/pods";
+const NODES = "/api/v1/nodes";
 const SETS = "/apis/apps/v1/statefulsets";
 const DEPLOYMENTS = "/apis/apps/v1/deployments";
 const REPLICA_SETS = "/apis/apps/v1/replicasets";
@@ -119,6 +120,29 @@ describe("the controller", { timeout: 120_000 }, () => {
     kube.remove(PODS, "shop", "web-2");
     await eventually("web-2 to be released", () => ipam.ports.get("c1/shop/web-2")?.binding === undefined);
     assert.ok(ipam.ports.has("c1/shop/web-2"), "its set still asks for the port");
+  });
+
+  test("gives back the ended leases of a node that is gone, after a fresh look at the nodes", async () => {
+    await using stack = new AsyncDisposableStack();
+    const resources = [PODS, NODES, SETS, DEPLOYMENTS, REPLICA_SETS, LEASES, EVENTS];
+    const { kube, ipam, run } = await setUp(stack, resources);
+    const owner = { kind: "lease", uid: POD_UID, createdAt: "2026-11-20T08:00:00.000Z" } as const;
+    for (const host of ["node-a", "node-z"]) {
+      kube.put(NODES, { metadata: { name: host, namespace: "" } });
+      const { namespace: _none, ...port } = boundPort({ name: `lease:${host}/1`, id: host, owner });
+      const binding = { host, ownerUid: POD_UID, boundAt: port.createdAt };
+      ipam.put({ ...port, retention: { policy: "ephemeral" }, binding, expiresAt: "2020-01-01T00:00:00.000Z" });
+    }
+    run("a");
+    await settled(ipam);
+    kube.faults.set(/GET \/api\/v1\/nodes(?!.*watch)/, 500);
+    kube.remove(NODES, "", "node-z");
+    await settled(ipam);
+    await settled(ipam);
+    assert.ok(ipam.ports.has("lease:node-z/1"), "nothing goes while the nodes cannot be read again");
+    kube.faults.clear();
+    await eventually("the lease to be given back", () => !ipam.ports.has("lease:node-z/1"));
+    assert.ok(ipam.ports.has("lease:node-a/1"));
   });
 
   test("takes nothing by its cache: a cache that misses a pod is overruled by the fresh look", async () => {

@@ -34,7 +34,7 @@ export function addCheckCommand(parent: Command, { io, action }: Context): void 
     .description(
       "Has the IPAM compare its held addresses, ports, counters and queues, and lists what does not agree. With " +
         "--kubeconfig and --cluster also compares both ways with the cluster's pods: every binding has its pod, every " +
-        "pod its binding.",
+        "pod its binding, and every lease of addresses its node.",
     )
     .option("--kubeconfig <file>", "the cluster whose pods are compared")
     .option("--cluster <name>", "its name in the IPAM")
@@ -65,11 +65,12 @@ export function addCheckCommand(parent: Command, { io, action }: Context): void 
 /** What two looks have in common. */
 async function compareTwice(client: Client, kubeconfig: string, cluster: string): Promise<Finding[]> {
   // Only this command talks to Kubernetes: the others need not wait for its client to load.
-  const { fetchClusterPods } = await import("../cluster-pods.ts");
+  const { fetchCluster } = await import("../cluster-pods.ts");
   const look = async () => {
     const ports: Port[] = [];
     for await (const page of client.pagePorts({})) ports.push(...page);
-    return compareCluster(ports, await fetchClusterPods(kubeconfig), cluster);
+    const { pods, nodes } = await fetchCluster(kubeconfig);
+    return compareCluster(ports, pods, nodes, cluster);
   };
   const first = await look();
   if (first.length === 0) return [];

@@ -14,7 +14,8 @@ Examples:
   $ mooringctl get ports -l app=web --network prod-a -o json
   $ mooringctl get ports c1/default/web-0 -o yaml
 
-STATE is the underlay's (host) and the overlay's (fabric) state; a port without HOST is bound nowhere.`;
+STATE is the underlay's (host) and the overlay's (fabric) state; a port without HOST is bound nowhere. RETENTION lease: an
+address that HOST holds for a pod yet to come.`;
 
 function createPortColumns(now: Date): Column<Port>[] {
   return [
@@ -25,7 +26,7 @@ function createPortColumns(now: Date): Column<Port>[] {
     { header: "HOST", cell: port => port.binding?.host },
     { header: "STATE", cell: port => port.state },
     { header: "EPOCH", cell: port => String(port.epoch) },
-    { header: "RETENTION", cell: port => formatRetention(port.retention) },
+    { header: "RETENTION", cell: port => (port.owner?.kind === "lease" ? "lease" : formatRetention(port.retention)) },
     { header: "AGE", cell: port => formatSince(port.createdAt, now) },
     { header: "SANDBOX", wide: true, cell: port => port.binding?.sandbox?.id.slice(0, 12) },
     { header: "INTERFACE", wide: true, cell: port => port.binding?.sandbox?.interface },

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { Port, Release } from "../../contract/index.ts";
-import { EXIT_CODES } from "../ctl-error.ts";
+import { CtlError, EXIT_CODES } from "../ctl-error.ts";
 import { type Fence, parseFence } from "../fence.ts";
 import type { Context } from "../program.ts";
 
@@ -11,7 +11,8 @@ Examples:
   $ mooringctl release vm-7 --fence host=node-a,owner=8e5c01
 
 Without --fence the binding that is there now is read first, and only that one is ended. A binding made in between is
-left alone. A port still plugged on its host loses its address: end the pod rather than its binding when you can.`;
+left alone. A port still plugged on its host loses its address: end the pod rather than its binding when you can.
+A lease is its node's until it ends; --fence host=H,owner=UID ends it before.`;
 
 export function addReleaseCommand(parent: Command, { io, action }: Context): void {
   parent
@@ -23,7 +24,7 @@ export function addReleaseCommand(parent: Command, { io, action }: Context): voi
     .addHelpText("after", EXAMPLES)
     .action(
       action(async (client, name: string, { fence: given }: { fence?: Fence }) => {
-        const fence = given ?? toFence(await client.readPort(name));
+        const fence = given ?? toFence(await client.readPort(name), io.clock());
         if (fence === undefined) {
           await io.stdout.write(`port/${name} is not bound: nothing to release\n`);
           return undefined;
@@ -50,8 +51,14 @@ export function addReleaseCommand(parent: Command, { io, action }: Context): voi
     );
 }
 
-function toFence({ binding }: Port): Fence | undefined {
+function toFence({ name, owner, binding, expiresAt = "" }: Port, now: Date): Fence | undefined {
   if (binding === undefined) return undefined;
+  // The node may have given the address to a pod of which the IPAM has yet to hear.
+  if (owner?.kind === "lease" && !(Date.parse(expiresAt) <= now.getTime())) {
+    throw new CtlError("refused", `port ${name} is leased to node ${binding.host} until ${expiresAt}`, {
+      advice: `The node gives it back when it needs it no more; kubectl cordon ${binding.host} has it do so now.`,
+    });
+  }
   const { host, sandbox, ownerUid } = binding;
   return sandbox === undefined ? { host, ownerUid } : { host, sandbox };
 }

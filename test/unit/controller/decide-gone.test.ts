@@ -64,6 +64,37 @@ describe("a binding", () => {
   }
 });
 
+describe("a lease", () => {
+  const AT = Date.parse("2026-11-20T12:00:00.000Z");
+  const lease = (expiresAt: string): Port => ({
+    ...boundPort(),
+    name: "lease:node-a/1",
+    owner: { kind: "lease", uid: OTHER_UID, createdAt: "2026-11-20T08:00:00.000Z" },
+    binding: { host: "node-a", ownerUid: OTHER_UID, boundAt: "2026-11-20T08:00:00.000Z" },
+    expiresAt,
+  });
+  const over = lease("2026-11-20T11:00:00.000Z");
+  const nodes = (...names: string[]): KubeView => ({ ...view(), nodes: { names: new Set(names), at: AT } });
+  test("goes when it has ended and its node is gone", () => {
+    assert.equal(verdictOf(over, nodes("node-b")), "release");
+  });
+  test("is kept while its node is there, though no pod has its owner's UID", () => {
+    assert.equal(verdictOf(over, nodes("node-a", "node-b")), undefined);
+  });
+  test("is kept until it ends: a node that is cut off may give it away", () => {
+    assert.equal(verdictOf(lease("2026-11-20T12:00:01.000Z"), nodes("node-b")), undefined);
+  });
+  test("is kept while nodes are not known, or none is listed", () => {
+    assert.equal(verdictOf(over, view()), undefined);
+    assert.equal(verdictOf(over, nodes()), undefined);
+  });
+  test("of another cluster, or whose end is not told, is kept", () => {
+    assert.equal(verdictOf({ ...over, cluster: "c2" }, nodes("node-b")), undefined);
+    const { expiresAt: _, ...endless } = over;
+    assert.equal(verdictOf(endless, nodes("node-b")), undefined);
+  });
+});
+
 interface Row {
   promise: string;
   workload: Workload;

@@ -56,6 +56,27 @@ test("release of a binding without a sandbox is fenced by its owner", async () =
   });
 });
 
+test("a lease is left to its node until it ends, and what to do instead is said", async () => {
+  const lease = {
+    ...boundPort,
+    name: "lease:node-a/1",
+    owner: { kind: "lease", uid: "8e5d", createdAt: "2026-11-20T08:00:00.000Z" },
+    binding: { host: "node-a", ownerUid: "8e5d", boundAt: "2026-11-20T08:00:00.000Z" },
+  };
+  const released = { released: true, name: lease.name, deleted: true };
+  await using current = releasing({ ...lease, expiresAt: "2999-01-01T00:00:00.000Z" }, released);
+  const world = { server: await current.listen() };
+  const refused = await runCtl(["release", lease.name], world);
+  assert.equal(refused.exitCode, 1);
+  assert.match(refused.stderr, /leased to node node-a until 2999.*\n.*kubectl cordon node-a/);
+  assert.equal(current.requests.length, 1);
+  const fence = ["--fence", "host=node-a,owner=8e5d"];
+  assert.equal((await runCtl(["release", lease.name, ...fence], world)).exitCode, 0);
+
+  await using ended = releasing({ ...lease, expiresAt: "2020-01-01T00:00:00.000Z" }, released);
+  assert.equal((await runCtl(["release", lease.name], { server: await ended.listen() })).exitCode, 0);
+});
+
 test("release with a fence asks nothing first, and a stale one changes nothing and exits with 1", async () => {
   await using server = releasing(boundPort, { released: false, reason: "stale", name: boundPort.name });
   const run = await runCtl(["release", boundPort.name, "--fence", "host=node-b,sandbox=77,interface=net1"], {

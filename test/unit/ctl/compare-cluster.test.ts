@@ -24,6 +24,14 @@ const pod: ClusterPod = {
   addresses: ["10.100.1.7"],
 };
 
+const leaseOf = (host: string): Port => ({
+  ...bound,
+  name: `lease:${host}/1`,
+  owner: { kind: "lease", uid: "8e5d", createdAt: "2026-11-20T08:00:00.000Z" },
+  binding: { host, ownerUid: "8e5d", boundAt: "2026-11-20T08:00:00.000Z" },
+  expiresAt: "2026-11-20T09:00:00.000Z",
+});
+
 const CASES: [promise: string, ports: Port[], pods: ClusterPod[], found: RegExp[]][] = [
   ["a binding and its pod agree", [bound], [pod], []],
   ["a sticky port waits unbound", [unbound], [], []],
@@ -43,10 +51,17 @@ const CASES: [promise: string, ports: Port[], pods: ClusterPod[], found: RegExp[
     [/address 10.100.1.7 is that of pod default\/web-0 and pod default\/x/],
   ],
   ["other clusters' ports are not compared", [{ ...bound, cluster: "c2" }], [], []],
+  ["a lease has a node and no pod", [leaseOf("node-a")], [], []],
+  [
+    "a lease of a node that is not there is found",
+    [leaseOf("node-z")],
+    [],
+    [/lease:node-z\/1 is leased to node-z until/],
+  ],
 ];
 for (const [promise, ports, pods, expected] of CASES) {
   test(promise, () => {
-    const found = compareCluster(ports, pods, "c1").map(({ where, what }) => `${where} ${what}`);
+    const found = compareCluster(ports, pods, new Set(["node-a"]), "c1").map(({ where, what }) => `${where} ${what}`);
     assert.equal(found.length, expected.length, found.join("\n"));
     for (const [at, pattern] of expected.entries()) assert.match(found[at] ?? "", pattern);
   });
@@ -60,7 +75,7 @@ test("a pod is read as Kubernetes gives it, also where it has no podIPs", () => 
 });
 
 test("check compares the IPAM's bindings with a cluster's pods, and exits with 1 when they differ", async () => {
-  await using api = await FakeKubeApi.start(["/api/v1/pods"]);
+  await using api = await FakeKubeApi.start(["/api/v1/pods", "/api/v1/nodes"]);
   await using server = new FakeServer(({ url }) => ({
     body: url.startsWith("/v1/check") ? { findings: [] } : { ports: [bound] },
   }));
