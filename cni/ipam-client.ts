@@ -130,6 +130,7 @@ async function call<T>(
   { timeoutMs, repeats }: Patience,
 ): Promise<T> {
   const timeout = AbortSignal.timeout(timeoutMs);
+  const deadline = performance.now() + timeoutMs;
   const ended = signal === undefined ? timeout : AbortSignal.any([timeout, signal]);
   let maybeReceived = false;
   for (let attempt = 0; ; attempt++) {
@@ -137,7 +138,7 @@ async function call<T>(
     let waitMs = BACKOFF_MS[attempt];
     try {
       const transport = await open();
-      const answer = await transport.exchange(method, path, body, ended);
+      const answer = await transport.exchange(method, path, body, ended, deadline - performance.now());
       const value = parseJson(answer.body);
       if (answer.status >= 200 && answer.status < 300) return parse(value);
       failure = parseFailure(answer.status, value, url);

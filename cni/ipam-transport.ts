@@ -5,8 +5,14 @@ import { AnswerParser, formatRequest, type HttpAnswer } from "./http-codec.ts";
 
 /** HTTP exchanges over kept connections, one at a time on each; knows nothing of what is said. */
 export interface Transport extends AsyncDisposable {
-  /** Rejects with TransportError; aborting `signal` ends the exchange. */
-  exchange(method: string, path: string, body: string | undefined, signal: AbortSignal): Promise<HttpAnswer>;
+  /** Rejects with TransportError; aborting `signal` ends the exchange. The server is told how long the answer is waited for. */
+  exchange(
+    method: string,
+    path: string,
+    body: string | undefined,
+    signal: AbortSignal,
+    timeoutMs?: number,
+  ): Promise<HttpAnswer>;
 }
 
 /** The exchange did not end with an answer. */
@@ -112,9 +118,16 @@ class SocketTransport implements Transport {
     this.#place = place;
   }
 
-  async exchange(method: string, path: string, body: string | undefined, signal: AbortSignal): Promise<HttpAnswer> {
+  async exchange(
+    method: string,
+    path: string,
+    body: string | undefined,
+    signal: AbortSignal,
+    timeoutMs?: number,
+  ): Promise<HttpAnswer> {
     const { url, host, readyEvent } = this.#place;
-    const headers = await this.#place.headers();
+    const deadline = timeoutMs !== undefined && { "mooring-deadline-ms": String(Math.max(1, Math.floor(timeoutMs))) };
+    const headers = { ...(await this.#place.headers()), ...deadline };
     if (signal.aborted) throw new TransportError(`${url}: the call was ended`, false, signal.reason);
     const [kept] = this.#idle;
     if (kept !== undefined) this.#idle.delete(kept);

@@ -15,6 +15,7 @@ import { networkOperations } from "./http/network-operations.ts";
 import { describeApi } from "./http/openapi.ts";
 import type { Operation } from "./http/operation.ts";
 import { portOperations } from "./http/port-operations.ts";
+import { ReadQueue } from "./http/read-queue.ts";
 import { serviceOperations } from "./http/service-operations.ts";
 import { transferOperations } from "./http/transfer-operations.ts";
 import { leaderDuty } from "./leader-duty.ts";
@@ -25,6 +26,8 @@ import { openSqliteStore } from "./storage/sqlite/sqlite-store.ts";
 const KEEP_ALIVE_MS = 15_000;
 const SLOW_READER_MS = 30_000;
 const DRAIN_MS = 10_000;
+/** SQLite answers on the server's own thread, PostgreSQL over as many connections. */
+const READ_LANES = { sqlite: 1, postgres: 4 };
 
 export interface RunningServer extends AsyncDisposable {
   /** `http://127.0.0.1:7070` or `unix:PATH`. */
@@ -48,6 +51,7 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   const stopping = new AbortController();
   const edge: Edge = {
     stopping: stopping.signal,
+    reads: new ReadQueue({ lanes: READ_LANES[config.database.engine] }),
     log,
     onAnswer: metrics.onAnswer,
     admit(request, action) {

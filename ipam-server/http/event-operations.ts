@@ -10,7 +10,7 @@ import * as requests from "./schema/requests.ts";
 import * as responses from "./schema/responses.ts";
 
 const MAX_STREAMS = 5000;
-const END_DATA = JSON.stringify({ reason: STOPPING });
+const WRITE_AT_ONCE = 50;
 
 export interface EventStreamOptions {
   /** A silent stream gets a comment this often, so that both ends notice a broken one. */
@@ -30,6 +30,7 @@ export function eventOperations(store: Store, tail: EventTail, options: EventStr
       id: "readEvents",
       summary: "The outbox: a page as JSON, or with Accept: text/event-stream a stream that Last-Event-ID resumes",
       action: "read",
+      isRead: true,
       query: requests.eventQuery,
       responses: { 200: { about: "Events in order", schema: responses.eventList } },
       async handle({ query, request }) {
@@ -94,25 +95,49 @@ async function streamEvents(
   // An id without data moves the reader's Last-Event-ID, so that it resumes behind events its filter left out.
   response.write(`: connected\nid: ${after}\n\n`);
 
-  for (let seen = after; !stop.aborted; ) {
-    const { events, upTo, gapUpTo } = await tail.read(seen, filter);
-    if (gapUpTo !== undefined) events.unshift(describeGap(seen, gapUpTo));
-    seen = upTo;
-    if (events.length > 0 && !(await writeAll(response, events.map(toMessage).join(""), slowReaderMs, stop))) break;
-    const waitingSince = performance.now();
-    await tail.wait(seen, keepAliveMs, stop);
-    if (stop.aborted || performance.now() - waitingSince < keepAliveMs) continue;
-    if (!(await writeAll(response, `: keep-alive\nid: ${seen}\n\n`, slowReaderMs, stop))) break;
+  const end = (reason: string) => response.end(`event: ${STREAM_END}\ndata: ${JSON.stringify({ reason })}\n\n`);
+  try {
+    for (let seen = after; !stop.aborted; ) {
+      const { events, upTo, gapUpTo } = await tail.read(seen, filter);
+      if (gapUpTo !== undefined) events.unshift(describeGap(seen, gapUpTo));
+      seen = upTo;
+      if (!(await writeEvents(response, events, slowReaderMs, stop))) break;
+      const waitingSince = performance.now();
+      await tail.wait(seen, keepAliveMs, stop);
+      if (stop.aborted || performance.now() - waitingSince < keepAliveMs) continue;
+      if (!(await writeAll(response, `: keep-alive\nid: ${seen}\n\n`, slowReaderMs, stop))) break;
+    }
+    if (signal.aborted && !gone.signal.aborted) end(STOPPING);
+    else response.destroy();
+  } catch (error) {
+    // The answer has begun: its reader is told here, and comes back by its last id.
+    const { code, message } = IpamError.from(error);
+    end(code === "internal" ? "a fault in the server; its log says more" : message);
+    throw error;
   }
-
-  if (signal.aborted && !gone.signal.aborted) response.end(`event: ${STREAM_END}\ndata: ${END_DATA}\n\n`);
-  else response.destroy();
 }
 
 /** It takes the number before the oldest event kept, so that who has seen it resumes behind the gap. */
 function describeGap(after: number, gapUpTo: number): MooringEvent {
   const message = `events from ${after + 1} to ${gapUpTo} are no longer kept: compare everything`;
   return { seq: gapUpTo, time: new Date().toISOString(), type: GAP, caller: "mooring-ipam", message };
+}
+
+/** Whether the reader took them in time. A few at a time: what a slow one has not taken is in memory once for all readers. */
+async function writeEvents(
+  response: ServerResponse,
+  events: readonly MooringEvent[],
+  timeoutMs: number,
+  stop: AbortSignal,
+): Promise<boolean> {
+  for (let from = 0; from < events.length && !stop.aborted; from += WRITE_AT_ONCE) {
+    const text = events
+      .slice(from, from + WRITE_AT_ONCE)
+      .map(toMessage)
+      .join("");
+    if (!(await writeAll(response, text, timeoutMs, stop))) return false;
+  }
+  return true;
 }
 
 /** Whether the reader took it in time. */

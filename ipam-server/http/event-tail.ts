@@ -1,9 +1,11 @@
 import type { EventQuery, MooringEvent } from "../contract/index.ts";
 import type { Store } from "../domain/store.ts";
+import { ReadQueue } from "./read-queue.ts";
 
 /** Events kept in memory for streams that are nearly up to date. */
 const CAPACITY = 10_000;
 const PAGE = 1000;
+const PATIENT = { timeoutMs: Number.POSITIVE_INFINITY, isGone: () => false };
 
 /**
  * The end of the outbox in memory, so that a commit costs one read however many streams follow it. Streams that have
@@ -12,6 +14,8 @@ const PAGE = 1000;
 export class EventTail implements Disposable {
   readonly #store: Pick<Store, "readEvents" | "onEvents">;
   readonly #unsubscribe: () => void;
+  /** However many streams have fallen behind, one of them at a time reads from the store: claims come in between. */
+  readonly #behind = new ReadQueue({ lanes: 1, maxWaiting: Number.POSITIVE_INFINITY });
   readonly #waiters = new Set<() => void>();
   /** All events after #from up to #upTo, ascending. */
   #events: MooringEvent[] = [];
@@ -39,7 +43,8 @@ export class EventTail implements Disposable {
     if (this.#upTo < 0) await this.#begin();
     await this.#refill();
     if (after < this.#from) {
-      const { events, lastSeq, oldestSeq } = await this.#store.readEvents({ ...query, after, limit: PAGE });
+      const page = () => this.#store.readEvents({ ...query, after, limit: PAGE });
+      const { events, lastSeq, oldestSeq } = await this.#behind.run(page, PATIENT);
       const gapUpTo = after + 1 < oldestSeq ? oldestSeq - 1 : undefined;
       return { events, gapUpTo, upTo: events.length < PAGE ? Math.max(after, lastSeq) : (events.at(-1)?.seq ?? after) };
     }

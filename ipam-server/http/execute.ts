@@ -5,6 +5,7 @@ import { IpamError } from "../contract/index.ts";
 import type { Action, Caller } from "../domain/caller.ts";
 import { readJson } from "./body.ts";
 import type { Operation } from "./operation.ts";
+import type { ReadQueue } from "./read-queue.ts";
 import { sendProblem, sendReply } from "./reply.ts";
 import { pathText, validate } from "./validate.ts";
 
@@ -19,6 +20,7 @@ export interface Edge {
   admit(request: IncomingMessage, action: Action): Caller;
   /** Aborted when the server stops: what was begun is served to its end, and nothing more is begun. */
   stopping: AbortSignal;
+  reads: ReadQueue;
   log: Logger;
   onAnswer(route: string, method: string, status: number, milliseconds: number): void;
 }
@@ -37,14 +39,18 @@ export async function execute(
       throw new IpamError("unavailable", `${STOPPING}; ask another, or this one in a moment`, { retryAfterSeconds: 1 });
     }
     const caller = edge.admit(request, operation.action);
-    const reply = await operation.handle({
+    const deadline = startedAt + decodeTimeout(request);
+    const call = {
       caller,
       params: decodeParams(operation, params),
       query: decodeQuery(operation.query, request.url ?? ""),
       body: operation.body && validate(operation.body, await readJson(request, MAX_BODY_BYTES)),
-      timeoutMs: decodeTimeout(request),
       request,
-    });
+    };
+    const timeoutMs = deadline - performance.now();
+    const handle = () => operation.handle({ ...call, timeoutMs });
+    const wish = { timeoutMs, isGone: () => response.destroyed };
+    const reply = await (operation.isRead ? edge.reads.run(handle, wish) : handle());
     if ("stream" in reply) await reply.stream(response);
     else sendReply(response, reply);
   } catch (error) {

@@ -27,6 +27,8 @@ export interface Operation {
   id: string;
   summary: string;
   action: Action;
+  /** It may take long, or be asked for by many: it waits for its turn among the reads, behind claims, releases and reports. */
+  isRead?: true;
   query?: z.ZodObject;
   params?: Record<string, z.ZodType>;
   body?: z.ZodType;

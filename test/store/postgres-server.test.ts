@@ -12,3 +12,4 @@ await import("../server/bad-requests.test.ts");
 await import("../server/events.test.ts");
 await import("../server/crash.test.ts");
 await import("../server/stopping.test.ts");
+await import("../server/overload.test.ts");

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer as createPlainServer } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -30,6 +32,21 @@ test("a connection that the server ended while it was idle is not used again", a
   await ipam.dropConnections();
   await client.release([{ host: "h", sandbox: { id: "s", interface: "eth0" } }]);
   assert.equal(ipam.releases.length, 1);
+});
+
+test("the server is told how long each attempt's answer is still waited for", async () => {
+  const told: number[] = [];
+  const server = createPlainServer((request, response) => {
+    told.push(Number(request.headers["mooring-deadline-ms"]));
+    response.writeHead(told.length < 3 ? 503 : 200, { "Content-Type": "application/json" }).end("{}");
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  await using client = createIpamClient({ url, timeoutMs: 20_000 });
+  await client.release([]).catch(() => {});
+  server.close();
+  const [first = 0, second = 0, third = 0] = told;
+  assert.ok(first <= 20_000 && second < first && third < second && third > 0, told.join());
 });
 
 test("when a kept connection turns out to be dead, so are the others, and the next call opens its own", async () => {

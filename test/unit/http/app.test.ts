@@ -9,6 +9,7 @@ import { createApp } from "../../../ipam-server/http/app.ts";
 import { batchOperations } from "../../../ipam-server/http/batch-operations.ts";
 import { Batcher } from "../../../ipam-server/http/batcher.ts";
 import { networkOperations } from "../../../ipam-server/http/network-operations.ts";
+import { ReadQueue } from "../../../ipam-server/http/read-queue.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 import { Client } from "../../server/client.ts";
 
@@ -21,7 +22,7 @@ async function serve(store: MemoryStore) {
   const batcher = new Batcher(store, { maxQueue: 10 });
   const operations = [...batchOperations(batcher), ...networkOperations(store)];
   const onAnswer = (...answer: unknown[]) => answers.push(answer.slice(0, 3));
-  const edge = { admit, log, onAnswer, stopping: new AbortController().signal };
+  const edge = { admit, log, onAnswer, stopping: new AbortController().signal, reads: new ReadQueue({ lanes: 1 }) };
   const server = createServer(createApp(edge, operations)).listen(0, "127.0.0.1");
   await once(server, "listening");
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { type AddressInfo, connect } from "node:net";
+import { test } from "node:test";
+import pino from "pino";
+import { IpamError } from "../../../ipam-server/contract/index.ts";
+import { createApp } from "../../../ipam-server/http/app.ts";
+import { eventOperations } from "../../../ipam-server/http/event-operations.ts";
+import { EventTail } from "../../../ipam-server/http/event-tail.ts";
+import { ReadQueue } from "../../../ipam-server/http/read-queue.ts";
+import { MemoryStore } from "../../fakes/memory-store.ts";
+import { EventStream } from "../../server/sse.ts";
+
+async function serveEvents(store: MemoryStore) {
+  const tail = new EventTail(store);
+  const stopping = new AbortController();
+  const timing = { keepAliveMs: 60_000, slowReaderMs: 200, signal: stopping.signal };
+  const edge = {
+    ...{ admit: () => ({ name: "t", roles: [] }), log: pino({ enabled: false }), onAnswer: () => undefined },
+    ...{ stopping: stopping.signal, reads: new ReadQueue({ lanes: 1 }) },
+  };
+  const server = createServer(createApp(edge, eventOperations(store, tail, timing))).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    server,
+    port: (server.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      tail[Symbol.dispose]();
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
+test("a stream whose store fails ends with the reason, and a server with a fault does not tell its insides", async () => {
+  const store = new MemoryStore();
+  await using served = await serveEvents(store);
+  for (const [failure, told] of [
+    [new IpamError("unavailable", "the database is away"), "the database is away"],
+    [new Error("a secret"), "a fault in the server; its log says more"],
+  ] as const) {
+    await using stream = await EventStream.open(`http://127.0.0.1:${served.port}/v1/events`);
+    await stream.next();
+    const read = store.readEvents;
+    store.readEvents = () => Promise.reject(failure);
+    store.emit({});
+    assert.deepEqual(await stream.next(), { event: "end", data: JSON.stringify({ reason: told }) });
+    assert.equal(await stream.next(), undefined);
+    store.readEvents = read;
+  }
+});
+
+test("a reader that stops reading is cut off, and what is kept for it stays bounded", async () => {
+  const store = new MemoryStore();
+  await using served = await serveEvents(store);
+  let buffered = 0;
+  const closed = Promise.withResolvers<void>();
+  served.server.on("request", (_, response) => {
+    response.on("close", closed.resolve);
+    const look = () => {
+      buffered = Math.max(buffered, response.writableLength);
+      if (!response.closed) setImmediate(look);
+    };
+    look();
+  });
+  const socket = connect(served.port, "127.0.0.1");
+  socket.on("error", () => undefined);
+  socket.write("GET /v1/events?after=0 HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
+  socket.pause();
+  const message = "x".repeat(4000);
+  for (let i = 0; i < 20_000; i++) store.emit({ message });
+  const late = AbortSignal.timeout(20_000);
+  late.addEventListener("abort", () => closed.reject(new Error("the reader was not cut off")));
+  await closed.promise;
+  assert.ok(buffered < 1_000_000, `${buffered} bytes were buffered of 80 MB`);
+  socket.destroy();
+});
