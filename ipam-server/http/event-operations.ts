@@ -103,7 +103,7 @@ async function streamEvents(
       seen = upTo;
       if (!(await writeEvents(response, events, slowReaderMs, stop))) break;
       const waitingSince = performance.now();
-      await tail.wait(seen, keepAliveMs, stop);
+      seen = await tail.wait(seen, filter, keepAliveMs, stop);
       if (stop.aborted || performance.now() - waitingSince < keepAliveMs) continue;
       if (!(await writeAll(response, `: keep-alive\nid: ${seen}\n\n`, slowReaderMs, stop))) break;
     }

@@ -7,28 +7,38 @@ const CAPACITY = 10_000;
 const PAGE = 1000;
 const PATIENT = { timeoutMs: Number.POSITIVE_INFINITY, isGone: () => false };
 
+interface Waiter {
+  query: EventQuery;
+  /** `upTo`: no event up to there is for it. */
+  wake(upTo: number): void;
+}
+
 /**
- * The end of the outbox in memory, so that a commit costs one read however many streams follow it. Streams that have
- * fallen behind the tail read their pages from the store until they have caught up.
+ * The end of the outbox in memory, so that a commit costs one read however many streams follow it, and wakes only those
+ * that it is for. Streams that have fallen behind the tail read their pages from the store until they have caught up.
  */
 export class EventTail implements Disposable {
   readonly #store: Pick<Store, "readEvents" | "onEvents">;
   readonly #unsubscribe: () => void;
   /** However many streams have fallen behind, one of them at a time reads from the store: claims come in between. */
   readonly #behind = new ReadQueue({ lanes: 1, maxWaiting: Number.POSITIVE_INFINITY });
-  readonly #waiters = new Set<() => void>();
+  readonly #ofHost = new Map<string, Set<Waiter>>();
+  readonly #ofAllHosts = new Set<Waiter>();
   /** All events after #from up to #upTo, ascending. */
   #events: MooringEvent[] = [];
   #from = 0;
   #upTo = -1;
   #newest = 0;
   #refilling: Promise<void> | undefined;
+  /** Who waits has heard of all events up to here that are for it. */
+  #toldUpTo = -1;
+  #telling: Promise<void> | undefined;
 
   constructor(store: Pick<Store, "readEvents" | "onEvents">) {
     this.#store = store;
     this.#unsubscribe = store.onEvents(lastSeq => {
       this.#newest = lastSeq;
-      for (const wake of this.#waiters) wake();
+      this.#tell();
     });
   }
 
@@ -58,25 +68,90 @@ export class EventTail implements Disposable {
     return { events, upTo: Math.max(after, this.#upTo) };
   }
 
-  /** Resolves when there may be events after `after`, when the time is over, or when the signal aborts. */
-  wait(after: number, timeoutMs: number, signal: AbortSignal): Promise<void> {
-    if (this.#newest > after || signal.aborted) return Promise.resolve();
+  /**
+   * Resolves when there may be events after `after` that match, when the time is over, or when the signal aborts; with the
+   * number up to which none is, `after` at the least.
+   */
+  wait(after: number, query: EventQuery, timeoutMs: number, signal: AbortSignal): Promise<number> {
+    if (signal.aborted || this.#mayHaveMissed(after, query)) return Promise.resolve(after);
     return new Promise(resolve => {
-      const wake = () => {
+      const waiters = this.#waitersLike(query);
+      const end = (upTo: number) => {
         clearTimeout(timer);
-        this.#waiters.delete(wake);
-        signal.removeEventListener("abort", wake);
-        resolve();
+        waiters.delete(waiter);
+        if (waiters.size === 0 && query.host !== undefined) this.#ofHost.delete(query.host);
+        signal.removeEventListener("abort", abort);
+        resolve(Math.max(after, upTo));
       };
-      const timer = setTimeout(wake, timeoutMs);
-      this.#waiters.add(wake);
-      signal.addEventListener("abort", wake);
+      const abort = () => end(after);
+      const timer = setTimeout(() => end(this.#toldUpTo), timeoutMs);
+      const waiter: Waiter = { query, wake: end };
+      waiters.add(waiter);
+      signal.addEventListener("abort", abort);
+      this.#tell();
     });
   }
 
   [Symbol.dispose](): void {
     this.#unsubscribe();
-    for (const wake of this.#waiters) wake();
+    this.#wakeAll(-1);
+  }
+
+  /** Those that wait already have been told of these events, and who comes now has not looked at them. */
+  #mayHaveMissed(after: number, query: EventQuery): boolean {
+    if (after >= this.#toldUpTo) return false;
+    if (after < this.#from) return true;
+    for (let i = this.#indexAfter(after); i < this.#events.length; i++) {
+      const event = this.#events[i];
+      if (event !== undefined && matches(query, event)) return true;
+    }
+    return false;
+  }
+
+  #waitersLike({ host }: EventQuery): Set<Waiter> {
+    if (host === undefined) return this.#ofAllHosts;
+    const known = this.#ofHost.get(host) ?? new Set();
+    this.#ofHost.set(host, known);
+    return known;
+  }
+
+  /** Tells who waits of what is new, if anybody does. */
+  #tell(): void {
+    if (this.#newest <= this.#toldUpTo || this.#ofHost.size + this.#ofAllHosts.size === 0) return;
+    this.#telling ??= this.#tellAll().finally(() => {
+      this.#telling = undefined;
+    });
+  }
+
+  async #tellAll(): Promise<void> {
+    while (this.#toldUpTo < this.#newest) {
+      try {
+        if (this.#upTo < 0) await this.#begin();
+        await this.#refill();
+      } catch {
+        // They fail by themselves when they read.
+        this.#wakeAll(-1);
+        return;
+      }
+      const before = this.#toldUpTo;
+      this.#toldUpTo = this.#upTo;
+      // Some events were never in memory here.
+      if (before < this.#from) this.#wakeAll(before);
+      for (let i = this.#indexAfter(before); i < this.#events.length; i++) {
+        const event = this.#events[i];
+        if (event === undefined) continue;
+        const { host = "", fromHost = host } = event;
+        wake(this.#ofAllHosts, event);
+        wake(this.#ofHost.get(host), event);
+        if (fromHost !== host) wake(this.#ofHost.get(fromHost), event);
+      }
+      if (this.#upTo <= before) return;
+    }
+  }
+
+  #wakeAll(upTo: number): void {
+    for (const waiter of [...this.#ofAllHosts, ...[...this.#ofHost.values()].flatMap(each => [...each])])
+      waiter.wake(upTo);
   }
 
   async #begin(): Promise<void> {
@@ -121,6 +196,10 @@ export class EventTail implements Disposable {
     }
     return low;
   }
+}
+
+function wake(waiters: Iterable<Waiter> | undefined, event: MooringEvent): void {
+  for (const waiter of waiters ?? []) if (matches(waiter.query, event)) waiter.wake(event.seq - 1);
 }
 
 /** The store's filter, for events in memory. A host sees what moved away from it too. */

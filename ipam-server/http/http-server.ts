@@ -50,7 +50,7 @@ export class HttpServer implements AsyncDisposable {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     server.#server.once("error", reject);
     server.#server.listen(
-      listen.type === "unix" ? { path: listen.path } : { host: listen.host, port: listen.port },
+      listen.type === "unix" ? { path: listen.path } : { host: listen.host, port: listen.port, backlog: BACKLOG },
       resolve,
     );
     await promise;

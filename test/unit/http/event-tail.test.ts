@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { MooringEvent } from "../../../ipam-server/contract/index.ts";
+import type { EventQuery, MooringEvent } from "../../../ipam-server/contract/index.ts";
 import { EventTail, matches } from "../../../ipam-server/http/event-tail.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 
@@ -101,13 +101,43 @@ test("a wait ends with the next event, at its time-out and by its signal", async
   const store = new MemoryStore();
   using tail = new EventTail(store);
   const stop = new AbortController();
-  const byEvent = tail.wait(0, 60_000, stop.signal);
+  const byEvent = tail.wait(0, {}, 60_000, stop.signal);
   store.emit({});
   await byEvent;
-  await tail.wait(1, 1, stop.signal);
-  const bySignal = tail.wait(1, 60_000, stop.signal);
+  await tail.wait(1, {}, 1, stop.signal);
+  const bySignal = tail.wait(1, {}, 60_000, stop.signal);
   stop.abort();
   await bySignal;
+});
+
+test("an event wakes whom it is for, and the others move on without being woken", async () => {
+  const store = new MemoryStore();
+  using tail = new EventTail(store);
+  await tail.read(0, {});
+  const stop = new AbortController();
+  const woken: string[] = [];
+  const wait = async (who: string, query: EventQuery) => {
+    const upTo = await tail.wait(0, query, 60_000, stop.signal);
+    woken.push(who);
+    return upTo;
+  };
+  // Whoever is first to wait for anything learns where the tail begins.
+  await tail.wait(0, {}, 1, stop.signal);
+  const ofB = wait("b", { host: "b" });
+  const ofC = wait("c", { host: "c" });
+  const all = wait("all", {});
+  const moved = wait("deletions", { type: ["port.deleted"] });
+  store.emit({ host: "a", type: "port.bound" });
+  await all;
+  store.emit({ host: "c", fromHost: "b", type: "port.moved" });
+  assert.deepEqual(await Promise.all([ofB, ofC]), [1, 1]);
+  assert.deepEqual(woken, ["all", "c", "b"]);
+  store.emit({ host: "a", type: "port.deleted" });
+  assert.equal(await moved, 2);
+
+  // Who begins to wait late is told at once of what it has not looked at, and else of how far it may move on.
+  assert.equal(await tail.wait(1, { host: "b" }, 60_000, stop.signal), 1);
+  assert.equal(await tail.wait(1, { host: "z" }, 1, stop.signal), 3);
 });
 
 test("a host's filter shows what moved away from it, so that the old node can fence itself", () => {
