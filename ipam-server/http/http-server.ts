@@ -14,6 +14,12 @@ export interface HttpServerOptions {
 }
 
 /**
+ * Connections that wait to be accepted; the kernel's own limit, `net.core.somaxconn`, may be lower. A zone's agents come back
+ * all at once, and those past Node's default of 511 are not refused: TCP leaves them waiting, for seconds and more.
+ */
+const BACKLOG = 4096;
+
+/**
  * Listens, and stops without cutting off what it has begun. Until that has ended it goes on to answer, so that who comes
  * meanwhile is told that it stops.
  */
