@@ -3,14 +3,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Claim, Owner, Port, PortAttachment } from "../../../ipam-server/contract/index.ts";
 import { IpamError, LEASE_PREFIX } from "../../../ipam-server/contract/index.ts";
-import type { IpamClient } from "../../ipam-client.ts";
 import { isFinal } from "../../refusal.ts";
+import type { AgentIpam } from "../agent-ipam.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import { LeasePool } from "./lease-pool.ts";
 import { deriveTaken, keyOf, type LeaseWish, wishOf } from "./lease-wish.ts";
 
 export interface LeasesOptions {
-  ipam: Pick<IpamClient, "claim" | "release">;
+  ipam: Pick<AgentIpam, "claim" | "release" | "isReachable">;
   /** Whether a claim may be answered with any address: see `mayUseLease`. */
   mayUse(claim: Claim): boolean;
   metrics: Pick<AgentMetrics, "leases">;
@@ -145,16 +145,22 @@ export class Leases implements AsyncDisposable {
     while (!signal.aborted) {
       this.#wake = new AbortController();
       await Promise.all([...this.#pools].map(([key, pool]) => this.#keep(key, pool)));
-      const { now, idleMs = IDLE_MS } = this.#options;
-      const nextAt = Math.min(...[...this.#pools.values()].map(pool => pool.nextAt(idleMs)));
+      const { now } = this.#options;
+      const nextAt = Math.min(...[...this.#pools.values()].map(pool => pool.nextAt(this.#idleMs)));
       const pauseMs = Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, nextAt - now()));
       await sleep(pauseMs, undefined, { signal: AbortSignal.any([signal, this.#wake.signal]) }).catch(() => undefined);
     }
   }
 
+  /** With the IPAM away nobody else could have what is idle here, and pods to come could have nothing else. */
+  get #idleMs(): number {
+    const { ipam, idleMs = IDLE_MS } = this.#options;
+    return ipam.isReachable ? idleMs : Number.POSITIVE_INFINITY;
+  }
+
   async #keep(key: string, pool: LeasePool): Promise<void> {
-    const { now, idleMs = IDLE_MS } = this.#options;
-    if (this.#isCordoned || pool.usedAt + idleMs <= now()) {
+    const { now } = this.#options;
+    if (this.#isCordoned || pool.usedAt + this.#idleMs <= now()) {
       this.#pools.delete(key);
       return this.#giveBack(pool.removeAll().map(({ attachment }) => attachment));
     }
