@@ -30,6 +30,8 @@ export class FakeIpam implements AsyncDisposable {
   readonly instead: (Reply | "hang up" | "say nothing")[] = [];
   /** Called with each claim before it is decided. */
   onClaim: (claim: Claim) => void = () => {};
+  /** Has a whole request refused for one claim in it. */
+  refuseRequest: (claim: Claim) => boolean = () => false;
   onRelease: (release: Release) => void = () => {};
   vlan: number | undefined = 100;
   ipv6 = false;
@@ -101,7 +103,8 @@ export class FakeIpam implements AsyncDisposable {
   #answer(route: string, body: any): Reply {
     if (route === "GET /readyz") return { status: 200, body: { status: "ok" } };
     if (route === "POST /v1/claims") {
-      return { status: 200, body: { results: body.claims.map((claim: Claim) => this.#claim(claim)) } };
+      if (body.claims.some(this.refuseRequest)) return problem("invalid_request", "claims[]: is not valid");
+      return { status: 200, body: { results: body.claims.map((claim: Claim) => this.decide(claim)) } };
     }
     if (route === "POST /v1/releases") {
       return { status: 200, body: { results: body.releases.map((release: Release) => this.#release(release)) } };
@@ -116,7 +119,7 @@ export class FakeIpam implements AsyncDisposable {
     return problem("not_found", `there is no ${route}`);
   }
 
-  #claim(claim: Claim): ClaimResult {
+  decide(claim: Claim): ClaimResult {
     this.claims.push(claim);
     this.onClaim(claim);
     const isLease = claim.owner.kind === "lease";

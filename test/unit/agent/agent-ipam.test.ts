@@ -68,3 +68,19 @@ test("it knows whether the IPAM answers, and tells when it does again; a refusal
   await assert.rejects(ipam.readPort("none"), { code: "not_found" });
   assert.deepEqual([ipam.isReachable, backs], [true, 1]);
 });
+
+test("a claim that makes its whole request invalid is refused alone", async () => {
+  await using fake = await FakeIpam.start();
+  await using ipam = createAgentIpam({ url: fake.url, timeoutMs: 1000 });
+  fake.refuseRequest = ({ name }) => name === "p3";
+  const owner = { kind: "pod", uid: "u", createdAt: "2026-11-20T08:00:00.000Z" } as const;
+  const claims = Array.from({ length: 7 }, (_, index) =>
+    ipam.claim({ name: `p${index}`, host: "n", owner, networkSelector: "" }),
+  );
+  const outcomes = await Promise.allSettled(claims);
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    ["fulfilled", "fulfilled", "fulfilled", "rejected", "fulfilled", "fulfilled", "fulfilled"],
+  );
+  assert.equal(outcomes[3]?.status === "rejected" && outcomes[3].reason.code, "invalid_request");
+});

@@ -25,12 +25,15 @@ import type { KubeEvent } from "../../../kube/kube-events.ts";
 import { FakeNode } from "../../fakes/datapath-memory.ts";
 import { FakeIpam } from "../../fakes/ipam-server.ts";
 
+const AGENT = { agentSocket: "/run/mooring/agent.sock" };
+
 /** The agent's part between socket and node: a fake datapath and a fake IPAM, pods and annotations as the test says. */
 export class AgentBench implements AsyncDisposable {
-  readonly node = new FakeNode();
+  readonly node: FakeNode;
   readonly held = new HeldPorts();
   readonly turns = new Turns();
-  readonly pods = new Map<string, NodePod>();
+  readonly pods: Map<string, NodePod>;
+  readonly #before: AgentBench | undefined;
   readonly namespaceAnnotations: Record<string, string> = {};
   readonly events: KubeEvent[] = [];
   readonly dir: string;
@@ -47,9 +50,12 @@ export class AgentBench implements AsyncDisposable {
   /** Of the clock that leases are measured by. */
   timeMs = 0;
 
-  private constructor(dir: string, ipam: FakeIpam, deadlineMs: number) {
+  private constructor(dir: string, ipam: FakeIpam, deadlineMs: number, before?: AgentBench) {
     this.dir = dir;
     this.ipam = ipam;
+    this.#before = before;
+    this.node = before?.node ?? new FakeNode();
+    this.pods = before?.pods ?? new Map();
     const flags = { server: ipam.url, networkSelector: "env=prod", availabilityZone: "az1" };
     const options = readOptions(AGENT_OPTIONS, { flags, env: {}, readFile: () => "" });
     this.config = { ...options, nodeName: "node-a", cluster: "c1" };
@@ -115,9 +121,15 @@ export class AgentBench implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.leases[Symbol.asyncDispose]();
     await this.client[Symbol.asyncDispose]();
+    if (this.#before !== undefined) return;
     await this.ipam[Symbol.asyncDispose]();
     // Reports that nobody waits for may still be journaled.
     await rm(this.dir, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  /** The next process on the same node: knows nothing but what is on the disk, and the pods. */
+  takeOver(): AgentBench {
+    return new AgentBench(this.dir, this.ipam, 10_000, this);
   }
 
   #podSource() {
@@ -168,7 +180,12 @@ export class AgentBench implements AsyncDisposable {
     return names.filter(name => name.endsWith(".json"));
   }
 
-  call(command: Command, pod: string, sandbox: string, more: { env?: Environment; gone?: AbortSignal } = {}) {
+  call(
+    command: Command,
+    pod: string,
+    sandbox: string,
+    more: { env?: Environment; gone?: AbortSignal; conf?: object } = {},
+  ) {
     const env = {
       CNI_COMMAND: command,
       CNI_CONTAINERID: sandbox,
@@ -177,7 +194,7 @@ export class AgentBench implements AsyncDisposable {
       CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=${pod};K8S_POD_UID=${this.pods.get(pod)?.uid ?? "gone"}`,
       ...more.env,
     };
-    const conf = { cniVersion: "1.1.0", name: "moored", type: "mooring", agentSocket: "/run/mooring/agent.sock" };
+    const conf = { cniVersion: "1.1.0", name: "moored", type: "mooring", ...AGENT, ...more.conf };
     return this.calls.answer({ env, stdin: JSON.stringify(conf) }, more.gone ?? new AbortController().signal);
   }
 }

@@ -132,6 +132,21 @@ test("each pod is claimed for once, however often it changes", async () => {
   assert.equal(bench.held.find("u1", "eth0")?.attachment?.port.epoch, 1);
 });
 
+test("a pod that a leased address waits for is not claimed for, and its promise ends with it", async () => {
+  const bench = new Bench("leased");
+  bench.leased.add("u1");
+  bench.tell({ type: "present", pod: readPod("u1") });
+  await bench.hold("u2");
+  assert.deepEqual(
+    bench.claims.map(({ owner }) => owner.uid),
+    ["u2"],
+  );
+  assert.deepEqual(bench.learned, ["c/default/pod-u2"], "what the IPAM says of leases is learned here too");
+  bench.tell({ type: "gone", pod: readPod("u1") });
+  await bench.settle();
+  assert.deepEqual([bench.leased.size, bench.releases.length], [0, 0]);
+});
+
 test("a pod that is gone before its claim is answered gives the port back, fenced against a sandbox", async () => {
   const bench = new Bench("gone");
   const answered = Promise.withResolvers<PortAttachment>();

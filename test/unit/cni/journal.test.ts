@@ -39,6 +39,14 @@ class JournalBench implements AsyncDisposable {
     return deliverJournal(this.journal, this.client, { ...options, ...(maxBatches !== undefined && { maxBatches }) });
   }
 
+  /** The fake IPAM has leased it to node-a. */
+  lease(name: string): void {
+    const owner = { kind: "lease", uid: "l1", createdAt: "2026-11-20T08:00:00.000Z" } as const;
+    this.ipam.nodeLease = { size: 1, low: 1 };
+    this.ipam.decide({ name, host: "node-a", owner, networkSelector: "" });
+    this.ipam.claims.length = 0;
+  }
+
   get delivered(): (string | undefined)[] {
     return this.ipam.releases.map(({ sandbox }) => sandbox?.id);
   }
@@ -235,3 +243,69 @@ async function describeSelf(): Promise<string> {
   const stat = await readFile("/proc/self/stat", "utf8");
   return `${process.pid} ${stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]}`;
 }
+
+/** A pod on node-a that was given the lease `lease:node-a/ID`. */
+function claim(id: string): Extract<JournalEntry, { kind: "claim" }> {
+  const owner = { kind: "pod", uid: `uid-of-${id}`, createdAt: "2026-11-20T08:00:00.000Z" } as const;
+  const sandbox = { id, interface: "eth0" };
+  const claim = { name: `c1/default/${id}`, leasedPort: `lease:node-a/${id}`, host: "node-a", owner, sandbox };
+  const expected = { port: { id: `life-${id}`, epoch: 1, name: claim.name } };
+  return { kind: "claim", claim: { ...claim, networkSelector: "" }, expected: expected as never };
+}
+
+test("claims of leases keep their place among the rest, and are told as they were written", async () => {
+  await using bench = await JournalBench.start();
+  for (const id of ["a", "b"]) bench.lease(`lease:node-a/${id}`);
+  const order: string[] = [];
+  bench.ipam.onClaim = ({ sandbox }) => void order.push(`claim ${sandbox?.id}`);
+  bench.ipam.onRelease = ({ sandbox }) => void order.push(`release ${sandbox?.id}`);
+  for (const entry of [claim("a"), release("a"), claim("b"), release("b")]) await bench.journal.append(entry);
+  await bench.deliver();
+  assert.deepEqual(order, ["claim a", "release a", "claim b", "release b"]);
+  assert.equal(bench.ipam.claims[0]?.leasedPort, "lease:node-a/a");
+  assert.deepEqual([bench.ipam.ports.size, bench.journal.isEmpty()], [0, true]);
+});
+
+test("what is behind a claim that cannot be told now waits with it", async () => {
+  await using bench = await JournalBench.start();
+  bench.lease("lease:node-a/a");
+  for (const entry of [claim("a"), release("a")]) await bench.journal.append(entry);
+  bench.ipam.instead.push({ status: 200, body: { results: [{ problem: problem("overloaded", "later").body }] } });
+  await assert.rejects(bench.deliver(), { code: "overloaded" });
+  assert.deepEqual([bench.delivered, (await bench.journal.list()).length], [[], 2]);
+  await bench.deliver();
+  assert.deepEqual([bench.delivered, bench.ipam.ports.size, bench.journal.isEmpty()], [["a"], 0, true]);
+});
+
+test("a claim that is refused for good is set aside, and its release still told; one the IPAM cannot judge waits", async () => {
+  await using bench = await JournalBench.start();
+  for (const entry of [claim("a"), release("a")]) await bench.journal.append(entry);
+  bench.ipam.instead.push(problem("unauthenticated", "who are you"));
+  await assert.rejects(bench.deliver(), { code: "unauthenticated" });
+  assert.equal((await bench.journal.list()).length, 2);
+  await bench.deliver();
+  assert.equal((await readdir(join(bench.dir, "damaged"))).length, 1);
+  assert.deepEqual([bench.delivered, bench.journal.isEmpty()], [["a"], true]);
+  assert.match(bench.log.join(), /refused \(lease:node-a\/a is no lease any more\) and is set aside/);
+});
+
+test("a claim's entry without what it takes is damaged", async () => {
+  await using bench = await JournalBench.start();
+  const { claim: whole, expected } = claim("a");
+  const { leasedPort: _, ...withoutLease } = whole;
+  const { sandbox: __, ...withoutSandbox } = whole;
+  const damaged = [
+    { claim: withoutLease, expected },
+    { claim: withoutSandbox, expected },
+    { claim: whole },
+    { claim: whole, expected: {} },
+  ];
+  await bench.journal.append(release("a"));
+  for (const [index, entry] of damaged.entries()) {
+    const text = JSON.stringify({ version: 1, kind: "claim", ...entry });
+    await writeFile(join(bench.dir, `00000000000000${index}-000000.json`), text);
+  }
+  await bench.deliver();
+  assert.equal((await readdir(join(bench.dir, "damaged"))).length, damaged.length);
+  assert.deepEqual([bench.ipam.claims, bench.delivered], [[], ["a"]]);
+});

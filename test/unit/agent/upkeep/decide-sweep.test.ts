@@ -31,6 +31,7 @@ function view(changes: Partial<SweepView>): SweepView {
 /** An action as a table says it. */
 function say(action: SweepAction): string {
   if (action.kind === "unplug") return action.release ? "unplug+release" : "unplug";
+  if (action.kind === "claim" && action.leasedPort === LEASE) return "claim leased";
   return action.kind === "fence" ? `fence ${action.reason}` : action.kind;
 }
 
@@ -47,6 +48,14 @@ const withoutPods = (changes: Partial<SweepView>) => {
 const withoutBindings = (changes: Partial<SweepView>) => {
   const { bindings: _bindings, ...rest } = view(changes);
   return rest;
+};
+const LEASE = "lease:node-a/1";
+/** The local port's own, as the IPAM has it before it hears of the pod. */
+const leased = (lease: "in use" | "unknown", changes: Partial<SweepView> = {}) => {
+  const owner = { kind: "lease", uid: "l1", createdAt: "2026-11-20T08:00:00.000Z" } as const;
+  const bindings = [boundAhead({ name: LEASE, owner }, { ownerUid: "l1" })];
+  const isLeaseInUse = (name: string) => lease === "in use" && name === LEASE;
+  return view({ ...others(undefined), bindings, isLeaseInUse, ...changes });
 };
 const DEAD = local({ sandbox: "gone" });
 const LINKLESS = local({ sandbox: "gone", hasLink: false });
@@ -104,6 +113,13 @@ describe("what a sweep does", () => {
     ["the binding is lost, the port there", view(others(unbound())), ["claim"]],
     ["the binding is lost, Kubernetes away", withoutPods(others(undefined)), []],
     ["the binding is lost, the IPAM's answer about the port failed", view({ bindings: [] }), []],
+    ["the IPAM has yet to hear that a lease is its own", leased("in use"), []],
+    ["the same, its pod gone", leased("in use", { pods: NO_POD }), []],
+    ["nobody is about to tell the IPAM that a lease is its own", leased("unknown"), ["claim leased"]],
+    ["the same, its pod gone", leased("unknown", { pods: NO_POD }), ["unplug"]],
+    ["a lease waits for a pod", leased("in use", { local: [] }), []],
+    ["a lease waits for nobody here", leased("unknown", { local: [] }), ["release"]],
+
     ["no binding and no pod", view({ ...others(undefined), pods: NO_POD }), ["unplug"]],
     [
       "no binding and no pod, and an event said so",

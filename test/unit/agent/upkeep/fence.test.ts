@@ -5,7 +5,7 @@ import { HeldPorts } from "../../../../cni/agent/held-ports.ts";
 import { Turns } from "../../../../cni/agent/turns.ts";
 import { Fence, type FenceOptions } from "../../../../cni/agent/upkeep/fence.ts";
 import type { LocalPort } from "../../../../cni/agent/upkeep/local-port.ts";
-import type { MooringEvent } from "../../../../ipam-server/contract/index.ts";
+import type { MooringEvent, Port } from "../../../../ipam-server/contract/index.ts";
 import { waitFor } from "../../../../scripts/lab/command.ts";
 import { boundAhead, event, local, port } from "./local.ts";
 
@@ -17,7 +17,13 @@ async function startFence() {
   const fenced: string[] = [];
   let looks = 0;
   const { promise: following, resolve: follow } = Promise.withResolvers<(event: MooringEvent) => void>();
+  const leased = [boundAhead({ name: "lease:node-a/1" }), boundAhead({ name: "lease:node-a/2" })];
   const context = {
+    leases: {
+      dropWhere(isOver: (port: Port) => boolean) {
+        leased.splice(0, leased.length, ...leased.filter(each => !isOver(each)));
+      },
+    },
     config: { nodeName: "node-a", cluster: "c1" },
     held,
     turns,
@@ -52,7 +58,7 @@ async function startFence() {
     onEnded: () => {},
     compare: () => {},
   } as unknown as FenceOptions);
-  return { fence, held, turns, plugged, fenced, looks: () => looks, tell: await following };
+  return { fence, held, leased, turns, plugged, fenced, looks: () => looks, tell: await following };
 }
 
 const MOVED = event({ type: "port.moved", epoch: 4, fromHost: "node-a", host: "node-b", ownerUid: "u2" });
@@ -66,6 +72,19 @@ test("what this node holds ahead of a sandbox is forgotten as soon as its bindin
   assert.ok(held.find("u1", "eth0"), "old events, and those of another life of the port, take nothing");
   tell(MOVED);
   assert.equal(held.find("u1", "eth0"), undefined);
+});
+
+test("a lease that somebody ended is out of the pool when its event is read, and only that one", async () => {
+  const { fence, leased, tell } = await startFence();
+  await using _ = fence;
+  tell(event({ type: "port.bound", port: "lease:node-a/1", epoch: 3, host: "node-a" }));
+  tell(event({ type: "port.deleted", port: "lease:node-a/1", portId: "another life", epoch: 3 }));
+  assert.equal(leased.length, 2);
+  tell(event({ type: "port.released", port: "lease:node-a/1", epoch: 3, host: "node-a" }));
+  assert.deepEqual(
+    leased.map(({ name }) => name),
+    ["lease:node-a/2"],
+  );
 });
 
 for (const what of ["told to the sandbox's call already", "not yet known here"]) {

@@ -39,6 +39,11 @@ describe("events of the IPAM against a local port", () => {
       "none",
       { type: "port.released", port: "x", addresses: ["10.100.1.1"] },
     ],
+    [
+      "it was leased before it was the pod's",
+      "none",
+      { type: "port.bound", port: "lease:node-a/1", epoch: 3, host: "node-a", addresses: ["10.100.1.1"] },
+    ],
     ["its binding was ended", "ended", { type: "port.released", epoch: 3, host: "node-a" }],
     ["a binding before its own was ended", "none", { type: "port.released", epoch: 2, host: "node-a" }],
     ["its port was deleted", "ended", { type: "port.deleted", epoch: 3 }],
