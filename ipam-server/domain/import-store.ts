@@ -18,7 +18,7 @@ export interface Clash {
 
 /** A store's open transaction, in which nobody else decides anything; read as a source, it shows what was put in. */
 export interface TransferSink extends TransferSource {
-  /** What is there already. */
+  /** What is there already, each counted up to `MOST_COUNTED`: nobody is to wait for a count of everything. */
   count(): Promise<{ networks: number; ports: number; events: number }>;
   addNetwork(network: ImportedNetwork): Promise<void>;
   addPorts(ports: readonly PortRecord[], catalog: Catalog): Promise<Clash | undefined>;
@@ -26,6 +26,8 @@ export interface TransferSink extends TransferSource {
   setState(state: TransferState): Promise<void>;
   check(catalog: Catalog): Promise<Finding[]>;
 }
+
+export const MOST_COUNTED = 10_000;
 
 /** Rows put in together. */
 const CHUNK = 500;
@@ -60,9 +62,10 @@ export async function importStore(
 async function refuseContent(sink: TransferSink): Promise<void> {
   const { networks, ports, events } = await sink.count();
   if (networks + ports + events === 0) return;
+  const show = (count: number) => (count < MOST_COUNTED ? `${count}` : `${MOST_COUNTED} or more`);
   throw new IpamError(
     "conflict",
-    `the store is not empty (networks: ${networks}, ports: ${ports}, events: ${events}); import into one that was just made: start mooring-ipam with a --database that nothing has been declared in`,
+    `the store is not empty (networks: ${show(networks)}, ports: ${show(ports)}, events: ${show(events)}); import into one that was just made: start mooring-ipam with a --database that nothing has been declared in`,
   );
 }
 

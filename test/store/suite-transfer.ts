@@ -172,6 +172,19 @@ export function testTransfer(engine: Engine): void {
       });
     });
 
+    test("one export is made at a time, and no import beside it", async () => {
+      await withStore(engine, [], async store => {
+        const isOverloaded = (error: unknown) => error instanceof IpamError && error.code === "overloaded";
+        const first = store.exportRows()[Symbol.asyncIterator]();
+        await first.next();
+        await assert.rejects(collect(store), isOverloaded);
+        await assert.rejects(store.importRows(sealed([])), isOverloaded);
+        // Its reader leaves.
+        await first.return?.();
+        assert.equal((await collect(store)).length, 1);
+      });
+    });
+
     test("while an import is under way nothing else is served, and when it breaks off nothing was written", async () => {
       await withStore(engine, [], async (store, clock) => {
         const [first] = await withRows(engine);
@@ -185,7 +198,7 @@ export function testTransfer(engine: Engine): void {
           throw new IpamError("invalid_request", "broken off");
         })();
         const importing = assert.rejects(store.importRows(broken), /broken off/);
-        await entered.promise;
+        await Promise.race([entered.promise, importing]);
         const isBusy = (error: unknown) => error instanceof IpamError && error.code === "unavailable";
         await assert.rejects(store.ready(), isBusy);
         assert.equal(await store.collectExpired(), 0, "time goes on afterwards");

@@ -1,5 +1,5 @@
 import type { Catalog } from "../../domain/catalog.ts";
-import type { Clash, ImportedFreed, TransferSink } from "../../domain/import-store.ts";
+import { type Clash, type ImportedFreed, MOST_COUNTED, type TransferSink } from "../../domain/import-store.ts";
 import type { HeldIp, PortRecord } from "../../domain/port-record.ts";
 import type { Finding } from "../../domain/store.ts";
 import type { TransferState } from "../../domain/transfer.ts";
@@ -13,9 +13,8 @@ import { encodePort, PORT_COLUMN_LIST, PORT_COLUMNS } from "./port-rows.ts";
 import { prepare, type Send } from "./statement.ts";
 import { FREED_COLUMNS, HELD_COLUMNS, SET_COUNTERS, unnest } from "./write-applier.ts";
 
-const COUNT = prepare(
-  "SELECT (SELECT count(*) FROM networks), (SELECT count(*) FROM ports), (SELECT count(*) FROM events)",
-);
+const countOf = (table: string) => `(SELECT count(*) FROM (SELECT FROM ${table} LIMIT ${MOST_COUNTED}) AS counted)`;
+const COUNT = prepare(`SELECT ${["networks", "ports", "events"].map(countOf).join(", ")}`);
 const SET_TIMES = prepare("UPDATE networks SET created_at = $2, updated_at = $3 WHERE id = $1");
 
 /** What a row before has is passed over, and so missing from the answer: the transaction goes on to say what it was. */

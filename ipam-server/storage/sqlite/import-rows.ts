@@ -1,7 +1,13 @@
 import Database from "better-sqlite3";
 import type { ImportResponse, TransferEnd } from "../../contract/index.ts";
 import type { Catalog, SubnetDeclaration } from "../../domain/catalog.ts";
-import { type Clash, type ImportedFreed, importStore, type TransferSink } from "../../domain/import-store.ts";
+import {
+  type Clash,
+  type ImportedFreed,
+  importStore,
+  MOST_COUNTED,
+  type TransferSink,
+} from "../../domain/import-store.ts";
 import type { PortRecord } from "../../domain/port-record.ts";
 import type { Finding } from "../../domain/store.ts";
 import type { TransferRow, TransferState } from "../../domain/transfer.ts";
@@ -50,7 +56,10 @@ class SqliteSink extends SqliteSource implements TransferSink {
 
   async count() {
     const of = (table: string) =>
-      this.#database.prepare<[], number>(`SELECT count(*) FROM ${table}`).pluck().get() ?? 0;
+      this.#database
+        .prepare<[], number>(`SELECT count(*) FROM (SELECT 1 FROM ${table} LIMIT ${MOST_COUNTED})`)
+        .pluck()
+        .get() ?? 0;
     return { networks: of("networks"), ports: of("ports"), events: of("events") };
   }
 
