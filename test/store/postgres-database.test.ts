@@ -45,6 +45,9 @@ describe("a PostgreSQL database that will not do is refused by name, with what w
   test("a wrong password, a user and a database that are not there", async () => {
     await assertRefused(server.urlOf("postgres", "mooring", "wrong-word"), /postgres on 127.*refuses the login/);
     await assertRefused(server.urlOf("postgres", "nobody-here"), /refuses the login/);
+    const without = new URL(server.urlOf("postgres"));
+    without.password = "";
+    await assertRefused(without.href, /postgres on 127.*wants a password/);
     await assertRefused(server.urlOf("not_there"), /not_there on 127.*is not there; create it/);
   });
 

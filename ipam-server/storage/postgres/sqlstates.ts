@@ -72,6 +72,9 @@ const ADVICE: readonly [code: string, advice: string][] = [
 const LOST =
   /connection terminated|connection error|not queryable|timeout expired|query read timeout|client was closed/i;
 
+/** Of `pg` itself, when the server asks for one and there is none. */
+const NO_PASSWORD = /client password must be/;
+
 export function codeOf(error: unknown): string | undefined {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }
@@ -94,6 +97,7 @@ export function toIpamError(error: unknown, name: string): IpamError {
   const unavailable = (what: string) =>
     new IpamError("unavailable", `the database ${name} ${what} (${said})`, { cause: error, retryAfterSeconds: 1 });
   if (advice !== undefined) return unavailable(advice);
+  if (NO_PASSWORD.test(said)) return unavailable("wants a password; give it in --database, PGPASSWORD or ~/.pgpass");
   if (remedy === "reconnect") return unavailable("cannot be reached; try again");
   if (remedy === "again") return unavailable("had others in the way too often; try again");
   if (code === undefined || !/^[0-9A-Z]{5}$/.test(code)) return IpamError.from(error);
