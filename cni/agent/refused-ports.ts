@@ -28,7 +28,7 @@ export class RefusedPorts {
   async unplug({ sandbox, owner, name }: Claim, reason: string): Promise<void> {
     const { datapath, held, metrics, log } = this.#options;
     if (sandbox === undefined) return;
-    held.drop(owner.uid, sandbox.interface);
+    held.dropSandbox(sandbox.id, sandbox.interface);
     metrics.fencedPorts.inc({ reason: "refused" });
     log.warn({ port: name, sandbox: sandbox.id, reason }, "unplugs what was plugged before the IPAM could be asked");
     this.#tell(owner.uid, reason);

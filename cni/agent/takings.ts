@@ -147,13 +147,13 @@ export class Takings {
     const isOver = taking?.isReleased ?? false;
     if (outcome instanceof IpamError) {
       metrics.leases.inc({ outcome: "refused" });
-      if (!isOver) await this.#unplug(claim, expected, outcome.message);
+      if (!isOver) await this.#unplug(claim, outcome.message);
     } else if (isSameLife(outcome, expected)) {
       metrics.leases.inc({ outcome: "told" });
       this.#refresh(claim, outcome);
     } else {
       metrics.leases.inc({ outcome: "refused" });
-      if (!isOver) await this.#unplug(claim, expected, "the IPAM gives it another binding by now");
+      if (!isOver) await this.#unplug(claim, "the IPAM gives it another binding by now");
       await this.#giveUp(claim, outcome);
     }
     this.#waiting.delete(claim.leasedPort);
@@ -169,14 +169,11 @@ export class Takings {
     held.put(owner.uid, sandbox.interface, { port: attachment.port, attachment, claim, sandboxId: sandbox.id });
   }
 
-  /** In turn with the sandbox's calls, and not what one of them has plugged since. */
-  async #unplug(claim: LeasedClaim, expected: PortAttachment, reason: string): Promise<void> {
-    const { turns, held, refused } = this.#options;
-    const { sandbox, owner } = claim;
-    await turns.take(sandboxKey(sandbox.id, sandbox.interface), async () => {
-      const found = held.find(owner.uid, sandbox.interface);
-      if (found === undefined || found.port.id === expected.port.id) await refused.unplug(claim, reason);
-    });
+  /** In turn with the sandbox's calls. */
+  async #unplug(claim: LeasedClaim, reason: string): Promise<void> {
+    const { turns, refused } = this.#options;
+    const { sandbox } = claim;
+    await turns.take(sandboxKey(sandbox.id, sandbox.interface), () => refused.unplug(claim, reason));
   }
 
   /** Nothing is plugged for what the IPAM answered, unless another call has asked for it. */

@@ -127,6 +127,10 @@ export class FakeIpam implements AsyncDisposable {
     const name = claim.name ?? `${claim.slotOf?.application}/0`;
     if (isLease && this.nodeLease === undefined) return refusal("conflict", "prod-a leases no addresses");
     const lease = claim.leasedPort === undefined ? undefined : this.ports.get(claim.leasedPort);
+    const isTold = this.ports.get(name)?.binding?.sandbox?.id === claim.sandbox?.id;
+    if (claim.leasedPort !== undefined && this.ports.has(name) && !isTold) {
+      return refusal("port_in_use", `port ${name} is there already`);
+    }
     if (claim.leasedPort !== undefined && !this.ports.has(name)) {
       if (lease === undefined) return refusal("conflict", `${claim.leasedPort} is no lease any more`);
       this.ports.delete(lease.name);

@@ -213,8 +213,7 @@ export class Leases implements AsyncDisposable {
       if (attachment.nodeLease !== undefined) pool.terms = attachment.nodeLease;
       // Taken or dropped since: it is not this node's to give away again.
       if (isKnown && !pool.has(name)) return attachment;
-      const isOpen = this.#pools.get(keyOf(pool.wish)) === pool;
-      if (!isOpen || !pool.put(attachment, sentAt, now())) await this.#giveBack([attachment]);
+      if (!pool.put(attachment, sentAt, now())) await this.#giveBack([attachment]);
       return attachment;
     } finally {
       this.#underWay.delete(name);

@@ -138,6 +138,18 @@ test("a pod's second sandbox gets an address of its own, whatever of the first t
   assertBooksAgree(bench);
 });
 
+test("a pod's second sandbox without a DEL of the first asks the IPAM, and the first is unplugged as it is told", async () => {
+  await using bench = await startLeased();
+  const { name, uid } = bench.addReplica("bbbbb");
+  assert.equal((await bench.call("ADD", name, "s1")).exitCode, 0);
+  assert.equal((await bench.call("ADD", name, "s2")).exitCode, 0);
+  assert.equal(bench.ipam.claims.at(-1)?.sandbox?.id, "s2");
+  await bench.deliver();
+  assert.deepEqual([...bench.node.plugged.keys()], ["s0/eth0", "s2/eth0"]);
+  assert.equal(bench.held.find(uid, "eth0")?.sandboxId, "s2");
+  assertBooksAgree(bench);
+});
+
 test("a pod that a port is held for already asks the IPAM, and gets no lease beside it", async () => {
   await using bench = await startLeased();
   const pod = bench.addReplica("bbbbb");
@@ -152,8 +164,9 @@ test("a pod that a port is held for already asks the IPAM, and gets no lease bes
 test("before the agent knows what this node holds, no pod gets a lease", async () => {
   await using bench = await startLeased();
   bench.held.isWhole = false;
-  assert.equal((await bench.call("ADD", bench.addReplica("bbbbb").name, "s1")).exitCode, 0);
-  assert.equal(bench.ipam.claims.at(-1)?.leasedPort, undefined);
+  const { name } = bench.addReplica("bbbbb");
+  assert.equal((await bench.call("ADD", name, "s1")).exitCode, 0);
+  assert.equal(bench.ipam.claims.at(-1)?.name, `c1/default/${name}`);
 });
 
 test("pods whose name or wishes may stand for a port that waits never use a lease", async () => {
