@@ -98,6 +98,8 @@ test("other replicas see what was imported, decide nothing meanwhile, and give n
   const ports = (await collect(first)).filter((row): row is TransferPort => row.kind === "port");
   const keyOf = (name: string) => ports.find(each => each.name === name)?.key ?? 0;
   for (const name of ["n1", "n2"]) assert.ok(keyOf(name) >= state.nextPortKey, `${name}: ${keyOf(name)}`);
+  const terms = await server.query("SELECT FROM leadership WHERE term > 1700000000000", url);
+  assert.equal(terms.length, 1, "terms are behind those of SQLite");
   await assertHealthy(second);
 });
 

@@ -17,6 +17,10 @@ import { Writer, type WriterOptions } from "./writer.ts";
 /** Longer than whoever sends or takes the rows may stand still, and than counting all of them takes. */
 const PATIENT: Partial<Timeouts> = { statementMs: 600_000, idleInTransactionMs: 180_000 };
 
+/** On SQLite terms are numbered by the time: who was asked by a leader there must find none earlier here. */
+const LEAD_ON = prepare(
+  "UPDATE leadership SET term = greatest(term, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)",
+);
 const TELL = prepare(`SELECT pg_notify('${EVENTS_CHANNEL}', $1 || ' ' || $2)`);
 
 type Rows = AsyncIterable<TransferRow | TransferEnd>;
@@ -70,7 +74,10 @@ export class Transfers implements Disposable {
         try {
           const response = await importStore(source.rows(), new PostgresSink(send));
           const lastSeq = await readLastSeq(send);
-          const writes = [{ statement: TELL, values: [String(lastSeq), this.#writerId] }];
+          const writes = [
+            { statement: LEAD_ON, values: [] },
+            { statement: TELL, values: [String(lastSeq), this.#writerId] },
+          ];
           return { writes, result: { response, lastSeq } };
         } catch (error) {
           if (!source.asked || error instanceof IpamError) throw error;
