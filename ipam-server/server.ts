@@ -12,6 +12,7 @@ import type { Edge } from "./http/execute.ts";
 import { HttpServer } from "./http/http-server.ts";
 import { Metrics } from "./http/metrics.ts";
 import { networkOperations } from "./http/network-operations.ts";
+import { Newcomers } from "./http/newcomers.ts";
 import { describeApi } from "./http/openapi.ts";
 import type { Operation } from "./http/operation.ts";
 import { portOperations } from "./http/port-operations.ts";
@@ -44,7 +45,10 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   const store = stack.use(await openStore(config));
 
   const metrics = new Metrics(store, () => batcher.depth);
-  const batcher = stack.use(new Batcher(store, { maxQueue: config.maxQueue, onCommit: metrics.onCommit }));
+  const newcomers = new Newcomers();
+  const batcher = stack.use(
+    new Batcher(store, { maxQueue: config.maxQueue, onCommit: metrics.onCommit, takeIn: newcomers.takeIn }),
+  );
   const tail = stack.use(new EventTail(store));
 
   const authenticator = createAnonymousAuthenticator();
@@ -72,7 +76,7 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   ];
 
   const { listen, requestTimeout: requestTimeoutMs } = config;
-  const options = { listen, requestTimeoutMs, drainMs: DRAIN_MS };
+  const options = { listen, requestTimeoutMs, drainMs: DRAIN_MS, onConnection: newcomers.note };
   const server = stack.use(await HttpServer.listen(createApp(edge, operations), options));
   stack.defer(() => stopping.abort());
   stack.use(store.lead(leaderDuty(store, log, metrics.onTerm)));

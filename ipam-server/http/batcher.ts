@@ -9,6 +9,8 @@ export interface BatcherOptions {
   batchSize?: number;
   /** Called after every commit, for the metrics. */
   onCommit?(items: number, milliseconds: number): void;
+  /** Lets what has arrived be read before a batch is closed. Default: one turn of the event loop. */
+  takeIn?(): Promise<void>;
   /** Milliseconds on a clock that never jumps. */
   now?(): number;
 }
@@ -33,7 +35,7 @@ const FINISH_MS = 2000;
  */
 export class Batcher implements AsyncDisposable {
   readonly #store: Pick<Store, "commit">;
-  readonly #options: Required<Pick<BatcherOptions, "maxQueue" | "batchSize" | "now">> & BatcherOptions;
+  readonly #options: Required<Pick<BatcherOptions, "maxQueue" | "batchSize" | "now" | "takeIn">> & BatcherOptions;
   readonly #urgent: Job[] = [];
   readonly #reports: Job[] = [];
   #waiting = 0;
@@ -42,7 +44,7 @@ export class Batcher implements AsyncDisposable {
 
   constructor(store: Pick<Store, "commit">, options: BatcherOptions) {
     this.#store = store;
-    this.#options = { batchSize: 400, now: () => performance.now(), ...options };
+    this.#options = { batchSize: 400, now: () => performance.now(), takeIn: nextTurn, ...options };
   }
 
   /** Items that wait for a commit. */
@@ -87,12 +89,12 @@ export class Batcher implements AsyncDisposable {
 
   async #run(): Promise<void> {
     // The rest of this turn's requests join the first batch.
-    await nextTurn();
+    await this.#options.takeIn();
     while (this.#waiting > 0) {
       const { urgent, reports, size } = this.#take();
       await this.#commit([...urgent, ...reports], size);
       // Answers go out and requests that came in meanwhile are read before the next batch is closed.
-      await nextTurn();
+      await this.#options.takeIn();
     }
     this.#running = undefined;
   }

@@ -11,6 +11,7 @@ export interface HttpServerOptions {
   requestTimeoutMs: number;
   /** How long requests that are being served may take once the server stops. */
   drainMs: number;
+  onConnection?(): void;
 }
 
 /**
@@ -47,6 +48,7 @@ export class HttpServer implements AsyncDisposable {
       listener(request, response);
     });
     this.#server.on("clientError", answerBrokenRequest);
+    this.#server.on("connection", () => options.onConnection?.());
   }
 
   static async listen(listener: RequestListener, options: HttpServerOptions): Promise<HttpServer> {
