@@ -68,6 +68,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       onBack: () => {
         delivery.kick();
         leases.retry();
+        loading.retry();
       },
     }),
   );
@@ -122,6 +123,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const delivery: Delivery = stack.use(
     new Delivery({ nodeName, ipam, journals, confirmations, takings, metrics, log }),
   );
+  const loading = stack.use(loadHeld({ ipam, held, nodeName, log }));
 
   const home: AgentHomeOptions = {
     config,
@@ -155,7 +157,6 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     log,
   });
   if (upkeep !== undefined) stack.use(upkeep);
-  stack.use(loadHeld({ ipam, held, nodeName, log }));
   stack.use(new ClaimsAhead({ nodeName, pods, claims, ipam, held, leases, journal, metrics, log }));
 
   const calls = new Calls({ home, turns, events, log });

@@ -13,8 +13,10 @@ export interface LoadHeldOptions {
 }
 
 /** Reads once what this node is bound to, trying until the IPAM answers; what calls have learned meanwhile stands. */
-export function loadHeld({ ipam, held, nodeName, log, retryMs = 5_000 }: LoadHeldOptions): AsyncDisposable {
+export function loadHeld(options: LoadHeldOptions): AsyncDisposable & { retry(): void } {
+  const { ipam, held, nodeName, log, retryMs = 5_000 } = options;
   const stop = new AbortController();
+  let wake = new AbortController();
   const { signal } = stop;
   const run = async () => {
     for (let failures = 0; !signal.aborted; failures++) {
@@ -32,12 +34,15 @@ export function loadHeld({ ipam, held, nodeName, log, retryMs = 5_000 }: LoadHel
         return;
       } catch (error) {
         if (failures === 0) log.warn({ reason: describeError(error) }, "cannot read what this node holds yet");
-        await sleep(retryMs, undefined, { signal }).catch(() => undefined);
+        await sleep(retryMs, undefined, { signal: AbortSignal.any([signal, wake.signal]) }).catch(() => undefined);
+        wake = new AbortController();
       }
     }
   };
   const running = run();
   return {
+    /** The IPAM is back. */
+    retry: () => wake.abort(),
     async [Symbol.asyncDispose]() {
       stop.abort();
       await running;

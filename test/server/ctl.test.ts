@@ -111,6 +111,7 @@ test("every example applies, and applying it again changes nothing", async () =>
   const flags = files.flatMap(file => ["-f", file]);
   const first = (await ctlOk(["apply", ...flags])).trimEnd().split("\n");
   assert.deepEqual(first.toSorted(), [
+    "network/jobs-a created",
     "network/lab-v6 created",
     "network/office created",
     "network/prod-a created",
