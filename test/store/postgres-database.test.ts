@@ -6,6 +6,7 @@ import { migrate } from "../../ipam-server/storage/postgres/migrate.ts";
 import { MIGRATIONS } from "../../ipam-server/storage/postgres/migrations.ts";
 import { openPostgresStore } from "../../ipam-server/storage/postgres/postgres-store.ts";
 import { assertHealthy, attach, claim, network } from "./builders.ts";
+import { CuttingProxy } from "./cutting-proxy.ts";
 import { PrivatePostgres } from "./private-postgres.ts";
 
 const NET = network("net", 10, [{ cidr: "10.0.0.0/16" }]);
@@ -55,6 +56,9 @@ describe("a PostgreSQL database that will not do is refused by name, with what w
     const url = await server.createDatabase();
     await server.query("CREATE TABLE recipes (name text)", url);
     await assertRefused(url, /belongs to another program \(it has tables such as recipes\)/);
+    const alike = await server.createDatabase();
+    await server.query("CREATE TABLE networks (name text)", alike);
+    await assertRefused(alike, /belongs to another program \(it has tables such as networks\)/);
     const other = await server.createDatabase();
     await server.query("CREATE TABLE schema_migrations (version text)", other);
     await assertRefused(other, /belongs to another program.*schema_migrations/);
@@ -95,6 +99,22 @@ describe("a PostgreSQL database that will not do is refused by name, with what w
     await assertRefused(guest, /does not give this user the rights it needs; let it own the database/);
     await (await openPostgresStore({ url }))[Symbol.asyncDispose]();
     await assertRefused(guest, /does not give this user the rights it needs/);
+    await server.query("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest", url);
+    await assertRefused(guest, /does not give this user the rights it needs.*permission denied for table writers/);
+  });
+
+  test("a server without TLS that is asked for it, and one that says nothing or something else", async () => {
+    const url = await server.createDatabase();
+    await assertRefused(
+      `${url}?sslmode=require`,
+      /cannot be connected to \(The server does not support SSL connections\)/,
+    );
+    await using proxy = await CuttingProxy.start(url);
+    proxy.refuses = true;
+    await assertRefused(proxy.url, /cannot be reached/);
+    proxy.refuses = false;
+    proxy.freeze();
+    await assertRefused(proxy.url, /cannot be reached.*timeout expired/);
   });
 
   test("a read-only database, which readiness tells too when it becomes so", async () => {

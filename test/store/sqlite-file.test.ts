@@ -152,6 +152,7 @@ describe("a database file that will not do is refused by name, with what would b
     await assert.rejects(store.commit([claim("more", "a", "more"), claim("some", "a", "some")]), {
       code: "unavailable",
     });
+    await assert.rejects(store.ready(), { code: "unavailable", message: /ipam\.db cannot grow: its disk is full/ });
     assert.ok((await store.readPort("p0")).fixedIps.length > 0, "reading goes on");
     await rm(filler);
     await attach(store, claim("later", "a", "later"));

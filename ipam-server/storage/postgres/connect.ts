@@ -55,7 +55,7 @@ export async function connect(
     try {
       return { client: await connectTo(url, index, timeouts), index };
     } catch (error) {
-      failures.push(toIpamError(error, nameOf(url, index)));
+      failures.push(explain(error, nameOf(url, index)));
     }
   }
   const [single, ...more] = failures;
@@ -100,6 +100,14 @@ async function connectTo(url: PostgresUrl, index: number, timeouts: Timeouts): P
     await client.end().catch(() => {});
     throw error;
   }
+}
+
+/** Whatever cannot be known otherwise is, at this moment, something about how the host is named or what it speaks. */
+function explain(error: unknown, name: string): IpamError {
+  const failure = toIpamError(error, name);
+  if (failure.code !== "internal") return failure;
+  const detail = `the database ${name} cannot be connected to (${failure.message}); correct --database, or the server's own settings`;
+  return new IpamError("unavailable", detail, { cause: error });
 }
 
 function readOnly(name: string, standby: boolean): IpamError {

@@ -21,7 +21,7 @@ import type { NewEvent } from "../../domain/snapshot.ts";
 import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer.ts";
 import { Announcer } from "./announcer.ts";
-import { BatchDecider } from "./batch-decider.ts";
+import { BatchDecider, type Decided } from "./batch-decider.ts";
 import { CatalogMemory } from "./catalog-memory.ts";
 import { type KnownCatalog, loadCatalog } from "./catalog-rows.ts";
 import { checkStore } from "./check.ts";
@@ -35,11 +35,12 @@ import { findKeys, readPort, readPorts } from "./port-reader.ts";
 import { parsePostgresUrl } from "./postgres-url.ts";
 import { close, Primary } from "./primary.ts";
 import { Reader } from "./reader.ts";
+import { Readiness } from "./readiness.ts";
 import { toIpamError } from "./sqlstates.ts";
 import { type Bound, prepare, type Send } from "./statement.ts";
 import type { PostgresStoreOptions } from "./store-options.ts";
 import { Transfers } from "./transfers.ts";
-import { Writer } from "./writer.ts";
+import { type Plan, Writer } from "./writer.ts";
 
 const DAY_MS = 86_400_000;
 const RETRY_FOR_MS = 10_000;
@@ -50,13 +51,6 @@ const EXPIRED = prepare(
   `SELECT name FROM ports WHERE expires_at <= $1 AND host IS NULL ORDER BY expires_at LIMIT ${MAX_EXPIRED_AT_ONCE}`,
 );
 const NEXT_REVISION = prepare("UPDATE catalog_state SET revision = revision + 1");
-/** A row that is no replica's. */
-const PROVE_WRITABLE = prepare(
-  `INSERT INTO writers VALUES ('00000000-0000-0000-0000-000000000000', 0, $1)
-   ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at`,
-);
-/** A probe wants to know how it is now. */
-const READY_FOR_MS = 1000;
 
 /**
  * Connects, and makes or migrates the tables. Throws IpamError `unavailable` that names the database, but never the
@@ -73,11 +67,14 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
       await close(client);
     }
     const retryForMs = options.retryForMs ?? RETRY_FOR_MS;
-    const reader = new Reader(primary, options.readers ?? 4, retryForMs);
+    await using stack = new AsyncDisposableStack();
+    const reader = stack.use(new Reader(primary, options.readers ?? 4, retryForMs));
+    await new Readiness(reader, clock).prove();
     const catalog = await reader.read(loadCatalog);
     const writer = new Writer(primary, { clock, retryForMs, reach: options.reach });
     const store = new PostgresStore(primary, reader, writer, catalog, options, clock);
     await store.listening;
+    stack.move();
     return store;
   } catch (error) {
     throw toIpamError(error, primary.name);
@@ -98,6 +95,7 @@ class PostgresStore implements Store {
   readonly #decider: BatchDecider;
   readonly #networks: CatalogMemory;
   readonly #pruner: EventPruner;
+  readonly #readiness: Readiness;
   readonly #transfers: Transfers;
   readonly #options: PostgresStoreOptions;
   readonly #clock: () => number;
@@ -121,6 +119,7 @@ class PostgresStore implements Store {
     this.#pruner = new EventPruner(options.eventRetentionMs ?? 30 * DAY_MS);
     const { retryForMs = RETRY_FOR_MS, reach } = options;
     this.#transfers = new Transfers(primary, { clock, retryForMs, reach }, this.#id);
+    this.#readiness = new Readiness(reader, clock);
     this.#announcer = new Announcer();
     this.#listener = new EventListener(primary, {
       lookEveryMs: options.lookEveryMs,
@@ -143,13 +142,14 @@ class PostgresStore implements Store {
     this.#transfers.gate.refuseWhileImporting();
     const context = this.#context();
     const run = this.#decider.begin(batch, context);
-    const outcome = await this.#writer.transact("read", async send => {
+    const decideOn = async (send: Send): Promise<Plan<{ outcomes: Outcome[]; decision: Decided }>> => {
       const decision = await run(send, this.#networks.known);
       if (decision === "stale") await this.#networks.refresh();
       if (decision === "stale" || decision === "again") return "again";
       const { outcomes, statements, events } = decision;
       return { writes: [...statements, ...this.#planEvents(events, context.now)], result: { outcomes, decision } };
-    });
+    };
+    const outcome = await this.#readiness.watch(() => this.#writer.transact("read", decideOn));
     outcome.result.decision.remember();
     this.#announce(outcome.writes, outcome.answers);
     return outcome.result.outcomes;
@@ -270,7 +270,7 @@ class PostgresStore implements Store {
 
   async ready(): Promise<void> {
     this.#transfers.gate.refuseWhileImporting();
-    await this.#reader.write(send => send(PROVE_WRITABLE, this.#clock()), READY_FOR_MS);
+    await this.#readiness.prove();
   }
 
   async check(): Promise<Finding[]> {

@@ -12,6 +12,18 @@ export interface PostgresUrl {
 const SHAPE = /^postgres(?:ql)?:\/\/(?:([^@/?#]*)@)?([^/?#]*)(?:\/([^/?#]*))?(?:\?([^#]*))?$/;
 const HOST = /^(?:\[([0-9A-Fa-f:.]+)\]|([^:[\]]*))(?::(\d{1,5}))?$/;
 const DEFAULT_PORT = 5432;
+const PARAMETERS = [
+  ...["host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs"],
+  ...["application_name", "options"],
+];
+/** As libpq names them. Where TLS is asked for, the certificate and its name are held against the authorities. */
+const TLS_MODES = new Map([
+  ["disable", "disable"],
+  ["require", "verify-full"],
+  ["verify-ca", "verify-full"],
+  ["verify-full", "verify-full"],
+  ["no-verify", "no-verify"],
+]);
 
 /** Throws an Error whose message completes "VALUE ..." and does not repeat the value, which may hold a password. */
 export function parsePostgresUrl(text: string): PostgresUrl {
@@ -19,6 +31,16 @@ export function parsePostgresUrl(text: string): PostgresUrl {
   const database = decode(path);
   if (database === "") throw new Error("names no database: write postgres://USER@HOST/DATABASE");
   const query = new URLSearchParams(search);
+  for (const key of query.keys()) {
+    if (!PARAMETERS.includes(key))
+      throw new Error(`has the unknown parameter ${key}; known are ${PARAMETERS.join(", ")}`);
+  }
+  const mode = query.get("sslmode");
+  if (mode !== null) {
+    const used = TLS_MODES.get(mode);
+    if (used === undefined) throw new Error(`has an unknown sslmode; known are ${[...TLS_MODES.keys()].join(", ")}`);
+    query.set("sslmode", used);
+  }
   // As in libpq; here every host is asked, and the one that takes writes is used.
   query.delete("target_session_attrs");
   const socket = query.get("host");
@@ -42,13 +64,18 @@ export function parsePostgresUrl(text: string): PostgresUrl {
 
 function parseHost(text: string): { host: string; port: number } {
   const [, bracketed, plain, digits] = HOST.exec(text) ?? fail();
-  const port = digits === undefined ? DEFAULT_PORT : Number(digits);
-  if (port < 1 || port > 65535) throw new Error("names a port that is none (1 to 65535)");
+  const port = digits === undefined ? DEFAULT_PORT : toPort(digits);
   return { host: bracketed ?? (plain === "" || plain === undefined ? "localhost" : plain), port };
 }
 
 function portOf(query: URLSearchParams): number {
-  return Number(query.get("port") ?? DEFAULT_PORT);
+  return toPort(query.get("port") ?? String(DEFAULT_PORT));
+}
+
+function toPort(digits: string): number {
+  const port = Number(digits);
+  if (!/^\d{1,5}$/.test(digits) || port < 1 || port > 65535) throw new Error("names a port that is none (1 to 65535)");
+  return port;
 }
 
 function decode(text: string): string {

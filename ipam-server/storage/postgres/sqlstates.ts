@@ -44,6 +44,10 @@ const REMEDIES: Readonly<Record<string, Remedy>> = {
 };
 
 const ADVICE: readonly [code: string, advice: string][] = [
+  [
+    "28000",
+    "refuses the login; correct the user in --database, allow it in pg_hba.conf, or add ?sslmode=verify-full where that wants TLS",
+  ],
   ["28", "refuses the login; correct user and password in --database"],
   ["3D000", "is not there; create it (CREATE DATABASE), or correct its name in --database"],
   ["3F000", "has no schema to create tables in; create one, or correct the role's search_path"],
