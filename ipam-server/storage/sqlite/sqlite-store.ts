@@ -25,6 +25,7 @@ import type { TransferRow } from "../../domain/transfer.ts";
 import { loadCatalog } from "./catalog-rows.ts";
 import { checkStore } from "./check.ts";
 import { removeOldCopies } from "./copy-database.ts";
+import { DiskRoom } from "./disk-room.ts";
 import { EventLog } from "./event-log.ts";
 import { FileInPlace } from "./file-in-place.ts";
 import { inTransaction } from "./in-transaction.ts";
@@ -57,6 +58,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
 class SqliteStore implements Store {
   readonly #database: Database.Database;
   readonly #file: FileInPlace;
+  readonly #room: DiskRoom;
   readonly #options: SqliteStoreOptions;
   readonly #clock: () => number;
   readonly #loader: SnapshotLoader;
@@ -74,6 +76,7 @@ class SqliteStore implements Store {
   constructor(database: Database.Database, options: SqliteStoreOptions, clock: () => number) {
     this.#database = database;
     this.#file = new FileInPlace(options.path);
+    this.#room = new DiskRoom(options.path);
     this.#options = options;
     this.#clock = clock;
     this.#loader = new SnapshotLoader(database);
@@ -244,9 +247,10 @@ class SqliteStore implements Store {
   }
 
   async ready(): Promise<void> {
-    this.#guard(() =>
-      this.#transact(() => this.#database.prepare("UPDATE store_state SET next_port_key = next_port_key").run()),
-    );
+    this.#guard(() => {
+      this.#transact(() => this.#database.prepare("UPDATE store_state SET next_port_key = next_port_key").run());
+      this.#room.prove();
+    });
   }
 
   async check(): Promise<Finding[]> {
@@ -287,6 +291,7 @@ class SqliteStore implements Store {
     try {
       return work();
     } catch (error) {
+      this.#room.learn(error);
       throw toIpamError(error, this.#options.path);
     }
   }
