@@ -32,7 +32,7 @@ export class EventTail implements Disposable {
   #refilling: Promise<void> | undefined;
   /** Who waits has heard of all events up to here that are for it. */
   #toldUpTo = -1;
-  #telling: Promise<void> | undefined;
+  #isTelling = false;
 
   constructor(store: Pick<Store, "readEvents" | "onEvents">) {
     this.#store = store;
@@ -117,35 +117,38 @@ export class EventTail implements Disposable {
 
   /** Tells who waits of what is new, if anybody does. */
   #tell(): void {
-    if (this.#newest <= this.#toldUpTo || this.#ofHost.size + this.#ofAllHosts.size === 0) return;
-    this.#telling ??= this.#tellAll().finally(() => {
-      this.#telling = undefined;
-    });
+    if (!this.#isTelling && this.#ofHost.size + this.#ofAllHosts.size > 0) void this.#tellAll();
   }
 
   async #tellAll(): Promise<void> {
-    while (this.#toldUpTo < this.#newest) {
-      try {
+    this.#isTelling = true;
+    try {
+      for (let before = -2; before < this.#toldUpTo && this.#toldUpTo < this.#newest; ) {
+        before = this.#toldUpTo;
         if (this.#upTo < 0) await this.#begin();
         await this.#refill();
-      } catch {
-        // They fail by themselves when they read.
-        this.#wakeAll(-1);
-        return;
+        this.#tellOf(before);
       }
-      const before = this.#toldUpTo;
-      this.#toldUpTo = this.#upTo;
-      // Some events were never in memory here.
-      if (before < this.#from) this.#wakeAll(before);
-      for (let i = this.#indexAfter(before); i < this.#events.length; i++) {
-        const event = this.#events[i];
-        if (event === undefined) continue;
-        const { host = "", fromHost = host } = event;
-        wake(this.#ofAllHosts, event);
-        wake(this.#ofHost.get(host), event);
-        if (fromHost !== host) wake(this.#ofHost.get(fromHost), event);
-      }
-      if (this.#upTo <= before) return;
+    } catch {
+      // They fail by themselves when they read.
+      this.#wakeAll(-1);
+    } finally {
+      // In the same step as the last look at what is new, so that nothing can come in between.
+      this.#isTelling = false;
+    }
+  }
+
+  #tellOf(before: number): void {
+    this.#toldUpTo = this.#upTo;
+    // Some events were never in memory here.
+    if (before < this.#from) this.#wakeAll(before);
+    for (let i = this.#indexAfter(before); i < this.#events.length; i++) {
+      const event = this.#events[i];
+      if (event === undefined) continue;
+      const { host = "", fromHost = host } = event;
+      wake(this.#ofAllHosts, event);
+      wake(this.#ofHost.get(host), event);
+      if (fromHost !== host) wake(this.#ofHost.get(fromHost), event);
     }
   }
 
