@@ -103,6 +103,15 @@ test("other replicas see what was imported, decide nothing meanwhile, and give n
   await assertHealthy(second);
 });
 
+test("an export ends with its store, and says so", async () => {
+  const store = await openPostgresStore({ url: await server.createDatabase() });
+  await store.putNetwork(network("net", 10, [{ cidr: "10.0.0.0/24" }]), "test");
+  const rows = store.exportRows()[Symbol.asyncIterator]();
+  assert.equal((await rows.next()).value?.kind, "network");
+  await store[Symbol.asyncDispose]();
+  await assert.rejects(rows.next(), { code: "unavailable", message: "the store is closed" });
+});
+
 describe("an import that PostgreSQL does not let through says why, leaves nothing, and the store serves on", () => {
   /** The rows; once networks are in, something happens. */
   async function* interrupted(

@@ -15,7 +15,7 @@ import { FREED_COLUMNS, HELD_COLUMNS, SET_COUNTERS, unnest } from "./write-appli
 
 const countOf = (table: string) => `(SELECT count(*) FROM (SELECT FROM ${table} LIMIT ${MOST_COUNTED}) AS counted)`;
 const COUNT = prepare(`SELECT ${["networks", "ports", "events"].map(countOf).join(", ")}`);
-const SET_TIMES = prepare("UPDATE networks SET created_at = $2, updated_at = $3 WHERE id = $1");
+const SET_UPDATED = prepare("UPDATE networks SET updated_at = $2 WHERE id = $1");
 
 /** What a row before has is passed over, and so missing from the answer: the transaction goes on to say what it was. */
 const INSERT_PORTS = prepare(
@@ -51,7 +51,7 @@ export class PostgresSink extends PostgresSource implements TransferSink {
 
   async addNetwork({ declaration, createdAt, updatedAt, subnets }: ImportedNetwork): Promise<void> {
     const networkId = await writeNetwork(this.#send, declaration, createdAt);
-    await this.#send(SET_TIMES, networkId, createdAt, updatedAt);
+    await this.#send(SET_UPDATED, networkId, updatedAt);
     for (const [position, subnet] of declaration.subnets.entries()) {
       const kept = subnets[position];
       if (!kept) continue;
