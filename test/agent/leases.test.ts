@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { after, afterEach, test } from "node:test";
 import { parseAllDocuments } from "yaml";
 import type { MooringEvent, Port } from "../../ipam-server/contract/index.ts";
@@ -150,6 +150,22 @@ test("an agent killed with what it had not told: nothing is lost or doubled, and
   assert.ok(await ping(lab.topology.legacy, stays.ipv4 ?? ""));
   await del(stays);
   await assertBooksAgree();
+});
+
+test("a pod plugged by an agent that died before it could write whose the address is keeps it", async () => {
+  await warmUp();
+  await lab.ipam.stop("SIGKILL");
+  const pod = await plugReplica();
+  await agent.stop("SIGKILL");
+  // As if it had died sooner: of the pod there is only what OVS knows.
+  rmSync(agent.journalDir, { recursive: true });
+  await lab.ipam.start();
+  await agent.start(...EAGER);
+  await waitFor("the IPAM to know the pod", async () => (await lab.readPorts(pod.pod.name)).length === 1);
+  await assertBooksAgree();
+  assert.ok(await ping(lab.topology.legacy, pod.ipv4 ?? ""));
+  await waitFor("the other leases to be given back", async () => (await readLeases()).length === 0);
+  await del(pod);
 });
 
 test("a pod whose lease was ended while the node could not hear of it is unplugged, and told why", async () => {

@@ -188,10 +188,9 @@ export class Leases implements AsyncDisposable {
     const { name, id } = port;
     try {
       const answer = await this.#claim(pool, name, "prolonged");
-      if (answer.port.id === id) return;
-      // It had been ended, and the claim has made another under its name: nobody here counts on that one.
-      pool.remove(name);
-      await this.#giveBack([answer]);
+      // The IPAM had heard of its pod first: the claim has made another under its name, and nobody here counts on that one.
+      // Had it been ended, the other is as good, and in its place.
+      if (answer.port.id !== id && !pool.has(name)) await this.#giveBack([answer]);
     } catch (error) {
       if (!isFinal(IpamError.from(error))) return pool.postpone(name, this.#options.now());
       this.#options.log.info({ lease: name, reason: IpamError.from(error).message }, "a lease is not prolonged");
