@@ -7,6 +7,7 @@ import type { Store } from "../../ipam-server/domain/store.ts";
 import type { TransferPort, TransferRow } from "../../ipam-server/domain/transfer.ts";
 import { openPostgresStore } from "../../ipam-server/storage/postgres/postgres-store.ts";
 import { assertHealthy, attach, Clock, claim, commitOne, network, REUSE_DELAY_MS, refused } from "./builders.ts";
+import { CuttingProxy } from "./cutting-proxy.ts";
 import { postgresEngine } from "./postgres-engine.ts";
 import { PrivatePostgres } from "./private-postgres.ts";
 import { sqliteEngine } from "./sqlite-engine.ts";
@@ -140,12 +141,13 @@ describe("an import that PostgreSQL does not let through says why, leaves nothin
 
   test("a connection that is lost at the commit: before it nothing is there, after it all", async () => {
     const rows = await fromSqlite();
-    await using database = await postgres.createDatabase();
-    await using store = await database.open({ reuseDelayMs: REUSE_DELAY_MS, clock: new Clock().read });
-    database.failAt("cut before");
+    await using proxy = await CuttingProxy.start(await server.createDatabase());
+    await using store = await openPostgresStore({ url: proxy.url });
+    proxy.cutNextCommit("before");
     await assertImportRefused(store, importAll(store, rows), /lost before the commit; nothing was imported$/);
-    database.failAt("cut after");
+    proxy.cutNextCommit("after");
     await importAll(store, rows);
+    assert.equal(proxy.cuts, 2);
     assert.deepEqual(await collect(store), rows);
   });
 
