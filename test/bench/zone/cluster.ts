@@ -127,7 +127,10 @@ export class ZoneCluster {
   }
 
   #replaceRandom(): void {
-    const node = this.#random.pick(this.#nodes.filter(({ isUp, pods }) => isUp && pods.size > 0));
+    const nodes = this.#nodes.filter(({ isUp, pods }) => isUp && pods.size > 0);
+    // In an outage all of a small zone's pods may be waiting already.
+    if (nodes.length === 0) return;
+    const node = this.#random.pick(nodes);
     const pod = this.#random.pick([...node.pods.values()]);
     const work: Promise<void> = this.#replace(pod, node).finally(() => this.#running.delete(work));
     this.#running.add(work);
