@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
+import { test } from "node:test";
+import { Newcomers } from "../../../ipam-server/http/newcomers.ts";
+
+const COUNT = 40;
+
+test("connections that came at once are all taken in before the next batch, though the event loop accepts one a turn", async () => {
+  const newcomers = new Newcomers();
+  let accepted = 0;
+  const server = createServer(() => accepted++).on("connection", newcomers.note);
+  server.listen({ host: "127.0.0.1", port: 0, backlog: COUNT });
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  // In one step: the kernel has them all before the loop turns again.
+  const sockets = Array.from({ length: COUNT }, () => connect(port, "127.0.0.1"));
+  try {
+    await new Promise(resolve => setImmediate(resolve));
+    await newcomers.takeIn();
+    assert.equal(accepted, COUNT);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  }
+});
+
+test("where nobody new has come, one turn of the event loop is all that is waited", async () => {
+  const newcomers = new Newcomers();
+  await new Promise(resolve => setImmediate(resolve));
+  let turns = 0;
+  const count = () => {
+    turns++;
+    timer = setImmediate(count);
+  };
+  let timer = setImmediate(count);
+  await newcomers.takeIn();
+  clearImmediate(timer);
+  assert.ok(turns <= 2, `${turns} turns`);
+});
