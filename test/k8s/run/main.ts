@@ -26,7 +26,7 @@ With KUBECONFIG it is that cluster, which needs what docs/operations.md says, a 
 Without it a lab is brought up where there is one (MOORING_LAB, default ../shared/lab), and taken down afterwards. LAB_DIR
 names the state of a lab that is up already: it is used as it is, and left.
 `;
-const CORE = ["install", "reach", "move", "keep", "bad-input"];
+const CORE = ["install", "reach", "move", "keep", "lease", "bad-input"];
 const LONG = ["burst"];
 const LAST = ["uninstall"];
 const FILE_TIMEOUT_MS = 3_600_000;
