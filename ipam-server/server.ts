@@ -27,6 +27,7 @@ import { openSqliteStore } from "./storage/sqlite/sqlite-store.ts";
 const KEEP_ALIVE_MS = 15_000;
 const SLOW_READER_MS = 30_000;
 const DRAIN_MS = 10_000;
+const MAX_LONG_READS = 10;
 /** SQLite answers on the server's own thread, PostgreSQL over as many connections. */
 const READ_LANES = { sqlite: 1, postgres: 4 };
 
@@ -55,7 +56,10 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   const stopping = new AbortController();
   const edge: Edge = {
     stopping: stopping.signal,
-    reads: new ReadQueue({ lanes: READ_LANES[config.database.engine] }),
+    reads: {
+      short: new ReadQueue({ lanes: READ_LANES[config.database.engine] }),
+      long: new ReadQueue({ lanes: 1, maxWaiting: MAX_LONG_READS }),
+    },
     log,
     onAnswer: metrics.onAnswer,
     admit(request, action) {

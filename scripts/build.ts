@@ -29,6 +29,8 @@ interface Entry {
   format: "cjs" | "esm";
   /** A module that is loaded only when needed, from a bundle of its own in `lib/`. */
   part?: { source: string; name: string };
+  /** What it runs on another thread, in a bundle of its own in `lib/`. */
+  thread?: { source: string; name: string };
 }
 
 const ENTRIES: Entry[] = [
@@ -39,7 +41,12 @@ const ENTRIES: Entry[] = [
     part: { source: "cni/call-here.ts", name: "mooring-call.js" },
   },
   { name: "mooring-agent.js", source: "cni/agent/main.ts", format: "esm" },
-  { name: "mooring-ipam.js", source: "ipam-server/main.ts", format: "esm" },
+  {
+    name: "mooring-ipam.js",
+    source: "ipam-server/main.ts",
+    format: "esm",
+    thread: { source: "ipam-server/storage/sqlite/check-worker.ts", name: "check-worker.mjs" },
+  },
   { name: "mooring-controller.js", source: "ipam-server/controller/main.ts", format: "esm" },
   { name: "mooringctl.js", source: "ipam-server/ctl/main.ts", format: "esm" },
 ];
@@ -64,6 +71,10 @@ try {
     if (entry.part !== undefined) {
       const { name, source } = entry.part;
       await bundle({ name: `lib/${name}`, source, format: entry.format }, join(lib, name), "./", "");
+    }
+    if (entry.thread !== undefined) {
+      const { name, source } = entry.thread;
+      await bundle({ name: `lib/${name}`, source, format: "esm" }, join(lib, name), "./", ESM_BANNER);
     }
     if (entry.format === "cjs") await bundle(entry, executable, "./lib/", `#!${options.node}`);
     else {

@@ -34,7 +34,7 @@ export class TransferGate {
   #refuseBusy(): void {
     this.refuseWhileImporting();
     if (!this.#isCopying) return;
-    throw new IpamError("overloaded", "a backup or export is under way; try again when it has ended", {
+    throw new IpamError("overloaded", "a backup, export or check is under way; try again when it has ended", {
       retryAfterSeconds: RETRY_AFTER_SECONDS,
     });
   }

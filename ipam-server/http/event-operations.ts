@@ -30,7 +30,7 @@ export function eventOperations(store: Store, tail: EventTail, options: EventStr
       id: "readEvents",
       summary: "The outbox: a page as JSON, or with Accept: text/event-stream a stream that Last-Event-ID resumes",
       action: "read",
-      isRead: true,
+      read: "short",
       query: requests.eventQuery,
       responses: { 200: { about: "Events in order", schema: responses.eventList } },
       async handle({ query, request }) {

@@ -20,7 +20,7 @@ export interface Edge {
   admit(request: IncomingMessage, action: Action): Caller;
   /** Aborted when the server stops: what was begun is served to its end, and nothing more is begun. */
   stopping: AbortSignal;
-  reads: ReadQueue;
+  reads: Readonly<Record<"short" | "long", ReadQueue>>;
   log: Logger;
   onAnswer(route: string, method: string, status: number, milliseconds: number): void;
 }
@@ -50,7 +50,7 @@ export async function execute(
     const timeoutMs = deadline - performance.now();
     const handle = () => operation.handle({ ...call, timeoutMs });
     const wish = { timeoutMs, isGone: () => response.destroyed };
-    const reply = await (operation.isRead ? edge.reads.run(handle, wish) : handle());
+    const reply = await (operation.read ? edge.reads[operation.read].run(handle, wish) : handle());
     if ("stream" in reply) await reply.stream(response);
     else sendReply(response, reply);
   } catch (error) {

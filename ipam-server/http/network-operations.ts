@@ -23,7 +23,7 @@ export function networkOperations(store: Store): Operation[] {
       id: "listNetworks",
       summary: "All networks, or those whose labels match, with their subnets and counters",
       action: "read",
-      isRead: true,
+      read: "short",
       query: requests.networkQuery,
       responses: { 200: { about: "The networks, by name", schema: responses.networkList } },
       async handle({ query }) {
@@ -48,7 +48,7 @@ export function networkOperations(store: Store): Operation[] {
       id: "readNetwork",
       summary: "One network",
       action: "read",
-      isRead: true,
+      read: "short",
       params,
       responses: { 200: { about: "The network", schema: responses.network } },
       handle: async ({ params }) => ({ status: 200, json: await store.readNetwork(params.name ?? "") }),
@@ -92,7 +92,7 @@ export function networkOperations(store: Store): Operation[] {
       id: "listSubnets",
       summary: "The subnets of a network with their counters",
       action: "read",
-      isRead: true,
+      read: "short",
       params,
       responses: { 200: { about: "The subnets", schema: responses.subnetList } },
       handle: async ({ params }) => {

@@ -27,8 +27,11 @@ export interface Operation {
   id: string;
   summary: string;
   action: Action;
-  /** It may take long, or be asked for by many: it waits for its turn among the reads, behind claims, releases and reports. */
-  isRead?: true;
+  /**
+   * It may be asked for by many: it waits for its turn among the reads (`short`), or where it looks at everything among
+   * those that do (`long`), behind claims, releases and reports.
+   */
+  read?: "short" | "long";
   query?: z.ZodObject;
   params?: Record<string, z.ZodType>;
   body?: z.ZodType;

@@ -27,7 +27,7 @@ export function serviceOperations(store: Store, metrics: Metrics, openApi: () =>
       id: "checkStore",
       summary: "Compare counters, held addresses, ports and queues; no finding is a healthy store",
       action: "read",
-      isRead: true,
+      read: "long",
       responses: { 200: { about: "What is wrong, if anything", schema: responses.checkResponse } },
       handle: async () => ({ status: 200, json: { findings: await store.check() } }),
     }),

@@ -26,7 +26,7 @@ export function transferOperations(store: Transferable): Operation[] {
       id: "backup",
       summary: "A consistent copy of the SQLite database, made while claims go on",
       action: "copyStore",
-      isRead: true,
+      read: "long",
       responses: { 200: { about: "The database file", contentType: "application/vnd.sqlite3" } },
       async handle() {
         if (!store.copy) throw new IpamError("conflict", ENGINE_BACKUP);
@@ -48,7 +48,7 @@ export function transferOperations(store: Transferable): Operation[] {
       id: "exportStore",
       summary: "All but the history as lines of JSON that any engine's store can import, made while claims go on",
       action: "copyStore",
-      isRead: true,
+      read: "long",
       responses: { 200: { about: "One object a line", contentType: TRANSFER_TYPE } },
       handle: async () => startExport(store),
     }),

@@ -61,6 +61,23 @@ export function checkStore(database: Database.Database, catalog: Catalog): Findi
   return [...findings, ...checkSubnets(database, catalog)];
 }
 
+/** The counters and cursors that the server decides by are those of the database. */
+export function compareCatalogs(memory: Catalog, database: Catalog): Finding[] {
+  const describe = ({ networks }: Catalog) =>
+    new Map(
+      networks
+        .flatMap(network => network.subnets)
+        .map(({ cidr, held, outside, freed, ranges }) => [
+          `subnet ${cidr.text}`,
+          `held ${held}, outside ${outside}, freed ${freed}, cursors ${ranges.map(({ cursor }) => cursor).join(" ")}`,
+        ]),
+    );
+  const [known, kept] = [describe(memory), describe(database)];
+  return [...new Set([...known.keys(), ...kept.keys()])]
+    .filter(where => known.get(where) !== kept.get(where))
+    .map(where => ({ what: `in memory ${known.get(where)}, in the database ${kept.get(where)}`, where }));
+}
+
 function checkSubnets(database: Database.Database, catalog: Catalog): Finding[] {
   const findings: Finding[] = [];
   const count = (table: string, condition = "") =>

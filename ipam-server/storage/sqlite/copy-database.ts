@@ -81,7 +81,7 @@ export async function removeOldCopies(path: string): Promise<void> {
   await Promise.all(old.map(name => unlink(join(dirname(path), name))));
 }
 
-async function removeCopy(copy: string): Promise<void> {
+export async function removeCopy(copy: string): Promise<void> {
   for (const suffix of ["", "-wal", "-shm", "-journal"]) await rm(`${copy}${suffix}`, { force: true });
 }
 

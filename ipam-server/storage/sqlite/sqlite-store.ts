@@ -23,7 +23,6 @@ import type { NewEvent, Writes } from "../../domain/snapshot.ts";
 import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer.ts";
 import { loadCatalog } from "./catalog-rows.ts";
-import { checkStore } from "./check.ts";
 import { removeOldCopies } from "./copy-database.ts";
 import { DiskRoom } from "./disk-room.ts";
 import { EventLog } from "./event-log.ts";
@@ -254,7 +253,7 @@ class SqliteStore implements Store {
   }
 
   async check(): Promise<Finding[]> {
-    return this.#guard(() => checkStore(this.#database, this.#catalog));
+    return this.#guard(() => this.#transfers.check(this.#catalog));
   }
 
   readonly copy = () => this.#transfers.copy();

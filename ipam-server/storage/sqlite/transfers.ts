@@ -1,13 +1,20 @@
 import type Database from "better-sqlite3";
 import type { ImportResponse, TransferEnd } from "../../contract/index.ts";
+import type { Catalog } from "../../domain/catalog.ts";
 import { exportStore } from "../../domain/export-store.ts";
-import type { StoreCopy } from "../../domain/store.ts";
+import type { Finding, StoreCopy } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer.ts";
 import { TransferGate } from "../../domain/transfer-gate.ts";
+import { loadCatalog } from "./catalog-rows.ts";
+import { checkStore, compareCatalogs } from "./check.ts";
+import { checkCopy } from "./check-copy.ts";
 import { copyDatabase, openCopiedDatabase, openCopy } from "./copy-database.ts";
 import { SqliteSource } from "./export-rows.ts";
 import { importRows } from "./import-rows.ts";
 import { toIpamError } from "./sqlite-error.ts";
+
+/** Addresses that are counted in some ten milliseconds; more are counted on another thread. */
+const MAX_CHECKED_AT_ONCE = 5000;
 
 /** Takes the store's content out and in. While an import's transaction is open nobody else may use the connection. */
 export class Transfers {
@@ -39,6 +46,19 @@ export class Transfers {
     using _turn = this.gate.beginCopy();
     using copy = await openCopiedDatabase(await copyDatabase(this.#database));
     yield* exportStore(new SqliteSource(copy.database));
+  }
+
+  /** A store that is large is copied for it. What is in memory is compared with what it should be at once. */
+  async check(catalog: Catalog): Promise<Finding[]> {
+    const drifted = compareCatalogs(catalog, loadCatalog(this.#database));
+    const held = catalog.networks.flatMap(network => network.subnets).reduce((sum, subnet) => sum + subnet.held, 0);
+    if (held <= MAX_CHECKED_AT_ONCE) return [...drifted, ...checkStore(this.#database, catalog)];
+    using _turn = this.gate.beginCopy();
+    try {
+      return [...drifted, ...(await checkCopy(this.#database))];
+    } catch (error) {
+      throw toIpamError(error, this.#database.name);
+    }
   }
 
   /** `reload`: what was remembered of the database is of before; called also when nothing was imported. */

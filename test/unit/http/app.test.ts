@@ -22,7 +22,13 @@ async function serve(store: MemoryStore) {
   const batcher = new Batcher(store, { maxQueue: 10 });
   const operations = [...batchOperations(batcher), ...networkOperations(store)];
   const onAnswer = (...answer: unknown[]) => answers.push(answer.slice(0, 3));
-  const edge = { admit, log, onAnswer, stopping: new AbortController().signal, reads: new ReadQueue({ lanes: 1 }) };
+  const edge = {
+    admit,
+    log,
+    onAnswer,
+    stopping: new AbortController().signal,
+    reads: { short: new ReadQueue({ lanes: 1 }), long: new ReadQueue({ lanes: 1 }) },
+  };
   const server = createServer(createApp(edge, operations)).listen(0, "127.0.0.1");
   await once(server, "listening");
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
