@@ -23,11 +23,10 @@ export class IpamProcess implements AsyncDisposable {
     this.#args = args;
   }
 
-  /** `nodeArgs` go to Node itself, such as `--cpu-prof`. */
-  static async start(context: BenchContext, database: string, nodeArgs: readonly string[] = []): Promise<IpamProcess> {
+  static async start(context: BenchContext, database: string): Promise<IpamProcess> {
     const port = await pickFreePort();
     const program = join(context.root, "ipam-server/main.ts");
-    const args = [...nodeArgs, program, "--listen", `127.0.0.1:${port}`, "--database", database];
+    const args = [program, "--listen", `127.0.0.1:${port}`, "--database", database];
     const server = new IpamProcess(context, port, args);
     await server.up();
     return server;

@@ -7,13 +7,11 @@ import { readUsage, type Usage } from "./process-usage.ts";
 
 /** Servers on one database, and the load on them all. */
 export class IpamServers implements AsyncDisposable {
-  readonly database: string;
   readonly #databases: Databases;
   readonly #servers: readonly IpamProcess[];
 
-  private constructor(databases: Databases, database: string, servers: readonly IpamProcess[]) {
+  private constructor(databases: Databases, servers: readonly IpamProcess[]) {
     this.#databases = databases;
-    this.database = database;
     this.#servers = servers;
   }
 
@@ -27,11 +25,7 @@ export class IpamServers implements AsyncDisposable {
     const servers: IpamProcess[] = [];
     for (let index = 0; index < count; index++) servers.push(stack.use(await IpamProcess.start(context, database)));
     stack.move();
-    return new IpamServers(databases, database, servers);
-  }
-
-  get count(): number {
-    return this.#servers.length;
+    return new IpamServers(databases, servers);
   }
 
   /** New ports are claimed as long as the round takes, then all are released. */

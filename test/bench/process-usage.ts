@@ -30,9 +30,4 @@ export async function familyOf(pid: number): Promise<number[]> {
   return [pid, ...children.split(" ").filter(Boolean).map(Number)];
 }
 
-/** The largest part of it that was ever in memory. */
-export async function readPeakBytes(pid: number): Promise<number> {
-  return Number(/^VmHWM:\s+(\d+) kB/m.exec(await read(pid, "status"))?.[1] ?? 0) * 1024;
-}
-
 const read = (pid: number, file: string): Promise<string> => readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "");

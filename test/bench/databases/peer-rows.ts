@@ -8,9 +8,8 @@ export interface PeerRow {
   payload: string;
 }
 
-export function peerRow(key: number): PeerRow {
-  return { key, name: `${Math.imul(key, 0x9e3779b1) >>> 0}-${key}`, payload: PAYLOAD };
-}
-
 export const peerRows = (first: number, count: number): PeerRow[] =>
-  Array.from({ length: count }, (_, offset) => peerRow(first + offset));
+  Array.from({ length: count }, (_, offset) => {
+    const key = first + offset;
+    return { key, name: `${Math.imul(key, 0x9e3779b1) >>> 0}-${key}`, payload: PAYLOAD };
+  });
