@@ -144,20 +144,19 @@ export class Takings {
   async settle({ claim, expected }: PendingClaim, outcome: PortAttachment | IpamError): Promise<void> {
     const { metrics } = this.#options;
     const taking = this.#waiting.get(claim.leasedPort);
-    const isOver = taking?.isReleased ?? false;
     if (outcome instanceof IpamError) {
       metrics.leases.inc({ outcome: "refused" });
-      if (!isOver) await this.#unplug(claim, outcome.message);
+      await this.#unplug(claim, taking, outcome.message);
     } else if (isSameLife(outcome, expected)) {
       metrics.leases.inc({ outcome: "told" });
       this.#refresh(claim, outcome);
     } else {
       metrics.leases.inc({ outcome: "refused" });
-      if (!isOver) await this.#unplug(claim, "the IPAM gives it another binding by now");
+      await this.#unplug(claim, taking, "the IPAM gives it another binding by now");
       await this.#giveUp(claim, outcome);
     }
     this.#waiting.delete(claim.leasedPort);
-    if (taking?.report !== undefined && !isOver) this.#report(taking.report, taking.journal);
+    if (taking?.report !== undefined && !taking.isReleased) this.#report(taking.report, taking.journal);
   }
 
   #refresh({ leasedPort: _told, ...claim }: LeasedClaim, attachment: PortAttachment): void {
@@ -169,11 +168,13 @@ export class Takings {
     held.put(owner.uid, sandbox.interface, { port: attachment.port, attachment, claim, sandboxId: sandbox.id });
   }
 
-  /** In turn with the sandbox's calls. */
-  async #unplug(claim: LeasedClaim, reason: string): Promise<void> {
+  /** In turn with the sandbox's calls: its DEL may have come, or come first. */
+  async #unplug(claim: LeasedClaim, taking: Taking | undefined, reason: string): Promise<void> {
     const { turns, refused } = this.#options;
     const { sandbox } = claim;
-    await turns.take(sandboxKey(sandbox.id, sandbox.interface), () => refused.unplug(claim, reason));
+    await turns.take(sandboxKey(sandbox.id, sandbox.interface), async () => {
+      if (!taking?.isReleased) await refused.unplug(claim, reason);
+    });
   }
 
   /** Nothing is plugged for what the IPAM answered, unless another call has asked for it. */
