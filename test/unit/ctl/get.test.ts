@@ -23,6 +23,14 @@ test("get ports reads every page and shows one table", async () => {
   assert.equal(server.requests.length, 2);
 });
 
+test("get ports shows which ports are leases of their host", async () => {
+  const owner = { kind: "lease", uid: "8e5d", createdAt: "2026-11-20T08:00:00.000Z" };
+  const lease = { ...boundPort, name: "lease:node-a/1", owner, retention: { policy: "ephemeral" } };
+  await using server = new FakeServer(() => ({ body: { ports: [lease] } }));
+  const { stdout } = await runCtl(["get", "ports", "--host", "node-a"], { server: await server.listen() });
+  assert.match(stdout, /^lease:node-a\/1 .* lease {2,}/m);
+});
+
 test("get ports hands its filters to the server", async () => {
   await using server = new FakeServer(() => ({ body: { ports: [] } }));
   const run = await runCtl(
