@@ -5,12 +5,12 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import type { Claim, ClaimsResponse, PortAttachment } from "../../ipam-server/contract/index.ts";
+import { ServerProcess } from "./server-process.ts";
 
 /** mooringctl and the server as the processes they are, over a unix socket. */
 
@@ -25,28 +25,9 @@ before(async () => {
   const directory = await mkdtemp(join(tmpdir(), `mooring-ctl-${process.pid}-`));
   stack.defer(() => rm(directory, { recursive: true }));
   socketPath = join(directory, "ipam.sock");
-  const server = spawn(
-    process.execPath,
-    [
-      ...["ipam-server/main.ts", "--listen", `unix:${socketPath}`, "--reuse-delay", "60s"],
-      ...["--database", `sqlite:${join(directory, "ipam.db")}`],
-    ],
-    { cwd: ROOT, stdio: ["ignore", "ignore", "pipe"] },
-  );
-  const exited = once(server, "exit");
-  stack.defer(async () => {
-    server.kill("SIGTERM");
-    const [code] = await exited;
-    assert.equal(code, 0, "the server stops in order");
-  });
-  const lines: string[] = [];
-  const signal = AbortSignal.timeout(DEADLINE_MS);
-  for await (const line of createInterface({ input: server.stderr, signal })) {
-    lines.push(line);
-    if (line.includes("listening on")) break;
-  }
-  server.stderr.resume();
-  assert.match(lines.at(-1) ?? "", /listening on/, lines.join("\n"));
+  const args = ["--listen", `unix:${socketPath}`, "--reuse-delay", "60s"];
+  const server = stack.use(await ServerProcess.start({ args, unix: true }));
+  stack.defer(async () => assert.equal(await server.stop(), 0, "the server stops in order"));
 });
 
 after(() => stack.disposeAsync());
@@ -231,5 +212,5 @@ test("a reader that has seen enough is no failure", async () => {
 
 test("the books agree, and the server is ready", async () => {
   assert.match(await ctlOk(["check"]), /^The books agree/);
-  assert.match(await ctlOk(["status"]), /^Ready: +yes\nNetworks: +5\nSubnets: +6\nAddresses: +1102 held of /);
+  assert.match(await ctlOk(["status"]), /^Ready: +yes\nNetworks: +6\nSubnets: +7\nAddresses: +1102 held of /);
 });

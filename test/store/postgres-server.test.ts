@@ -12,4 +12,5 @@ await import("../server/bad-requests.test.ts");
 await import("../server/events.test.ts");
 await import("../server/crash.test.ts");
 await import("../server/stopping.test.ts");
+await import("../server/ctl.test.ts");
 await import("../server/overload.test.ts");
