@@ -16,6 +16,8 @@ export class CuttingProxy implements AsyncDisposable {
   #cut: Cut | undefined;
   /** Connections cut so far. */
   cuts = 0;
+  /** How often a client that had been answered said something again. */
+  roundTrips = 0;
   /** Cut also stays cut: who connects is turned away. */
   refuses = false;
   #isFrozen = false;
@@ -56,6 +58,11 @@ export class CuttingProxy implements AsyncDisposable {
     for (const socket of this.#sockets) socket.pause();
   }
 
+  /** For connections that are made from now on. */
+  thaw(): void {
+    this.#isFrozen = false;
+  }
+
   #keep(socket: Socket): void {
     this.#sockets.add(socket);
     socket.on("error", () => {});
@@ -70,7 +77,13 @@ export class CuttingProxy implements AsyncDisposable {
         server.destroy();
       });
     }
+    let isAnswered = true;
+    server.on("data", () => {
+      isAnswered = true;
+    });
     client.on("data", chunk => {
+      if (isAnswered) this.roundTrips++;
+      isAnswered = false;
       const cut = chunk.includes(COMMIT_NAME) ? this.#cut : undefined;
       if (cut === undefined) return server.write(chunk);
       this.#cut = undefined;
