@@ -152,12 +152,14 @@ test("an agent killed with what it had not told: nothing is lost or doubled, and
   await assertBooksAgree();
 });
 
-test("a pod plugged by an agent that died before it could write whose the address is keeps it", async () => {
+test("a running pod of which neither the IPAM nor the journal has heard keeps its address", async () => {
   await warmUp();
   await lab.ipam.stop("SIGKILL");
   const pod = await plugReplica();
+  const { name, uid } = pod.pod;
+  await kube.putPod({ name, uid, nodeName: lab.a.name, generateName: "web-7d9c5b-", phase: "Running" });
   await agent.stop("SIGKILL");
-  // As if it had died sooner: of the pod there is only what OVS knows.
+  // Of the pod there is only what OVS knows.
   rmSync(agent.journalDir, { recursive: true });
   await lab.ipam.start();
   await agent.start(...EAGER);
