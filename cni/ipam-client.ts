@@ -143,7 +143,9 @@ async function call<T>(
       if (answer.status >= 200 && answer.status < 300) return parse(value);
       failure = parseFailure(answer.status, value, url);
       if (ERROR_CODES[failure.code].http !== 503) throw failure;
-      if (failure.details.retryAfterSeconds !== undefined) waitMs = failure.details.retryAfterSeconds * 1000;
+      const { retryAfterSeconds } = failure.details;
+      // Not before the server said, and spread, so that those turned away together do not come back together.
+      if (retryAfterSeconds !== undefined) waitMs = retryAfterSeconds * 1000 * (1 + Math.random() / 2);
     } catch (error) {
       if (!(error instanceof TransportError)) throw error;
       maybeReceived ||= error.maybeReceived;

@@ -113,6 +113,8 @@ interface Place {
 class SocketTransport implements Transport {
   readonly #place: Place;
   readonly #idle = new Set<Socket>();
+  /** When any connection brought an answer last; by performance.now(). */
+  #answeredAt = 0;
 
   constructor(place: Place) {
     this.#place = place;
@@ -135,10 +137,12 @@ class SocketTransport implements Transport {
     const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
     const parser = new AnswerParser();
     let connected = kept !== undefined;
+    const startedAt = performance.now();
     const fail = (error: Error & { code?: string }) => {
       const maybeReceived = connected && !NEVER_SENT.has(error.code ?? "");
       // A server that is gone without a word leaves all connections dead: none of them shall cost the next call its time.
-      for (const other of this.#idle) this.#drop(other);
+      // One that has answered another meanwhile is only slow, and would be slower still for greeting everybody anew.
+      if (this.#answeredAt < startedAt) for (const other of this.#idle) this.#drop(other);
       // When a name has several addresses, the error of them all has no message of its own.
       reject(new TransportError(`${url}: ${error.message || error.code}`, maybeReceived, error));
       socket.destroy();
@@ -162,6 +166,7 @@ class SocketTransport implements Transport {
     socket.write(formatRequest({ method, path, host, headers, ...(body !== undefined && { body }) }));
     try {
       const answer = await promise;
+      this.#answeredAt = performance.now();
       if (answer.reusable) this.#idle.add(socket);
       else socket.destroy();
       return answer;

@@ -21,10 +21,11 @@ export interface AgentIpam extends IpamClient {
   /** The newest event's number. */
   readLastSeq(): Promise<number>;
   /**
-   * Calls back for each event after `after`, all hosts', resuming where the stream broke, until the signal aborts. `onError`
+   * Calls back for each event after `after` of what is bound to the host, was, or has just moved away, resuming where the stream broke, until the signal aborts. `onError`
    * hears of each break; `conflict` says that the database is another one: compare everything and start anew.
    */
   followEvents(
+    host: string,
     after: number,
     onEvent: (event: MooringEvent) => void,
     onError: (error: IpamError) => void,
@@ -132,8 +133,8 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
       } while (cursor !== undefined);
       return ports;
     },
-    followEvents: (after, onEvent, onError, signal) =>
-      followEvents({ url, headers, ...(ca !== undefined && { ca }) }, after, onEvent, onError, signal),
+    followEvents: (host, after, onEvent, onError, signal) =>
+      followEvents({ url, headers, host, ...(ca !== undefined && { ca }) }, after, onEvent, onError, signal),
     [Symbol.asyncDispose]: () => client[Symbol.asyncDispose](),
   };
 }

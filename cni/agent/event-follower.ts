@@ -11,8 +11,8 @@ export interface EventFollowerOptions {
   /** PEM. */
   ca?: string;
   headers(): Promise<Record<string, string>>;
-  /** Only what is about this host. Absent: all hosts' events. */
-  host?: string;
+  /** Only what is about this host. */
+  host: string;
 }
 
 /** The server says something more often than this. */
@@ -47,7 +47,9 @@ export async function followEvents(
     } finally {
       clearTimeout(timer);
     }
-    await sleep(Math.min(15_000, 250 * 2 ** Math.min(failures, 6)), undefined, { signal }).catch(() => undefined);
+    // Not all nodes at the same moment, when a server is back.
+    const pauseMs = Math.min(15_000, 250 * 2 ** Math.min(failures, 6)) * (0.5 + Math.random() / 2);
+    await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
   }
 }
 
@@ -58,7 +60,7 @@ async function open(
 ): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const isSecure = url.startsWith("https:");
-  const query = new URLSearchParams({ after: String(after), ...(host !== undefined && { host }) });
+  const query = new URLSearchParams({ after: String(after), host });
   const request = (isSecure ? httpsRequest : httpRequest)(`${url}/v1/events?${query}`, {
     headers: { accept: "text/event-stream, application/problem+json", ...(await headers()) },
     signal,

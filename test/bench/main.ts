@@ -21,7 +21,6 @@ interface Options {
   restarted: number;
   drifted: number;
   outage: number;
-  events: "host" | "all";
   speed: number;
   seed: number;
   rounds?: number;
@@ -55,11 +54,6 @@ const program = new Command("bench")
   .addOption(new Option("--restarted <n>", "zone: nodes of the rolling restart").argParser(parseCount).default(100))
   .addOption(new Option("--drifted <n>", "zone: ports of the mass drift").argParser(parseCount).default(2000))
   .addOption(new Option("--outage <s>", "zone: how long the servers are away").argParser(parseSeconds).default(30))
-  .addOption(
-    new Option("--events <which>", "zone: what the agents follow, what is about their host or all of the zone")
-      .choices(["host", "all"])
-      .default("host"),
-  )
   .addOption(new Option("--speed <n>", "zone: times 10 percent of churn a minute").argParser(parseSeconds).default(1))
   .addOption(new Option("--seed <n>", "zone: what happens to whom").argParser(parseCount).default(1))
   .addOption(

@@ -57,7 +57,9 @@ export class Fence implements AsyncDisposable {
         if (error.code === "conflict") anew.abort();
         else this.#compareWhenBack();
       };
+      // Whatever ends a binding of this host is an event of this host, so that nobody else's are needed.
       const following = ipam.followEvents(
+        this.#self.host,
         after,
         event => this.#note(event),
         onError,

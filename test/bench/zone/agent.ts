@@ -15,8 +15,6 @@ import { countError, type Seen } from "./record.ts";
 export interface SimulatedAgentOptions {
   name: string;
   url: string;
-  /** `host`: it follows what is about it; `all`: every event of the zone. */
-  events: "host" | "all";
   /** Its journals are real. */
   journalDir: string;
   metrics: AgentMetrics;
@@ -184,8 +182,8 @@ export class SimulatedAgent {
         else this.#compareWhenBack(ipam, signal);
       };
       const ended = AbortSignal.any([signal, anew.signal]);
-      const { url, events, name } = this.#options;
-      const follower = { url, headers: async () => ({}), ...(events === "host" && { host: name }) };
+      const { url, name } = this.#options;
+      const follower = { url, headers: async () => ({}), host: name };
       const following = followEvents(follower, after, event => this.#note(event), onError, ended);
       this.#isFollowing = true;
       this.#compareWhenBack(ipam, signal);

@@ -10,7 +10,6 @@ export interface FleetNode {
 
 export interface WorkerOptions {
   nodes: FleetNode[];
-  events: "host" | "all";
   journalDir: string;
 }
 

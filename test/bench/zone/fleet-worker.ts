@@ -24,10 +24,7 @@ const metrics = new AgentMetrics({
 const agents = new Map(
   options.nodes.map(({ name, url }) => {
     const journalDir = join(options.journalDir, name);
-    return [
-      name,
-      new SimulatedAgent({ name, url, events: options.events, journalDir, metrics, log, seen: () => seen }),
-    ];
+    return [name, new SimulatedAgent({ name, url, journalDir, metrics, log, seen: () => seen })];
   }),
 );
 

@@ -6,7 +6,6 @@ import type { ZonePod } from "./pod.ts";
 
 export interface FleetOptions {
   nodes: readonly FleetNode[];
-  events: "host" | "all";
   journalDir: string;
   threads: number;
 }
@@ -16,10 +15,10 @@ export class Fleet implements AsyncDisposable {
   readonly #threads: FleetThread[];
   readonly #threadOf = new Map<string, FleetThread>();
 
-  constructor({ nodes, events, journalDir, threads }: FleetOptions) {
+  constructor({ nodes, journalDir, threads }: FleetOptions) {
     this.#threads = Array.from({ length: threads }, (_, index) => {
       const mine = nodes.filter((_, place) => place % threads === index);
-      const thread = new FleetThread({ nodes: mine, events, journalDir });
+      const thread = new FleetThread({ nodes: mine, journalDir });
       for (const { name } of mine) this.#threadOf.set(name, thread);
       return thread;
     });

@@ -6,7 +6,7 @@ import type { ZoneResult } from "./zone.ts";
 const MIB = 1024 * 1024;
 
 export function reportZone({ options, phases, broken, ports, databaseBytes, about }: ZoneResult): BenchReport {
-  const { nodes, pods, replicas, events, speed, seconds, seed } = options;
+  const { nodes, pods, replicas, speed, seconds, seed } = options;
   const remarks = phases.flatMap(({ name, remarks }) => remarks.map(text => `${name}: ${text}.`));
   return {
     benchmark: "zone",
@@ -15,9 +15,6 @@ export function reportZone({ options, phases, broken, ports, databaseBytes, abou
     notes: [
       ...about,
       `${nodes} nodes' agents, ${pods} pods, ${replicas} server${replicas === 1 ? "" : "s"}; the churn lasted ${seconds} s at ${speed} times 10 percent a minute; seed ${seed}.`,
-      events === "all"
-        ? "Every node's stream carries every event of the zone, as the agent follows it today."
-        : "Every node's stream is filtered by its host; the agent today follows every event of the zone (`--events all`).",
       `The database ended at ${(databaseBytes / MIB).toFixed(0)} MiB.`,
       "Client, batches, event stream, journals and their delivery are the agent's own code; kubelet, runtime and datapath are played: a sandbox takes 50 to 250 ms, a failed ADD is tried again after 1, 2, then 4 s, a quarter more or less.",
       "ADD: the claim of ADD, from its first try until it has its port, the kubelet's pauses included; ahead: the claim when the pod is scheduled, as far as it succeeded.",

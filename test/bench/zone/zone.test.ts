@@ -10,7 +10,7 @@ import { zonePod } from "./pod.ts";
 import { Zone, type ZoneOptions } from "./zone.ts";
 
 const OPTIONS: ZoneOptions = {
-  ...{ database: "sqlite", replicas: 1, nodes: 10, pods: 100, restarted: 2, drifted: 10, events: "host" },
+  ...{ database: "sqlite", replicas: 1, nodes: 10, pods: 100, restarted: 2, drifted: 10 },
   ...{ seconds: 1, outageSeconds: 1, speed: 60, seed: 1 },
 };
 

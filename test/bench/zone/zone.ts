@@ -26,8 +26,6 @@ export interface ZoneOptions {
   seconds: number;
   /** How long the servers are away, each time. */
   outageSeconds: number;
-  /** What the agents follow: what is about their host, or all. */
-  events: "host" | "all";
   /** Times 10 percent a minute. */
   speed: number;
   seed: number;
@@ -103,9 +101,7 @@ export class Zone implements AsyncDisposable {
       name: `node-${index}`,
       url: servers[index % servers.length]?.url ?? "",
     }));
-    const fleet = stack.use(
-      new Fleet({ nodes, events: options.events, journalDir, threads: Math.min(THREADS, nodes.length) }),
-    );
+    const fleet = stack.use(new Fleet({ nodes, journalDir, threads: Math.min(THREADS, nodes.length) }));
     const random = new Random(options.seed);
     const names = nodes.map(({ name }) => name);
     const cluster = new ZoneCluster(fleet, names, random, STICKY_SHARE);

@@ -60,6 +60,20 @@ test("when a kept connection turns out to be dead, so are the others, and the ne
   assert.equal(ipam.connections, 4);
 });
 
+test("a server that answers others meanwhile is only slow: its other connections stay", async () => {
+  await using ipam = await FakeIpam.start();
+  await using transport = await openTransport({ url: ipam.url });
+  await Promise.all([1, 2, 3].map(() => transport.exchange("GET", "/readyz", undefined, patience())));
+  ipam.instead.push("say nothing");
+  const ended = new AbortController();
+  const slow = transport.exchange("GET", "/readyz", undefined, ended.signal);
+  await transport.exchange("GET", "/readyz", undefined, patience());
+  ended.abort();
+  await assert.rejects(slow);
+  await Promise.all([1, 2].map(() => transport.exchange("GET", "/readyz", undefined, patience())));
+  assert.equal(ipam.connections, 3);
+});
+
 test("a name with several addresses, all of which refuse, has a reason", async () => {
   await using client = createIpamClient({ url: "http://localhost:9", timeoutMs: 500 });
   await assert.rejects(client.ready(), /http:\/\/localhost:9: .*ECONNREFUSED/);

@@ -33,11 +33,13 @@ async function startFence() {
       readLastSeq: async () => 0,
       ready: async () => {},
       async followEvents(
+        host: string,
         _after: number,
         onEvent: (event: MooringEvent) => void,
         _onError: unknown,
         signal: AbortSignal,
       ) {
+        assert.equal(host, "node-a", "the stream of this host alone");
         follow(onEvent);
         await new Promise(resolve => signal.addEventListener("abort", resolve, { once: true }));
       },
