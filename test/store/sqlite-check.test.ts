@@ -3,11 +3,11 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import Database from "better-sqlite3";
 import { loadCatalog } from "../../ipam-server/storage/sqlite/catalog-rows.ts";
 import { compareCatalogs } from "../../ipam-server/storage/sqlite/check.ts";
 import { openSqliteStore } from "../../ipam-server/storage/sqlite/sqlite-store.ts";
 import { attach, claim, network } from "./builders.ts";
+import { PlainDatabase } from "./plain-database.ts";
 
 /** More than are counted at once on the server's own thread. */
 const PORTS = 6000;
@@ -50,7 +50,7 @@ test("a large store is checked while claims go on, and nothing stays behind", as
 
 test("what is wrong with a large store is found on its copy", async () => {
   {
-    using database = new Closing(path);
+    using database = new PlainDatabase(path);
     database.database.exec("DELETE FROM fixed_ips WHERE port_key = (SELECT key FROM ports WHERE name = 'p7')");
   }
   await using store = await openSqliteStore({ path });
@@ -60,7 +60,7 @@ test("what is wrong with a large store is found on its copy", async () => {
 });
 
 test("a counter that is another in memory than in the database is found", () => {
-  using database = new Closing(path);
+  using database = new PlainDatabase(path);
   const memory = loadCatalog(database.database);
   assert.deepEqual(compareCatalogs(memory, loadCatalog(database.database)), []);
   database.database.exec("UPDATE subnets SET held = held - 1");
@@ -70,13 +70,3 @@ test("a counter that is another in memory than in the database is found", () => 
     /in memory held 6\d+, .* in the database held \d+, .* @ subnet 10/,
   );
 });
-
-class Closing implements Disposable {
-  readonly database: Database.Database;
-  constructor(file: string) {
-    this.database = new Database(file);
-  }
-  [Symbol.dispose](): void {
-    this.database.close();
-  }
-}

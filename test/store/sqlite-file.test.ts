@@ -4,11 +4,11 @@ import { mkdtemp, readFile, rename, rm, truncate, writeFile } from "node:fs/prom
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import Database from "better-sqlite3";
 import type { IpamError } from "../../ipam-server/contract/index.ts";
 import { MIGRATIONS } from "../../ipam-server/storage/sqlite/migrations.ts";
 import { openSqliteStore } from "../../ipam-server/storage/sqlite/sqlite-store.ts";
 import { assertHealthy, attach, claim, network, slotClaim } from "./builders.ts";
+import { PlainDatabase } from "./plain-database.ts";
 import { mountTmpfs } from "./tmpfs.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -44,7 +44,7 @@ test("a database of the first version goes on with its ports, and takes slots", 
       await store.putNetwork(NET, "test");
       await attach(store, claim("p", "a", "s"));
     }
-    using first = new Closing(path);
+    using first = new PlainDatabase(path);
     first.database.exec(`
       DROP INDEX ports_slot; DROP INDEX ports_slot_owner; DROP INDEX ports_slot_unbound;
       ALTER TABLE ports DROP COLUMN slot; ALTER TABLE ports DROP COLUMN slot_of;
@@ -86,7 +86,7 @@ describe("a database file that will not do is refused by name, with what would b
 
   test("another program's database", async () => {
     const path = join(directory, "other.db");
-    using other = new Closing(path);
+    using other = new PlainDatabase(path);
     other.database.exec("CREATE TABLE recipes (name TEXT)");
     other[Symbol.dispose]();
     await assertRefused(path, /belongs to another program/);
@@ -95,7 +95,7 @@ describe("a database file that will not do is refused by name, with what would b
   test("a database newer than the program", async () => {
     const path = join(directory, "newer.db");
     await (await openSqliteStore({ path }))[Symbol.asyncDispose]();
-    using newer = new Closing(path);
+    using newer = new PlainDatabase(path);
     newer.database.exec("INSERT INTO schema_migrations VALUES (999, 'of the future', 0)");
     newer[Symbol.dispose]();
     await assertRefused(path, /schema version 999, newer than this program's \d+;/);
@@ -161,14 +161,3 @@ describe("a database file that will not do is refused by name, with what would b
     assert.equal(subnet?.usage.held, acknowledged.length + 1);
   });
 });
-
-/** A plain connection, closed at most once. */
-class Closing implements Disposable {
-  readonly database: Database.Database;
-  constructor(path: string) {
-    this.database = new Database(path);
-  }
-  [Symbol.dispose](): void {
-    this.database.close();
-  }
-}
