@@ -203,7 +203,8 @@ test("a pod plugged while the IPAM was away is unplugged when the IPAM gave its 
 });
 
 test("an ADD waits for an agent that is replaced; a DEL meanwhile cleans up and is told by the next agent", async () => {
-  const goes = await agentLab.plug(lab.a, await agentLab.createPod(lab.a, "goes-alone"));
+  // One that waits for its sandbox would be claimed for again by the next agent.
+  const goes = await agentLab.plug(lab.a, await agentLab.createPod(lab.a, "goes-alone", { phase: "Running" }));
   const waits = await agentLab.createPod(lab.a, "waits");
   await agentA.stop("SIGKILL");
   expectError(await status(), 50, /agent/);
