@@ -1,10 +1,12 @@
 import { type Claim, type ClaimResult, IpamError, LEASE_PREFIX } from "../contract/index.ts";
 import type { DecisionContext } from "./allocate.ts";
 import type { NetworkRecord } from "./catalog.ts";
+import { decideRelease } from "./decide-release.ts";
 import { describeMismatch } from "./mismatch.ts";
 import { freeShare } from "./needs.ts";
 import { emitPortEvent } from "./port-event.ts";
 import { type PortRecord, sameSandbox, toAttachment } from "./port-record.ts";
+import { isReserved } from "./reservation.ts";
 import type { WorkingState } from "./working-state.ts";
 
 /**
@@ -30,6 +32,8 @@ export function assertLeaseName(name: string, claim: Claim): void {
   if (owner.kind !== "lease") {
     if (name.startsWith(LEASE_PREFIX))
       refuse("name", `name is ${name}, but ${LEASE_PREFIX} begins the names of leases`);
+    if (leasedPort !== undefined && retention?.policy === "sticky")
+      refuse("retention", "a leased address is for an ephemeral port; sticky ports are claimed by name");
     return;
   }
   if (!name.startsWith(prefix)) refuse("name", `name is ${name}; the lease of a node begins with ${prefix}`);
@@ -74,10 +78,10 @@ export function takeLease(
 ): ClaimResult {
   const { name, leasedPort, host, sandbox, owner } = claim;
   const present = working.port(name);
-  if (present?.binding?.host === host && present.owner?.uid === owner.uid) {
-    if (sameSandbox(present.binding.sandbox, sandbox)) return toAttachment(present, working.catalog);
-  }
-  if (present) {
+  const isOwn = present?.binding?.host === host && present.owner?.uid === owner.uid;
+  if (present && isOwn && sameSandbox(present.binding?.sandbox, sandbox)) return toAttachment(present, working.catalog);
+  const isUnused = isOwn && present.binding?.sandbox === undefined && present.retention.policy === "ephemeral";
+  if (present && !(isUnused && !isReserved(present))) {
     throw new IpamError("port_in_use", `port ${name} is there already; a leased address is for a name nobody has`, {
       ports: [name],
     });
@@ -101,6 +105,8 @@ export function takeLease(
     updatedAt: context.now,
     expiresAt: undefined,
   };
+  // Claimed ahead of the pod's sandbox, of which the node had not heard: nothing was plugged for it.
+  if (present) decideRelease({ name, host, ownerUid: owner.uid }, caller, working, context);
   working.removePort(lease);
   working.putPort(taken);
   emitPortEvent(working, "port.bound", taken, caller, { message: `from ${leasedPort}` });

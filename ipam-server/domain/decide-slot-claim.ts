@@ -44,13 +44,15 @@ export function decideSlotClaim(
   }
 }
 
-function assertSlotClaim({ name, nameFrom, retention }: Claim, slotOf: SlotOf): void {
+function assertSlotClaim({ name, nameFrom, retention, leasedPort }: Claim, slotOf: SlotOf): void {
   const fail = (field: string, message: string): never => {
     throw new IpamError("invalid_request", message, { field });
   };
   if (name !== undefined) {
     fail("slotOf", `name (${name}) and slotOf are both given; give one: slotOf asks the IPAM to pick the name`);
   }
+  if (leasedPort !== undefined)
+    fail("leasedPort", "leasedPort gives an address to a name, and slotOf to none; leave one out");
   if (!hasRoomForSlot(slotOf)) {
     fail(
       "slotOf.application",

@@ -120,6 +120,8 @@ export function planAllocations(
 function findLeavers(batch: readonly Item[]): (name: string) => boolean {
   const names = new Set<string>();
   for (const item of batch) {
+    // Its name is free for a prolongation that comes late.
+    if (item.kind === "claim" && item.claim.leasedPort !== undefined) names.add(item.claim.leasedPort);
     if (item.kind !== "release" && item.kind !== "deletePort" && item.kind !== "expire") continue;
     const name = nameOf(item);
     // A release that names no port may end any.

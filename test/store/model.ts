@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Claim, Release } from "../../ipam-server/contract/index.ts";
+import type { Claim, PortAttachment, Release } from "../../ipam-server/contract/index.ts";
 import type { Mutation, Outcome, Store } from "../../ipam-server/domain/store.ts";
 
 interface ModelPort {
@@ -49,7 +49,7 @@ export class Model {
   }
 
   #claim({ name = "", host, sandbox, owner, leasedPort }: Claim, outcome: Outcome, now: number): void {
-    if (leasedPort !== undefined && "segment" in outcome) this.#rename(leasedPort, name, outcome.port.epoch);
+    if (leasedPort !== undefined && "segment" in outcome) this.#take(leasedPort, name, owner.uid, outcome, now);
     const old = this.ports.get(name);
     if ("problem" in outcome) {
       const { code } = outcome.problem;
@@ -63,7 +63,8 @@ export class Model {
     else {
       assert.equal(port.id, old.id, `port ${name} changed its id`);
       assert.deepEqual(addresses, old.addresses, `port ${name} changed its addresses`);
-      const same = old.host === host && old.sandboxId === sandbox?.id && old.ownerUid === owner.uid;
+      const isSandbox = old.sandboxId === sandbox?.id || old.sandboxId === undefined || sandbox === undefined;
+      const same = old.host === host && isSandbox && old.ownerUid === owner.uid;
       assert.equal(port.epoch, same ? old.epoch : old.epoch + 1, `epoch of port ${name}`);
     }
     assert.equal(port.binding?.host, host);
@@ -74,19 +75,26 @@ export class Model {
       epoch: port.epoch,
       ownerUid: owner.uid,
       host,
-      sandboxId: sandbox?.id,
+      sandboxId: port.binding.sandbox?.id,
       underlay: port.underlay,
     });
   }
 
-  /** A leased port becomes the pod's as it is: from here on it was the pod's all along. */
-  #rename(leasedPort: string, name: string, epoch: number): void {
-    const lease = this.ports.get(leasedPort);
+  /** A leased port becomes the pod's as it is, in place of what was claimed ahead of the pod's sandbox: it was the pod's all along. */
+  #take(leasedPort: string, name: string, ownerUid: string, { port }: PortAttachment, now: number): void {
+    const [lease, present] = [this.ports.get(leasedPort), this.ports.get(name)];
+    if (present !== undefined && present.id === port.id) return;
     assert.ok(lease, `${leasedPort} was no lease, and ${name} took it`);
-    assert.equal(this.ports.get(name), undefined, `${name} was there and took a lease`);
-    assert.equal(epoch, lease.epoch, `epoch of ${leasedPort}`);
+    if (present !== undefined) {
+      const { host, sandboxId, sticky } = present;
+      const facts = [host, present.ownerUid, sandboxId, sticky];
+      assert.deepEqual(facts, [lease.host, ownerUid, undefined, false], `${name} was there and took a lease`);
+      this.#count("taken for what was claimed ahead");
+      this.#drop(name, now);
+    }
+    assert.equal(port.epoch, lease.epoch, `epoch of ${leasedPort}`);
     this.ports.delete(leasedPort);
-    this.ports.set(name, { ...lease, epoch: epoch - 1 });
+    this.ports.set(name, { ...lease, epoch: port.epoch - 1 });
     for (const address of lease.addresses) this.#holders.set(address, name);
   }
 

@@ -56,7 +56,7 @@ function makeClaim(random: Random, serial: number): Mutation {
   const reserved = random.chance(0.1);
   const name = random.pick(reserved ? RESERVED : NAMES);
   const uid = `u${serial}`;
-  return claim(name, random.pick(HOSTS), uid, {
+  const item = claim(name, random.pick(HOSTS), uid, {
     owner: bornAt(uid, random.chance(0.1) ? serial - 50 : serial),
     cluster: "c1",
     namespace: "default",
@@ -66,6 +66,9 @@ function makeClaim(random: Random, serial: number): Mutation {
     ...(random.chance(0.1) && { mac: `02:00:00:00:00:0${random.below(6)}` }),
     ...(random.chance(0.2) && { families: [random.pick(["ipv4", "ipv6"] as const)] }),
   });
+  // Ahead of its sandbox.
+  if (item.kind === "claim" && random.chance(0.2)) delete item.claim.sandbox;
+  return item;
 }
 
 function makeLease(random: Random, serial: number): Mutation {
@@ -76,9 +79,20 @@ function makeLease(random: Random, serial: number): Mutation {
 function takeLease(random: Random, model: Model, serial: number): Mutation {
   const leases = [...model.ports].filter(([name]) => name.startsWith(LEASE_PREFIX));
   if (leases.length === 0) return makeLease(random, serial);
-  const [leasedPort, { host = "" }] = random.pick(leases);
+  const ahead = [...model.ports].filter(([name, { host, sandboxId, sticky }]) => {
+    return NAMES.includes(name) && host !== undefined && sandboxId === undefined && !sticky;
+  });
+  const beside = leases.filter(([, lease]) => ahead.some(([, { host }]) => host === lease.host));
+  const [leasedPort, { host = "" }] = random.pick(beside.length > 0 ? beside : leases);
   const late = random.chance(0.1) ? "lease:node-a/0" : leasedPort;
   const at = random.chance(0.1) ? random.pick(HOSTS) : host;
+  if (random.chance(0.4)) {
+    // By a pod that has a port there: claimed ahead of its sandbox, or taken before.
+    const ofHost = [...model.ports].filter(([name, port]) => NAMES.includes(name) && port.host === at);
+    const own = ahead.filter(([, port]) => port.host === at);
+    const [name, { ownerUid = "" }] = random.pick(own.length > 0 ? own : ofHost.length > 0 ? ofHost : leases);
+    return claim(name, at, ownerUid, { leasedPort: late, cluster: "c1", namespace: "default" });
+  }
   return claim(random.pick(NAMES), at, `u${serial}`, { leasedPort: late, cluster: "c1", namespace: "default" });
 }
 

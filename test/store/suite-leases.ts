@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { LEASE_PREFIX } from "../../ipam-server/contract/index.ts";
+import { type Claim, LEASE_PREFIX } from "../../ipam-server/contract/index.ts";
 import type { Mutation, Store } from "../../ipam-server/domain/store.ts";
 import {
   addressesOf,
@@ -15,6 +15,7 @@ import {
   REUSE_DELAY_MS,
   refused,
   release,
+  slotClaim,
 } from "./builders.ts";
 import type { Engine } from "./engine.ts";
 import { withStore } from "./with-store.ts";
@@ -127,6 +128,84 @@ export function testLeases(engine: Engine): void {
         await attach(store, claim("q", "a", "other"));
         refused(await commitOne(store, take("q", "r", "a", "r")), "conflict", /q is no lease/);
         assert.equal((await store.readPort(name)).binding?.host, "a");
+      });
+    });
+
+    test("what was claimed ahead of the pod's sandbox, which the node did not hear, gives way to the lease the pod has", async () => {
+      await withStore(engine, [NET], async store => {
+        const { port: lease } = await attach(store, leaseClaim("a", "1"));
+        const ahead = claim("p", "a", "p");
+        if (ahead.kind === "claim") delete ahead.claim.sandbox;
+        const { port: unused } = await attach(store, ahead);
+        refused(await commitOne(store, take("lease:a/2", "p", "a", "p")), "conflict");
+        assert.equal((await store.readPort("p")).id, unused.id, "a refusal changes nothing");
+        const taken = await attach(store, take(lease.name, "p", "a", "p"));
+        assert.deepEqual([taken.port.id, taken.port.epoch], [lease.id, lease.epoch]);
+        assert.deepEqual(await namesOf(store), ["p"]);
+        // Come late, it finds the pod's port.
+        assert.equal((await attach(store, ahead)).port.id, lease.id);
+        const { events } = await store.readEvents({ port: "p" });
+        assert.deepEqual(
+          events.map(({ type, portId }) => [type, portId === lease.id]),
+          [
+            ["port.created", false],
+            ["port.bound", false],
+            ["port.released", false],
+            ["port.deleted", false],
+            ["port.bound", true],
+          ],
+        );
+        await assertHealthy(store);
+      });
+    });
+
+    test("what another owner, another host or another sandbox has claimed, or what is kept, gives way to no lease", async () => {
+      await withStore(engine, [NET], async store => {
+        const { name } = (await attach(store, leaseClaim("a", "1"))).port;
+        const ahead = (port: string, host: string, uid: string, more: Partial<Claim> = {}) => {
+          const item = claim(port, host, uid, more);
+          if (item.kind === "claim") delete item.claim.sandbox;
+          return item;
+        };
+        await attach(store, ahead("other-owner", "a", "q"));
+        await attach(store, ahead("other-host", "b", "p"));
+        await attach(store, claim("other-sandbox", "a", "p", { sandbox: { id: "s0", interface: "eth0" } }));
+        await attach(store, ahead("kept", "a", "p", { retention: { policy: "sticky" } }));
+        for (const port of ["other-owner", "other-host", "other-sandbox", "kept"]) {
+          refused(await commitOne(store, take(name, port, "a", "p")), "port_in_use", /is there already/);
+        }
+        assert.equal((await store.readPort(name)).binding?.host, "a");
+        await assertHealthy(store);
+      });
+    });
+
+    test("a lease prolonged after it was taken, in the same batch, takes no address from those behind it", async () => {
+      await withStore(engine, [NET], async store => {
+        await attach(store, leaseClaim("a", "1"));
+        const outcomes = await store.commit([
+          take("lease:a/1", "p", "a", "p"),
+          leaseClaim("a", "1"),
+          claim("q", "b", "q"),
+          claim("r", "b", "r"),
+        ]);
+        const addresses = outcomes.flatMap(outcome => addressesOf(attached(outcome)));
+        assert.equal(new Set(addresses).size, 8);
+        await assertHealthy(store);
+      });
+    });
+
+    test("sticky ports are never made of leases", async () => {
+      await withStore(engine, [NET], async store => {
+        const { name } = (await attach(store, leaseClaim("a", "1"))).port;
+        const sticky = { retention: { policy: "sticky" } } as const;
+        refused(
+          await commitOne(store, take(name, "p", "a", "p", sticky)),
+          "invalid_request",
+          /sticky ports are claimed by name/,
+        );
+        const slot = slotClaim("app", "a", "p", { leasedPort: name });
+        refused(await commitOne(store, slot), "invalid_request", /leasedPort/);
+        assert.deepEqual(await namesOf(store), [name]);
       });
     });
 
