@@ -153,7 +153,7 @@ function lendIpam(
     async release(releases, patience) {
       // Before the IPAM answers: from here on nothing of the sandbox's may be expected.
       for (const each of releases) forget(held, each);
-      const told = releases.map(each => takings.releaseBehind(each) ?? ipam.release([each], patience));
+      const told = releases.map(each => takings.releaseBehind(each, patience) ?? ipam.release([each], patience));
       return (await metrics.time(command, "release", Promise.all(told))).flat();
     },
     async report(reports, patience) {

@@ -8,7 +8,7 @@ import type {
   Sandbox,
 } from "../../ipam-server/contract/index.ts";
 import { IpamError } from "../../ipam-server/contract/index.ts";
-import type { IpamClient } from "../ipam-client.ts";
+import type { IpamClient, Patience } from "../ipam-client.ts";
 import type { Journal } from "../journal.ts";
 import type { LeasedClaim, PendingClaim } from "../journal-entry.ts";
 import { describeError } from "../spec/cni-error.ts";
@@ -107,16 +107,28 @@ export class Takings {
   }
 
   /** Undefined when the sandbox's end can be told at once. Else it is durable when this resolves, and told in order. */
-  releaseBehind(release: Release): Promise<ReleaseResult[]> | undefined {
+  releaseBehind(release: Release, patience?: Patience): Promise<ReleaseResult[]> | undefined {
     const taking = this.find(release.sandbox);
-    return taking?.journal === undefined ? undefined : this.#releaseBehind(taking, taking.journal, release);
+    return taking?.journal === undefined ? undefined : this.#releaseBehind(taking, taking.journal, release, patience);
   }
 
-  async #releaseBehind(taking: Taking, journal: Journal, release: Release): Promise<ReleaseResult[]> {
+  async #releaseBehind(
+    taking: Taking,
+    journal: Journal,
+    release: Release,
+    patience: Patience | undefined,
+  ): Promise<ReleaseResult[]> {
     taking.isReleased = true;
-    await journal.append({ kind: "release", release });
     // Nothing will be delivered that could settle it; the lease itself is found by the sweep.
-    if (!taking.isWritten) this.#waiting.delete(taking.claim.leasedPort);
+    const forget = () => !taking.isWritten && this.#waiting.delete(taking.claim.leasedPort);
+    try {
+      await journal.append({ kind: "release", release });
+    } catch (error) {
+      // A claim that could not be written either has nothing to go behind.
+      if (!forget()) throw error;
+      return this.#options.ipam.release([release], patience);
+    }
+    forget();
     this.#options.onRecorded();
     return [{ released: true, name: taking.claim.name, deleted: true }];
   }

@@ -136,7 +136,8 @@ export class LocalChanges {
     const { ipam, takings, journal, config, log } = this.#context;
     const release = { host: config.nodeName, sandbox: { id: sandboxId, interface: containerInterface } };
     try {
-      const [result] = await (takings.releaseBehind(release) ?? ipam.release([release], RELEASE_PATIENCE));
+      const [result] = await (takings.releaseBehind(release, RELEASE_PATIENCE) ??
+        ipam.release([release], RELEASE_PATIENCE));
       if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
     } catch (error) {
       await journal.append({ kind: "release", release });

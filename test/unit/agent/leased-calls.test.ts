@@ -114,6 +114,18 @@ test("an ADD that cannot be journaled fails, and its repetition by the same sand
   assertBooksAgree(bench);
 });
 
+test("with a journal that takes nothing no lease is lost: what failed is told at once, and DEL succeeds", async () => {
+  await using bench = await startLeased();
+  const { name } = bench.addReplica("bbbbb");
+  await writeFile(join(bench.dir, "journal"), "in the way");
+  for (const sandbox of ["s1", "s2"]) {
+    assert.equal(readError(await bench.call("ADD", name, sandbox)).code, 11);
+    assert.equal((await bench.call("DEL", name, sandbox)).exitCode, 0);
+  }
+  assert.equal(bench.takings.size, 0, "what is in no pool and no taking the sweep gives back");
+  assertBooksAgree(bench);
+});
+
 test("an ADD repeated before the IPAM has heard of it gets the same address, and asks nothing", async () => {
   await using bench = await startLeased();
   const { name } = bench.addReplica("bbbbb");
