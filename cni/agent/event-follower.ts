@@ -39,6 +39,8 @@ export async function followEvents(
           onEvent(event);
           last = event.seq;
         }
+        // A quiet host's own last event is long ago: from there the IPAM would have to look through all that came since.
+        last = codec.lastId ?? last;
       }
     } catch (error) {
       if (signal.aborted) return;

@@ -13,11 +13,18 @@ export class EventStreamCodec {
   readonly #decoder = new TextDecoder("utf-8", { fatal: true });
   readonly #maxLength: number;
   #rest = "";
+  #id = "";
+  #lastId: number | undefined;
   #type: string | undefined;
   #data: string[] = [];
 
   constructor(maxLength = 1024 * 1024) {
     this.#maxLength = maxLength;
+  }
+
+  /** Where to resume: also past what the reader's filter left out, which no event says. Undefined before the first message. */
+  get lastId(): number | undefined {
+    return this.#lastId;
   }
 
   push(chunk: Uint8Array): MooringEvent[] {
@@ -29,6 +36,8 @@ export class EventStreamCodec {
     for (const line of lines.map(each => each.replace(/\r$/, ""))) {
       if (line.startsWith("data:")) this.#data.push(line.slice(line[5] === " " ? 6 : 5));
       if (line.startsWith("event:")) this.#type = line.slice("event:".length).trim();
+      if (line.startsWith("id:")) this.#id = line.slice("id:".length).trim();
+      if (line === "" && /^\d{1,15}$/.test(this.#id)) this.#lastId = Number(this.#id);
       if (line !== "" || this.#data.length === 0) continue;
       const data = this.#data.join("\n");
       if (this.#type === STREAM_END) throw describeEnd(data);

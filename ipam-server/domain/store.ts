@@ -67,7 +67,8 @@ export interface Store extends AsyncDisposable {
   readPorts(query: PortQuery): Promise<PortList>;
   /** Rejects with `not_found`. */
   readPort(name: string): Promise<Port>;
-  readEvents(query: EventQuery): Promise<EventList>;
+  /** `upTo`: later events are not looked at, which bounds the work where few match. */
+  readEvents(query: EventQuery, upTo?: number): Promise<EventList>;
 
   /** Calls back after each commit that wrote events, with the newest sequence number. Returns its own undo. */
   onEvents(listener: (lastSeq: number) => void): () => void;

@@ -86,6 +86,8 @@ async function streamEvents(
 ): Promise<void> {
   const gone = new AbortController();
   response.on("close", () => gone.abort());
+  // Who left before the answer began is not told of any more.
+  if (response.destroyed) gone.abort();
   const stop = AbortSignal.any([signal, gone.signal]);
   response.writeHead(200, {
     "Content-Type": "text/event-stream",
@@ -97,15 +99,18 @@ async function streamEvents(
 
   const end = (reason: string) => response.end(`event: ${STREAM_END}\ndata: ${JSON.stringify({ reason })}\n\n`);
   try {
+    let wroteAt = performance.now();
     for (let seen = after; !stop.aborted; ) {
       const { events, upTo, gapUpTo } = await tail.read(seen, filter);
       if (gapUpTo !== undefined) events.unshift(describeGap(seen, gapUpTo));
       seen = upTo;
       if (!(await writeEvents(response, events, slowReaderMs, stop))) break;
-      const waitingSince = performance.now();
+      if (events.length > 0) wroteAt = performance.now();
       seen = await tail.wait(seen, filter, keepAliveMs, stop);
-      if (stop.aborted || performance.now() - waitingSince < keepAliveMs) continue;
+      // By this clock the wait may end a little early, and the next end would be too late.
+      if (stop.aborted || performance.now() - wroteAt < keepAliveMs / 2) continue;
       if (!(await writeAll(response, `: keep-alive\nid: ${seen}\n\n`, slowReaderMs, stop))) break;
+      wroteAt = performance.now();
     }
     if (signal.aborted && !gone.signal.aborted) end(STOPPING);
     else response.destroy();

@@ -5,12 +5,22 @@ import { ReadQueue } from "./read-queue.ts";
 /** Events kept in memory for streams that are nearly up to date. */
 const CAPACITY = 10_000;
 const PAGE = 1000;
+/** Events that are looked at in one step where few match, in some ten milliseconds. */
+const SPAN = 100_000;
 const PATIENT = { timeoutMs: Number.POSITIVE_INFINITY, isGone: () => false };
 
 interface Waiter {
   query: EventQuery;
   /** `upTo`: no event up to there is for it. */
   wake(upTo: number): void;
+}
+
+interface Heard {
+  events: MooringEvent[];
+  /** How far this has looked. */
+  upTo: number;
+  /** Of the events up to there some are no longer kept. */
+  gapUpTo?: number | undefined;
 }
 
 /**
@@ -42,22 +52,11 @@ export class EventTail implements Disposable {
     });
   }
 
-  /**
-   * Events that match, after a sequence number; `upTo` is how far the answer has looked. `gapUpTo`: of the events up to
-   * there some are no longer kept.
-   */
-  async read(
-    after: number,
-    query: EventQuery,
-  ): Promise<{ events: MooringEvent[]; upTo: number; gapUpTo?: number | undefined }> {
+  /** Events that match, after a sequence number. */
+  async read(after: number, query: EventQuery): Promise<Heard> {
     if (this.#upTo < 0) await this.#begin();
     await this.#refill();
-    if (after < this.#from) {
-      const page = () => this.#store.readEvents({ ...query, after, limit: PAGE });
-      const { events, lastSeq, oldestSeq } = await this.#behind.run(page, PATIENT);
-      const gapUpTo = after + 1 < oldestSeq ? oldestSeq - 1 : undefined;
-      return { events, gapUpTo, upTo: events.length < PAGE ? Math.max(after, lastSeq) : (events.at(-1)?.seq ?? after) };
-    }
+    if (after < this.#from) return this.#readBehind(after, query);
     const events: MooringEvent[] = [];
     for (let i = this.#indexAfter(after); i < this.#events.length; i++) {
       const event = this.#events[i];
@@ -66,6 +65,17 @@ export class EventTail implements Disposable {
       if (events.length === PAGE) return { events, upTo: event.seq };
     }
     return { events, upTo: Math.max(after, this.#upTo) };
+  }
+
+  async #readBehind(after: number, query: EventQuery): Promise<Heard> {
+    const end = after + SPAN;
+    const page = () => this.#store.readEvents({ ...query, after, limit: PAGE }, end);
+    const { events, lastSeq, oldestSeq } = await this.#behind.run(page, PATIENT);
+    const gapUpTo = after + 1 < oldestSeq ? oldestSeq - 1 : undefined;
+    // What is still there of before the gap is history: the reader goes on behind it.
+    const from = gapUpTo ?? after;
+    const upTo = events.length < PAGE ? Math.min(lastSeq, end) : (events.at(-1)?.seq ?? end);
+    return { events: events.filter(({ seq }) => seq > from), gapUpTo, upTo: Math.max(from, upTo) };
   }
 
   /**

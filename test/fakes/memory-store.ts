@@ -82,10 +82,11 @@ export class MemoryStore implements Store {
     return port;
   }
 
-  async readEvents({ after = 0, limit = 100, host, type }: EventQuery) {
+  async readEvents({ after = 0, limit = 100, host, type }: EventQuery, upTo = Number.POSITIVE_INFINITY) {
     const events = this.events.filter(
       event =>
         event.seq > after &&
+        event.seq <= upTo &&
         (host === undefined || event.host === host || event.fromHost === host) &&
         (type === undefined || type.some(each => each === event.type)),
     );

@@ -63,6 +63,10 @@ export function testHistory(engine: Engine): void {
           [4],
         );
         assert.deepEqual(
+          (await store.readEvents({ after: 1 }, 3)).events.map(({ seq }) => seq),
+          [2, 3],
+        );
+        assert.deepEqual(
           (await store.readEvents({ host: "b", type: ["port.bound"] })).events.map(({ port }) => port),
           ["q"],
         );

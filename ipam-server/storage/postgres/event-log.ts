@@ -135,7 +135,12 @@ export class EventPruner {
 }
 
 /** `livePorts`: the keys of the ports that have the name, address or MAC asked for now. */
-export async function readEvents(send: Send, query: EventQuery, livePorts: readonly number[]): Promise<EventList> {
+export async function readEvents(
+  send: Send,
+  query: EventQuery,
+  livePorts: readonly number[],
+  upTo?: number,
+): Promise<EventList> {
   const { after = 0, host, type, port, ip, mac, limit = DEFAULT_LIMIT } = query;
   const values: Element[] = [after, Math.min(limit, MAX_LIMIT)];
   const conditions = ["seq > $1"];
@@ -143,6 +148,7 @@ export async function readEvents(send: Send, query: EventQuery, livePorts: reado
     conditions.push(condition(...more.map((_, index) => `$${values.length + index + 1}`)));
     values.push(...more);
   };
+  if (upTo !== undefined) add(mark => `seq <= ${mark}`, upTo);
   if (host !== undefined) add(mark => `(host = ${mark} OR from_host = ${mark})`, host);
   if (type !== undefined) add(mark => `type = ANY (${mark}::text[])`, toArray(type));
   const identity = findIdentity(query);

@@ -236,14 +236,14 @@ class PostgresStore implements Store {
     });
   }
 
-  async readEvents(query: EventQuery): Promise<EventList> {
+  async readEvents(query: EventQuery, upTo?: number): Promise<EventList> {
     const { port, ip, mac } = query;
     const asked = {
       ...(port !== undefined && { name: port }),
       ...(ip !== undefined && { ip }),
       ...(mac !== undefined && { mac }),
     };
-    return this.#read(async (send, catalog) => readEvents(send, query, await findKeys(send, asked, catalog)));
+    return this.#read(async (send, catalog) => readEvents(send, query, await findKeys(send, asked, catalog), upTo));
   }
 
   #read<T>(work: (send: Send, catalog: Catalog) => Promise<T>): Promise<T> {

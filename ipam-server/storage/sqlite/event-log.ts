@@ -137,7 +137,7 @@ export class EventLog {
   }
 
   /** `livePorts`: the keys of the ports that have the name, address or MAC asked for now. */
-  read(query: EventQuery, livePorts: readonly number[]): EventList {
+  read(query: EventQuery, livePorts: readonly number[], upTo?: number): EventList {
     const { after = 0, host, type, port, ip, mac, limit = DEFAULT_LIMIT } = query;
     const conditions = ["seq > $after"];
     const values: Record<string, unknown> = { after, limit: Math.min(limit, MAX_LIMIT) };
@@ -145,6 +145,7 @@ export class EventLog {
       conditions.push(condition);
       Object.assign(values, more);
     };
+    if (upTo !== undefined) add("seq <= $upTo", { upTo });
     if (host !== undefined) add("(host = $host OR from_host = $host)", { host });
     if (type !== undefined) add("type IN (SELECT value FROM json_each($types))", { types: JSON.stringify(type) });
     const identity = findIdentity(query);

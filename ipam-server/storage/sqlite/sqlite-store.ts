@@ -209,7 +209,7 @@ class SqliteStore implements Store {
     });
   }
 
-  async readEvents(query: EventQuery): Promise<EventList> {
+  async readEvents(query: EventQuery, upTo?: number): Promise<EventList> {
     return this.#guard(() => {
       const { port, ip, mac } = query;
       const asked = {
@@ -217,7 +217,7 @@ class SqliteStore implements Store {
         ...(ip !== undefined && { ip }),
         ...(mac !== undefined && { mac }),
       };
-      return this.#events.read(query, this.#ports.findKeys(asked, this.#catalog));
+      return this.#events.read(query, this.#ports.findKeys(asked, this.#catalog), upTo);
     });
   }
 

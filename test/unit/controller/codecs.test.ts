@@ -27,6 +27,14 @@ describe("the IPAM's event stream", () => {
     const seqs = oneByOne(new EventStreamCodec(), `: hello\n\n${event(1)}: still here\n\n${event(2)}`).map(e => e.seq);
     assert.deepEqual(seqs, [1, 2]);
   });
+  test("says where to resume, past what the reader's filter left out too", () => {
+    const codec = new EventStreamCodec();
+    assert.equal(codec.lastId, undefined);
+    assert.deepEqual(oneByOne(codec, `: connected\nid: 7\n\n${event(8)}id: 9`).length, 1);
+    assert.equal(codec.lastId, 8);
+    assert.deepEqual(oneByOne(codec, "0\n\n: keep-alive\n\n"), []);
+    assert.equal(codec.lastId, 90);
+  });
   test("may end its lines with CR LF, leave out the space and split the data", () => {
     const text = 'data:{"seq":1,\r\ndata: "type":"port.bound"}\r\n\r\n';
     assert.deepEqual(new EventStreamCodec().push(bytes(text)), [{ seq: 1, type: "port.bound" }]);

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import pino from "pino";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import { createApp } from "../../../ipam-server/http/app.ts";
@@ -12,10 +13,9 @@ import { ReadQueue } from "../../../ipam-server/http/read-queue.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 import { EventStream } from "../../server/sse.ts";
 
-async function serveEvents(store: MemoryStore) {
-  const tail = new EventTail(store);
+async function serveEvents(store: MemoryStore, tail = new EventTail(store), keepAliveMs = 60_000) {
   const stopping = new AbortController();
-  const timing = { keepAliveMs: 60_000, slowReaderMs: 200, signal: stopping.signal };
+  const timing = { keepAliveMs, slowReaderMs: 200, signal: stopping.signal };
   const edge = {
     ...{ admit: () => ({ name: "t", roles: [] }), log: pino({ enabled: false }), onAnswer: () => undefined },
     ...{ stopping: stopping.signal, reads: { short: new ReadQueue({ lanes: 1 }), long: new ReadQueue({ lanes: 1 }) } },
@@ -75,4 +75,47 @@ test("a reader that stops reading is cut off, and what is kept for it stays boun
   await closed.promise;
   assert.ok(buffered < 1_000_000, `${buffered} bytes were buffered of 80 MB`);
   socket.destroy();
+});
+
+test("a silent stream tells where it is, also when its timer was a little early", async () => {
+  const store = new MemoryStore();
+  const tail = new EventTail(store);
+  let waits = 0;
+  tail.wait = async (after, _query, timeoutMs, signal) => {
+    await delay(waits++ === 0 ? timeoutMs * 0.9 : 60_000, undefined, { signal }).catch(() => {});
+    return after + 7;
+  };
+  await using served = await serveEvents(store, tail, 500);
+  await using stream = await EventStream.open(`http://127.0.0.1:${served.port}/v1/events`);
+  assert.deepEqual(await stream.next(), { id: "0" });
+  assert.deepEqual(await stream.next(), { id: "7" });
+});
+
+test("a reader that left before the answer began does not take a stream's place", async () => {
+  const store = new MemoryStore();
+  const tail = new EventTail(store);
+  let reads = 0;
+  tail.read = async after => {
+    reads++;
+    return { events: [], upTo: after };
+  };
+  const gate = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<void>();
+  const read = store.readEvents.bind(store);
+  store.readEvents = async query => {
+    asked.resolve();
+    await gate.promise;
+    return read(query);
+  };
+  await using served = await serveEvents(store, tail);
+  const left = Promise.withResolvers<void>();
+  served.server.on("request", (_, response) => response.on("close", left.resolve));
+  const socket = connect(served.port, "127.0.0.1");
+  socket.write("GET /v1/events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
+  await asked.promise;
+  socket.destroy();
+  await left.promise;
+  gate.resolve();
+  await delay(0);
+  assert.equal(reads, 0);
 });

@@ -73,6 +73,40 @@ test("a gap is told of too when events went by and were forgotten while no strea
   assert.equal((await tail.read(25, {})).gapUpTo, undefined);
 });
 
+test("what is left of before a gap is history, which a reader is not told of behind the gap", async () => {
+  const store = new MemoryStore();
+  for (let i = 0; i < 10; i++) store.emit({});
+  // A restoration: numbers up to 8 were given out before it.
+  const read = store.readEvents.bind(store);
+  store.readEvents = async (...asked) => ({ ...(await read(...asked)), oldestSeq: 9 });
+  using tail = new EventTail(store);
+  const heard = await tail.read(3, {});
+  assert.deepEqual([heard.gapUpTo, seqs(heard), heard.upTo], [8, [9, 10], 10]);
+});
+
+test("a reader far behind whose events are rare is looked for in pieces", async () => {
+  const store = new MemoryStore();
+  const lastSeq = 1_000_000;
+  const looks: number[] = [];
+  store.readEvents = async ({ after = 0 }, upTo = lastSeq) => {
+    looks.push(upTo - after);
+    return { events: [], lastSeq, oldestSeq: 1 };
+  };
+  using tail = new EventTail(store);
+  await tail.read(lastSeq, {});
+  looks.length = 0;
+  const quiet = { host: "quiet" };
+  const late = AbortSignal.timeout(20_000);
+  let { upTo } = await tail.read(5, quiet);
+  while (upTo < lastSeq) {
+    assert.equal(await tail.wait(upTo, quiet, 60_000, late), upTo);
+    ({ upTo } = await tail.read(upTo, quiet));
+  }
+  late.throwIfAborted();
+  assert.equal(looks.length, 10);
+  assert.ok(looks.every(events => events <= 100_000));
+});
+
 test("a stream that fell out of the tail's memory misses nothing", async () => {
   const store = new MemoryStore();
   using tail = new EventTail(store);
