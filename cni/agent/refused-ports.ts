@@ -31,7 +31,8 @@ export class RefusedPorts {
     held.dropSandbox(sandbox.id, sandbox.interface);
     metrics.fencedPorts.inc({ reason: "refused" });
     log.warn({ port: name, sandbox: sandbox.id, reason }, "unplugs what was plugged before the IPAM could be asked");
-    this.#tell(owner.uid, reason);
+    // A pod that lives on in another sandbox is well, and must not be deleted for this one.
+    if (held.find(owner.uid, sandbox.interface) === undefined) this.#tell(owner.uid, reason);
     try {
       await datapath.unplug(sandbox.id, sandbox.interface, undefined);
     } catch (error) {

@@ -160,6 +160,7 @@ test("a pod's second sandbox without a DEL of the first asks the IPAM, and the f
   assert.deepEqual([...bench.node.plugged.keys()], ["s0/eth0", "s2/eth0"]);
   assert.equal(bench.held.find(uid, "eth0")?.sandboxId, "s2");
   assertBooksAgree(bench);
+  assert.deepEqual(bench.events, [], "the pod is well where it is");
 });
 
 test("a pod that a port is held for already asks the IPAM, and gets no lease beside it", async () => {
