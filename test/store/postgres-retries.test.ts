@@ -49,6 +49,33 @@ test("a transaction that PostgreSQL has give way is decided anew, once, and one 
   await assertHealthy(store);
 });
 
+test("readiness does not wait for lists that take long, however many they are", async () => {
+  const url = await server.createDatabase();
+  await using store = await openPostgresStore({ url, readers: 2 });
+  const other = new pg.Client({ connectionString: url });
+  await other.connect();
+  try {
+    await other.query("BEGIN");
+    await other.query("LOCK TABLE ports IN ACCESS EXCLUSIVE MODE");
+    let listed = 0;
+    const lists = Array.from({ length: 8 }, async () => {
+      await store.readPorts({});
+      listed++;
+    });
+    const late = AbortSignal.timeout(DEADLINE_MS);
+    for (let waiting = 0; waiting < 2; late.throwIfAborted()) {
+      const { rows } = await other.query("SELECT FROM pg_locks WHERE NOT granted AND relation = 'ports'::regclass");
+      waiting = rows.length;
+    }
+    await store.ready();
+    assert.equal(listed, 0);
+    await other.query("COMMIT");
+    await Promise.all(lists);
+  } finally {
+    await other.end();
+  }
+});
+
 test("a lock that another client holds is waited for, but not for ever", async () => {
   const url = await server.createDatabase();
   await using store = await openPostgresStore({ url, retryForMs: 500, timeouts: { lockMs: 200 } });

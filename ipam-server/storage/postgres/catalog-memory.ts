@@ -17,6 +17,11 @@ export class CatalogMemory {
     return this.#known;
   }
 
+  /** By a transaction in which nobody changes the networks: what it sees is what there is. */
+  async learnAnew(send: Send): Promise<void> {
+    this.#known = await loadCatalog(send);
+  }
+
   async refresh(): Promise<Catalog> {
     return this.#learn(await this.#reader.read(loadCatalog));
   }

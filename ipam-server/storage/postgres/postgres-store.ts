@@ -144,7 +144,7 @@ class PostgresStore implements Store {
     const run = this.#decider.begin(batch, context);
     const decideOn = async (send: Send): Promise<Plan<{ outcomes: Outcome[]; decision: Decided }>> => {
       const decision = await run(send, this.#networks.known);
-      if (decision === "stale") await this.#networks.refresh();
+      if (decision === "stale") await this.#networks.learnAnew(send);
       if (decision === "stale" || decision === "again") return "again";
       const { outcomes, statements, events } = decision;
       return { writes: [...statements, ...this.#planEvents(events, context.now)], result: { outcomes, decision } };

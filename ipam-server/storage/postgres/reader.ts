@@ -17,39 +17,62 @@ interface Connection {
   generation: number;
 }
 
-/** A few connections for reads and small statements, which wait for one another but never for changes. */
+/** So many at a time, in order of arrival. */
+class Lanes {
+  readonly #waiting: (() => void)[] = [];
+  #free: number;
+
+  constructor(size: number) {
+    this.#free = size;
+  }
+
+  async enter(): Promise<void> {
+    while (this.#free === 0) await new Promise<void>(resolve => this.#waiting.push(resolve));
+    this.#free--;
+  }
+
+  leave(): void {
+    this.#free++;
+    this.#waiting.shift()?.();
+  }
+}
+
+/**
+ * A few connections for reads, which wait for one another but never for changes, and one for small statements, which do not
+ * wait for reads: a batch may stand still for them, with its locks, and a probe must not take a flood of lists for a fault.
+ */
 export class Reader implements AsyncDisposable {
   readonly #primary: Primary;
   readonly #retryForMs: number;
   readonly #stopping = new AbortController();
   readonly #idle: Connection[] = [];
-  readonly #waiting: (() => void)[] = [];
-  #free: number;
+  readonly #reads: Lanes;
+  readonly #small = new Lanes(1);
 
   constructor(primary: Primary, size: number, retryForMs: number) {
     this.#primary = primary;
-    this.#free = size;
+    this.#reads = new Lanes(size);
     this.#retryForMs = retryForMs;
   }
 
   /** Runs the work in a transaction that sees one state of the database; anew when the connection is lost. */
   read<T>(work: (send: Send) => Promise<T>): Promise<T> {
-    return this.#use(client => inTransaction(client, work), this.#retryForMs);
+    return this.#use(this.#reads, client => inTransaction(client, work), this.#retryForMs);
   }
 
   /** A statement by itself that may change something, and may do so twice when its answer is lost. */
   write<T>(work: (send: Send) => Promise<T>, retryForMs = this.#retryForMs): Promise<T> {
-    return this.#use(client => work(senderOf(client)), retryForMs);
+    return this.#use(this.#small, client => work(senderOf(client)), retryForMs);
   }
 
-  async #use<T>(work: (client: pg.Client) => Promise<T>, forMs: number): Promise<T> {
-    await this.#enter();
+  async #use<T>(lanes: Lanes, work: (client: pg.Client) => Promise<T>, forMs: number): Promise<T> {
+    await lanes.enter();
     try {
+      if (this.#stopping.signal.aborted) throw new IpamError("unavailable", "the store is closed");
       const options = { forMs, name: this.#primary.name, signal: this.#stopping.signal };
       return await retrying(() => this.#attempt(work), options);
     } finally {
-      this.#free++;
-      this.#waiting.shift()?.();
+      lanes.leave();
     }
   }
 
@@ -65,12 +88,6 @@ export class Reader implements AsyncDisposable {
       }
     };
     return retrying(run, { forMs: this.#retryForMs, name: this.#primary.name, signal: this.#stopping.signal });
-  }
-
-  async #enter(): Promise<void> {
-    while (this.#free === 0) await new Promise<void>(resolve => this.#waiting.push(resolve));
-    if (this.#stopping.signal.aborted) throw new IpamError("unavailable", "the store is closed");
-    this.#free--;
   }
 
   async #attempt<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
@@ -102,7 +119,6 @@ export class Reader implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort();
-    for (const wake of this.#waiting.splice(0)) wake();
     await Promise.all(this.#idle.splice(0).map(({ client }) => close(client)));
   }
 }
