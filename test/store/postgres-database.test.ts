@@ -170,4 +170,31 @@ describe("migrations", () => {
       await client.end();
     }
   });
+
+  test("a migration gives way to claims while somebody reads for long, and comes back", async () => {
+    const url = await server.createDatabase();
+    await using store = await openPostgresStore({ url });
+    await store.putNetwork(NET, "test");
+    const [reader, client] = [{}, { lock_timeout: 100 }].map(more => new pg.Client({ connectionString: url, ...more }));
+    assert.ok(reader && client);
+    await Promise.all([reader.connect(), client.connect()]);
+    try {
+      await reader.query("BEGIN");
+      await reader.query("SELECT FROM ports");
+      const step = { version: NEWEST + 1, name: "a column", oldestProgram: NEWEST };
+      const sql = "ALTER TABLE networks ADD COLUMN extra text; ALTER TABLE ports ADD COLUMN extra text";
+      const migrating = migrate(client, "it", 0, [...MIGRATIONS, { ...step, sql }]);
+      const late = AbortSignal.timeout(30_000);
+      while ((await server.query("SELECT FROM pg_locks WHERE NOT granted", url)).length === 0) late.throwIfAborted();
+      await attach(store, claim("p", "a", "p"));
+      // The other way round: the migration has the networks, and waits for the ports.
+      while ((await server.query("SELECT FROM pg_locks WHERE NOT granted", url)).length === 0) late.throwIfAborted();
+      await reader.query("SELECT FROM networks");
+      await reader.query("COMMIT");
+      await migrating;
+      await attach(store, claim("q", "a", "q"));
+    } finally {
+      await Promise.all([reader.end(), client.end()]);
+    }
+  });
 });

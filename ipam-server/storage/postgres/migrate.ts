@@ -1,9 +1,14 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
 import { IpamError } from "../../contract/index.ts";
 import { MIGRATIONS, type Migration } from "./migrations.ts";
+import { remedyOf } from "./sqlstates.ts";
 import { LOCK_SPACE } from "./writer.ts";
 
 const MIGRATION_LOCK = 2;
+/** An export of the version before may read for minutes. */
+const PATIENCE_MS = 600_000;
+const PAUSE_MS = 500;
 
 /** Tables of the schema that new ones would go to, but those that an extension brought. */
 const FOREIGN_TABLES = `SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace
@@ -15,12 +20,31 @@ const FOREIGN_TABLES = `SELECT relname FROM pg_class WHERE relnamespace = curren
  * Makes or migrates the tables, in one transaction, one replica after the other. A database that a newer program has
  * migrated serves as long as that migration says so (`oldestProgram`). Throws IpamError `unavailable` for one that
  * does not, and for another program's.
+ *
+ * Claims queue up behind a migration that waits for a table. It gives way after the connection's lock time-out, and to
+ * whom it has met the other way round, and comes back.
  */
 export async function migrate(
   client: pg.Client,
   name: string,
   now: number,
   migrations: readonly Migration[] = MIGRATIONS,
+): Promise<void> {
+  for (const deadline = performance.now() + PATIENCE_MS; ; ) {
+    try {
+      return await migrateAtOnce(client, name, now, migrations);
+    } catch (error) {
+      if (remedyOf(error) !== "again" || performance.now() > deadline) throw error;
+      await delay(PAUSE_MS * (0.5 + Math.random()));
+    }
+  }
+}
+
+async function migrateAtOnce(
+  client: pg.Client,
+  name: string,
+  now: number,
+  migrations: readonly Migration[],
 ): Promise<void> {
   await client.query("BEGIN");
   try {

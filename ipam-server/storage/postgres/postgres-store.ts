@@ -44,6 +44,8 @@ import { type Plan, Writer } from "./writer.ts";
 
 const DAY_MS = 86_400_000;
 const RETRY_FOR_MS = 10_000;
+/** Changes stand still for so long at a time. */
+const MIGRATION_LOCK_MS = 1000;
 const MAX_EXPIRED_AT_ONCE = 500;
 const STORE_CALLER = "mooring-ipam";
 
@@ -60,7 +62,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   const clock = options.clock ?? Date.now;
   const primary = new Primary(parsePostgresUrl(options.url), { ...TIMEOUTS, ...options.timeouts });
   try {
-    const client = await primary.connect({ statementMs: 600_000, lockMs: 600_000 });
+    const client = await primary.connect({ statementMs: 600_000, lockMs: MIGRATION_LOCK_MS });
     try {
       await migrate(client, primary.name, clock());
     } finally {
