@@ -13,8 +13,9 @@ import { SqliteSource } from "./export-rows.ts";
 import { importRows } from "./import-rows.ts";
 import { toIpamError } from "./sqlite-error.ts";
 
-/** Addresses that are counted in some ten milliseconds; more are counted on another thread. */
-const MAX_CHECKED_AT_ONCE = 5000;
+/** Bytes that are looked through in some ten milliseconds; more, be it history alone, on another thread. */
+const MAX_CHECKED_AT_ONCE = 2 * 1024 * 1024;
+const SIZE = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
 
 /** Takes the store's content out and in. While an import's transaction is open nobody else may use the connection. */
 export class Transfers {
@@ -51,8 +52,8 @@ export class Transfers {
   /** A store that is large is copied for it. What is in memory is compared with what it should be at once. */
   async check(catalog: Catalog): Promise<Finding[]> {
     const drifted = compareCatalogs(catalog, loadCatalog(this.#database));
-    const held = catalog.networks.flatMap(network => network.subnets).reduce((sum, subnet) => sum + subnet.held, 0);
-    if (held <= MAX_CHECKED_AT_ONCE) return [...drifted, ...checkStore(this.#database, catalog)];
+    const bytes = this.#database.prepare<[], number>(SIZE).pluck().get() ?? 0;
+    if (bytes <= MAX_CHECKED_AT_ONCE) return [...drifted, ...checkStore(this.#database, catalog)];
     using _turn = this.gate.beginCopy();
     try {
       return [...drifted, ...(await checkCopy(this.#database))];
