@@ -127,6 +127,9 @@ export class FakeIpam implements AsyncDisposable {
     const name = claim.name ?? `${claim.slotOf?.application}/0`;
     if (isLease && this.nodeLease === undefined) return refusal("conflict", "prod-a leases no addresses");
     const lease = claim.leasedPort === undefined ? undefined : this.ports.get(claim.leasedPort);
+    const present = this.ports.get(name);
+    const isUnused = present?.owner?.uid === claim.owner.uid && present.binding?.sandbox === undefined;
+    if (lease !== undefined && isUnused) this.ports.delete(name);
     const isTold = this.ports.get(name)?.binding?.sandbox?.id === claim.sandbox?.id;
     if (claim.leasedPort !== undefined && this.ports.has(name) && !isTold) {
       return refusal("port_in_use", `port ${name} is there already`);

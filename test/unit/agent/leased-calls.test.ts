@@ -174,6 +174,16 @@ test("a pod that a port is held for already asks the IPAM, and gets no lease bes
   assertBooksAgree(bench);
 });
 
+test("a pod whose claim ahead went unheard keeps the lease that it was given, and nothing is left of the claim", async () => {
+  await using bench = await startLeased();
+  const pod = bench.addReplica("bbbbb");
+  await bench.client.claim(await bench.claims.deriveAhead(pod));
+  assert.equal((await bench.call("ADD", pod.name, "s1")).exitCode, 0);
+  await bench.deliver();
+  assert.ok(bench.node.plugged.has("s1/eth0"));
+  assertBooksAgree(bench);
+});
+
 test("before the agent knows what this node holds, no pod gets a lease", async () => {
   await using bench = await startLeased();
   bench.held.isWhole = false;
