@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { after, before, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import type { Mutation } from "../../ipam-server/domain/store.ts";
+import { connect, TIMEOUTS } from "../../ipam-server/storage/postgres/connect.ts";
 import { openPostgresStore } from "../../ipam-server/storage/postgres/postgres-store.ts";
+import { parsePostgresUrl } from "../../ipam-server/storage/postgres/postgres-url.ts";
 import { assertHealthy, attach, claim, network, release } from "./builders.ts";
 import { CuttingProxy } from "./cutting-proxy.ts";
 import { PrivatePostgres } from "./private-postgres.ts";
@@ -155,4 +159,28 @@ test("a connection to a server that has gone without a word is given up, and the
   }
   await attach(store, claim("p", "a", "p"));
   await assertHealthy(store);
+});
+
+test("who stops does not wait for a host that says nothing, nor for the next one", async () => {
+  const connected = Promise.withResolvers<void>();
+  const sockets: Socket[] = [];
+  const silent = createServer(socket => {
+    sockets.push(socket.on("error", () => {}));
+    connected.resolve();
+  }).listen(0, "127.0.0.1");
+  try {
+    await once(silent, "listening");
+    const host = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const stop = new AbortController();
+    const url = parsePostgresUrl(`postgres://mooring@${host},${host}/mooring`);
+    const connecting = connect(url, 0, { ...TIMEOUTS, connectMs: DEADLINE_MS }, stop.signal);
+    await connected.promise;
+    stop.abort();
+    const late = delay(DEADLINE_MS / 2, "late", { ref: false });
+    assert.match(String(await Promise.race([connecting.catch(error => error), late])), /cannot be reached/);
+    assert.equal(sockets.length, 1);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    silent.close();
+  }
 });

@@ -1,5 +1,6 @@
 import pg from "pg";
 import { IpamError } from "../../contract/index.ts";
+import { close, dropSoonAfter } from "./farewell.ts";
 import type { PostgresUrl } from "./postgres-url.ts";
 import { remedyOf, toIpamError } from "./sqlstates.ts";
 
@@ -48,12 +49,14 @@ export async function connect(
   url: PostgresUrl,
   first = 0,
   timeouts: Timeouts = TIMEOUTS,
+  signal: AbortSignal = new AbortController().signal,
 ): Promise<{ client: pg.Client; index: number }> {
   const failures: IpamError[] = [];
   for (let offset = 0; offset < url.hosts.length; offset++) {
+    if (signal.aborted && failures.length > 0) break;
     const index = (first + offset) % url.hosts.length;
     try {
-      return { client: await connectTo(url, index, timeouts), index };
+      return { client: await connectTo(url, index, timeouts, signal), index };
     } catch (error) {
       failures.push(explain(error, nameOf(url, index)));
     }
@@ -68,7 +71,7 @@ export async function connect(
   );
 }
 
-async function connectTo(url: PostgresUrl, index: number, timeouts: Timeouts): Promise<pg.Client> {
+async function connectTo(url: PostgresUrl, index: number, timeouts: Timeouts, signal: AbortSignal): Promise<pg.Client> {
   const { connectMs, statementMs, lockMs, idleInTransactionMs } = timeouts;
   const client = new pg.Client({
     connectionString: url.forHost(index),
@@ -85,6 +88,7 @@ async function connectTo(url: PostgresUrl, index: number, timeouts: Timeouts): P
   });
   // What is wrong with the connection is told to whoever waits for an answer.
   client.on("error", () => {});
+  dropSoonAfter(signal, client);
   try {
     await client.connect();
     const { rows } = await client.query<{ standby: boolean; readonly: boolean; version: number }>(
@@ -97,7 +101,7 @@ async function connectTo(url: PostgresUrl, index: number, timeouts: Timeouts): P
     await client.query(SESSION);
     return client;
   } catch (error) {
-    await client.end().catch(() => {});
+    await close(client);
     throw error;
   }
 }

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
 import { EVENTS_CHANNEL, readLastSeq } from "./event-log.ts";
-import { close, drop, type Primary } from "./primary.ts";
+import { close, drop } from "./farewell.ts";
+import type { Primary } from "./primary.ts";
 import { senderOf } from "./statement.ts";
 
 /** A notification that was lost with its connection is made up for so soon. */

@@ -2,7 +2,8 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
 import type { Duty } from "../../domain/leadership.ts";
-import { close, drop, type Primary } from "./primary.ts";
+import { close, drop } from "./farewell.ts";
+import type { Primary } from "./primary.ts";
 import { prepare, senderOf } from "./statement.ts";
 
 export interface LeadershipTimes {

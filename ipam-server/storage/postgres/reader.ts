@@ -1,7 +1,8 @@
 import type pg from "pg";
 import { IpamError } from "../../contract/index.ts";
 import type { Timeouts } from "./connect.ts";
-import { close, drop, type Primary } from "./primary.ts";
+import { close, drop } from "./farewell.ts";
+import type { Primary } from "./primary.ts";
 import { retrying } from "./retry.ts";
 import { remedyOf } from "./sqlstates.ts";
 import { prepare, type Send, senderOf } from "./statement.ts";

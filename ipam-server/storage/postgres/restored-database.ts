@@ -10,9 +10,10 @@ import {
 import { loadCatalog } from "./catalog-rows.ts";
 import { checkStore } from "./check.ts";
 import { APPLICATION, TIMEOUTS } from "./connect.ts";
+import { close } from "./farewell.ts";
 import { migrate } from "./migrate.ts";
 import { type PostgresUrl, parsePostgresUrl } from "./postgres-url.ts";
-import { close, Primary } from "./primary.ts";
+import { Primary } from "./primary.ts";
 import { toIpamError } from "./sqlstates.ts";
 import { senderOf } from "./statement.ts";
 import { LOCK_CATALOG } from "./writer.ts";
