@@ -32,7 +32,6 @@ export interface Range {
 export const ADDRESS_BITS = { 4: 32, 6: 128 } as const;
 
 export const familyOf = (version: IpVersion): IpFamily => (version === 4 ? "ipv4" : "ipv6");
-export const versionOf = (family: IpFamily): IpVersion => (family === "ipv4" ? 4 : 6);
 
 /** The address, or undefined if the text is none. Zone ids and shortened IPv4 forms are none. */
 export function parseAddress(text: string): ParsedAddress | undefined {

@@ -14,7 +14,7 @@ export interface PostgresStoreOptions {
   eventRetentionMs?: number;
   /** Milliseconds since the epoch. */
   clock?: () => number;
-  /** Connections for reads, beside the one for changes and the one that hears of events. Default 4. */
+  /** Connections for reads that take long, beside the four that each do one thing (docs/operations.md). Default 4. */
   readers?: number;
   /** How long a change or a read is tried again while the database is away or others are in the way. Default 10,000. */
   retryForMs?: number;
