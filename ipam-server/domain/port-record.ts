@@ -56,10 +56,15 @@ export interface PortRecord {
 }
 
 let last = { time: 0, text: "1970-01-01T00:00:00.000Z" };
+let other = last;
 
-/** Remembers the last one: all that a batch changes carries the same time. */
+/** Remembers the last two: all that a batch changes carries the same time, and owners have theirs beside it. */
 export function toTimestamp(time: number): Timestamp {
-  if (last.time !== time) last = { time, text: new Date(time).toISOString() };
+  if (last.time !== time) {
+    const found = other.time === time ? other : { time, text: new Date(time).toISOString() };
+    other = last;
+    last = found;
+  }
   return last.text;
 }
 

@@ -70,7 +70,19 @@ export type PortRow = [
   nameFrom: NameFrom | null,
 ];
 
-export const encodeMac = (mac: string): number => Number.parseInt(mac.replaceAll(":", ""), 16);
+/** Asked for every port and event: in two halves that each are small integers, and without a text between. */
+export function encodeMac(mac: string): number {
+  const half = (from: number) => (byteAt(mac, from) << 16) | (byteAt(mac, from + 3) << 8) | byteAt(mac, from + 6);
+  return half(0) * 0x1_00_00_00 + half(9);
+}
+
+const byteAt = (mac: string, at: number): number => (digitAt(mac, at) << 4) | digitAt(mac, at + 1);
+
+/** `0` to `9` are 0x30 on; of letters of either case the low bits count from 1. */
+function digitAt(mac: string, at: number): number {
+  const code = mac.charCodeAt(at);
+  return code <= 0x39 ? code & 0xf : (code & 0xf) + 9;
+}
 
 export function decodeMac(mac: number): string {
   const digits = mac.toString(16).padStart(12, "0");
