@@ -5,6 +5,8 @@ import { ReadQueue } from "./read-queue.ts";
 /** Events kept in memory for streams that are nearly up to date. */
 const CAPACITY = 10_000;
 const PAGE = 1000;
+/** Of a stream that has fallen behind: these events are in memory for it alone until it has taken them. */
+const OWN_PAGE = 200;
 /** Events that are looked at in one step where few match, in some ten milliseconds. */
 const SPAN = 100_000;
 const PATIENT = { timeoutMs: Number.POSITIVE_INFINITY, isGone: () => false };
@@ -69,12 +71,12 @@ export class EventTail implements Disposable {
 
   async #readBehind(after: number, query: EventQuery): Promise<Heard> {
     const end = after + SPAN;
-    const page = () => this.#store.readEvents({ ...query, after, limit: PAGE }, end);
+    const page = () => this.#store.readEvents({ ...query, after, limit: OWN_PAGE }, end);
     const { events, lastSeq, oldestSeq } = await this.#behind.run(page, PATIENT);
     const gapUpTo = after + 1 < oldestSeq ? oldestSeq - 1 : undefined;
     // What is still there of before the gap is history: the reader goes on behind it.
     const from = gapUpTo ?? after;
-    const upTo = events.length < PAGE ? Math.min(lastSeq, end) : (events.at(-1)?.seq ?? end);
+    const upTo = events.length < OWN_PAGE ? Math.min(lastSeq, end) : (events.at(-1)?.seq ?? end);
     return { events: events.filter(({ seq }) => seq > from), gapUpTo, upTo: Math.max(from, upTo) };
   }
 
