@@ -45,6 +45,9 @@ export const timestamp = z.iso
   .overwrite(toCanonicalTime);
 
 function toCanonicalTime(text: string): string {
+  // The spellings of Kubernetes and our own, which nearly all are.
+  if (text.length === 20 && text.endsWith("Z")) return `${text.slice(0, -1)}.000Z`;
+  if (text.length === 24 && text.endsWith("Z")) return text;
   const ms = Date.parse(text);
   return Number.isNaN(ms) ? text : new Date(ms).toISOString();
 }
