@@ -7,40 +7,8 @@ type Issue = z.core.$ZodIssue;
 /** The value, or IpamError `invalid_request` that names the field below `root` and says what is right. */
 export function validate<S extends z.ZodType>(schema: S, value: unknown, root = ""): z.output<S> {
   const result = schema.safeParse(value);
-  if (result.success) {
-    if (hasProto(result.data, value)) refuseProto(result.data, value, root, []);
-    return result.data;
-  }
+  if (result.success) return result.data;
   throw toError(schema, value, result.error.issues, root);
-}
-
-/**
- * The one key that JSON can carry and records leave out without a word. Walks what the schema made, so no deeper than
- * that is; what it took as it came is for another schema. Asked of every item.
- */
-function hasProto(made: unknown, value: unknown): boolean {
-  if (typeof made !== "object" || made === null || made === value) return false;
-  if (typeof value !== "object" || value === null) return false;
-  if (Object.hasOwn(value, "__proto__")) return true;
-  for (const key in made) {
-    const inner = made[key as keyof typeof made] as unknown;
-    if (typeof inner === "object" && hasProto(inner, Reflect.get(value, key))) return true;
-  }
-  return false;
-}
-
-/** Says where it is. */
-function refuseProto(made: unknown, value: unknown, root: string, path: Path): void {
-  if (typeof made !== "object" || made === null || made === value) return;
-  if (typeof value !== "object" || value === null) return;
-  if (Object.hasOwn(value, "__proto__")) {
-    const field = pathText(root, [...path, "__proto__"]);
-    throw new IpamError("invalid_request", `${field}: nothing may have the key "__proto__"`, { field });
-  }
-  for (const [key, inner] of Object.entries(made)) {
-    if (typeof inner !== "object") continue;
-    refuseProto(inner, Reflect.get(value, key), root, [...path, Array.isArray(made) ? Number(key) : key]);
-  }
 }
 
 function toError(schema: z.ZodType, value: unknown, issues: readonly Issue[], root: string): IpamError {

@@ -60,7 +60,17 @@ const labelValue = pattern(
   /^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/,
   "is not a label value: at most 63 characters of A-Z a-z 0-9 . _ -, beginning and ending with a letter or digit",
 );
-export const labels = z.record(labelKey, labelValue);
+/** Records leave out one key that JSON can carry, without a word. Objects of known fields refuse it as any other. */
+export const labels = z.preprocess(
+  (value, { issues }) => {
+    if (typeof value === "object" && value !== null && Object.hasOwn(value, "__proto__")) {
+      const message = "stands under the key __proto__, which no label can have";
+      issues.push({ code: "custom", input: value, path: ["__proto__"], message });
+    }
+    return value;
+  },
+  z.record(labelKey, labelValue),
+);
 
 /** Of an interface whose name becomes the last part of a port's. */
 export const portInterfaceName = pattern(
