@@ -49,7 +49,7 @@ const containerOf = (manifests: Manifest[], name: string): Container => {
 };
 
 describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, () => {
-  for (const folder of ["base", "overlays/sqlite", "overlays/kind", "overlays/lab"]) {
+  for (const folder of ["base", "overlays/sqlite", "overlays/postgres", "overlays/kind", "overlays/lab"]) {
     const manifests = hasKubectl ? render(folder) : [];
     const has = (kind: string, name: string) =>
       manifests.some(each => each.kind === kind && each.metadata.name === name);
@@ -109,6 +109,18 @@ describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, (
       assert.ok(granted.every(each => !/secrets|configmaps|\*/.test(each)));
     });
   }
+
+  test("on PostgreSQL several servers keep nothing of their own, and the URL with its password is a Secret's", () => {
+    const manifests = hasKubectl ? render("overlays/postgres") : [];
+    const ipam = workloads(manifests).find(({ metadata }) => metadata.name === "mooring-ipam");
+    const spec = ipam?.spec as { replicas: number; volumeClaimTemplates?: unknown };
+    assert.ok(spec.replicas > 1 && !spec.volumeClaimTemplates);
+    const { command, env = [] } = containerOf(manifests, "mooring-ipam");
+    assert.ok(!command.includes("--database"));
+    assert.deepEqual(env, [
+      { name: "MOORING_DATABASE", valueFrom: { secretKeyRef: { name: "mooring-database", key: "url" } } },
+    ]);
+  });
 
   test("the lab's Kubernetes gets no API that is newer than it", () => {
     const apis = new Set((hasKubectl ? render("overlays/lab") : []).map(each => each.apiVersion));
