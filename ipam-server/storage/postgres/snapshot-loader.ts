@@ -16,7 +16,7 @@ const MAX_WINDOW = 4096n;
 /** Subnets first, by id, then ports, by name: every replica locks in this order. */
 const LOCK_SUBNETS = prepare(
   `SELECT id, held, outside, freed FROM subnets WHERE id = ANY (ARRAY(
-     SELECT subnet_id FROM ports JOIN fixed_ips ON port_key = key WHERE name = ANY ($1::text[])
+     SELECT subnet_id FROM fixed_ips WHERE port_key = ANY (ARRAY(SELECT key FROM ports WHERE name = ANY ($1::text[])))
      UNION SELECT unnest($2::int[]) WHERE $3 = 1 OR EXISTS (
        SELECT FROM unnest($4::text[]) AS wanted (name)
        WHERE NOT EXISTS (SELECT FROM ports WHERE ports.name = wanted.name))
