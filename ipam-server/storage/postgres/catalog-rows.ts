@@ -1,11 +1,5 @@
 import type { Labels, NodeLease, Segment, SubnetSpec } from "../../contract/index.ts";
-import {
-  Catalog,
-  type NetworkRecord,
-  type Pool,
-  type SubnetDeclaration,
-  type SubnetRecord,
-} from "../../domain/catalog.ts";
+import { Catalog, type NetworkRecord, type Pool, type SubnetRecord } from "../../domain/catalog.ts";
 import { describeSubnet } from "../../domain/describe-subnet.ts";
 import { toTimestamp } from "../../domain/port-record.ts";
 import { decodeOffset } from "./offset-code.ts";
@@ -36,15 +30,6 @@ type NetworkRow = [
 ];
 type SubnetRow = [id: number, networkId: number, spec: string, held: number, outside: number, freed: number];
 type PoolRow = [id: number, subnetId: number, first: string, last: string, next: string | null];
-
-/** A subnet's declaration as its row keeps it. */
-export function encodeSubnet({ cidr, gateway, pools, exclude, routes, dns }: SubnetDeclaration): string {
-  const spec: SubnetSpec = { cidr: cidr.text, exclude, dns };
-  if (gateway !== undefined) spec.gateway = gateway;
-  if (pools) spec.pools = pools;
-  if (routes) spec.routes = routes;
-  return JSON.stringify(spec);
-}
 
 /** All networks as they were at one revision; counters and cursors as this replica saw them last. */
 export interface KnownCatalog {

@@ -2,8 +2,8 @@ import { IpamError, type NetworkManifest } from "../../contract/index.ts";
 import type { Catalog, NetworkDeclaration, SubnetDeclaration, SubnetRecord } from "../../domain/catalog.ts";
 import { type NetworkChange, type Obstacle, planNetworkChange, startCursor } from "../../domain/plan-network-change.ts";
 import { validateNetwork } from "../../domain/validate-network.ts";
+import { encodeSubnet } from "../subnet-spec.ts";
 import { toArray } from "./array-literal.ts";
-import { encodeSubnet } from "./catalog-rows.ts";
 import { encodeOffset } from "./offset-code.ts";
 import { prepare, type Send } from "./statement.ts";
 

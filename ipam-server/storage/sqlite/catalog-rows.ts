@@ -1,6 +1,6 @@
 import type Database from "better-sqlite3";
 import type { Labels, NodeLease, Segment, SubnetSpec } from "../../contract/index.ts";
-import { Catalog, type NetworkRecord, type SubnetDeclaration, type SubnetRecord } from "../../domain/catalog.ts";
+import { Catalog, type NetworkRecord, type SubnetRecord } from "../../domain/catalog.ts";
 import { describeSubnet } from "../../domain/describe-subnet.ts";
 import { toTimestamp } from "../../domain/port-record.ts";
 import { decodeCount, decodeOffset } from "./offset-code.ts";
@@ -29,15 +29,6 @@ interface SubnetRow {
 }
 
 type PoolRow = [id: bigint, subnetId: bigint, first: bigint, last: bigint, passed: bigint];
-
-/** A subnet's declaration as its row keeps it. */
-export function encodeSubnet({ cidr, gateway, pools, exclude, routes, dns }: SubnetDeclaration): string {
-  const spec: SubnetSpec = { cidr: cidr.text, exclude, dns };
-  if (gateway !== undefined) spec.gateway = gateway;
-  if (pools) spec.pools = pools;
-  if (routes) spec.routes = routes;
-  return JSON.stringify(spec);
-}
 
 /** Reads all networks, with their counters and cursors. */
 export function loadCatalog(database: Database.Database): Catalog {

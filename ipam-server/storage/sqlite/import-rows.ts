@@ -12,7 +12,7 @@ import type { PortRecord } from "../../domain/port-record.ts";
 import type { Finding } from "../../domain/store.ts";
 import type { TransferRow, TransferState } from "../../domain/transfer.ts";
 import type { ImportedNetwork } from "../../domain/transfer-records.ts";
-import { encodeSubnet } from "./catalog-rows.ts";
+import { encodeSubnet } from "../subnet-spec.ts";
 import { checkStore } from "./check.ts";
 import { SqliteSource } from "./export-rows.ts";
 import { encodeCount, encodeOffset } from "./offset-code.ts";

@@ -3,7 +3,7 @@ import { IpamError, type NetworkManifest } from "../../contract/index.ts";
 import type { Catalog, Pool, SubnetDeclaration, SubnetRecord } from "../../domain/catalog.ts";
 import { type NetworkChange, type Obstacle, planNetworkChange, startCursor } from "../../domain/plan-network-change.ts";
 import { validateNetwork } from "../../domain/validate-network.ts";
-import { encodeSubnet } from "./catalog-rows.ts";
+import { encodeSubnet } from "../subnet-spec.ts";
 import { encodeCount, encodeOffset } from "./offset-code.ts";
 
 const MAX_PORTS_NAMED = 20;
