@@ -42,11 +42,15 @@ export function assertLeaseName(name: string, claim: Claim): void {
   if (leasedPort !== undefined) refuse("leasedPort", "a lease cannot be made of another one");
 }
 
-/** Throws `conflict` when the network leases nothing (any more), `no_address_available` when it has little left. */
+/** Throws `conflict` when the network leases nothing (any more). */
+function assertLeases(network: NetworkRecord): void {
+  if (network.nodeLease) return;
+  throw new IpamError("conflict", `network ${network.name} leases no addresses to nodes; claim ports by name`);
+}
+
+/** Throws that, or `no_address_available` when it has little left. */
 export function assertLeasable(network: NetworkRecord, working: WorkingState): void {
-  if (!network.nodeLease) {
-    throw new IpamError("conflict", `network ${network.name} leases no addresses to nodes; claim ports by name`);
-  }
+  assertLeases(network);
   if (freeShare(network, undefined, subnet => working.counters(subnet)) >= LEAST_FREE_SHARE) return;
   throw new IpamError(
     "no_address_available",
@@ -57,7 +61,7 @@ export function assertLeasable(network: NetworkRecord, working: WorkingState): v
 /** The node's own lease again: goes on from now, unless the network leases no more or is not the one asked for. */
 export function prolong(port: PortRecord, claim: Claim, working: WorkingState, context: DecisionContext): ClaimResult {
   const network = working.catalog.network(port.networkId);
-  if (!network.nodeLease) assertLeasable(network, working);
+  assertLeases(network);
   const mismatch = describeMismatch(port, claim, working);
   if (mismatch) throw mismatch;
   const prolonged = { ...port, expiresAt: context.now + context.leaseMs, updatedAt: context.now };

@@ -25,22 +25,33 @@ export function withSubnet(name: string, added: SubnetSpec): NetworkWish {
   return present => {
     const network = present.find(candidate => candidate.name === name);
     if (!network) throw new IpamError("not_found", `there is no network ${name}`);
-    const { labels, vpc, availabilityZone, segment, mtu, nodeLease, subnets } = network;
+    const { subnets } = network;
     if (subnets.some(({ cidr }) => cidr.text === added.cidr)) {
       throw new IpamError("conflict", `network ${name} has subnet ${added.cidr}; change it with PUT`);
     }
-    return {
-      apiVersion: "mooring.dev/v1",
-      kind: "Network",
-      metadata: { name, labels },
-      spec: {
-        vpc,
-        ...(availabilityZone !== undefined && { availabilityZone }),
-        segment,
-        mtu,
-        ...(nodeLease && { nodeLease }),
-        subnets: [...subnets.map(toSpec), added],
-      },
-    };
+    return toManifest(network, [...subnets.map(toSpec), added]);
+  };
+}
+
+type Head = Pick<NetworkRecord, "name" | "labels" | "vpc" | "segment" | "mtu"> &
+  Partial<Pick<NetworkRecord, "availabilityZone" | "nodeLease">>;
+
+/** What would declare the network, with what was left to the defaults written out. */
+export function toManifest(
+  { name, labels, vpc, availabilityZone, segment, mtu, nodeLease }: Head,
+  subnets: SubnetSpec[],
+): NetworkManifest {
+  return {
+    apiVersion: "mooring.dev/v1",
+    kind: "Network",
+    metadata: { name, labels },
+    spec: {
+      vpc,
+      ...(availabilityZone !== undefined && { availabilityZone }),
+      segment,
+      mtu,
+      ...(nodeLease && { nodeLease }),
+      subnets,
+    },
   };
 }

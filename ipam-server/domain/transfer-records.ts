@@ -1,6 +1,7 @@
-import { IpamError, type NetworkManifest } from "../contract/index.ts";
+import { IpamError } from "../contract/index.ts";
 import { contains, lengthOf, parseAddress, rangeOf } from "./address.ts";
 import { type Catalog, type NetworkDeclaration, type NetworkRecord, poolAt, type SubnetRecord } from "./catalog.ts";
+import { toManifest } from "./network-wish.ts";
 import type { HeldIp, PortRecord } from "./port-record.ts";
 import type { FreedState } from "./snapshot.ts";
 import {
@@ -51,22 +52,10 @@ export interface ImportedNetwork {
 
 /** `before`: the networks of earlier rows. */
 export function fromTransferNetwork(row: TransferNetwork, before: readonly NetworkDeclaration[]): ImportedNetwork {
-  const { name, labels, vpc, availabilityZone, segment, mtu, nodeLease, subnets } = row;
-  const manifest: NetworkManifest = {
-    apiVersion: "mooring.dev/v1",
-    kind: "Network",
-    metadata: { name, labels },
-    spec: {
-      vpc,
-      ...(availabilityZone !== undefined && { availabilityZone }),
-      segment,
-      mtu,
-      ...(nodeLease && { nodeLease }),
-      subnets: subnets.map(({ spec }) => spec),
-    },
-  };
+  const { name, subnets } = row;
+  const specs = subnets.map(({ spec }) => spec);
   if (before.some(other => other.name === name)) refuse("name", `network ${name} is there twice`);
-  const declaration = validateNetwork(manifest, before);
+  const declaration = validateNetwork(toManifest(row, specs), before);
   return {
     declaration,
     createdAt: Date.parse(row.createdAt),
