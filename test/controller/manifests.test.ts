@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { parseAllDocuments } from "yaml";
@@ -30,6 +31,7 @@ interface PodSpec {
 }
 
 const ROOT = join(import.meta.dirname, "../../manifests");
+const OVERLAYS = ["base", "overlays/sqlite", "overlays/postgres", "overlays/kind", "overlays/lab"];
 const hasKubectl = spawnSync("kubectl", ["version", "--client"]).status === 0;
 
 function render(folder: string): Manifest[] {
@@ -49,7 +51,7 @@ const containerOf = (manifests: Manifest[], name: string): Container => {
 };
 
 describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, () => {
-  for (const folder of ["base", "overlays/sqlite", "overlays/postgres", "overlays/kind", "overlays/lab"]) {
+  for (const folder of OVERLAYS) {
     const manifests = hasKubectl ? render(folder) : [];
     const has = (kind: string, name: string) =>
       manifests.some(each => each.kind === kind && each.metadata.name === name);
@@ -122,8 +124,18 @@ describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, (
     ]);
   });
 
-  test("the lab's Kubernetes gets no API that is newer than it", () => {
-    const apis = new Set((hasKubectl ? render("overlays/lab") : []).map(each => each.apiVersion));
-    assert.deepEqual([...apis].sort(), ["apps/v1", "policy/v1beta1", "rbac.authorization.k8s.io/v1", "v1"]);
+  test("every overlay uses only APIs that Kubernetes 1.25 and newer serve", () => {
+    const supported = ["apps/v1", "policy/v1", "rbac.authorization.k8s.io/v1", "v1"];
+    for (const folder of OVERLAYS) {
+      const apis = new Set((hasKubectl ? render(folder) : []).map(each => each.apiVersion));
+      assert.deepEqual([...apis].sort(), supported, folder);
+    }
+  });
+
+  test("no overlay uses a kustomize field that is deprecated", () => {
+    for (const folder of OVERLAYS) {
+      const source = readFileSync(join(ROOT, folder, "kustomization.yaml"), "utf8");
+      assert.doesNotMatch(source, /^(bases|patchesStrategicMerge|patchesJson6902|commonLabels|vars):/m, folder);
+    }
   });
 });

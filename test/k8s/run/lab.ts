@@ -8,7 +8,7 @@ const NODES = ["node1", "node2"];
 /** The first time it builds Kubernetes. */
 const UP_TIMEOUT_MS = 30 * 60_000;
 const CTR = ["ctr", "--address", "/run/containerd/containerd.sock", "--namespace", "k8s.io"];
-/** Where containernetworking-plugins put it: containerd up to 1.7 wants it beside the configured plugin. */
+/** From containernetworking-plugins: containerd calls it for every pod, unless `use_internal_loopback` is set. */
 const LOOPBACK = "/usr/lib/cni/loopback";
 
 /** Brings the lab up with Mooring's image on its nodes; gives what the tests' environment needs. */
