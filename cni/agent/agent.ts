@@ -1,8 +1,8 @@
 import { uptime } from "node:os";
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { Logger } from "pino";
-import { KubeApi } from "../../kube/kube-api.ts";
-import { KubeEvents } from "../../kube/kube-events.ts";
+import { KubeApi } from "../../ipam-server/kube/kube-api.ts";
+import { KubeEvents } from "../../ipam-server/kube/kube-events.ts";
 import { openDatapath } from "../datapath/datapath.ts";
 import { GroupRemoval } from "../datapath/group-removal.ts";
 import { describeError } from "../spec/cni-error.ts";

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { KubeEvents } from "../../kube/kube-events.ts";
+import type { KubeEvents } from "../../ipam-server/kube/kube-events.ts";
 import { type Answer, type Call, dispatch } from "../dispatch.ts";
 import { parseCniArgs } from "../spec/cni-args.ts";
 import { CNI_CODES, CniError } from "../spec/cni-error.ts";

@@ -1,6 +1,6 @@
 import type { Claim, Sandbox } from "../../ipam-server/contract/index.ts";
 import { IpamError } from "../../ipam-server/contract/index.ts";
-import { KubeError } from "../../kube/kube-error.ts";
+import { KubeError } from "../../ipam-server/kube/kube-error.ts";
 import { parseCniArgs } from "../spec/cni-args.ts";
 import { CNI_CODES, CniError } from "../spec/cni-error.ts";
 import { deriveClaim as deriveDirectClaim, readWishes } from "../verbs/claim.ts";

@@ -1,6 +1,6 @@
-import type { KubeApi } from "../../kube/kube-api.ts";
-import type { KubeError } from "../../kube/kube-error.ts";
-import { Reflector } from "../../kube/reflector.ts";
+import type { KubeApi } from "../../ipam-server/kube/kube-api.ts";
+import type { KubeError } from "../../ipam-server/kube/kube-error.ts";
+import { Reflector } from "../../ipam-server/kube/reflector.ts";
 
 export interface NodeWatchOptions {
   api: Pick<KubeApi, "list" | "watch">;

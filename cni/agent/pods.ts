@@ -1,6 +1,6 @@
-import type { KubeApi } from "../../kube/kube-api.ts";
-import { KubeError } from "../../kube/kube-error.ts";
-import { Reflector } from "../../kube/reflector.ts";
+import type { KubeApi } from "../../ipam-server/kube/kube-api.ts";
+import { KubeError } from "../../ipam-server/kube/kube-error.ts";
+import { Reflector } from "../../ipam-server/kube/reflector.ts";
 import { type Namespace, type Pod, readNamespace, readPod } from "./pod/pod.ts";
 
 /** A pod of this node, and whether it still waits for its first container. */

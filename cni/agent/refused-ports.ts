@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Claim } from "../../ipam-server/contract/index.ts";
-import type { KubeEvents } from "../../kube/kube-events.ts";
+import type { KubeEvents } from "../../ipam-server/kube/kube-events.ts";
 import type { Datapath } from "../datapath/attachment.ts";
 import { describeError } from "../spec/cni-error.ts";
 import type { HeldPorts } from "./held-ports.ts";

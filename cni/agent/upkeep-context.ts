@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
-import type { KubeApi } from "../../kube/kube-api.ts";
-import type { KubeEvents } from "../../kube/kube-events.ts";
+import type { KubeApi } from "../../ipam-server/kube/kube-api.ts";
+import type { KubeEvents } from "../../ipam-server/kube/kube-events.ts";
 import type { NodeDatapath } from "../datapath/node-datapath.ts";
 import type { Journal } from "../journal.ts";
 import type { AgentIpam } from "./agent-ipam.ts";

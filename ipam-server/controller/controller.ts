@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { Logger } from "pino";
-import { KubeApi } from "../../kube/kube-api.ts";
-import { KubeEvents } from "../../kube/kube-events.ts";
 import type { MooringEvent, Port } from "../contract/index.ts";
+import { KubeApi } from "../kube/kube-api.ts";
+import { KubeEvents } from "../kube/kube-events.ts";
 import type { ListenAddress } from "../option-parsers.ts";
 import { ControllerMetrics, HealthServer, type HealthState } from "./health.ts";
 import { IpamClient } from "./ipam-client.ts";

@@ -1,5 +1,5 @@
-import type { PodView, WorkloadView } from "../../kube/objects.ts";
 import type { Workload } from "../contract/index.ts";
+import type { PodView, WorkloadView } from "../kube/objects.ts";
 
 export type WatchedKind = Exclude<Workload["kind"], "Pod">;
 

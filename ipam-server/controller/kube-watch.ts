@@ -1,7 +1,7 @@
-import type { KubeApi } from "../../kube/kube-api.ts";
-import type { KubeError } from "../../kube/kube-error.ts";
-import * as objects from "../../kube/objects.ts";
-import { Reflector } from "../../kube/reflector.ts";
+import type { KubeApi } from "../kube/kube-api.ts";
+import type { KubeError } from "../kube/kube-error.ts";
+import * as objects from "../kube/objects.ts";
+import { Reflector } from "../kube/reflector.ts";
 import { indexPods, type KubeView, nameKey, type WatchedKind } from "./kube-view.ts";
 
 interface Source {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { KubeApi } from "../../kube/kube-api.ts";
-import { KubeError } from "../../kube/kube-error.ts";
-import { record, text } from "../../kube/objects.ts";
+import type { KubeApi } from "../kube/kube-api.ts";
+import { KubeError } from "../kube/kube-error.ts";
+import { record, text } from "../kube/objects.ts";
 import { decideLease, type LeaseClock, type LeaseRecord, type LeaseSeen, resign } from "./lease.ts";
 
 export interface LeaderOptions {

@@ -1,5 +1,5 @@
-import type { KubeApi } from "../../kube/kube-api.ts";
 import type { Port, Release, Workload } from "../contract/index.ts";
+import type { KubeApi } from "../kube/kube-api.ts";
 import { type Due, decideGone, isLease, judgePort, type Suspects } from "./decide-gone.ts";
 import { inParallel } from "./in-parallel.ts";
 import type { IpamClient } from "./ipam-client.ts";

@@ -1,6 +1,6 @@
-import type { KubeEvent, Subject } from "../../kube/kube-events.ts";
-import type { PodView } from "../../kube/objects.ts";
 import type { MooringEvent, Port, Workload } from "../contract/index.ts";
+import type { KubeEvent, Subject } from "../kube/kube-events.ts";
+import type { PodView } from "../kube/objects.ts";
 import type { Due } from "./decide-gone.ts";
 
 /**

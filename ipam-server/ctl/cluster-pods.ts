@@ -1,6 +1,6 @@
 import { KubeConfig } from "@kubernetes/client-node";
-import { KubeApi } from "../../kube/kube-api.ts";
-import { readNodeName, readPodView, record } from "../../kube/objects.ts";
+import { KubeApi } from "../kube/kube-api.ts";
+import { readNodeName, readPodView, record } from "../kube/objects.ts";
 import type { ClusterPod } from "./compare-cluster.ts";
 import { CtlError } from "./ctl-error.ts";
 

@@ -7,7 +7,7 @@ import { after, afterEach, before, beforeEach, describe, test } from "node:test"
 import { pino } from "pino";
 import { AgentMetrics } from "../../cni/agent/metrics.ts";
 import { Installer, type InstallerOptions } from "../../cni/agent/upkeep/installer.ts";
-import { KubeApi } from "../../kube/kube-api.ts";
+import { KubeApi } from "../../ipam-server/kube/kube-api.ts";
 import { waitFor } from "../../scripts/lab/command.ts";
 import { FakeKubeApi } from "../fakes/k8s-api.ts";
 

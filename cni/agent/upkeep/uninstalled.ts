@@ -1,6 +1,6 @@
-import type { KubeApi } from "../../../kube/kube-api.ts";
-import { KubeError } from "../../../kube/kube-error.ts";
-import { record } from "../../../kube/objects.ts";
+import type { KubeApi } from "../../../ipam-server/kube/kube-api.ts";
+import { KubeError } from "../../../ipam-server/kube/kube-error.ts";
+import { record } from "../../../ipam-server/kube/objects.ts";
 
 export type Standing = "there" | "deleting" | "gone" | "refused" | "unknown";
 

@@ -1,6 +1,6 @@
 import { KubeConfig } from "@kubernetes/client-node";
-import { KubeApi } from "../../../kube/kube-api.ts";
-import { KubeError } from "../../../kube/kube-error.ts";
+import { KubeApi } from "../../../ipam-server/kube/kube-api.ts";
+import { KubeError } from "../../../ipam-server/kube/kube-error.ts";
 import { type CommandOptions, must } from "../../../scripts/lab/command.ts";
 import { ENVIRONMENT } from "./environment.ts";
 import { eventually, expect } from "./eventually.ts";

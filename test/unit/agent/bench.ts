@@ -19,9 +19,8 @@ import { Turns } from "../../../cni/agent/turns.ts";
 import type { Answer } from "../../../cni/dispatch.ts";
 import { deliverJournal } from "../../../cni/journal-delivery.ts";
 import type { Command, Environment } from "../../../cni/spec/environment.ts";
-
+import type { KubeEvent } from "../../../ipam-server/kube/kube-events.ts";
 import { readOptions } from "../../../ipam-server/options.ts";
-import type { KubeEvent } from "../../../kube/kube-events.ts";
 import { FakeNode } from "../../fakes/datapath-memory.ts";
 import { FakeIpam } from "../../fakes/ipam-server.ts";
 

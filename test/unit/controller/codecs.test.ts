@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { EventStreamCodec } from "../../../ipam-server/contract/event-stream.ts";
-import { JsonLines } from "../../../kube/json-lines.ts";
+import { JsonLines } from "../../../ipam-server/kube/json-lines.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const oneByOne = <T>(codec: { push(chunk: Uint8Array): T[] }, text: string): T[] =>

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import type { Port, Workload } from "../../../ipam-server/contract/index.ts";
 import { decideGone, judgePort } from "../../../ipam-server/controller/decide-gone.ts";
 import { indexPods, type KubeView } from "../../../ipam-server/controller/kube-view.ts";
-import type { WorkloadView } from "../../../kube/objects.ts";
+import type { WorkloadView } from "../../../ipam-server/kube/objects.ts";
 import { boundPort, POD_UID, stickyPort } from "./ports.ts";
 
 const OTHER_UID = "8e5c0000-0000-4000-8000-00000000dead";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { KubeError } from "../../../kube/kube-error.ts";
-import { type KubeEvent, KubeEvents } from "../../../kube/kube-events.ts";
+import { KubeError } from "../../../ipam-server/kube/kube-error.ts";
+import { type KubeEvent, KubeEvents } from "../../../ipam-server/kube/kube-events.ts";
 
 const EVENT: KubeEvent = {
   subject: { apiVersion: "v1", kind: "Pod", namespace: "shop", name: "web-0", uid: "u" },

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Leader } from "../../../ipam-server/controller/leader.ts";
-import { KubeError } from "../../../kube/kube-error.ts";
+import { KubeError } from "../../../ipam-server/kube/kube-error.ts";
 import { eventually } from "../../controller/eventually.ts";
 
 /** One Lease and a clock in hand. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import * as objects from "../../../kube/objects.ts";
+import * as objects from "../../../ipam-server/kube/objects.ts";
 
 const metadata = { namespace: "shop", name: "web", uid: "u" };
 const set = (spec: unknown) => objects.readStatefulSet({ metadata, spec });

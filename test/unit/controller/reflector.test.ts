@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { KubeError } from "../../../kube/kube-error.ts";
-import { type PodView, readPodView, type WatchEvent } from "../../../kube/objects.ts";
-import { Reflector } from "../../../kube/reflector.ts";
+import { KubeError } from "../../../ipam-server/kube/kube-error.ts";
+import { type PodView, readPodView, type WatchEvent } from "../../../ipam-server/kube/objects.ts";
+import { Reflector } from "../../../ipam-server/kube/reflector.ts";
 
 const pod = (name: string, version = "1") => ({
   metadata: { namespace: "shop", name, uid: `uid-${name}`, resourceVersion: version },

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { askStanding, isUninstalled, type Standing } from "../../../../cni/agent/upkeep/uninstalled.ts";
-import { KubeError } from "../../../../kube/kube-error.ts";
+import { KubeError } from "../../../../ipam-server/kube/kube-error.ts";
 
 describe("whether an agent that ends is being uninstalled", () => {
   const all: Standing[] = ["there", "deleting", "gone", "refused", "unknown"];
