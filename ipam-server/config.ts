@@ -1,5 +1,5 @@
-import { integerBetween, oneOf, parseDurationMs, parseListenAddress, parseSwitch } from "./option-parsers.ts";
-import type { OptionValues } from "./options.ts";
+import { integerBetween, oneOf, parseDurationMs, parseListenAddress, parseSwitch } from "./process/option-parsers.ts";
+import type { OptionValues } from "./process/options.ts";
 import { parsePostgresUrl } from "./storage/postgres/postgres-url.ts";
 
 export type DatabaseAddress = { engine: "sqlite"; path: string } | { engine: "postgres"; url: string };

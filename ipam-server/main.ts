@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import pino from "pino";
 import { SERVER_OPTIONS } from "./config.ts";
-import { addOptions, OptionError, readOptions } from "./options.ts";
+import { addOptions, OptionError, readOptions } from "./process/options.ts";
 import { startServer } from "./server.ts";
 
 const command = new Command("mooring-ipam")

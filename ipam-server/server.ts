@@ -20,7 +20,7 @@ import { ReadQueue } from "./http/read-queue.ts";
 import { serviceOperations } from "./http/service-operations.ts";
 import { transferOperations } from "./http/transfer-operations.ts";
 import { leaderDuty } from "./leader-duty.ts";
-import { OptionError } from "./options.ts";
+import { OptionError } from "./process/options.ts";
 import { openPostgresStore } from "./storage/postgres/postgres-store.ts";
 import { openSqliteStore } from "./storage/sqlite/sqlite-store.ts";
 

@@ -1,6 +1,6 @@
 import type { IpFamily, Retention } from "../../ipam-server/contract/index.ts";
-import { oneOf, parseDurationMs, parseListenAddress, parseText } from "../../ipam-server/option-parsers.ts";
-import type { OptionValues } from "../../ipam-server/options.ts";
+import { oneOf, parseDurationMs, parseListenAddress, parseText } from "../../ipam-server/process/option-parsers.ts";
+import type { OptionValues } from "../../ipam-server/process/options.ts";
 import { parseRetention, RETENTION_ACCEPTS } from "./pod/retention.ts";
 import { UPKEEP_OPTIONS } from "./upkeep/options.ts";
 

@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { Registry } from "prom-client";
-import type { ListenAddress } from "../../ipam-server/option-parsers.ts";
+import type { ListenAddress } from "../../ipam-server/process/option-parsers.ts";
 
 export interface Health {
   /** What keeps the agent from serving calls, a line each; empty when nothing does. */

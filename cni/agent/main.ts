@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { KubeConfig } from "@kubernetes/client-node";
 import { Command } from "commander";
 import { pino } from "pino";
-import { addOptions, OptionError, readOptions } from "../../ipam-server/options.ts";
+import { addOptions, OptionError, readOptions } from "../../ipam-server/process/options.ts";
 import { runAgent } from "./agent.ts";
 import { AGENT_OPTIONS, type AgentConfig } from "./config.ts";
 import { startUpkeep } from "./upkeep/upkeep.ts";

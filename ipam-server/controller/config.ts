@@ -1,5 +1,5 @@
-import { oneOf, parseDurationMs, parseListenAddress, parseText } from "../option-parsers.ts";
-import type { OptionValues } from "../options.ts";
+import { oneOf, parseDurationMs, parseListenAddress, parseText } from "../process/option-parsers.ts";
+import type { OptionValues } from "../process/options.ts";
 
 function parseServer(text: string): string {
   const url = URL.parse(text);

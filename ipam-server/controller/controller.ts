@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import type { MooringEvent, Port } from "../contract/index.ts";
 import { KubeApi } from "../kube/kube-api.ts";
 import { KubeEvents } from "../kube/kube-events.ts";
-import type { ListenAddress } from "../option-parsers.ts";
+import type { ListenAddress } from "../process/option-parsers.ts";
 import { ControllerMetrics, HealthServer, type HealthState } from "./health.ts";
 import { IpamClient } from "./ipam-client.ts";
 import { IpamTransport } from "./ipam-transport.ts";

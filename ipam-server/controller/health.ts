@@ -1,6 +1,6 @@
 import { createServer, type Server } from "node:http";
 import { Counter, Gauge, Registry } from "prom-client";
-import type { ListenAddress } from "../option-parsers.ts";
+import type { ListenAddress } from "../process/option-parsers.ts";
 
 export interface HealthState {
   /** Milliseconds since the last pass that ended, or since the start; a follower makes none. */

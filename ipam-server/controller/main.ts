@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { KubeConfig } from "@kubernetes/client-node";
 import { Command } from "commander";
 import { pino } from "pino";
-import { addOptions, OptionError, readOptions } from "../options.ts";
+import { addOptions, OptionError, readOptions } from "../process/options.ts";
 import { CONTROLLER_OPTIONS, type ControllerConfig } from "./config.ts";
 import { runController } from "./controller.ts";
 

@@ -1,6 +1,6 @@
 import type { MooringEvent, Port } from "../contract/index.ts";
 import { GAP, IpamError } from "../contract/index.ts";
-import { inParallel } from "./in-parallel.ts";
+import { inParallel } from "../process/in-parallel.ts";
 import type { IpamClient } from "./ipam-client.ts";
 
 export interface PortViewOptions {

@@ -1,7 +1,7 @@
 import type { Port, Release, Workload } from "../contract/index.ts";
 import type { KubeApi } from "../kube/kube-api.ts";
+import { inParallel } from "../process/in-parallel.ts";
 import { type Due, decideGone, isLease, judgePort, type Suspects } from "./decide-gone.ts";
-import { inParallel } from "./in-parallel.ts";
 import type { IpamClient } from "./ipam-client.ts";
 import type { KubeView, WatchedKind } from "./kube-view.ts";
 import { fetchFreshNodes, fetchFreshView } from "./kube-watch.ts";

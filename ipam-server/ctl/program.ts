@@ -1,5 +1,5 @@
 import { Command, CommanderError } from "commander";
-import { addOptions, readOptions } from "../options.ts";
+import { addOptions, readOptions } from "../process/options.ts";
 import { Client } from "./client.ts";
 import { addApplyCommand } from "./commands/apply.ts";
 import { addBackupCommand } from "./commands/backup.ts";

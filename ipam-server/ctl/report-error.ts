@@ -1,5 +1,5 @@
 import { type ErrorCode, IpamError } from "../contract/index.ts";
-import { OptionError } from "../options.ts";
+import { OptionError } from "../process/options.ts";
 import { CtlError, EXIT_CODES, type ExitCode } from "./ctl-error.ts";
 import type { Io } from "./io.ts";
 

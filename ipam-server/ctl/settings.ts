@@ -1,5 +1,5 @@
-import { parseDurationMs } from "../option-parsers.ts";
-import type { OptionValues } from "../options.ts";
+import { parseDurationMs } from "../process/option-parsers.ts";
+import type { OptionValues } from "../process/options.ts";
 
 /** Where the IPAM answers, and how a person wrote it. */
 export interface Endpoint {

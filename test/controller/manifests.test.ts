@@ -7,7 +7,7 @@ import { parseAllDocuments } from "yaml";
 import { AGENT_OPTIONS } from "../../cni/agent/config.ts";
 import { SERVER_OPTIONS } from "../../ipam-server/config.ts";
 import { CONTROLLER_OPTIONS } from "../../ipam-server/controller/config.ts";
-import { envOf, flagOf, type OptionSpecs } from "../../ipam-server/options.ts";
+import { envOf, flagOf, type OptionSpecs } from "../../ipam-server/process/options.ts";
 
 interface Manifest {
   apiVersion: string;

@@ -1,4 +1,4 @@
-import { oneOf, parseDurationMs } from "../../../ipam-server/option-parsers.ts";
+import { oneOf, parseDurationMs } from "../../../ipam-server/process/option-parsers.ts";
 import type { Uplink } from "../../datapath/bridges.ts";
 
 function parseUplinks(text: string): Uplink[] {

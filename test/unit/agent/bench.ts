@@ -20,7 +20,7 @@ import type { Answer } from "../../../cni/dispatch.ts";
 import { deliverJournal } from "../../../cni/journal-delivery.ts";
 import type { Command, Environment } from "../../../cni/spec/environment.ts";
 import type { KubeEvent } from "../../../ipam-server/kube/kube-events.ts";
-import { readOptions } from "../../../ipam-server/options.ts";
+import { readOptions } from "../../../ipam-server/process/options.ts";
 import { FakeNode } from "../../fakes/datapath-memory.ts";
 import { FakeIpam } from "../../fakes/ipam-server.ts";
 
