@@ -1,9 +1,9 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import express, { type NextFunction, type Request, type Response } from "express";
 import { IpamError } from "../contract/index.ts";
-import { answerFailure, type Edge, execute } from "./execute.ts";
 import type { Operation } from "./operation.ts";
 import { sendProblem } from "./reply.ts";
+import { answerFailure, type Edge, execute } from "./request-pipeline.ts";
 
 /**
  * The request listener of all operations. Those whose path is fixed are found by one map look-up, because a router's

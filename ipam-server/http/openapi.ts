@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Operation } from "./operation.ts";
-import { problem } from "./schema/responses.ts";
+import { problem } from "./v1/schema/responses.ts";
 
 type Json = Record<string, unknown>;
 

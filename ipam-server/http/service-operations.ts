@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Store } from "../domain/store.ts";
 import type { Metrics } from "./metrics.ts";
 import { type Operation, operation } from "./operation.ts";
-import * as responses from "./schema/responses.ts";
+import * as responses from "./v1/schema/responses.ts";
 
 const POINTER = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Mooring IPAM</title></head>

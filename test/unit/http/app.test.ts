@@ -5,11 +5,11 @@ import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import pino from "pino";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
+import { Batcher } from "../../../ipam-server/engine/commit-queue.ts";
+import { ReadQueue } from "../../../ipam-server/engine/read-queue.ts";
 import { createApp } from "../../../ipam-server/http/app.ts";
-import { batchOperations } from "../../../ipam-server/http/batch-operations.ts";
-import { Batcher } from "../../../ipam-server/http/batcher.ts";
-import { networkOperations } from "../../../ipam-server/http/network-operations.ts";
-import { ReadQueue } from "../../../ipam-server/http/read-queue.ts";
+import { batchOperations } from "../../../ipam-server/http/v1/batch-operations.ts";
+import { networkOperations } from "../../../ipam-server/http/v1/network-operations.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 import { Client } from "../../server/client.ts";
 

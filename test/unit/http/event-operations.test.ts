@@ -6,10 +6,10 @@ import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import pino from "pino";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
+import { EventTail } from "../../../ipam-server/engine/event-tail.ts";
+import { ReadQueue } from "../../../ipam-server/engine/read-queue.ts";
 import { createApp } from "../../../ipam-server/http/app.ts";
-import { eventOperations } from "../../../ipam-server/http/event-operations.ts";
-import { EventTail } from "../../../ipam-server/http/event-tail.ts";
-import { ReadQueue } from "../../../ipam-server/http/read-queue.ts";
+import { eventOperations } from "../../../ipam-server/http/v1/event-operations.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 import { EventStream } from "../../server/sse.ts";
 

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { batchOperations } from "../../../ipam-server/http/batch-operations.ts";
-import { Batcher } from "../../../ipam-server/http/batcher.ts";
-import { networkOperations } from "../../../ipam-server/http/network-operations.ts";
+import { Batcher } from "../../../ipam-server/engine/commit-queue.ts";
 import { describeApi } from "../../../ipam-server/http/openapi.ts";
-import { portOperations } from "../../../ipam-server/http/port-operations.ts";
+import { batchOperations } from "../../../ipam-server/http/v1/batch-operations.ts";
+import { networkOperations } from "../../../ipam-server/http/v1/network-operations.ts";
+import { portOperations } from "../../../ipam-server/http/v1/port-operations.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 
 type Json = Record<string, unknown>;

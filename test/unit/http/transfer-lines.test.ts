@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { IpamError, type TransferEnd } from "../../../ipam-server/contract/index.ts";
 import type { TransferRow } from "../../../ipam-server/domain/transfer.ts";
 import { splitLines } from "../../../ipam-server/http/lines.ts";
-import { encodeTransfer, TransferDecoder } from "../../../ipam-server/http/transfer-lines.ts";
+import { encodeTransfer, TransferDecoder } from "../../../ipam-server/http/v1/transfer-lines.ts";
 
 const TIME = "2026-11-20T08:00:00.000Z";
 const ROWS: TransferRow[] = [

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import type { Call } from "../../../ipam-server/http/operation.ts";
-import { transferOperations } from "../../../ipam-server/http/transfer-operations.ts";
+import { transferOperations } from "../../../ipam-server/http/v1/transfer-operations.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 
 test("a store without files of its own says which tool backs it up, and all three calls are for admins", async () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { z } from "zod";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
-import { claim, networkManifest, release, report } from "../../../ipam-server/http/schema/requests.ts";
+import { claim, networkManifest, release, report } from "../../../ipam-server/http/v1/schema/requests.ts";
 import { validate } from "../../../ipam-server/http/validate.ts";
 
 const CLAIM = {

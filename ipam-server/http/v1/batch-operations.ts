@@ -1,12 +1,12 @@
 import { z } from "zod";
-import { IpamError, type Problem } from "../contract/index.ts";
-import type { Action, Caller } from "../domain/caller.ts";
-import type { Mutation, Outcome } from "../domain/store.ts";
-import type { Batcher } from "./batcher.ts";
-import { type Operation, operation } from "./operation.ts";
+import { IpamError, type Problem } from "../../contract/index.ts";
+import type { Action, Caller } from "../../domain/caller.ts";
+import type { Mutation, Outcome } from "../../domain/store.ts";
+import type { Batcher } from "../../engine/commit-queue.ts";
+import { type Operation, operation } from "../operation.ts";
+import { validate } from "../validate.ts";
 import * as requests from "./schema/requests.ts";
 import * as responses from "./schema/responses.ts";
-import { validate } from "./validate.ts";
 
 const MAX_ITEMS = 1000;
 

@@ -17,7 +17,7 @@ import {
   type ReleaseResult,
   type ReportResult,
   type Subnet,
-} from "../../contract/index.ts";
+} from "../../../contract/index.ts";
 import { dns, owner, planeState, retention, route, sandbox, segment, workload } from "./requests.ts";
 
 /** What the server answers, for the OpenAPI document. `satisfies` holds it to the contract's types. */

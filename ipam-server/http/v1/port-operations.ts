@@ -1,7 +1,7 @@
-import { IpamError } from "../contract/index.ts";
-import type { Mutation, OutcomeByKind, Store } from "../domain/store.ts";
-import type { Batcher } from "./batcher.ts";
-import { type Operation, operation } from "./operation.ts";
+import { IpamError } from "../../contract/index.ts";
+import type { Mutation, OutcomeByKind, Store } from "../../domain/store.ts";
+import type { Batcher } from "../../engine/commit-queue.ts";
+import { type Operation, operation } from "../operation.ts";
 import { portName } from "./schema/fields.ts";
 import * as requests from "./schema/requests.ts";
 import * as responses from "./schema/responses.ts";

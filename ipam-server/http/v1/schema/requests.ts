@@ -11,7 +11,7 @@ import {
   type Release,
   type Report,
   type SubnetSpec,
-} from "../../contract/index.ts";
+} from "../../../contract/index.ts";
 import * as f from "./fields.ts";
 
 /** The bodies and queries that callers send. Objects are strict: an unknown field is a mistake, not a wish. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import type { Mutation } from "../../../ipam-server/domain/store.ts";
-import { Batcher } from "../../../ipam-server/http/batcher.ts";
+import { Batcher } from "../../../ipam-server/engine/commit-queue.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 
 const release = (name: string): Mutation => ({

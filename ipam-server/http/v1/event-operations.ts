@@ -1,11 +1,11 @@
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { STREAM_END } from "../contract/event-stream.ts";
-import { type EventQuery, GAP, IpamError, type MooringEvent } from "../contract/index.ts";
-import type { Store } from "../domain/store.ts";
-import type { EventTail } from "./event-tail.ts";
-import { STOPPING } from "./execute.ts";
-import { type Operation, operation } from "./operation.ts";
+import { STREAM_END } from "../../contract/event-stream.ts";
+import { type EventQuery, GAP, IpamError, type MooringEvent } from "../../contract/index.ts";
+import type { Store } from "../../domain/store.ts";
+import type { EventTail } from "../../engine/event-tail.ts";
+import { type Operation, operation } from "../operation.ts";
+import { STOPPING } from "../request-pipeline.ts";
 import * as requests from "./schema/requests.ts";
 import * as responses from "./schema/responses.ts";
 

@@ -1,8 +1,8 @@
-import { IpamError } from "../contract/index.ts";
-import { type NetworkWish, onlyNew, withSubnet } from "../domain/network-wish.ts";
-import { matches, parseSelector } from "../domain/selector.ts";
-import type { Store } from "../domain/store.ts";
-import { type Operation, operation } from "./operation.ts";
+import { IpamError } from "../../contract/index.ts";
+import { type NetworkWish, onlyNew, withSubnet } from "../../domain/network-wish.ts";
+import { matches, parseSelector } from "../../domain/selector.ts";
+import type { Store } from "../../domain/store.ts";
+import { type Operation, operation } from "../operation.ts";
 import { networkName } from "./schema/fields.ts";
 import * as requests from "./schema/requests.ts";
 import * as responses from "./schema/responses.ts";

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Command } from "commander";
-import { refusalOf, SERVER_OPTIONS } from "../../ipam-server/config.ts";
-import { parseDurationMs, parseListenAddress } from "../../ipam-server/process/option-parsers.ts";
-import { addOptions, envOf, flagOf, OptionError, readOptions } from "../../ipam-server/process/options.ts";
+import { refusalOf, SERVER_OPTIONS } from "../../../ipam-server/config.ts";
+import { parseDurationMs, parseListenAddress } from "../../../ipam-server/process/option-parsers.ts";
+import { addOptions, envOf, flagOf, OptionError, readOptions } from "../../../ipam-server/process/options.ts";
 
 interface Sources {
   flags?: Record<string, unknown>;

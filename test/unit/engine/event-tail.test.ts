@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { EventQuery, MooringEvent } from "../../../ipam-server/contract/index.ts";
-import { EventTail, matches } from "../../../ipam-server/http/event-tail.ts";
+import { EventTail, matches } from "../../../ipam-server/engine/event-tail.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 
 const seqs = ({ events }: { events: MooringEvent[] }) => events.map(({ seq }) => seq);

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import type { Mutation } from "../../../ipam-server/domain/store.ts";
-import { Batcher } from "../../../ipam-server/http/batcher.ts";
-import { ReadQueue } from "../../../ipam-server/http/read-queue.ts";
+import { Batcher } from "../../../ipam-server/engine/commit-queue.ts";
+import { ReadQueue } from "../../../ipam-server/engine/read-queue.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 
 const PATIENT = { timeoutMs: Number.POSITIVE_INFINITY, isGone: () => false };

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
-import type { Store } from "./domain/store.ts";
+import type { Store } from "../domain/store.ts";
 
 const INTERVAL_MS = 60_000;
 

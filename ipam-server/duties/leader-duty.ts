@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
-import type { Duty } from "./domain/leadership.ts";
-import type { Store } from "./domain/store.ts";
-import { keepHouse } from "./housekeeping.ts";
+import type { Duty } from "../domain/leadership.ts";
+import type { Store } from "../domain/store.ts";
+import { keepHouse } from "./maintenance.ts";
 
 /** What one replica at a time does. `onTerm` is told of each term's number, and of its end. */
 export function leaderDuty(store: Store, log: Logger, onTerm: (term: number | undefined) => void): Duty {

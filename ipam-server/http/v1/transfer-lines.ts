@@ -1,9 +1,15 @@
-import { IpamError, TRANSFER_FORMAT, TRANSFER_KIND, type TransferEnd, type TransferHeader } from "../contract/index.ts";
-import type { TransferRow } from "../domain/transfer.ts";
-import { TransferDigest } from "../domain/transfer-digest.ts";
-import { splitLines } from "./lines.ts";
+import {
+  IpamError,
+  TRANSFER_FORMAT,
+  TRANSFER_KIND,
+  type TransferEnd,
+  type TransferHeader,
+} from "../../contract/index.ts";
+import type { TransferRow } from "../../domain/transfer.ts";
+import { TransferDigest } from "../../domain/transfer-digest.ts";
+import { splitLines } from "../lines.ts";
+import { validate } from "../validate.ts";
 import * as schema from "./schema/transfer.ts";
-import { validate } from "./validate.ts";
 
 /** Lines are sent together up to about this length. */
 const CHUNK_LENGTH = 64 * 1024;

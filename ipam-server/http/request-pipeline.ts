@@ -3,9 +3,9 @@ import type { Logger } from "pino";
 import type { z } from "zod";
 import { IpamError } from "../contract/index.ts";
 import type { Action, Caller } from "../domain/caller.ts";
+import type { ReadQueue } from "../engine/read-queue.ts";
 import { readJson } from "./body.ts";
 import type { Operation } from "./operation.ts";
-import type { ReadQueue } from "./read-queue.ts";
 import { sendProblem, sendReply } from "./reply.ts";
 import { pathText, validate } from "./validate.ts";
 

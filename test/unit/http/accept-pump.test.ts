@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { test } from "node:test";
-import { Newcomers } from "../../../ipam-server/http/newcomers.ts";
+import { Newcomers } from "../../../ipam-server/http/accept-pump.ts";
 
 const COUNT = 40;
 

@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { IpamError, TRANSFER_TYPE } from "../contract/index.ts";
-import type { Store } from "../domain/store.ts";
-import { drainAfterFailure, withoutRequestTimeout } from "./long-body.ts";
-import { type Operation, operation } from "./operation.ts";
-import type { Reply } from "./reply.ts";
+import { IpamError, TRANSFER_TYPE } from "../../contract/index.ts";
+import type { Store } from "../../domain/store.ts";
+import { drainAfterFailure, withoutRequestTimeout } from "../long-body.ts";
+import { type Operation, operation } from "../operation.ts";
+import type { Reply } from "../reply.ts";
 import { importResponse } from "./schema/transfer.ts";
 import { encodeTransfer, TransferDecoder } from "./transfer-lines.ts";
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import pino from "pino";
-import { keepHouse } from "../../ipam-server/housekeeping.ts";
-import { MemoryStore } from "../fakes/memory-store.ts";
+import { keepHouse } from "../../../ipam-server/duties/maintenance.ts";
+import { MemoryStore } from "../../fakes/memory-store.ts";
 
 test("a turn that fails is logged and the next one is tried; stopping waits for the turn that runs", async () => {
   const lines: string[] = [];
