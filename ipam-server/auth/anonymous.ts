@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { type Caller, ROLES } from "../domain/caller.ts";
+import { type Caller, ROLES } from "../domain/model/caller.ts";
 import type { Authenticator } from "./authenticator.ts";
 
 /** Without identities everybody who reaches the server may do everything; events say from where they came. */

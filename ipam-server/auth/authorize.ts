@@ -1,5 +1,5 @@
 import { IpamError } from "../contract/index.ts";
-import type { Action, Caller, Role } from "../domain/caller.ts";
+import type { Action, Caller, Role } from "../domain/model/caller.ts";
 
 /** `probe` is for health checks and needs no role; `admin` may do everything. */
 const ALLOWED: Record<Exclude<Action, "probe">, readonly Role[]> = {

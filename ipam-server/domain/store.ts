@@ -18,9 +18,9 @@ import type {
   ReportResult,
   TransferEnd,
 } from "../contract/index.ts";
-import type { Duty } from "./leadership.ts";
-import type { NetworkWish } from "./network-wish.ts";
-import type { TransferRow } from "./transfer.ts";
+import type { Duty } from "./model/leadership.ts";
+import type { NetworkWish } from "./networks/network-edit.ts";
+import type { TransferRow } from "./transfer/transfer.ts";
 
 /** One item of a batch. Items are decided in order; one bad item fails alone. */
 export type Mutation =

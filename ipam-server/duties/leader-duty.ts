@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { Duty } from "../domain/leadership.ts";
+import type { Duty } from "../domain/model/leadership.ts";
 import type { Store } from "../domain/store.ts";
 import { keepHouse } from "./maintenance.ts";
 

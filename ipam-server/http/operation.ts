@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { z } from "zod";
-import type { Action, Caller } from "../domain/caller.ts";
+import type { Action, Caller } from "../domain/model/caller.ts";
 import type { Reply } from "./reply.ts";
 
 export type Method = "GET" | "POST" | "PUT" | "DELETE";

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import type { z } from "zod";
 import { IpamError } from "../contract/index.ts";
-import type { Action, Caller } from "../domain/caller.ts";
+import type { Action, Caller } from "../domain/model/caller.ts";
 import type { ReadQueue } from "../engine/read-queue.ts";
 import { readJson } from "./body.ts";
 import type { Operation } from "./operation.ts";

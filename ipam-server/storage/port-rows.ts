@@ -1,5 +1,5 @@
 import type { Labels, NameFrom, OwnerKind, PlaneState, Reservation, Workload } from "../contract/index.ts";
-import type { HeldIp, PortRecord } from "../domain/port-record.ts";
+import type { HeldIp, PortRecord } from "../domain/model/port-record.ts";
 
 /** Columns of `ports` on every engine, in the order of PortRow. Times are milliseconds; MACs are 48-bit integers. */
 export const PORT_COLUMNS = [

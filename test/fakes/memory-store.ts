@@ -8,10 +8,10 @@ import {
   type Port,
   type PutNetworkResponse,
 } from "../../ipam-server/contract/index.ts";
-import { type Duty, leadAlone } from "../../ipam-server/domain/leadership.ts";
-import { type NetworkWish, resolveWish } from "../../ipam-server/domain/network-wish.ts";
+import { type Duty, leadAlone } from "../../ipam-server/domain/model/leadership.ts";
+import { type NetworkWish, resolveWish } from "../../ipam-server/domain/networks/network-edit.ts";
 import type { Mutation, Outcome, Store } from "../../ipam-server/domain/store.ts";
-import type { TransferRow } from "../../ipam-server/domain/transfer.ts";
+import type { TransferRow } from "../../ipam-server/domain/transfer/transfer.ts";
 
 /**
  * A store without rules, for tests of what is around it: every claim gets a port, every release succeeds, events are

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Duty, Term } from "../../ipam-server/domain/leadership.ts";
+import type { Duty, Term } from "../../ipam-server/domain/model/leadership.ts";
 import type { Store } from "../../ipam-server/domain/store.ts";
 import { openPostgresStore } from "../../ipam-server/storage/postgres/postgres-store.ts";
 import { CuttingProxy } from "./cutting-proxy.ts";

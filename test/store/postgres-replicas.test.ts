@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type { MooringEvent } from "../../ipam-server/contract/index.ts";
-import { onlyNew, withSubnet } from "../../ipam-server/domain/network-wish.ts";
+import { onlyNew, withSubnet } from "../../ipam-server/domain/networks/network-edit.ts";
 import type { Mutation, Store } from "../../ipam-server/domain/store.ts";
 import { openPostgresStore } from "../../ipam-server/storage/postgres/postgres-store.ts";
 import { addressesOf, assertHealthy, attach, attached, bornAt, claim, network, release } from "./builders.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { ImportResponse, TransferEnd } from "../../ipam-server/contract/index.ts";
 import type { Store } from "../../ipam-server/domain/store.ts";
-import type { TransferPort, TransferRow } from "../../ipam-server/domain/transfer.ts";
+import type { TransferPort, TransferRow } from "../../ipam-server/domain/transfer/transfer.ts";
 import { openPostgresStore } from "../../ipam-server/storage/postgres/postgres-store.ts";
 import { assertHealthy, attach, Clock, claim, commitOne, network, REUSE_DELAY_MS, refused } from "./builders.ts";
 import { CuttingProxy } from "./cutting-proxy.ts";

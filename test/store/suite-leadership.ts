@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Term } from "../../ipam-server/domain/leadership.ts";
+import type { Term } from "../../ipam-server/domain/model/leadership.ts";
 import type { Engine } from "./engine.ts";
 
 export function testLeadership(engine: Engine): void {

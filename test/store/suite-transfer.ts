@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { IpamError, type Port } from "../../ipam-server/contract/index.ts";
-import type { TransferNetwork, TransferPort, TransferRow } from "../../ipam-server/domain/transfer.ts";
+import type { TransferNetwork, TransferPort, TransferRow } from "../../ipam-server/domain/transfer/transfer.ts";
 import { addressesOf, assertHealthy, attach, Clock, claim, commitOne, REUSE_DELAY_MS, refused } from "./builders.ts";
 import type { Engine } from "./engine.ts";
 import { collect, fill, importAll, NETWORKS, sealed } from "./transfer-content.ts";

@@ -1,7 +1,7 @@
 import type { ImportResponse, TransferEnd } from "../../ipam-server/contract/index.ts";
 import type { Store } from "../../ipam-server/domain/store.ts";
-import type { TransferRow } from "../../ipam-server/domain/transfer.ts";
-import { TransferDigest } from "../../ipam-server/domain/transfer-digest.ts";
+import type { TransferRow } from "../../ipam-server/domain/transfer/transfer.ts";
+import { TransferDigest } from "../../ipam-server/domain/transfer/transfer-digest.ts";
 import { attach, type Clock, claim, network, release, slotClaim } from "./builders.ts";
 
 /** Networks of every shape, for ports of every kind. */

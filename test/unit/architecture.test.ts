@@ -119,7 +119,7 @@ test("nobody imports against the arrows", () => {
 test("the arrows refuse what they are there to refuse", () => {
   const refused = [
     ["ipam-server/contract/port.ts", "ipam-server/domain/store.ts"],
-    ["ipam-server/domain/decide.ts", "ipam-server/storage/sqlite/open.ts"],
+    ["ipam-server/domain/decide/decide.ts", "ipam-server/storage/sqlite/open.ts"],
     ["ipam-server/http/app.ts", "ipam-server/storage/sqlite/open.ts"],
     ["ipam-server/http/app.ts", "ipam-server/auth/anonymous.ts"],
     ["ipam-server/ctl/client.ts", "ipam-server/domain/store.ts"],

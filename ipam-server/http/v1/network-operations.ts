@@ -1,6 +1,6 @@
 import { IpamError } from "../../contract/index.ts";
-import { type NetworkWish, onlyNew, withSubnet } from "../../domain/network-wish.ts";
-import { matches, parseSelector } from "../../domain/selector.ts";
+import { matches, parseSelector } from "../../domain/model/selector.ts";
+import { type NetworkWish, onlyNew, withSubnet } from "../../domain/networks/network-edit.ts";
 import type { Store } from "../../domain/store.ts";
 import { type Operation, operation } from "../operation.ts";
 import { networkName } from "./schema/fields.ts";

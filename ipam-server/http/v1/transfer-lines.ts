@@ -5,8 +5,8 @@ import {
   type TransferEnd,
   type TransferHeader,
 } from "../../contract/index.ts";
-import type { TransferRow } from "../../domain/transfer.ts";
-import { TransferDigest } from "../../domain/transfer-digest.ts";
+import type { TransferRow } from "../../domain/transfer/transfer.ts";
+import { TransferDigest } from "../../domain/transfer/transfer-digest.ts";
 import { splitLines } from "../lines.ts";
 import { validate } from "../validate.ts";
 import * as schema from "./schema/transfer.ts";

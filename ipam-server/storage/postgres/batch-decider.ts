@@ -1,8 +1,8 @@
-import type { DecisionContext } from "../../domain/allocate.ts";
-import type { Catalog } from "../../domain/catalog.ts";
-import { decide } from "../../domain/decide.ts";
-import { type Item, planAllocations, planNeeds } from "../../domain/needs.ts";
-import type { NewEvent, Writes } from "../../domain/snapshot.ts";
+import type { DecisionContext } from "../../domain/decide/allocate.ts";
+import { decide } from "../../domain/decide/decide.ts";
+import { type Item, planAllocations, planNeeds } from "../../domain/decide/needs.ts";
+import type { Catalog } from "../../domain/model/catalog.ts";
+import type { NewEvent, Writes } from "../../domain/model/snapshot.ts";
 import type { Outcome } from "../../domain/store.ts";
 import type { KnownCatalog } from "./catalog-rows.ts";
 import { KeySource } from "./key-source.ts";

@@ -1,4 +1,4 @@
-import type { Catalog } from "../../domain/catalog.ts";
+import type { Catalog } from "../../domain/model/catalog.ts";
 import { type KnownCatalog, loadCatalog, readState } from "./catalog-rows.ts";
 import type { Reader } from "./reader.ts";
 import type { Send } from "./statement.ts";

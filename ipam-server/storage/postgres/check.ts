@@ -1,4 +1,4 @@
-import type { Catalog } from "../../domain/catalog.ts";
+import type { Catalog } from "../../domain/model/catalog.ts";
 import type { Finding } from "../../domain/store.ts";
 import { encodeOffset } from "./offset-code.ts";
 import { prepare, type Send } from "./statement.ts";

@@ -1,6 +1,6 @@
 import type { EventList, EventQuery } from "../../contract/index.ts";
-import { canonicalAddress } from "../../domain/address.ts";
-import type { NewEvent } from "../../domain/snapshot.ts";
+import { canonicalAddress } from "../../domain/model/address.ts";
+import type { NewEvent } from "../../domain/model/snapshot.ts";
 import { type Element, toArray, toColumns } from "./array-literal.ts";
 import {
   addressIdentity,

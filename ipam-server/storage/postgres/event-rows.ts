@@ -1,7 +1,7 @@
 import type { EventQuery, EventType, MooringEvent } from "../../contract/index.ts";
-import { canonicalAddress } from "../../domain/address.ts";
-import { toTimestamp } from "../../domain/port-record.ts";
-import type { NewEvent } from "../../domain/snapshot.ts";
+import { canonicalAddress } from "../../domain/model/address.ts";
+import { toTimestamp } from "../../domain/model/port-record.ts";
+import type { NewEvent } from "../../domain/model/snapshot.ts";
 import { decodeMac, encodeMac } from "./port-rows.ts";
 
 /** Columns of `events` in the order of EventRow, with their types. */

@@ -1,7 +1,7 @@
-import type { Catalog, SubnetRecord } from "../../domain/catalog.ts";
-import type { FreedPage, TransferSource } from "../../domain/export-store.ts";
-import type { PortRecord } from "../../domain/port-record.ts";
-import type { TransferState } from "../../domain/transfer.ts";
+import type { Catalog, SubnetRecord } from "../../domain/model/catalog.ts";
+import type { PortRecord } from "../../domain/model/port-record.ts";
+import type { FreedPage, TransferSource } from "../../domain/transfer/export-store.ts";
+import type { TransferState } from "../../domain/transfer/transfer.ts";
 import { loadCatalog } from "./catalog-rows.ts";
 import { decodeOffset, encodeOffset } from "./offset-code.ts";
 import { addFixedIps } from "./port-reader.ts";

@@ -1,9 +1,9 @@
-import type { Catalog } from "../../domain/catalog.ts";
-import { type Clash, type ImportedFreed, MOST_COUNTED, type TransferSink } from "../../domain/import-store.ts";
-import type { HeldIp, PortRecord } from "../../domain/port-record.ts";
+import type { Catalog } from "../../domain/model/catalog.ts";
+import type { HeldIp, PortRecord } from "../../domain/model/port-record.ts";
 import type { Finding } from "../../domain/store.ts";
-import type { TransferState } from "../../domain/transfer.ts";
-import type { ImportedNetwork } from "../../domain/transfer-records.ts";
+import { type Clash, type ImportedFreed, MOST_COUNTED, type TransferSink } from "../../domain/transfer/import-store.ts";
+import type { TransferState } from "../../domain/transfer/transfer.ts";
+import type { ImportedNetwork } from "../../domain/transfer/transfer-records.ts";
 import { toColumns } from "./array-literal.ts";
 import { checkStore } from "./check.ts";
 import { PostgresSource } from "./export-rows.ts";

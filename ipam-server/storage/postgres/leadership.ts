@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
-import type { Duty } from "../../domain/leadership.ts";
+import type { Duty } from "../../domain/model/leadership.ts";
 import { close, drop } from "./farewell.ts";
 import type { Primary } from "./primary.ts";
 import { prepare, senderOf } from "./statement.ts";

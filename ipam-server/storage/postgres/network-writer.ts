@@ -1,7 +1,12 @@
 import { IpamError, type NetworkManifest } from "../../contract/index.ts";
-import type { Catalog, NetworkDeclaration, SubnetDeclaration, SubnetRecord } from "../../domain/catalog.ts";
-import { type NetworkChange, type Obstacle, planNetworkChange, startCursor } from "../../domain/plan-network-change.ts";
-import { validateNetwork } from "../../domain/validate-network.ts";
+import type { Catalog, NetworkDeclaration, SubnetDeclaration, SubnetRecord } from "../../domain/model/catalog.ts";
+import {
+  type NetworkChange,
+  type Obstacle,
+  planNetworkChange,
+  startCursor,
+} from "../../domain/networks/plan-network-change.ts";
+import { validateNetwork } from "../../domain/networks/validate-network.ts";
 import { encodeSubnet } from "../subnet-spec.ts";
 import { toArray } from "./array-literal.ts";
 import { encodeOffset } from "./offset-code.ts";

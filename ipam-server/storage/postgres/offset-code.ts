@@ -1,4 +1,4 @@
-import type { IpVersion } from "../../domain/address.ts";
+import type { IpVersion } from "../../domain/model/address.ts";
 
 /**
  * Offsets as PostgreSQL's signed `bigint`, in the same order: IPv4 offsets as they are; IPv6 ones, which go up to

@@ -1,10 +1,10 @@
 import { IpamError, type PortList, type PortQuery } from "../../contract/index.ts";
-import { parseAddress } from "../../domain/address.ts";
-import type { Catalog } from "../../domain/catalog.ts";
-import { parseMac } from "../../domain/mac.ts";
-import { locate } from "../../domain/needs.ts";
-import { type PortRecord, toPort } from "../../domain/port-record.ts";
-import { matches, parseSelector, type Selector } from "../../domain/selector.ts";
+import { locate } from "../../domain/decide/needs.ts";
+import { parseAddress } from "../../domain/model/address.ts";
+import type { Catalog } from "../../domain/model/catalog.ts";
+import { parseMac } from "../../domain/model/mac.ts";
+import { type PortRecord, toPort } from "../../domain/model/port-record.ts";
+import { matches, parseSelector, type Selector } from "../../domain/model/selector.ts";
 import { type Element, toArray } from "./array-literal.ts";
 import { encodeOffset } from "./offset-code.ts";
 import { encodeMac, PORT_COLUMN_LIST, type PortRow, parseColumn } from "./port-rows.ts";

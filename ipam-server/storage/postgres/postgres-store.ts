@@ -11,15 +11,15 @@ import {
   type PutNetworkResponse,
   type TransferEnd,
 } from "../../contract/index.ts";
-import { type DecisionContext, LEASE_MS } from "../../domain/allocate.ts";
-import { type Catalog, toNetwork } from "../../domain/catalog.ts";
-import type { Duty } from "../../domain/leadership.ts";
-import type { Item } from "../../domain/needs.ts";
-import { type NetworkWish, resolveWish } from "../../domain/network-wish.ts";
-import { toPort } from "../../domain/port-record.ts";
-import type { NewEvent } from "../../domain/snapshot.ts";
+import { type DecisionContext, LEASE_MS } from "../../domain/decide/allocate.ts";
+import type { Item } from "../../domain/decide/needs.ts";
+import { type Catalog, toNetwork } from "../../domain/model/catalog.ts";
+import type { Duty } from "../../domain/model/leadership.ts";
+import { toPort } from "../../domain/model/port-record.ts";
+import type { NewEvent } from "../../domain/model/snapshot.ts";
+import { type NetworkWish, resolveWish } from "../../domain/networks/network-edit.ts";
 import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
-import type { TransferRow } from "../../domain/transfer.ts";
+import type { TransferRow } from "../../domain/transfer/transfer.ts";
 import { Announcer } from "./announcer.ts";
 import { BatchDecider, type Decided } from "./batch-decider.ts";
 import { CatalogMemory } from "./catalog-memory.ts";

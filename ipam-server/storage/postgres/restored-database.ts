@@ -6,7 +6,7 @@ import {
   KEYS_AHEAD,
   type RestoredContent,
   TERMS_AHEAD,
-} from "../../domain/raised-floors.ts";
+} from "../../domain/transfer/restore-offsets.ts";
 import { loadCatalog } from "./catalog-rows.ts";
 import { checkStore } from "./check.ts";
 import { APPLICATION, TIMEOUTS } from "./connect.ts";

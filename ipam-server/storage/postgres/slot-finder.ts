@@ -1,4 +1,4 @@
-import { type SlotNeed, slotSeries } from "../../domain/slots.ts";
+import { type SlotNeed, slotSeries } from "../../domain/model/slots.ts";
 import { toArray } from "./array-literal.ts";
 import { prepare, type Send } from "./statement.ts";
 

@@ -1,7 +1,7 @@
-import type { Catalog, Pool, SubnetRecord } from "../../domain/catalog.ts";
-import { type AllocationNeeds, type BindingKey, type Item, type Needs, nameOf } from "../../domain/needs.ts";
-import type { HeldIp, PortRecord } from "../../domain/port-record.ts";
-import type { AddressState, FreedAddress, Snapshot } from "../../domain/snapshot.ts";
+import { type AllocationNeeds, type BindingKey, type Item, type Needs, nameOf } from "../../domain/decide/needs.ts";
+import type { Catalog, Pool, SubnetRecord } from "../../domain/model/catalog.ts";
+import type { HeldIp, PortRecord } from "../../domain/model/port-record.ts";
+import type { AddressState, FreedAddress, Snapshot } from "../../domain/model/snapshot.ts";
 import { toArray } from "./array-literal.ts";
 import { type CatalogState, readState } from "./catalog-rows.ts";
 import { decodeOffset, encodeOffset } from "./offset-code.ts";

@@ -1,8 +1,8 @@
 import { type ImportResponse, IpamError, type TransferEnd } from "../../contract/index.ts";
-import { exportStore } from "../../domain/export-store.ts";
-import { importStore } from "../../domain/import-store.ts";
-import type { TransferRow } from "../../domain/transfer.ts";
-import { TransferGate } from "../../domain/transfer-gate.ts";
+import { exportStore } from "../../domain/transfer/export-store.ts";
+import { importStore } from "../../domain/transfer/import-store.ts";
+import type { TransferRow } from "../../domain/transfer/transfer.ts";
+import { TransferGate } from "../../domain/transfer/transfer-gate.ts";
 import type { Timeouts } from "./connect.ts";
 import { EVENTS_CHANNEL, readLastSeq } from "./event-log.ts";
 import { PostgresSource } from "./export-rows.ts";

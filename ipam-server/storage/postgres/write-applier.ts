@@ -1,6 +1,6 @@
-import type { Catalog } from "../../domain/catalog.ts";
-import type { HeldIp } from "../../domain/port-record.ts";
-import type { Writes } from "../../domain/snapshot.ts";
+import type { Catalog } from "../../domain/model/catalog.ts";
+import type { HeldIp } from "../../domain/model/port-record.ts";
+import type { Writes } from "../../domain/model/snapshot.ts";
 import { type Element, toArray, toColumns } from "./array-literal.ts";
 import { encodeOffset } from "./offset-code.ts";
 import { encodeMac, encodePort, PORT_COLUMN_LIST, PORT_COLUMNS, type PortColumn } from "./port-rows.ts";

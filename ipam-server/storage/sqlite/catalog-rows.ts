@@ -1,8 +1,8 @@
 import type Database from "better-sqlite3";
 import type { Labels, NodeLease, Segment, SubnetSpec } from "../../contract/index.ts";
-import { Catalog, type NetworkRecord, type SubnetRecord } from "../../domain/catalog.ts";
-import { describeSubnet } from "../../domain/describe-subnet.ts";
-import { toTimestamp } from "../../domain/port-record.ts";
+import { Catalog, type NetworkRecord, type SubnetRecord } from "../../domain/model/catalog.ts";
+import { toTimestamp } from "../../domain/model/port-record.ts";
+import { describeSubnet } from "../../domain/networks/parse-subnet.ts";
 import { decodeCount, decodeOffset } from "./offset-code.ts";
 import { parseColumn } from "./port-rows.ts";
 

@@ -1,5 +1,5 @@
 import type Database from "better-sqlite3";
-import type { Catalog } from "../../domain/catalog.ts";
+import type { Catalog } from "../../domain/model/catalog.ts";
 import type { Finding } from "../../domain/store.ts";
 import { encodeOffset } from "./offset-code.ts";
 

@@ -1,8 +1,8 @@
 import type Database from "better-sqlite3";
 import type { EventList, EventQuery, EventType, MooringEvent } from "../../contract/index.ts";
-import { canonicalAddress } from "../../domain/address.ts";
-import { toTimestamp } from "../../domain/port-record.ts";
-import type { NewEvent } from "../../domain/snapshot.ts";
+import { canonicalAddress } from "../../domain/model/address.ts";
+import { toTimestamp } from "../../domain/model/port-record.ts";
+import type { NewEvent } from "../../domain/model/snapshot.ts";
 import { decodeMac, encodeMac } from "./port-rows.ts";
 
 interface EventRow {

@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type Database from "better-sqlite3";
-import type { Catalog, SubnetRecord } from "../../domain/catalog.ts";
-import type { FreedPage, TransferSource } from "../../domain/export-store.ts";
-import type { PortRecord } from "../../domain/port-record.ts";
-import type { TransferState } from "../../domain/transfer.ts";
+import type { Catalog, SubnetRecord } from "../../domain/model/catalog.ts";
+import type { PortRecord } from "../../domain/model/port-record.ts";
+import type { FreedPage, TransferSource } from "../../domain/transfer/export-store.ts";
+import type { TransferState } from "../../domain/transfer/transfer.ts";
 import { loadCatalog } from "./catalog-rows.ts";
 import { decodeOffset, encodeOffset } from "./offset-code.ts";
 import { PORT_COLUMNS, type PortRow } from "./port-rows.ts";

@@ -1,17 +1,17 @@
 import Database from "better-sqlite3";
 import type { ImportResponse, TransferEnd } from "../../contract/index.ts";
-import type { Catalog, SubnetDeclaration } from "../../domain/catalog.ts";
+import type { Catalog, SubnetDeclaration } from "../../domain/model/catalog.ts";
+import type { PortRecord } from "../../domain/model/port-record.ts";
+import type { Finding } from "../../domain/store.ts";
 import {
   type Clash,
   type ImportedFreed,
   importStore,
   MOST_COUNTED,
   type TransferSink,
-} from "../../domain/import-store.ts";
-import type { PortRecord } from "../../domain/port-record.ts";
-import type { Finding } from "../../domain/store.ts";
-import type { TransferRow, TransferState } from "../../domain/transfer.ts";
-import type { ImportedNetwork } from "../../domain/transfer-records.ts";
+} from "../../domain/transfer/import-store.ts";
+import type { TransferRow, TransferState } from "../../domain/transfer/transfer.ts";
+import type { ImportedNetwork } from "../../domain/transfer/transfer-records.ts";
 import { encodeSubnet } from "../subnet-spec.ts";
 import { checkStore } from "./check.ts";
 import { SqliteSource } from "./export-rows.ts";

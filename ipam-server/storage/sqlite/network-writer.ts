@@ -1,8 +1,13 @@
 import type Database from "better-sqlite3";
 import { IpamError, type NetworkManifest } from "../../contract/index.ts";
-import type { Catalog, Pool, SubnetDeclaration, SubnetRecord } from "../../domain/catalog.ts";
-import { type NetworkChange, type Obstacle, planNetworkChange, startCursor } from "../../domain/plan-network-change.ts";
-import { validateNetwork } from "../../domain/validate-network.ts";
+import type { Catalog, Pool, SubnetDeclaration, SubnetRecord } from "../../domain/model/catalog.ts";
+import {
+  type NetworkChange,
+  type Obstacle,
+  planNetworkChange,
+  startCursor,
+} from "../../domain/networks/plan-network-change.ts";
+import { validateNetwork } from "../../domain/networks/validate-network.ts";
 import { encodeSubnet } from "../subnet-spec.ts";
 import { encodeCount, encodeOffset } from "./offset-code.ts";
 

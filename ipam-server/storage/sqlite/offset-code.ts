@@ -1,4 +1,4 @@
-import type { IpVersion } from "../../domain/address.ts";
+import type { IpVersion } from "../../domain/model/address.ts";
 
 /**
  * Offsets as SQLite's signed 64-bit integers, in the same order. IPv4 offsets are stored as they are, which keeps

@@ -1,11 +1,11 @@
 import type Database from "better-sqlite3";
 import { IpamError, type PortList, type PortQuery } from "../../contract/index.ts";
-import { parseAddress } from "../../domain/address.ts";
-import type { Catalog } from "../../domain/catalog.ts";
-import { parseMac } from "../../domain/mac.ts";
-import { locate } from "../../domain/needs.ts";
-import { toPort } from "../../domain/port-record.ts";
-import { matches, parseSelector } from "../../domain/selector.ts";
+import { locate } from "../../domain/decide/needs.ts";
+import { parseAddress } from "../../domain/model/address.ts";
+import type { Catalog } from "../../domain/model/catalog.ts";
+import { parseMac } from "../../domain/model/mac.ts";
+import { toPort } from "../../domain/model/port-record.ts";
+import { matches, parseSelector } from "../../domain/model/selector.ts";
 import { bindingKeysOf } from "./binding-key.ts";
 import { encodeOffset } from "./offset-code.ts";
 import { encodeMac, PORT_COLUMNS, type PortRow, parseColumn } from "./port-rows.ts";

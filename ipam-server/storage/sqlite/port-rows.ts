@@ -1,4 +1,4 @@
-import type { PortRecord } from "../../domain/port-record.ts";
+import type { PortRecord } from "../../domain/model/port-record.ts";
 import { PORT_COLUMNS as COMMON_COLUMNS, type PortRow as CommonRow, encodePort as encodeCommon } from "../port-rows.ts";
 import { encodeBindingKey } from "./binding-key.ts";
 

@@ -4,7 +4,7 @@ import { copyFile, link, open, realpath, rename, rm, stat } from "node:fs/promis
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { IpamError } from "../../contract/index.ts";
-import { EPOCHS_AHEAD, EVENTS_AHEAD, KEYS_AHEAD, type RestoredContent } from "../../domain/raised-floors.ts";
+import { EPOCHS_AHEAD, EVENTS_AHEAD, KEYS_AHEAD, type RestoredContent } from "../../domain/transfer/restore-offsets.ts";
 import { loadCatalog } from "./catalog-rows.ts";
 import { checkStore } from "./check.ts";
 import { openDatabase } from "./open-database.ts";

@@ -1,5 +1,5 @@
 import type Database from "better-sqlite3";
-import { type SlotNeed, slotName, slotSeries } from "../../domain/slots.ts";
+import { type SlotNeed, slotName, slotSeries } from "../../domain/model/slots.ts";
 import { type PortRow, QUALIFIED_PORT_COLUMNS } from "./port-rows.ts";
 
 /**

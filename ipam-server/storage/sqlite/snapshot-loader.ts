@@ -1,8 +1,8 @@
 import type Database from "better-sqlite3";
-import type { Catalog, Pool, SubnetRecord } from "../../domain/catalog.ts";
-import type { AllocationNeeds, BindingKey, Needs } from "../../domain/needs.ts";
-import type { HeldIp, PortRecord } from "../../domain/port-record.ts";
-import type { AddressState, FreedAddress, Snapshot } from "../../domain/snapshot.ts";
+import type { AllocationNeeds, BindingKey, Needs } from "../../domain/decide/needs.ts";
+import type { Catalog, Pool, SubnetRecord } from "../../domain/model/catalog.ts";
+import type { HeldIp, PortRecord } from "../../domain/model/port-record.ts";
+import type { AddressState, FreedAddress, Snapshot } from "../../domain/model/snapshot.ts";
 import { bindingKeysOf, encodeBindingKey } from "./binding-key.ts";
 import { decodeOffset, encodeOffset } from "./offset-code.ts";
 import { decodeMac, decodePort, encodeMac, type PortRow, QUALIFIED_PORT_COLUMNS } from "./port-rows.ts";

@@ -12,16 +12,16 @@ import {
   type PutNetworkResponse,
   type TransferEnd,
 } from "../../contract/index.ts";
-import { type DecisionContext, LEASE_MS } from "../../domain/allocate.ts";
-import { type Catalog, toNetwork } from "../../domain/catalog.ts";
-import { decide } from "../../domain/decide.ts";
-import { type Duty, leadAlone } from "../../domain/leadership.ts";
-import { type Item, planAllocations, planNeeds } from "../../domain/needs.ts";
-import { type NetworkWish, resolveWish } from "../../domain/network-wish.ts";
-import { toPort } from "../../domain/port-record.ts";
-import type { NewEvent, Writes } from "../../domain/snapshot.ts";
+import { type DecisionContext, LEASE_MS } from "../../domain/decide/allocate.ts";
+import { decide } from "../../domain/decide/decide.ts";
+import { type Item, planAllocations, planNeeds } from "../../domain/decide/needs.ts";
+import { type Catalog, toNetwork } from "../../domain/model/catalog.ts";
+import { type Duty, leadAlone } from "../../domain/model/leadership.ts";
+import { toPort } from "../../domain/model/port-record.ts";
+import type { NewEvent, Writes } from "../../domain/model/snapshot.ts";
+import { type NetworkWish, resolveWish } from "../../domain/networks/network-edit.ts";
 import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
-import type { TransferRow } from "../../domain/transfer.ts";
+import type { TransferRow } from "../../domain/transfer/transfer.ts";
 import { loadCatalog } from "./catalog-rows.ts";
 import { removeOldCopies } from "./copy-database.ts";
 import { DiskRoom } from "./disk-room.ts";

@@ -1,10 +1,10 @@
 import type Database from "better-sqlite3";
 import type { ImportResponse, TransferEnd } from "../../contract/index.ts";
-import type { Catalog } from "../../domain/catalog.ts";
-import { exportStore } from "../../domain/export-store.ts";
+import type { Catalog } from "../../domain/model/catalog.ts";
 import type { Finding, StoreCopy } from "../../domain/store.ts";
-import type { TransferRow } from "../../domain/transfer.ts";
-import { TransferGate } from "../../domain/transfer-gate.ts";
+import { exportStore } from "../../domain/transfer/export-store.ts";
+import type { TransferRow } from "../../domain/transfer/transfer.ts";
+import { TransferGate } from "../../domain/transfer/transfer-gate.ts";
 import { loadCatalog } from "./catalog-rows.ts";
 import { checkStore, compareCatalogs } from "./check.ts";
 import { checkCopy } from "./check-copy.ts";

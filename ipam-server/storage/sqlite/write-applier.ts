@@ -1,7 +1,7 @@
 import type Database from "better-sqlite3";
-import type { Catalog } from "../../domain/catalog.ts";
-import type { HeldIp } from "../../domain/port-record.ts";
-import type { Writes } from "../../domain/snapshot.ts";
+import type { Catalog } from "../../domain/model/catalog.ts";
+import type { HeldIp } from "../../domain/model/port-record.ts";
+import type { Writes } from "../../domain/model/snapshot.ts";
 import { encodeCount, encodeOffset } from "./offset-code.ts";
 import { encodeMac, encodePort, PORT_COLUMNS, type PortRow } from "./port-rows.ts";
 

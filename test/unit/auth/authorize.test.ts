@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { authorize } from "../../../ipam-server/auth/authorize.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
-import type { Action, Role } from "../../../ipam-server/domain/caller.ts";
+import type { Action, Role } from "../../../ipam-server/domain/model/caller.ts";
 
 const ACTIONS: Action[] = [
   ...(["claim", "release", "report", "reserve", "deletePort", "writeNetworks", "read", "probe"] as const),

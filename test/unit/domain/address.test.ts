@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { formatAddress, parseAddress, parseCidr, subtractRanges } from "../../../ipam-server/domain/address.ts";
+import { formatAddress, parseAddress, parseCidr, subtractRanges } from "../../../ipam-server/domain/model/address.ts";
 
 test("an address is read only in its whole form, and written in its canonical one", () => {
   for (const [text, canonical] of [

@@ -1,6 +1,6 @@
 import type { NetworkManifest } from "../../../ipam-server/contract/index.ts";
-import { Catalog } from "../../../ipam-server/domain/catalog.ts";
-import { validateNetwork } from "../../../ipam-server/domain/validate-network.ts";
+import { Catalog } from "../../../ipam-server/domain/model/catalog.ts";
+import { validateNetwork } from "../../../ipam-server/domain/networks/validate-network.ts";
 
 /** A catalog of these networks as a store would have it right after they were declared; ids count from 1. */
 export function buildCatalog(manifests: readonly NetworkManifest[]): Catalog {

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { NetworkManifest } from "../../../ipam-server/contract/index.ts";
-import type { Pool } from "../../../ipam-server/domain/catalog.ts";
-import { decide } from "../../../ipam-server/domain/decide.ts";
-import type { Item } from "../../../ipam-server/domain/needs.ts";
-import type { Snapshot } from "../../../ipam-server/domain/snapshot.ts";
+import { decide } from "../../../ipam-server/domain/decide/decide.ts";
+import type { Item } from "../../../ipam-server/domain/decide/needs.ts";
+import type { Pool } from "../../../ipam-server/domain/model/catalog.ts";
+import type { Snapshot } from "../../../ipam-server/domain/model/snapshot.ts";
 import { attached, claim, network, REUSE_DELAY_MS, refused, release, START } from "../../store/builders.ts";
 import { buildCatalog } from "./catalog-builder.ts";
 

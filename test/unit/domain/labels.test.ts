@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IpamError, type Labels } from "../../../ipam-server/contract/index.ts";
-import { validateLabels } from "../../../ipam-server/domain/labels.ts";
+import { validateLabels } from "../../../ipam-server/domain/model/labels.ts";
 
 const good: Labels[] = [
   {},

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { SubnetSpec } from "../../../ipam-server/contract/index.ts";
-import { planNetworkChange, startCursor } from "../../../ipam-server/domain/plan-network-change.ts";
-import { validateNetwork } from "../../../ipam-server/domain/validate-network.ts";
+import { planNetworkChange, startCursor } from "../../../ipam-server/domain/networks/plan-network-change.ts";
+import { validateNetwork } from "../../../ipam-server/domain/networks/validate-network.ts";
 import { network } from "../../store/builders.ts";
 import { buildCatalog } from "./catalog-builder.ts";
 

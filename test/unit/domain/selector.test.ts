@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IpamError, type Labels } from "../../../ipam-server/contract/index.ts";
-import { formatSelector, matches, parseSelector } from "../../../ipam-server/domain/selector.ts";
+import { formatSelector, matches, parseSelector } from "../../../ipam-server/domain/model/selector.ts";
 
 /** The examples of the Kubernetes documentation's page "Labels and Selectors": what each must and must not select. */
 const documented: [selector: string, selected: Labels[], others: Labels[]][] = [

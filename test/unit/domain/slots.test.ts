@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { Pool } from "../../../ipam-server/domain/catalog.ts";
-import { decide } from "../../../ipam-server/domain/decide.ts";
-import { type Item, planNeeds } from "../../../ipam-server/domain/needs.ts";
-import type { PortRecord } from "../../../ipam-server/domain/port-record.ts";
-import { hasRoomForSlot, slotName, slotSeries } from "../../../ipam-server/domain/slots.ts";
+import { decide } from "../../../ipam-server/domain/decide/decide.ts";
+import { type Item, planNeeds } from "../../../ipam-server/domain/decide/needs.ts";
+import type { Pool } from "../../../ipam-server/domain/model/catalog.ts";
+import type { PortRecord } from "../../../ipam-server/domain/model/port-record.ts";
+import { hasRoomForSlot, slotName, slotSeries } from "../../../ipam-server/domain/model/slots.ts";
 import { attached, claim, network, REUSE_DELAY_MS, release, START, slotClaim } from "../../store/builders.ts";
 import { buildCatalog } from "./catalog-builder.ts";
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { IpamError, NetworkManifest, SubnetSpec } from "../../../ipam-server/contract/index.ts";
-import { addressAt, type NetworkDeclaration, sizeOf } from "../../../ipam-server/domain/catalog.ts";
-import { validateNetwork } from "../../../ipam-server/domain/validate-network.ts";
+import { addressAt, type NetworkDeclaration, sizeOf } from "../../../ipam-server/domain/model/catalog.ts";
+import { validateNetwork } from "../../../ipam-server/domain/networks/validate-network.ts";
 
 function manifest(
   spec: Partial<NetworkManifest["spec"]> = {},

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { IpamError, type TransferEnd } from "../../../ipam-server/contract/index.ts";
-import type { TransferRow } from "../../../ipam-server/domain/transfer.ts";
+import type { TransferRow } from "../../../ipam-server/domain/transfer/transfer.ts";
 import { splitLines } from "../../../ipam-server/http/lines.ts";
 import { encodeTransfer, TransferDecoder } from "../../../ipam-server/http/v1/transfer-lines.ts";
 

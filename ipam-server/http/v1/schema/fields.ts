@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { canonicalAddress } from "../../../domain/address.ts";
+import { canonicalAddress } from "../../../domain/model/address.ts";
 
 /**
  * The shapes of single fields. What a CIDR, pool or selector means is for the domain to judge; here is only what no

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type ImportResponse, TRANSFER_KIND, type TransferEnd, type TransferHeader } from "../../../contract/index.ts";
-import type { TransferFreed, TransferNetwork, TransferPort, TransferState } from "../../../domain/transfer.ts";
+import type { TransferFreed, TransferNetwork, TransferPort, TransferState } from "../../../domain/transfer/transfer.ts";
 import * as f from "./fields.ts";
 import { nameFrom, owner, planeState, retention, sandbox, segment, subnetSpec, workload } from "./requests.ts";
 

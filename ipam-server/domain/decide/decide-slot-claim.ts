@@ -1,0 +1,104 @@
+import { type Claim, type ClaimResult, IpamError, type SlotOf } from "../../contract/index.ts";
+import type { PortRecord } from "../model/port-record.ts";
+import { mayClaim } from "../model/reservation.ts";
+import { findSlotNetworks, hasRoomForSlot, slotName, slotSeries } from "../model/slots.ts";
+import type { DecisionContext } from "./allocate.ts";
+import { createBound, parseOwnerTime, takePort } from "./decide-claim.ts";
+import type { WorkingState } from "./working-state.ts";
+
+/**
+ * "One of this application's addresses, bound to me": the owner's own slot, else the lowest that is free for it.
+ *
+ *     bound to this owner -> unbound, its last owner this one -> the lowest of:  a number without a port
+ *                                                                                unbound, on a network that fits
+ *
+ * A bound slot is never taken, so no claim waits for another pod, and siblings cannot fence each other out.
+ */
+export function decideSlotClaim(
+  claim: Claim,
+  slotOf: SlotOf,
+  caller: string,
+  working: WorkingState,
+  context: DecisionContext,
+): ClaimResult {
+  assertSlotClaim(claim, slotOf);
+  const ownerCreatedAt = parseOwnerTime(claim);
+  const series = slotSeries(slotOf);
+  const take = (port: PortRecord) => takePort(port, claim, ownerCreatedAt, caller, working, context);
+  const candidates = sortSlots(claim, series, working);
+  const mine = candidates.bound ?? candidates.last;
+  if (mine) return take(mine);
+
+  const { fitting, unfit } = candidates;
+  const vacant = working.vacantSlot(slotOf);
+  if (fitting && numberOf(fitting) < vacant) return take(fitting);
+  // Who lets ports be moved wants the application's set to move along, not to grow beside what is left behind.
+  if (!fitting && unfit && claim.onMismatch === "reallocate") return take(unfit);
+  const name = slotName(slotOf, vacant);
+  try {
+    return createBound(name, { of: series, number: vacant }, claim, ownerCreatedAt, caller, working, context);
+  } catch (error) {
+    // A full network must not keep a pod from an address that its application holds already.
+    if (fitting && error instanceof IpamError && error.code === "no_address_available") return take(fitting);
+    throw error;
+  }
+}
+
+function assertSlotClaim({ name, nameFrom, retention, leasedPort }: Claim, slotOf: SlotOf): void {
+  const fail = (field: string, message: string): never => {
+    throw new IpamError("invalid_request", message, { field });
+  };
+  if (name !== undefined) {
+    fail("slotOf", `name (${name}) and slotOf are both given; give one: slotOf asks the IPAM to pick the name`);
+  }
+  if (leasedPort !== undefined)
+    fail("leasedPort", "leasedPort gives an address to a name, and slotOf to none; leave one out");
+  if (!hasRoomForSlot(slotOf)) {
+    fail(
+      "slotOf.application",
+      `the application's name ${slotOf.application} leaves no room for a slot in a port's name`,
+    );
+  }
+  if (nameFrom !== undefined && nameFrom !== "pod") {
+    fail("nameFrom", `nameFrom is ${nameFrom}, but slotOf gives no name; leave nameFrom out`);
+  }
+  if (retention?.policy !== "sticky") {
+    fail(
+      "retention",
+      `slotOf asks for an address that is kept, but retention is ${retention?.policy ?? "ephemeral"}; expected {"policy": "sticky"}`,
+    );
+  }
+}
+
+interface Candidates {
+  /** Bound to the claim's owner. */
+  bound: PortRecord | undefined;
+  /** The lowest unbound that fits and was the owner's last. */
+  last: PortRecord | undefined;
+  /** The lowest unbound that fits. */
+  fitting: PortRecord | undefined;
+  /** The lowest unbound on another network. */
+  unfit: PortRecord | undefined;
+}
+
+const numberOf = (port: PortRecord): number => port.slot?.number ?? Number.POSITIVE_INFINITY;
+const lower = (a: PortRecord | undefined, b: PortRecord): PortRecord => (a && numberOf(a) < numberOf(b) ? a : b);
+
+function sortSlots(claim: Claim, series: string, working: WorkingState): Candidates {
+  const found: Candidates = { bound: undefined, last: undefined, fitting: undefined, unfit: undefined };
+  const networks = new Set(findSlotNetworks(claim, working.catalog));
+  for (const port of working.slots(series)) {
+    const isOwn = port.owner?.uid === claim.owner.uid;
+    if (port.binding) {
+      if (isOwn) found.bound = lower(found.bound, port);
+    } else if (port.reservation && !mayClaim(port.reservation, claim.cluster, claim.namespace)) {
+      // A person took the slot out of the application's hands.
+    } else if (networks.has(port.networkId)) {
+      if (isOwn) found.last = lower(found.last, port);
+      found.fitting = lower(found.fitting, port);
+    } else {
+      found.unfit = lower(found.unfit, port);
+    }
+  }
+  return found;
+}

@@ -1,0 +1,272 @@
+import type { SlotOf } from "../../contract/index.ts";
+import { type Catalog, type Pool, poolAt, type SubnetCounters, type SubnetRecord } from "../model/catalog.ts";
+import type { HeldIp, PortRecord } from "../model/port-record.ts";
+import { slotName, slotSeries } from "../model/slots.ts";
+import type { AddressState, FreedAddress, NewEvent, Snapshot, Writes } from "../model/snapshot.ts";
+
+interface AddressEntry extends HeldIp {
+  before: AddressState | undefined;
+  now: AddressState | undefined;
+}
+
+interface VacantSlots {
+  /** The snapshot's, less those that the batch has taken. */
+  left: number[];
+  /** Those whose ports the batch deleted. */
+  vacated: Set<number>;
+}
+
+/** The decisions reached for pools that the snapshot does not have: the store loads them and decides anew. */
+export class MissingPools extends Error {
+  readonly networkId: number;
+  constructor(networkId: number) {
+    super(`the snapshot lacks the pools of network ${networkId}`);
+    this.networkId = networkId;
+  }
+}
+
+const addressKey = ({ subnetId, offset }: HeldIp) => `${subnetId}/${offset}`;
+const macKey = (networkId: number, mac: string) => `${networkId}/${mac}`;
+
+/**
+ * The snapshot overlaid by what earlier items of the batch did. An item decides everything before it changes anything,
+ * so that a refused item leaves no trace.
+ */
+export class WorkingState {
+  readonly catalog: Catalog;
+  readonly events: NewEvent[] = [];
+  readonly #snapshot: Snapshot;
+  readonly #before = new Map<number, PortRecord>();
+  readonly #ports = new Map<string, PortRecord>();
+  /** By series and number. */
+  readonly #slots = new Map<string, Map<number, PortRecord>>();
+  readonly #vacantSlots = new Map<string, VacantSlots>();
+  readonly #touched = new Map<number, PortRecord | undefined>();
+  readonly #addresses = new Map<string, AddressEntry>();
+  readonly #macs = new Map<string, string | undefined>();
+  readonly #counters = new Map<number, SubnetCounters>();
+  readonly #freshTaken = new Map<Pool, { subnet: SubnetRecord; count: number }>();
+  readonly #freedQueues = new Map<number, FreedAddress[]>();
+  #nextPortKey: number;
+
+  constructor(snapshot: Snapshot) {
+    this.#snapshot = snapshot;
+    this.catalog = snapshot.catalog;
+    this.#nextPortKey = snapshot.nextPortKey;
+    for (const port of snapshot.ports) {
+      this.#before.set(port.key, port);
+      this.#ports.set(port.name, port);
+      this.#noteSlot(port);
+    }
+    for (const { subnetId, offset, state } of snapshot.addresses) {
+      this.#addresses.set(addressKey({ subnetId, offset }), { subnetId, offset, before: state, now: state });
+    }
+    for (const { networkId, mac, portName } of snapshot.macs) this.#macs.set(macKey(networkId, mac), portName);
+  }
+
+  port(name: string): PortRecord | undefined {
+    return this.#ports.get(name);
+  }
+
+  /** All ports that the snapshot has or the batch made. */
+  ports(): Iterable<PortRecord> {
+    return this.#ports.values();
+  }
+
+  /** The slots of a series that the snapshot has or the batch made. */
+  slots(series: string): Iterable<PortRecord> {
+    return this.#slots.get(series)?.values() ?? [];
+  }
+
+  #noteSlot(port: PortRecord): void {
+    if (!port.slot) return;
+    const { of, number } = port.slot;
+    const numbers = this.#slots.get(of);
+    if (numbers) numbers.set(number, port);
+    else this.#slots.set(of, new Map([[number, port]]));
+  }
+
+  /** The lowest slot whose name no port has. */
+  vacantSlot(slotOf: SlotOf): number {
+    const series = slotSeries(slotOf);
+    const { left, vacated } = this.#vacanciesOf(series);
+    const isTaken = (number: number) => this.#ports.has(slotName(slotOf, number));
+    while (left[0] !== undefined && isTaken(left[0])) left.shift();
+    const lowest = Math.min(...left.slice(0, 1), ...[...vacated].filter(number => !isTaken(number)));
+    if (lowest === Number.POSITIVE_INFINITY) throw new Error(`the snapshot has too few vacant slots of ${series}`);
+    return lowest;
+  }
+
+  #vacanciesOf(series: string): VacantSlots {
+    let vacancies = this.#vacantSlots.get(series);
+    if (!vacancies) {
+      vacancies = { left: [...(this.#snapshot.vacantSlots.get(series) ?? [])], vacated: new Set() };
+      this.#vacantSlots.set(series, vacancies);
+    }
+    return vacancies;
+  }
+
+  newPortKey(): number {
+    return this.#nextPortKey++;
+  }
+  /** The key that the next new port will get. */
+  peekPortKey(): number {
+    return this.#nextPortKey;
+  }
+
+  putPort(port: PortRecord): void {
+    const old = this.#ports.get(port.name);
+    if (old) this.#macs.set(macKey(old.networkId, old.mac), undefined);
+    this.#macs.set(macKey(port.networkId, port.mac), port.name);
+    this.#ports.set(port.name, port);
+    this.#noteSlot(port);
+    this.#touched.set(port.key, port);
+  }
+
+  removePort(port: PortRecord): void {
+    this.#macs.set(macKey(port.networkId, port.mac), undefined);
+    this.#ports.delete(port.name);
+    if (port.slot) {
+      this.#slots.get(port.slot.of)?.delete(port.slot.number);
+      this.#vacanciesOf(port.slot.of).vacated.add(port.slot.number);
+    }
+    this.#touched.set(port.key, undefined);
+  }
+
+  /** The name of the port with a wanted MAC. */
+  macHolder(networkId: number, mac: string): string | undefined {
+    return this.#macs.get(macKey(networkId, mac));
+  }
+
+  address(ip: HeldIp): AddressState | undefined {
+    return this.#addresses.get(addressKey(ip))?.now;
+  }
+
+  counters(subnet: SubnetRecord): Readonly<SubnetCounters> {
+    return this.#counters.get(subnet.id) ?? subnet;
+  }
+
+  #changeCounters(subnet: SubnetRecord, by: Partial<SubnetCounters>): void {
+    const { held, outside, freed } = this.counters(subnet);
+    this.#counters.set(subnet.id, {
+      held: held + (by.held ?? 0),
+      outside: outside + (by.outside ?? 0),
+      freed: freed + (by.freed ?? 0),
+    });
+  }
+
+  hold(ip: HeldIp, portKey: number): void {
+    const subnet = this.catalog.subnet(ip.subnetId);
+    const pooled = poolAt(subnet, ip.offset) !== undefined;
+    const entry = this.#entryOf(ip, undefined);
+    if (entry.now && "heldBy" in entry.now) throw new Error(`address ${addressKey(ip)} is held already`);
+    this.#changeCounters(subnet, { held: 1, outside: pooled ? 0 : 1, freed: entry.now && pooled ? -1 : 0 });
+    entry.now = { heldBy: portKey };
+  }
+
+  free(ip: HeldIp, port: PortRecord, freedAt: number): void {
+    const subnet = this.catalog.subnet(ip.subnetId);
+    const pooled = poolAt(subnet, ip.offset) !== undefined;
+    const entry = this.#entryOf(ip, { heldBy: port.key });
+    if (!entry.now || !("heldBy" in entry.now) || entry.now.heldBy !== port.key) {
+      throw new Error(`address ${addressKey(ip)} is not held by port ${port.name}`);
+    }
+    this.#changeCounters(subnet, { held: -1, outside: pooled ? 0 : -1, freed: pooled ? 1 : 0 });
+    entry.now = { freedAt, lastPort: port.name };
+    if (pooled) this.#freedQueue(subnet.id).push({ offset: ip.offset, freedAt, lastPort: port.name });
+  }
+
+  /** `unless`: what the store has where neither snapshot nor batch knows the address. */
+  #entryOf(ip: HeldIp, unless: AddressState | undefined): AddressEntry {
+    const key = addressKey(ip);
+    let entry = this.#addresses.get(key);
+    if (!entry) {
+      entry = { subnetId: ip.subnetId, offset: ip.offset, before: unless, now: unless };
+      this.#addresses.set(key, entry);
+    }
+    return entry;
+  }
+
+  /** The next never-used offset of a pool. Changes nothing that a repeat would not do. */
+  nextFresh(subnet: SubnetRecord, pool: Pool): bigint | undefined {
+    const fresh = this.#snapshot.fresh.get(pool);
+    if (!fresh) throw new MissingPools(subnet.networkId);
+    for (let count = this.#freshTaken.get(pool)?.count ?? 0; ; count++) {
+      const offset = fresh[count];
+      this.#freshTaken.set(pool, { subnet, count });
+      if (offset === undefined || this.address({ subnetId: subnet.id, offset }) === undefined) return offset;
+    }
+  }
+
+  /** The oldest freed offset of a subnet's pools, its delay over or not. */
+  oldestFreed(subnet: SubnetRecord): FreedAddress | undefined {
+    const queue = this.#freedQueue(subnet.id);
+    for (;;) {
+      const oldest = queue[0];
+      if (!oldest) return undefined;
+      const entry = this.#entryOf({ subnetId: subnet.id, offset: oldest.offset }, oldest);
+      if (entry.now && "freedAt" in entry.now && entry.now.freedAt === oldest.freedAt) return oldest;
+      queue.shift();
+    }
+  }
+
+  #freedQueue(subnetId: number): FreedAddress[] {
+    let queue = this.#freedQueues.get(subnetId);
+    if (!queue) {
+      queue = [...(this.#snapshot.freed.get(subnetId) ?? [])];
+      this.#freedQueues.set(subnetId, queue);
+    }
+    return queue;
+  }
+
+  toWrites(): Writes {
+    const writes: Writes = {
+      insertedPorts: [],
+      updatedPorts: [],
+      movedPorts: [],
+      renamedPorts: [],
+      deletedPorts: [],
+      insertedHeld: [],
+      deletedHeld: [],
+      insertedFreed: [],
+      deletedFreed: [],
+      cursors: new Map(),
+      counters: this.#counters,
+      nextPortKey: this.#nextPortKey === this.#snapshot.nextPortKey ? undefined : this.#nextPortKey,
+      events: this.events,
+    };
+    for (const [key, port] of this.#touched) {
+      const before = this.#before.get(key);
+      if (port) (before ? writes.updatedPorts : writes.insertedPorts).push(port);
+      if (port && before && (before.mac !== port.mac || before.networkId !== port.networkId)) {
+        writes.movedPorts.push(port);
+      }
+      if (port && before && before.name !== port.name) writes.renamedPorts.push(port);
+      if (!port && before) writes.deletedPorts.push(before);
+    }
+    for (const entry of this.#addresses.values()) this.#addAddress(writes, entry);
+    this.#addCursors(writes);
+    return writes;
+  }
+
+  #addAddress(writes: Writes, { subnetId, offset, before, now }: AddressEntry): void {
+    if (before === now) return;
+    if (before) ("heldBy" in before ? writes.deletedHeld : writes.deletedFreed).push({ subnetId, offset });
+    if (!now) return;
+    if ("heldBy" in now) writes.insertedHeld.push({ subnetId, offset, portKey: now.heldBy });
+    else {
+      const pooled = poolAt(this.catalog.subnet(subnetId), offset) !== undefined;
+      writes.insertedFreed.push({ subnetId, offset, ...now, pooled });
+    }
+  }
+
+  /** A cursor moves past every offset that is used now, those that somebody wanted included. */
+  #addCursors(writes: Writes): void {
+    for (const [pool, fresh] of this.#snapshot.fresh) {
+      const taken = this.#freshTaken.get(pool);
+      const next = taken ? this.nextFresh(taken.subnet, pool) : fresh[0];
+      const cursor = next ?? (fresh.at(-1) ?? pool.last) + 1n;
+      if (cursor !== pool.cursor) writes.cursors.set(pool, cursor);
+    }
+  }
+}

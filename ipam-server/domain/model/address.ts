@@ -1,0 +1,107 @@
+import ipaddr from "ipaddr.js";
+import type { IpFamily } from "../../contract/index.ts";
+
+/**
+ * Addresses as numbers. Inside the domain an address is its subnet and a 64-bit offset from the subnet's first
+ * address; only texts for people and for the wire are made of both.
+ */
+export type IpVersion = 4 | 6;
+
+export interface ParsedAddress {
+  version: IpVersion;
+  value: bigint;
+}
+
+export interface Cidr {
+  version: IpVersion;
+  /** The first address. */
+  base: bigint;
+  prefixLength: number;
+  /** How many addresses, all counted. */
+  count: bigint;
+  /** Canonical text (RFC 5952 for IPv6). */
+  text: string;
+}
+
+/** An inclusive range, of addresses or of offsets. */
+export interface Range {
+  first: bigint;
+  last: bigint;
+}
+
+export const ADDRESS_BITS = { 4: 32, 6: 128 } as const;
+
+export const familyOf = (version: IpVersion): IpFamily => (version === 4 ? "ipv4" : "ipv6");
+
+/** The address, or undefined if the text is none. Zone ids and shortened IPv4 forms are none. */
+export function parseAddress(text: string): ParsedAddress | undefined {
+  if (ipaddr.IPv4.isValidFourPartDecimal(text)) return { version: 4, value: toValue(ipaddr.IPv4.parse(text)) };
+  if (text.includes("%") || !ipaddr.IPv6.isValid(text)) return undefined;
+  return { version: 6, value: toValue(ipaddr.IPv6.parse(text)) };
+}
+
+function toValue(address: { toByteArray(): number[] }): bigint {
+  return address.toByteArray().reduce((value, byte) => (value << 8n) | BigInt(byte), 0n);
+}
+
+export function formatAddress(version: IpVersion, value: bigint): string {
+  if (version === 4) {
+    const bits = Number(value);
+    return `${bits >>> 24}.${(bits >>> 16) & 255}.${(bits >>> 8) & 255}.${bits & 255}`;
+  }
+  const parts = Array.from({ length: 8 }, (_, index) => Number((value >> BigInt(112 - 16 * index)) & 0xffffn));
+  return new ipaddr.IPv6(parts).toRFC5952String();
+}
+
+/** The text in its one canonical form, or undefined if it is no address. */
+export function canonicalAddress(text: string): string | undefined {
+  const address = parseAddress(text);
+  return address && formatAddress(address.version, address.value);
+}
+
+/** The CIDR; `"host bits"` with the CIDR that was meant when it does not start on its boundary; undefined if it is none. */
+export function parseCidr(text: string): Cidr | { meant: string } | undefined {
+  const [, addressText = "", prefixText = ""] = /^([^/]+)\/(\d{1,3})$/.exec(text) ?? [];
+  const address = parseAddress(addressText);
+  if (!address) return undefined;
+  const bits = ADDRESS_BITS[address.version];
+  const prefixLength = Number(prefixText);
+  if (prefixLength > bits || String(prefixLength) !== prefixText) return undefined;
+  const count = 1n << BigInt(bits - prefixLength);
+  const base = address.value & ~(count - 1n);
+  const canonical = `${formatAddress(address.version, base)}/${prefixLength}`;
+  if (base !== address.value) return { meant: canonical };
+  return { version: address.version, base, prefixLength, count, text: canonical };
+}
+
+export const overlaps = (a: Range, b: Range): boolean => a.first <= b.last && b.first <= a.last;
+export const contains = (range: Range, value: bigint): boolean => value >= range.first && value <= range.last;
+export const lengthOf = (range: Range): bigint => range.last - range.first + 1n;
+export const rangeOf = (cidr: Cidr): Range => ({ first: cidr.base, last: cidr.base + cidr.count - 1n });
+
+/** What is left of the ranges when all of `taken` is cut out: sorted, disjoint, neighbours joined. */
+export function subtractRanges(ranges: readonly Range[], taken: readonly Range[]): Range[] {
+  const cuts = joinRanges(taken);
+  const left: Range[] = [];
+  for (const { first, last } of joinRanges(ranges)) {
+    let from = first;
+    for (const cut of cuts) {
+      if (cut.last < from || cut.first > last) continue;
+      if (cut.first > from) left.push({ first: from, last: cut.first - 1n });
+      from = cut.last + 1n;
+    }
+    if (from <= last) left.push({ first: from, last });
+  }
+  return left;
+}
+
+function joinRanges(ranges: readonly Range[]): Range[] {
+  const joined: Range[] = [];
+  for (const range of ranges.toSorted((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0))) {
+    const previous = joined.at(-1);
+    if (previous && range.first <= previous.last + 1n) {
+      if (range.last > previous.last) previous.last = range.last;
+    } else joined.push({ ...range });
+  }
+  return joined;
+}

@@ -1,0 +1,140 @@
+import type {
+  FixedIp,
+  Labels,
+  NameFrom,
+  OwnerKind,
+  PlaneState,
+  Port,
+  PortAttachment,
+  Reservation,
+  Retention,
+  Sandbox,
+  Timestamp,
+  Workload,
+} from "../../contract/index.ts";
+import { addressAt, type Catalog, routesOf } from "./catalog.ts";
+import type { Slot } from "./slots.ts";
+
+/** An address as the store holds it. */
+export interface HeldIp {
+  subnetId: number;
+  offset: bigint;
+}
+
+/** A port as the decisions see it. Never changed in place. Times are milliseconds since the epoch. */
+export interface PortRecord {
+  /** Integer key inside the store: never reused, not shown. */
+  key: number;
+  id: string;
+  name: string;
+  networkId: number;
+  mac: string;
+  fixedIps: readonly HeldIp[];
+  labels: Labels;
+  retention: Retention;
+  owner: { kind: OwnerKind; uid: string; createdAt: number } | undefined;
+  /** Its owner is `owner`. */
+  binding: { host: string; sandbox: Sandbox | undefined; boundAt: number } | undefined;
+  reservation: Reservation | undefined;
+  cluster: string | undefined;
+  namespace: string | undefined;
+  workload: Workload | undefined;
+  /** Of the last claim; undefined before the first. */
+  nameFrom: NameFrom | undefined;
+  /** Of a port that was made for a claim by `slotOf`; never changes. */
+  slot: Slot | undefined;
+  epoch: number;
+  underlay: PlaneState;
+  overlay: PlaneState;
+  /** Of the present binding: see PortAttachment. */
+  fenced: boolean;
+  createdAt: number;
+  updatedAt: number;
+  releasedAt: number | undefined;
+  /** When the retention's TTL of an unbound port ends, or a lease. */
+  expiresAt: number | undefined;
+}
+
+let last = { time: 0, text: "1970-01-01T00:00:00.000Z" };
+let other = last;
+
+/** Remembers the last two: all that a batch changes carries the same time, and owners have theirs beside it. */
+export function toTimestamp(time: number): Timestamp {
+  if (last.time !== time) {
+    const found = other.time === time ? other : { time, text: new Date(time).toISOString() };
+    other = last;
+    last = found;
+  }
+  return last.text;
+}
+
+export const stateOf = (port: Pick<PortRecord, "underlay" | "overlay">): Port["state"] =>
+  `${port.underlay}_${port.overlay}`;
+
+export function sameSandbox(a: Sandbox | undefined, b: Sandbox | undefined): boolean {
+  return a?.id === b?.id && a?.interface === b?.interface;
+}
+
+export function toPort(port: PortRecord, catalog: Catalog): Port {
+  const { owner, binding } = port;
+  const view: Port = {
+    name: port.name,
+    id: port.id,
+    network: catalog.network(port.networkId).name,
+    mac: port.mac,
+    fixedIps: port.fixedIps.map(ip => toFixedIp(ip, catalog)),
+    labels: port.labels,
+    retention: port.retention,
+    epoch: port.epoch,
+    underlay: port.underlay,
+    overlay: port.overlay,
+    state: stateOf(port),
+    createdAt: toTimestamp(port.createdAt),
+    updatedAt: toTimestamp(port.updatedAt),
+  };
+  if (owner) view.owner = { kind: owner.kind, uid: owner.uid, createdAt: toTimestamp(owner.createdAt) };
+  if (binding) {
+    const { host, sandbox, boundAt } = binding;
+    view.binding = { host, ownerUid: owner?.uid ?? "", boundAt: toTimestamp(boundAt), ...(sandbox && { sandbox }) };
+  }
+  if (port.reservation) view.reservation = port.reservation;
+  if (port.cluster !== undefined) view.cluster = port.cluster;
+  if (port.namespace !== undefined) view.namespace = port.namespace;
+  if (port.workload) view.workload = port.workload;
+  if (port.slot) view.slot = port.slot.number;
+  if (port.releasedAt !== undefined) view.releasedAt = toTimestamp(port.releasedAt);
+  if (port.expiresAt !== undefined) view.expiresAt = toTimestamp(port.expiresAt);
+  return view;
+}
+
+function toFixedIp({ subnetId, offset }: HeldIp, catalog: Catalog): FixedIp {
+  const subnet = catalog.subnet(subnetId);
+  return {
+    address: addressAt(subnet, offset),
+    subnet: subnet.cidr.text,
+    prefixLength: subnet.cidr.prefixLength,
+    ...(subnet.gateway !== undefined && { gateway: subnet.gateway }),
+  };
+}
+
+export function toAttachment(port: PortRecord, catalog: Catalog): PortAttachment {
+  const network = catalog.network(port.networkId);
+  const subnets = port.fixedIps.map(({ subnetId }) => catalog.subnet(subnetId));
+  const dns: PortAttachment["dns"] = {};
+  for (const subnet of subnets) {
+    if (dns.domain === undefined && subnet.dns.domain !== undefined) dns.domain = subnet.dns.domain;
+    for (const key of ["nameservers", "search", "options"] as const) {
+      const more = subnet.dns[key];
+      if (more?.length) dns[key] = [...new Set([...(dns[key] ?? []), ...more])];
+    }
+  }
+  return {
+    port: toPort(port, catalog),
+    segment: network.segment,
+    mtu: network.mtu,
+    routes: subnets.flatMap(routesOf),
+    dns,
+    ...(network.nodeLease && { nodeLease: network.nodeLease }),
+    fenced: port.fenced,
+  };
+}

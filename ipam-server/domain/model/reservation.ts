@@ -1,0 +1,18 @@
+import type { Reservation } from "../../contract/index.ts";
+import type { PortRecord } from "./port-record.ts";
+
+export const isReserved = (port: PortRecord): boolean => port.reservation !== undefined;
+
+/** Whether a reservation lets this namespace claim its port: `*`, `cluster/*` or `cluster/namespace`. */
+export function mayClaim(
+  { allowedNamespaces }: Reservation,
+  cluster: string | undefined,
+  namespace: string | undefined,
+): boolean {
+  return allowedNamespaces.some(
+    allowed =>
+      allowed === "*" ||
+      (cluster !== undefined &&
+        (allowed === `${cluster}/*` || (namespace !== undefined && allowed === `${cluster}/${namespace}`))),
+  );
+}

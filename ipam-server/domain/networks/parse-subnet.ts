@@ -1,0 +1,165 @@
+import { type Dns, IpamError, type Route, type SubnetSpec } from "../../contract/index.ts";
+import {
+  type Cidr,
+  contains,
+  formatAddress,
+  overlaps,
+  parseAddress,
+  parseCidr,
+  type Range,
+  rangeOf,
+  subtractRanges,
+} from "../model/address.ts";
+import type { SubnetDeclaration } from "../model/catalog.ts";
+
+const MIN_IPV6_PREFIX = 64;
+
+export function fail(field: string, given: unknown, expected: string): never {
+  throw new IpamError("invalid_request", `${field} is ${JSON.stringify(given)}; expected ${expected}`, { field });
+}
+
+/** Checks one declared subnet and fills in what follows from it. `field` is its path in the manifest. */
+export function describeSubnet(spec: SubnetSpec, field: string): SubnetDeclaration {
+  const cidr = describeCidr(spec.cidr, `${field}.cidr`);
+  const unusable = listReserved(cidr);
+  const gateway =
+    spec.gateway === undefined ? undefined : describeGateway(spec.gateway, cidr, unusable, `${field}.gateway`);
+  if (gateway) unusable.push({ range: { first: gateway.offset, last: gateway.offset }, why: "the gateway" });
+  const exclude = (spec.exclude ?? []).map((text, index) =>
+    describeExclusion(text, cidr, `${field}.exclude[${index}]`),
+  );
+  unusable.push(...exclude.map(({ range }) => ({ range, why: "in the exclusions" })));
+  const pools = spec.pools?.map((text, index) => describePool(text, cidr, `${field}.pools[${index}]`));
+  if (pools) refuseOverlaps(pools, `${field}.pools`);
+  const whole = [{ first: 0n, last: cidr.count - 1n }];
+  return {
+    cidr,
+    gateway: gateway?.text,
+    pools: pools?.map(({ text }) => text),
+    exclude: exclude.map(({ text }) => text),
+    routes: spec.routes?.map((route, index) => describeRoute(route, cidr, `${field}.routes[${index}]`)),
+    dns: describeDns(spec.dns ?? {}, `${field}.dns`),
+    ranges: subtractRanges(
+      pools?.map(({ range }) => range) ?? whole,
+      unusable.map(({ range }) => range),
+    ),
+    unusable,
+  };
+}
+
+function describeCidr(text: string, field: string): Cidr {
+  const cidr = parseCidr(text);
+  if (!cidr) fail(field, text, "a CIDR such as 10.100.0.0/16 or fd00:100::/64");
+  if ("meant" in cidr) fail(field, text, `no host bits: ${cidr.meant}`);
+  if (cidr.version === 6 && cidr.prefixLength < MIN_IPV6_PREFIX) {
+    fail(
+      field,
+      text,
+      `an IPv6 prefix of /${MIN_IPV6_PREFIX} to /128 (a wider one has more addresses than Mooring counts)`,
+    );
+  }
+  const [first] = text.split(".", 1);
+  const multicast = cidr.version === 4 ? Number(first) >= 224 : cidr.base >> 120n === 0xffn;
+  if (multicast) fail(field, text, "a unicast CIDR");
+  return cidr;
+}
+
+/** Network and broadcast address (not in /31, RFC 3021, and /32); the subnet-router anycast address of IPv6 (RFC 4291). */
+function listReserved({ version, prefixLength, count }: Cidr): SubnetDeclaration["unusable"] {
+  const only = (offset: bigint, why: string) => ({ range: { first: offset, last: offset }, why });
+  if (version === 4 && prefixLength <= 30) {
+    return [only(0n, "the network address"), only(count - 1n, "the broadcast address")];
+  }
+  return version === 6 && prefixLength <= 126 ? [only(0n, "the subnet-router anycast address")] : [];
+}
+
+function describeGateway(
+  text: string,
+  cidr: Cidr,
+  reserved: SubnetDeclaration["unusable"],
+  field: string,
+): { text: string; offset: bigint } {
+  const offset = offsetIn(text, cidr);
+  if (offset === undefined) fail(field, text, `an address inside ${cidr.text}`);
+  const barred = reserved.find(({ range }) => contains(range, offset));
+  if (barred) fail(field, text, `an address of ${cidr.text} that a router can have, not ${barred.why}`);
+  return { text: formatAddress(cidr.version, cidr.base + offset), offset };
+}
+
+function offsetIn(text: string, cidr: Cidr): bigint | undefined {
+  const address = parseAddress(text.trim());
+  if (address?.version !== cidr.version || !contains(rangeOf(cidr), address.value)) return undefined;
+  return address.value - cidr.base;
+}
+
+interface NamedRange {
+  text: string;
+  range: Range;
+}
+
+function describePool(text: string, cidr: Cidr, field: string): NamedRange {
+  const [from = "", to = "", ...rest] = text.split("-");
+  const first = offsetIn(from, cidr);
+  const last = offsetIn(to, cidr);
+  if (first === undefined || last === undefined || rest.length > 0) {
+    fail(field, text, `a range first-last inside ${cidr.text}`);
+  }
+  if (first > last) fail(field, text, "the lower address first");
+  return { text: `${formatAt(cidr, first)}-${formatAt(cidr, last)}`, range: { first, last } };
+}
+
+const formatAt = (cidr: Cidr, offset: bigint) => formatAddress(cidr.version, cidr.base + offset);
+
+function refuseOverlaps(pools: readonly NamedRange[], field: string): void {
+  pools.forEach((pool, index) => {
+    const other = pools.slice(0, index).find(({ range }) => overlaps(range, pool.range));
+    if (other) fail(`${field}[${index}]`, pool.text, `a range that does not overlap ${other.text}`);
+  });
+}
+
+/** A CIDR, a single address or a range. */
+function describeExclusion(text: string, cidr: Cidr, field: string): NamedRange {
+  const offset = offsetIn(text, cidr);
+  if (offset !== undefined) return { text: formatAt(cidr, offset), range: { first: offset, last: offset } };
+  if (text.includes("-")) return describePool(text, cidr, field);
+  const inner = parseCidr(text);
+  if (inner && "meant" in inner) fail(field, text, `no host bits: ${inner.meant}`);
+  const whole = rangeOf(cidr);
+  if (
+    !inner ||
+    inner.version !== cidr.version ||
+    !contains(whole, inner.base) ||
+    !contains(whole, rangeOf(inner).last)
+  ) {
+    fail(field, text, `a CIDR, an address or a range first-last inside ${cidr.text}`);
+  }
+  const first = inner.base - cidr.base;
+  return { text: inner.text, range: { first, last: first + inner.count - 1n } };
+}
+
+function describeRoute({ dst, gw }: Route, cidr: Cidr, field: string): Route {
+  const destination = parseCidr(dst);
+  const example = cidr.version === 4 ? "10.0.0.0/8" : "fd00::/8";
+  if (!destination) fail(`${field}.dst`, dst, `a CIDR such as ${example}`);
+  if ("meant" in destination) fail(`${field}.dst`, dst, `no host bits: ${destination.meant}`);
+  if (destination.version !== cidr.version) fail(`${field}.dst`, dst, `an IPv${cidr.version} CIDR such as ${example}`);
+  if (gw === undefined) return { dst: destination.text };
+  const hop = parseAddress(gw);
+  const linkLocal = hop?.version === 6 && hop.value >> 118n === 0x3fan;
+  if (hop?.version !== cidr.version || !(linkLocal || contains(rangeOf(cidr), hop.value))) {
+    fail(`${field}.gw`, gw, `a next hop inside ${cidr.text}, or none for an on-link route`);
+  }
+  return { dst: destination.text, gw: formatAddress(hop.version, hop.value) };
+}
+
+function describeDns(dns: Dns, field: string): Dns {
+  dns.nameservers?.forEach((text, index) => {
+    if (!parseAddress(text)) fail(`${field}.nameservers[${index}]`, text, "an IP address such as 10.0.0.53");
+  });
+  const described: Dns = {};
+  if (dns.nameservers?.length) described.nameservers = dns.nameservers;
+  if (dns.domain !== undefined) described.domain = dns.domain;
+  if (dns.search?.length) described.search = dns.search;
+  if (dns.options?.length) described.options = dns.options;
+  return described;
+}

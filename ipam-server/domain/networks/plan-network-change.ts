@@ -1,0 +1,98 @@
+import type { PutNetworkResponse } from "../../contract/index.ts";
+import { contains, type Range, subtractRanges } from "../model/address.ts";
+import type { NetworkDeclaration, NetworkRecord, SubnetDeclaration, SubnetRecord } from "../model/catalog.ts";
+
+/** Held addresses in any of these would be orphaned: the change is refused while there are some. */
+export interface Obstacle {
+  subnet: SubnetRecord;
+  range: Range;
+  /** Continues "port X ..."; says why it is in the way. */
+  why: string;
+}
+
+export interface NetworkChange {
+  outcome: PutNetworkResponse["outcome"];
+  /** For people, one line a field. */
+  changes: string[];
+  obstacles: Obstacle[];
+  added: SubnetDeclaration[];
+  removed: SubnetRecord[];
+  kept: { old: SubnetRecord; now: SubnetDeclaration; poolsChanged: boolean }[];
+}
+
+const same = (a: unknown, b: unknown) => stable(a) === stable(b);
+
+/** JSON with sorted keys; a bigint as its digits. */
+function stable(value: unknown): string {
+  return JSON.stringify(value ?? null, (_, inner: unknown) => {
+    if (typeof inner === "bigint") return inner.toString();
+    if (inner === null || typeof inner !== "object" || Array.isArray(inner)) return inner;
+    return Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)));
+  });
+}
+
+const whole = (subnet: SubnetDeclaration): Range => ({ first: 0n, last: subnet.cidr.count - 1n });
+
+/** What a declaration changes. A subnet is the same one as long as its CIDR is. Pure. */
+export function planNetworkChange(old: NetworkRecord | undefined, now: NetworkDeclaration): NetworkChange {
+  const plan: NetworkChange = { outcome: "created", changes: [], obstacles: [], added: [], removed: [], kept: [] };
+  const before = new Map(old?.subnets.map(subnet => [subnet.cidr.text, subnet]));
+  if (old) {
+    for (const field of ["labels", "vpc", "availabilityZone", "segment", "mtu", "nodeLease"] as const) {
+      if (!same(old[field], now[field])) plan.changes.push(`${field}: ${show(old[field])} -> ${show(now[field])}`);
+    }
+    if (!same(old.segment, now.segment)) {
+      const why = "is plugged into the present segment";
+      plan.obstacles.push(...old.subnets.map(subnet => ({ subnet, range: whole(subnet), why })));
+    }
+  }
+  for (const subnet of now.subnets) {
+    const present = before.get(subnet.cidr.text);
+    before.delete(subnet.cidr.text);
+    if (present) keepSubnet(plan, present, subnet);
+    else {
+      plan.added.push(subnet);
+      plan.changes.push(`subnet ${subnet.cidr.text}: added`);
+    }
+  }
+  for (const subnet of before.values()) {
+    plan.removed.push(subnet);
+    plan.changes.push(`subnet ${subnet.cidr.text}: removed`);
+    if (plan.obstacles.some(obstacle => obstacle.subnet === subnet)) continue;
+    plan.obstacles.push({ subnet, range: whole(subnet), why: `holds an address of subnet ${subnet.cidr.text}` });
+  }
+  if (old) plan.outcome = plan.changes.length > 0 ? "changed" : "unchanged";
+  return plan;
+}
+
+function show(value: unknown): string {
+  return value === undefined ? "none" : typeof value === "string" ? value : JSON.stringify(value);
+}
+
+function keepSubnet(plan: NetworkChange, old: SubnetRecord, now: SubnetDeclaration): void {
+  for (const field of ["gateway", "pools", "exclude", "routes", "dns"] as const) {
+    if (same(old[field], now[field])) continue;
+    const detail = field === "gateway" ? `: ${old.gateway ?? "none"} -> ${now.gateway ?? "none"}` : "";
+    plan.changes.push(`subnet ${old.cidr.text}: ${field}${detail}`);
+  }
+  for (const { range, why } of now.unusable) {
+    const newly = subtractRanges(
+      [range],
+      old.unusable.map(barred => barred.range),
+    );
+    const reason = `holds an address that would be ${why} of subnet ${old.cidr.text}`;
+    plan.obstacles.push(...newly.map(part => ({ subnet: old, range: part, why: reason })));
+  }
+  const bounds = (ranges: readonly Range[]) => ranges.map(({ first, last }) => [first, last]);
+  plan.kept.push({ old, now, poolsChanged: !same(bounds(old.ranges), bounds(now.ranges)) });
+}
+
+/**
+ * Where the cursor of a changed range starts. Below the old range's cursor every offset is held or freed already, so a
+ * range that begins inside an old one goes on where that stood; any other begins at its first and skips what is used.
+ */
+export function startCursor(range: Range, old: SubnetRecord): bigint {
+  const within = old.ranges.find(pool => contains(pool, range.first));
+  if (!within || within.cursor <= range.first) return range.first;
+  return within.cursor > range.last ? range.last + 1n : within.cursor;
+}

@@ -1,0 +1,47 @@
+import type { Catalog, SubnetRecord } from "../model/catalog.ts";
+import type { PortRecord } from "../model/port-record.ts";
+import type { FreedAddress } from "../model/snapshot.ts";
+import {
+  type TransferRow,
+  type TransferState,
+  toTransferFreed,
+  toTransferNetwork,
+  toTransferPort,
+} from "./transfer.ts";
+
+export type FreedPage = readonly (FreedAddress & { pooled: boolean })[];
+
+/** One state of a store, read a page at a time; a page without anything is the last. */
+export interface TransferSource {
+  readCatalog(): Promise<Catalog>;
+  /** Ports by key, of keys greater than this. */
+  readPorts(afterKey: number, catalog: Catalog): Promise<readonly PortRecord[]>;
+  /** Freed addresses by offset, from this on. */
+  readFreed(subnet: SubnetRecord, fromOffset: bigint): Promise<FreedPage>;
+  readState(): Promise<Omit<TransferState, "kind">>;
+}
+
+/** Everything in the stream's order. */
+export async function* exportStore(source: TransferSource): AsyncGenerator<TransferRow> {
+  const catalog = await source.readCatalog();
+  for (const network of catalog.networks) yield toTransferNetwork(network);
+  for (let after = 0; ; ) {
+    const ports = await source.readPorts(after, catalog);
+    for (const port of ports) yield toTransferPort(port, catalog);
+    const last = ports.at(-1);
+    if (!last) break;
+    after = last.key;
+  }
+  for (const network of catalog.networks) {
+    for (const subnet of network.subnets) {
+      for (let from = 0n; from < subnet.cidr.count; ) {
+        const page = await source.readFreed(subnet, from);
+        for (const freed of page) yield toTransferFreed(network, subnet, freed);
+        const last = page.at(-1);
+        if (!last) break;
+        from = last.offset + 1n;
+      }
+    }
+  }
+  yield { kind: "state", ...(await source.readState()) };
+}

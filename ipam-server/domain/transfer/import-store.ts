@@ -1,0 +1,158 @@
+import { type ImportResponse, IpamError, type TransferEnd } from "../../contract/index.ts";
+import type { Catalog } from "../model/catalog.ts";
+import type { HeldIp, PortRecord } from "../model/port-record.ts";
+import type { FreedState } from "../model/snapshot.ts";
+import type { Finding } from "../store.ts";
+import { exportStore, type TransferSource } from "./export-store.ts";
+import type { TransferFreed, TransferNetwork, TransferPort, TransferRow, TransferState } from "./transfer.ts";
+import { TransferDigest } from "./transfer-digest.ts";
+import { fromTransferNetwork, type ImportedNetwork, TransferOrder, TransferPlaces } from "./transfer-records.ts";
+
+export type ImportedFreed = HeldIp & FreedState & { pooled: boolean };
+
+/** Of rows put in together, the first that has what a row before it has: its place among them, and what that is. */
+export interface Clash {
+  index: number;
+  what: string;
+}
+
+/** A store's open transaction, in which nobody else decides anything; read as a source, it shows what was put in. */
+export interface TransferSink extends TransferSource {
+  /** What is there already, each counted up to `MOST_COUNTED`: nobody is to wait for a count of everything. */
+  count(): Promise<{ networks: number; ports: number; events: number }>;
+  addNetwork(network: ImportedNetwork): Promise<void>;
+  addPorts(ports: readonly PortRecord[], catalog: Catalog): Promise<Clash | undefined>;
+  addFreed(freed: readonly ImportedFreed[], catalog: Catalog): Promise<Clash | undefined>;
+  setState(state: TransferState): Promise<void>;
+  check(catalog: Catalog): Promise<Finding[]>;
+}
+
+export const MOST_COUNTED = 10_000;
+
+/** Rows put in together. */
+const CHUNK = 500;
+
+/** Fills an empty store: see `Store.importRows`. Committing what it has put in, or not when it rejects, is the caller's. */
+export async function importStore(
+  rows: AsyncIterable<TransferRow | TransferEnd>,
+  sink: TransferSink,
+): Promise<ImportResponse> {
+  await refuseContent(sink);
+  const importer = new RowImporter(sink);
+  let end: TransferEnd | undefined;
+  for await (const row of rows) {
+    if (row.kind === "end") end = row;
+    else await importer.add(row);
+  }
+  const counts = await importer.finish();
+  const [finding, ...more] = await sink.check(await sink.readCatalog());
+  if (finding) {
+    const others = more.length > 0 ? ` (and ${more.length} more)` : "";
+    throw new IpamError("invalid_request", `the books do not agree: ${finding.where}: ${finding.what}${others}`);
+  }
+  const found = new TransferDigest();
+  for await (const row of exportStore(sink)) found.add(row);
+  const { digest } = found.end();
+  if (digest !== end?.digest) {
+    throw new IpamError("internal", `the store reads back ${digest}, not the ${end?.digest} that came in`);
+  }
+  return { ...counts, digest };
+}
+
+async function refuseContent(sink: TransferSink): Promise<void> {
+  const { networks, ports, events } = await sink.count();
+  if (networks + ports + events === 0) return;
+  const show = (count: number) => (count < MOST_COUNTED ? `${count}` : `${MOST_COUNTED} or more`);
+  throw new IpamError(
+    "conflict",
+    `the store is not empty (networks: ${show(networks)}, ports: ${show(ports)}, events: ${show(events)}); import into one that was just made: start mooring-ipam with a --database that nothing has been declared in`,
+  );
+}
+
+class RowImporter {
+  readonly #sink: TransferSink;
+  readonly #order = new TransferOrder();
+  readonly #networks: ImportedNetwork[] = [];
+  readonly #ports: Chunk<PortRecord>;
+  readonly #freed: Chunk<ImportedFreed>;
+  #places: { catalog: Catalog; places: TransferPlaces } | undefined;
+  #row = 0;
+
+  constructor(sink: TransferSink) {
+    this.#sink = sink;
+    this.#ports = new Chunk(async ports => sink.addPorts(ports, (await this.#located()).catalog));
+    this.#freed = new Chunk(async freed => sink.addFreed(freed, (await this.#located()).catalog));
+  }
+
+  async add(row: TransferRow): Promise<void> {
+    this.#row++;
+    this.#order.check(row);
+    if (row.kind === "network") await this.#addNetwork(row);
+    else if (row.kind === "port") await this.#addPort(row);
+    else if (row.kind === "freed") await this.#addFreed(row);
+    else await this.#sink.setState(row);
+  }
+
+  async finish(): Promise<Omit<ImportResponse, "digest">> {
+    this.#order.end();
+    await this.#ports.flush();
+    await this.#freed.flush();
+    return { networks: this.#networks.length, ports: this.#ports.count, freed: this.#freed.count };
+  }
+
+  async #addNetwork(row: TransferNetwork): Promise<void> {
+    const before = this.#networks.map(({ declaration }) => declaration);
+    const network = fromTransferNetwork(row, before);
+    this.#networks.push(network);
+    await this.#sink.addNetwork(network);
+  }
+
+  /** Networks come first, so at the first port or freed address all are there. */
+  async #located(): Promise<{ catalog: Catalog; places: TransferPlaces }> {
+    if (!this.#places) {
+      const catalog = await this.#sink.readCatalog();
+      this.#places = { catalog, places: new TransferPlaces(catalog) };
+    }
+    return this.#places;
+  }
+
+  async #addPort(row: TransferPort): Promise<void> {
+    const { places } = await this.#located();
+    await this.#ports.add(places.toPort(row), this.#row, `port ${row.name}`);
+  }
+
+  async #addFreed(row: TransferFreed): Promise<void> {
+    const { places } = await this.#located();
+    await this.#freed.add(places.toFreed(row), this.#row, `freed address ${row.address}`);
+  }
+}
+
+/** Collects rows and puts them in together; the tables' own referees judge what two rows may not both have. */
+class Chunk<T> {
+  readonly #put: (items: readonly T[]) => Promise<Clash | undefined>;
+  #items: T[] = [];
+  #sources: { row: number; name: string }[] = [];
+  count = 0;
+
+  constructor(put: (items: readonly T[]) => Promise<Clash | undefined>) {
+    this.#put = put;
+  }
+
+  async add(item: T, row: number, name: string): Promise<void> {
+    this.#items.push(item);
+    this.#sources.push({ row, name });
+    this.count++;
+    if (this.#items.length >= CHUNK) await this.flush();
+  }
+
+  async flush(): Promise<void> {
+    if (this.#items.length === 0) return;
+    const clash = await this.#put(this.#items);
+    if (clash) {
+      const { row, name } = this.#sources[clash.index] ?? { row: 0, name: "a row" };
+      throw new IpamError("invalid_request", `${name} has what a row before it has (${clash.what})`, { row });
+    }
+    this.#items = [];
+    this.#sources = [];
+  }
+}

@@ -1,0 +1,148 @@
+import { IpamError } from "../../contract/index.ts";
+import { contains, lengthOf, parseAddress, rangeOf } from "../model/address.ts";
+import {
+  type Catalog,
+  type NetworkDeclaration,
+  type NetworkRecord,
+  poolAt,
+  type SubnetRecord,
+} from "../model/catalog.ts";
+import type { HeldIp, PortRecord } from "../model/port-record.ts";
+import type { FreedState } from "../model/snapshot.ts";
+import { toManifest } from "../networks/network-edit.ts";
+import { validateNetwork } from "../networks/validate-network.ts";
+import {
+  rangeText,
+  type TransferFreed,
+  type TransferNetwork,
+  type TransferPort,
+  type TransferRow,
+} from "./transfer.ts";
+
+/** From rows back to records. Everything throws `invalid_request` that names the field: a file is not to be trusted. */
+function refuse(field: string, text: string): never {
+  throw new IpamError("invalid_request", `${field}: ${text}`, { field });
+}
+
+const KINDS = ["network", "port", "freed", "state"] as const satisfies TransferRow["kind"][];
+
+/** Holds rows to their order, which is what makes the same content the same stream. */
+export class TransferOrder {
+  #rank = 0;
+  #lastKey = 0;
+  #done = false;
+
+  check(row: TransferRow): void {
+    const rank = KINDS.indexOf(row.kind);
+    if (this.#done) refuse("kind", `a ${row.kind} row behind the state row, which is the last`);
+    if (rank < this.#rank) refuse("kind", `a ${row.kind} row behind a ${KINDS[this.#rank]} row`);
+    this.#rank = rank;
+    this.#done = row.kind === "state";
+    if (row.kind !== "port") return;
+    if (row.key <= this.#lastKey) refuse("key", `${row.key} is not greater than that of the port before`);
+    this.#lastKey = row.key;
+  }
+
+  end(): void {
+    if (!this.#done) refuse("kind", "the state row is missing");
+  }
+}
+
+export interface ImportedNetwork {
+  declaration: NetworkDeclaration;
+  createdAt: number;
+  updatedAt: number;
+  /** As many as the declaration's subnets, in their order; the cursors as many as their ranges. */
+  subnets: { held: number; outside: number; freed: number; cursors: bigint[] }[];
+}
+
+/** `before`: the networks of earlier rows. */
+export function fromTransferNetwork(row: TransferNetwork, before: readonly NetworkDeclaration[]): ImportedNetwork {
+  const { name, subnets } = row;
+  const specs = subnets.map(({ spec }) => spec);
+  if (before.some(other => other.name === name)) refuse("name", `network ${name} is there twice`);
+  const declaration = validateNetwork(toManifest(row, specs), before);
+  return {
+    declaration,
+    createdAt: Date.parse(row.createdAt),
+    updatedAt: Date.parse(row.updatedAt),
+    subnets: subnets.map(({ held, outside, freed, pools }, index) => {
+      const declared = declaration.subnets[index];
+      const field = `subnets[${index}].pools`;
+      if (declared?.ranges.length !== pools.length)
+        refuse(field, `${pools.length} where the subnet has another number`);
+      const cursors = declared.ranges.map((range, at) => {
+        const { range: text, passed } = pools[at] ?? { range: "", passed: "" };
+        const expected = rangeText(declared, range);
+        if (text !== expected) refuse(`${field}[${at}].range`, `"${text}" is not the subnet's ${expected}`);
+        const steps = BigInt(passed);
+        if (steps > lengthOf(range)) refuse(`${field}[${at}].passed`, `${passed} is more than the range has`);
+        return range.first + steps;
+      });
+      return { held, outside, freed, cursors };
+    }),
+  };
+}
+
+/** Looks rows' networks and addresses up. The catalog has all networks of the stream. */
+export class TransferPlaces {
+  readonly #networks: Map<string, NetworkRecord>;
+
+  constructor(catalog: Catalog) {
+    this.#networks = new Map(catalog.networks.map(network => [network.name, network]));
+  }
+
+  toPort(row: TransferPort): PortRecord {
+    const network = this.#network(row.network);
+    const { owner, binding } = row;
+    return {
+      key: row.key,
+      id: row.id,
+      name: row.name,
+      networkId: network.id,
+      mac: row.mac,
+      fixedIps: row.addresses.map((address, index) => locateIn(network, address, `addresses[${index}]`).ip),
+      labels: row.labels,
+      retention: row.retention,
+      owner: owner && { kind: owner.kind, uid: owner.uid, createdAt: Date.parse(owner.createdAt) },
+      binding: binding && { host: binding.host, sandbox: binding.sandbox, boundAt: Date.parse(binding.boundAt) },
+      reservation: row.reservation,
+      cluster: row.cluster,
+      namespace: row.namespace,
+      workload: row.workload,
+      nameFrom: row.nameFrom,
+      slot: row.slot,
+      epoch: row.epoch,
+      underlay: row.underlay,
+      overlay: row.overlay,
+      fenced: row.fenced,
+      createdAt: Date.parse(row.createdAt),
+      updatedAt: Date.parse(row.updatedAt),
+      releasedAt: parseTime(row.releasedAt),
+      expiresAt: parseTime(row.expiresAt),
+    };
+  }
+
+  toFreed({ network, address, pooled, freedAt, lastPort }: TransferFreed): HeldIp & FreedState & { pooled: boolean } {
+    const { ip, subnet } = locateIn(this.#network(network), address, "address");
+    if (pooled !== (poolAt(subnet, ip.offset) !== undefined)) {
+      refuse("pooled", `${pooled}, but ${address} is ${pooled ? "in no pool" : "in a pool"} of ${subnet.cidr.text}`);
+    }
+    return { ...ip, pooled, freedAt: Date.parse(freedAt), lastPort };
+  }
+
+  #network(name: string): NetworkRecord {
+    return this.#networks.get(name) ?? refuse("network", `there is no network row for ${name}`);
+  }
+}
+
+function locateIn(network: NetworkRecord, text: string, field: string): { ip: HeldIp; subnet: SubnetRecord } {
+  const address = parseAddress(text);
+  const subnet = network.subnets.find(
+    ({ cidr }) => address?.version === cidr.version && contains(rangeOf(cidr), address.value),
+  );
+  if (!address || !subnet) return refuse(field, `${text} is in no subnet of network ${network.name}`);
+  return { ip: { subnetId: subnet.id, offset: address.value - subnet.cidr.base }, subnet };
+}
+
+const parseTime = (text: string | undefined): number | undefined => (text === undefined ? undefined : Date.parse(text));

@@ -1,0 +1,229 @@
+import type {
+  Labels,
+  NameFrom,
+  NodeLease,
+  OwnerKind,
+  PlaneState,
+  Reservation,
+  Retention,
+  Sandbox,
+  Segment,
+  SubnetSpec,
+  Timestamp,
+  Workload,
+} from "../../contract/index.ts";
+import {
+  addressAt,
+  type Catalog,
+  type NetworkRecord,
+  type Pool,
+  type SubnetDeclaration,
+  type SubnetRecord,
+} from "../model/catalog.ts";
+import { type PortRecord, toTimestamp } from "../model/port-record.ts";
+import type { FreedAddress } from "../model/snapshot.ts";
+
+/**
+ * All that a store holds but its history, without anything of its engine: ids of networks and subnets become names and
+ * CIDRs, offsets become addresses. Keys stand in one order, so that the same content is the same text.
+ */
+export type TransferRow = TransferNetwork | TransferPort | TransferFreed | TransferState;
+
+export interface TransferNetwork {
+  kind: "network";
+  name: string;
+  labels: Labels;
+  vpc: string;
+  availabilityZone?: string;
+  segment: Segment;
+  mtu: number;
+  nodeLease?: NodeLease;
+  createdAt: Timestamp;
+  updatedAt: Timestamp;
+  subnets: TransferSubnet[];
+}
+
+export interface TransferSubnet {
+  spec: SubnetSpec;
+  held: number;
+  outside: number;
+  freed: number;
+  /** `first-last`, and how many addresses from the first on the cursor has passed, in decimal. */
+  pools: { range: string; passed: string }[];
+}
+
+export interface TransferPort {
+  kind: "port";
+  /** MACs of ports without IPv4 are made of it, so it moves along. */
+  key: number;
+  id: string;
+  name: string;
+  network: string;
+  mac: string;
+  /** IPv4 first. */
+  addresses: string[];
+  labels: Labels;
+  retention: Retention;
+  owner?: { kind: OwnerKind; uid: string; createdAt: Timestamp };
+  binding?: { host: string; sandbox?: Sandbox; boundAt: Timestamp };
+  reservation?: Reservation;
+  cluster?: string;
+  namespace?: string;
+  workload?: Workload;
+  nameFrom?: NameFrom;
+  slot?: { of: string; number: number };
+  epoch: number;
+  underlay: PlaneState;
+  overlay: PlaneState;
+  fenced: boolean;
+  createdAt: Timestamp;
+  updatedAt: Timestamp;
+  releasedAt?: Timestamp;
+  expiresAt?: Timestamp;
+}
+
+export interface TransferFreed {
+  kind: "freed";
+  network: string;
+  address: string;
+  /** Inside an allocation pool. */
+  pooled: boolean;
+  freedAt: Timestamp;
+  lastPort: string;
+}
+
+export interface TransferState {
+  kind: "state";
+  /** The newest event's number. Events themselves stay behind. */
+  lastSeq: number;
+  nextPortKey: number;
+  /** See `DecisionContext.epochFloor`. */
+  epochFloor: number;
+}
+
+/** The one text of a row. */
+export const encodeTransferRow = (row: TransferRow): string => `${JSON.stringify(row)}\n`;
+
+export function toTransferNetwork(network: NetworkRecord): TransferNetwork {
+  const { name, labels, vpc, availabilityZone, segment, mtu, nodeLease, createdAt, updatedAt, subnets } = network;
+  return {
+    kind: "network",
+    name,
+    labels: sortLabels(labels),
+    vpc,
+    ...(availabilityZone !== undefined && { availabilityZone }),
+    segment:
+      segment.type === "vlan"
+        ? { type: "vlan", id: segment.id, physicalNetwork: segment.physicalNetwork }
+        : { type: "flat", physicalNetwork: segment.physicalNetwork },
+    mtu,
+    ...(nodeLease && { nodeLease: { size: nodeLease.size, low: nodeLease.low } }),
+    createdAt,
+    updatedAt,
+    subnets: subnets.map(toTransferSubnet),
+  };
+}
+
+function toTransferSubnet(subnet: SubnetRecord): TransferSubnet {
+  const { held, outside, freed, ranges } = subnet;
+  return {
+    spec: toSpec(subnet),
+    held,
+    outside,
+    freed,
+    pools: ranges.map(pool => ({ range: rangeText(subnet, pool), passed: String(pool.cursor - pool.first) })),
+  };
+}
+
+export const rangeText = (subnet: SubnetDeclaration, { first, last }: Omit<Pool, "id" | "cursor">): string =>
+  `${addressAt(subnet, first)}-${addressAt(subnet, last)}`;
+
+export function toSpec({ cidr, gateway, pools, exclude, routes, dns }: SubnetDeclaration): SubnetSpec {
+  const { nameservers, domain, search, options } = dns;
+  return {
+    cidr: cidr.text,
+    ...(gateway !== undefined && { gateway }),
+    ...(pools && { pools }),
+    exclude,
+    ...(routes && { routes: routes.map(({ dst, gw }) => ({ dst, ...(gw !== undefined && { gw }) })) }),
+    dns: {
+      ...(nameservers && { nameservers }),
+      ...(domain !== undefined && { domain }),
+      ...(search && { search }),
+      ...(options && { options }),
+    },
+  };
+}
+
+export function toTransferPort(port: PortRecord, catalog: Catalog): TransferPort {
+  const { owner, binding, reservation, workload, slot, retention } = port;
+  const { ttlSeconds } = retention;
+  return {
+    kind: "port",
+    key: port.key,
+    id: port.id,
+    name: port.name,
+    network: catalog.network(port.networkId).name,
+    mac: port.mac,
+    addresses: port.fixedIps.map(({ subnetId, offset }) => addressAt(catalog.subnet(subnetId), offset)),
+    labels: sortLabels(port.labels),
+    retention: { policy: retention.policy, ...(ttlSeconds !== undefined && { ttlSeconds }) },
+    ...(owner && { owner: { kind: owner.kind, uid: owner.uid, createdAt: toTimestamp(owner.createdAt) } }),
+    ...(binding && { binding: toBinding(binding) }),
+    ...(reservation && { reservation: toReservation(reservation) }),
+    ...(port.cluster !== undefined && { cluster: port.cluster }),
+    ...(port.namespace !== undefined && { namespace: port.namespace }),
+    ...(workload && { workload: toWorkload(workload) }),
+    ...(port.nameFrom !== undefined && { nameFrom: port.nameFrom }),
+    ...(slot && { slot: { of: slot.of, number: slot.number } }),
+    epoch: port.epoch,
+    underlay: port.underlay,
+    overlay: port.overlay,
+    fenced: port.fenced,
+    createdAt: toTimestamp(port.createdAt),
+    updatedAt: toTimestamp(port.updatedAt),
+    ...(port.releasedAt !== undefined && { releasedAt: toTimestamp(port.releasedAt) }),
+    ...(port.expiresAt !== undefined && { expiresAt: toTimestamp(port.expiresAt) }),
+  };
+}
+
+function toBinding({
+  host,
+  sandbox,
+  boundAt,
+}: NonNullable<PortRecord["binding"]>): NonNullable<TransferPort["binding"]> {
+  return {
+    host,
+    ...(sandbox && { sandbox: { id: sandbox.id, interface: sandbox.interface } }),
+    boundAt: toTimestamp(boundAt),
+  };
+}
+
+function toReservation({ allowedNamespaces, deviceOwner }: Reservation): Reservation {
+  return { allowedNamespaces, ...(deviceOwner !== undefined && { deviceOwner }) };
+}
+
+function toWorkload({ kind, namespace, name, uid, ordinal }: Workload): Workload {
+  return { kind, namespace, name, ...(uid !== undefined && { uid }), ...(ordinal !== undefined && { ordinal }) };
+}
+
+export function toTransferFreed(
+  network: NetworkRecord,
+  subnet: SubnetRecord,
+  { offset, pooled, freedAt, lastPort }: FreedAddress & { pooled: boolean },
+): TransferFreed {
+  return {
+    kind: "freed",
+    network: network.name,
+    address: addressAt(subnet, offset),
+    pooled,
+    freedAt: toTimestamp(freedAt),
+    lastPort,
+  };
+}
+
+function sortLabels(labels: Labels): Labels {
+  const keys = Object.keys(labels);
+  if (keys.length < 2) return labels;
+  return Object.fromEntries(keys.sort().map(key => [key, labels[key] ?? ""]));
+}
