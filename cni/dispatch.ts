@@ -1,7 +1,7 @@
 import type { Command, Environment } from "./spec/environment.ts";
 import type { CniVersion } from "./spec/versions.ts";
 import { formatVersion, isAtLeast, NEWEST_VERSION } from "./spec/versions.ts";
-import type { Home, Verb } from "./verbs/home.ts";
+import type { Home, Verb } from "./verbs/backend.ts";
 
 /** The raw call of a container runtime, as it can be sent over the agent's socket. */
 export interface Call {

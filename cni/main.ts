@@ -1,7 +1,7 @@
 import { fstatSync, readFileSync, writeSync } from "node:fs";
 import type { Answer, Call } from "./dispatch.ts";
-import { type Binding, openRawPipe } from "./raw-pipe.ts";
-import { findAgentSocket, forwardCall } from "./shim.ts";
+import { findAgentSocket, forwardCall } from "./launcher/forward-call.ts";
+import { type Binding, openRawPipe } from "./launcher/raw-pipe.ts";
 
 /**
  * The CNI executable: one call of a container runtime. stdout is protocol, stderr is one line of diagnostics a fault.
@@ -25,7 +25,7 @@ async function answerHere(call: Call): Promise<Answer> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => ended.abort(new Error(`the runtime ended the call (${signal}): everything was undone`)));
   }
-  const { callHere } = await import("./call-here.ts");
+  const { callHere } = await import("./launcher/call-here.ts");
   return callHere(call, { log, signal: ended.signal });
 }
 

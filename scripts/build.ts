@@ -38,7 +38,7 @@ const ENTRIES: Entry[] = [
     name: "mooring",
     source: "cni/main.ts",
     format: "cjs",
-    part: { source: "cni/call-here.ts", name: "mooring-call.js" },
+    part: { source: "cni/launcher/call-here.ts", name: "mooring-call.js" },
   },
   { name: "mooring-agent.js", source: "cni/agent/main.ts", format: "esm" },
   {

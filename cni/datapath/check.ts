@@ -1,6 +1,6 @@
 import type { Attachment, Difference } from "./attachment.ts";
 import { deriveAlias } from "./interface-name.ts";
-import { formatIp, parseCidr, parseIp } from "./ip-bytes.ts";
+import { formatIp, parseCidr, parseIp } from "./kernel/ip-bytes.ts";
 import { identityKeys } from "./ovsdb/ports.ts";
 import type { PodState, Snapshot } from "./snapshot.ts";
 

@@ -1,4 +1,4 @@
-import type { LinkRemoval } from "./link-removal.ts";
+import type { LinkRemoval } from "./kernel/link-removal.ts";
 import type { RouteSocket } from "./netlink/socket.ts";
 import type { OvsdbClient } from "./ovsdb/client.ts";
 

@@ -5,14 +5,14 @@ import { DatapathError } from "./datapath-error.ts";
 import { Deadline } from "./deadline.ts";
 import { deleteHostLink } from "./host-link.ts";
 import { deriveAlias, deriveHostInterfaces, deriveHostMac } from "./interface-name.ts";
-import { loadLibc } from "./native.ts";
+import { loadLibc } from "./kernel/native.ts";
+import { type Namespace, openNamespace } from "./kernel/netns.ts";
+import { writeInterfaceSysctl } from "./kernel/sysctl.ts";
 import { createVeth, fetchLink, setLinkAlias, setLinkUp } from "./netlink/link.ts";
 import { NetlinkError, type RouteSocket } from "./netlink/socket.ts";
-import { type Namespace, openNamespace } from "./netns.ts";
 import { addPort, fetchPorts, missingBridge, removePorts, setExternalIds, waitForConfigured } from "./ovsdb/ports.ts";
 import { addAddresses, addRoutes, awaitDad, explain, openPod } from "./pod.ts";
 import { fetchOvsState, fetchSnapshot, type OvsState, type Snapshot } from "./snapshot.ts";
-import { writeInterfaceSysctl } from "./sysctl.ts";
 
 /** Plugs the attachment, or finds it plugged, or repairs what is half there by making it anew. */
 export async function plug(context: DatapathContext, attachment: Attachment): Promise<Plugged> {

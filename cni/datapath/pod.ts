@@ -1,14 +1,14 @@
 import type { Attachment } from "./attachment.ts";
 import { DatapathError, type DatapathStep } from "./datapath-error.ts";
 import type { Deadline } from "./deadline.ts";
-import { disableTxChecksumOffload } from "./ethtool.ts";
-import { formatIp, parseCidr, parseIp } from "./ip-bytes.ts";
-import { loadLibc } from "./native.ts";
+import { disableTxChecksumOffload } from "./kernel/ethtool.ts";
+import { formatIp, parseCidr, parseIp } from "./kernel/ip-bytes.ts";
+import { loadLibc } from "./kernel/native.ts";
+import type { Namespace } from "./kernel/netns.ts";
+import { writeInterfaceSysctl } from "./kernel/sysctl.ts";
 import { addAddress, RTMGRP_IPV6_IFADDR, waitForDad } from "./netlink/address.ts";
 import { addRoute } from "./netlink/route.ts";
 import { NetlinkError, RouteSocket } from "./netlink/socket.ts";
-import type { Namespace } from "./netns.ts";
-import { writeInterfaceSysctl } from "./sysctl.ts";
 
 /**
  * Opens a socket in the pod, and on the same way settles how the interface behaves before it comes up: the kernel fills in

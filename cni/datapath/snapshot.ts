@@ -3,11 +3,11 @@ import type { DatapathContext } from "./context.ts";
 import type { Deadline } from "./deadline.ts";
 import { findHostLink } from "./host-link.ts";
 import { deriveHostInterfaces } from "./interface-name.ts";
+import type { Namespace } from "./kernel/netns.ts";
 import { fetchAddresses, type LinkAddress } from "./netlink/address.ts";
 import { fetchLink, type Link } from "./netlink/link.ts";
 import { fetchRoutes, type LinkRoute } from "./netlink/route.ts";
 import { RouteSocket } from "./netlink/socket.ts";
-import type { Namespace } from "./netns.ts";
 import * as ovs from "./ovsdb/ports.ts";
 import { readInteger } from "./ovsdb/value.ts";
 

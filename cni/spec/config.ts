@@ -1,11 +1,11 @@
 import type { Dns, IpFamily, Labels, Retention } from "../../ipam-server/contract/index.ts";
 import { CNI_CODES, CniError } from "./cni-error.ts";
 import { findNearest } from "./nearest.ts";
+import { parseWishes, type Wishes } from "./requested-addresses.ts";
 import { type CniResult, parseDns, parseResult } from "./result.ts";
 import { parseRetention } from "./retention.ts";
 import { asArray, asInteger, asObject, asText, invalidKey, isObject, type JsonObject } from "./shape.ts";
 import { type CniVersion, isSupported, SUPPORTED_VERSIONS } from "./versions.ts";
-import { parseWishes, type Wishes } from "./wishes.ts";
 
 /** Who answers for addresses: the node's agent, or the IPAM itself (direct mode). */
 export type Upstream =

@@ -4,12 +4,12 @@ import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
 import type { Datapath, Plugged } from "../datapath/attachment.ts";
 import type { IpamClient } from "../ipam-client.ts";
 import { mayHaveBeenCarriedOut } from "../ipam-transport.ts";
-import type { Journal } from "../journal.ts";
+import type { Journal } from "../journal/journal.ts";
 import { CNI_CODES, CniError, describeError } from "../spec/cni-error.ts";
 import { appendResult, type CniResult, formatResult } from "../spec/result.ts";
 import { deriveAttachment, formatCidr, isSameBinding } from "./attachment.ts";
-import { deliverEarlier, release, silence } from "./give-back.ts";
-import type { ExpectedPort, VerbCall } from "./home.ts";
+import type { ExpectedPort, VerbCall } from "./backend.ts";
+import { deliverEarlier, release, silence } from "./teardown.ts";
 
 /** A plane report is for people and drivers; a pod does not wait longer for it. */
 const REPORT_PATIENCE = { timeoutMs: 1000, repeats: 0 };

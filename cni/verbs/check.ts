@@ -5,7 +5,7 @@ import type { IpamClient } from "../ipam-client.ts";
 import { CNI_CODES, CniError } from "../spec/cni-error.ts";
 import type { CniResult } from "../spec/result.ts";
 import { deriveAttachment, formatCidr } from "./attachment.ts";
-import type { VerbCall } from "./home.ts";
+import type { VerbCall } from "./backend.ts";
 
 /** Compares what ADD answered, what the IPAM holds and what is plugged; every difference is named. */
 export async function check(call: VerbCall): Promise<string> {

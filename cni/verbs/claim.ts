@@ -1,9 +1,9 @@
 import type { Claim } from "../../ipam-server/contract/index.ts";
-import { derivePort } from "../port-name.ts";
 import { parseCniArgs } from "../spec/cni-args.ts";
 import { CNI_CODES, CniError } from "../spec/cni-error.ts";
-import { parseIps, parseMac } from "../spec/wishes.ts";
-import type { CallFacts } from "./home.ts";
+import { parseIps, parseMac } from "../spec/requested-addresses.ts";
+import type { CallFacts } from "./backend.ts";
+import { derivePort } from "./port-name.ts";
 
 /** The claim of a call that tells all there is to know: the pod by its name, or the container alone. */
 export function deriveClaim(

@@ -1,5 +1,5 @@
-import { release, silence } from "./give-back.ts";
-import type { VerbCall } from "./home.ts";
+import type { VerbCall } from "./backend.ts";
+import { release, silence } from "./teardown.ts";
 
 /**
  * Removes what is there and gives the binding back. Ends well with the namespace, the link, the OVS port or the IPAM

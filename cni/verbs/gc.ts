@@ -1,7 +1,7 @@
 import type { Datapath, PluggedPort } from "../datapath/attachment.ts";
 import { CNI_CODES, CniError, describeError } from "../spec/cni-error.ts";
-import { deliverEarlier, release, silence } from "./give-back.ts";
-import type { VerbCall } from "./home.ts";
+import type { VerbCall } from "./backend.ts";
+import { deliverEarlier, release, silence } from "./teardown.ts";
 
 /**
  * Removes this network's attachments that the runtime does not list. An attachment belongs to this network when its OVS

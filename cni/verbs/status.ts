@@ -1,6 +1,6 @@
 import { CNI_CODES, CniError, describeError } from "../spec/cni-error.ts";
-import { deliverEarlier } from "./give-back.ts";
-import type { VerbCall } from "./home.ts";
+import type { VerbCall } from "./backend.ts";
+import { deliverEarlier } from "./teardown.ts";
 
 /** Whether an ADD would find its OVS and its IPAM. Without OVS even pods that are there may be cut off. */
 export async function status(call: VerbCall): Promise<string> {

@@ -22,7 +22,7 @@ import {
   installExecutable,
   removeOldVersions,
   uninstall,
-} from "../../cni/agent/upkeep/install.ts";
+} from "../../cni/agent/install/install.ts";
 
 const FACTS = { socket: "/run/x.sock", bridge: "br-int", ovsdb: "unix:/db.sock", journalDir: "/var/lib/x" };
 const HOUR = 3_600_000;

@@ -1,5 +1,5 @@
 import type { NodeLease, PortAttachment } from "../../../ipam-server/contract/index.ts";
-import type { LeaseWish } from "./lease-wish.ts";
+import type { LeaseWish } from "./lease-request.ts";
 
 /** An address that this node may give to a pod. */
 export interface LeasedAddress {

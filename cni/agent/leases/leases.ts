@@ -3,11 +3,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Claim, Owner, Port, PortAttachment } from "../../../ipam-server/contract/index.ts";
 import { IpamError, LEASE_PREFIX } from "../../../ipam-server/contract/index.ts";
-import { isFinal } from "../../refusal.ts";
-import type { AgentIpam } from "../agent-ipam.ts";
+import { isFinal } from "../../journal/refusal.ts";
+import type { AgentIpam } from "../ipam/agent-ipam.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import { LeasePool } from "./lease-pool.ts";
-import { deriveTaken, keyOf, type LeaseWish, wishOf } from "./lease-wish.ts";
+import { deriveTaken, keyOf, type LeaseWish, wishOf } from "./lease-request.ts";
 
 export interface LeasesOptions {
   ipam: Pick<AgentIpam, "claim" | "release" | "isReachable">;

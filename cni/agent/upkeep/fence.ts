@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { GAP, type IpamError, LEASE_PREFIX, type MooringEvent } from "../../../ipam-server/contract/index.ts";
-import type { UpkeepContext } from "../upkeep-context.ts";
 import type { LocalChanges } from "./local-changes.ts";
 import { lifeOf } from "./local-port.ts";
 import type { NodeView } from "./node-view.ts";
 import { endsHeld, judgeEvent, type Self } from "./supersede.ts";
+import type { UpkeepContext } from "./upkeep-context.ts";
 
 export interface FenceOptions {
   context: Pick<UpkeepContext, "ipam" | "log" | "metrics" | "config" | "held" | "leases" | "turns">;

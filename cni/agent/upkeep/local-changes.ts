@@ -1,13 +1,13 @@
 import type { Port, PortAttachment, Release, Segment } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import type { Replug } from "../../datapath/node-datapath.ts";
-import { ClaimMaker } from "../claim-maker.ts";
-import type { NodePod } from "../pods.ts";
-import { sandboxKey } from "../turns.ts";
-import type { UpkeepContext } from "../upkeep-context.ts";
-import { NETWORK_NAME } from "./cni-configuration.ts";
+import { sandboxKey } from "../calls/keyed-queue.ts";
+import { ClaimMaker } from "../claims/claim-builder.ts";
+import { NETWORK_NAME } from "../install/cni-configuration.ts";
+import type { NodePod } from "../pod/pods.ts";
 import type { LocalPort } from "./local-port.ts";
 import type { NodeView } from "./node-view.ts";
+import type { UpkeepContext } from "./upkeep-context.ts";
 
 /** The IPAM may be slow or away: what is not told in this time is journaled. */
 const RELEASE_PATIENCE = { timeoutMs: 3000, repeats: 1 };

@@ -1,8 +1,7 @@
 import { Counter } from "prom-client";
 import type { Port } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
-import type { NodePod } from "../pods.ts";
-import type { UpkeepContext } from "../upkeep-context.ts";
+import type { NodePod } from "../pod/pods.ts";
 import {
   confirm,
   decideSweep,
@@ -14,6 +13,7 @@ import {
 import type { LocalChanges } from "./local-changes.ts";
 import { type LocalPort, lifeOf } from "./local-port.ts";
 import type { NodeView } from "./node-view.ts";
+import type { UpkeepContext } from "./upkeep-context.ts";
 
 const AT_ONCE = 16;
 

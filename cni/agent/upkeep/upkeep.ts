@@ -1,10 +1,10 @@
-import type { StartUpkeep, UpkeepContext } from "../upkeep-context.ts";
+import { deriveSource, Installer } from "../install/installer.ts";
 import { Fence } from "./fence.ts";
-import { deriveSource, Installer } from "./installer.ts";
-import { Keeper } from "./keeper.ts";
 import { LocalChanges } from "./local-changes.ts";
 import { NodeView } from "./node-view.ts";
+import { Keeper } from "./reconcile-loop.ts";
 import { Sweeper } from "./sweeper.ts";
+import type { StartUpkeep, UpkeepContext } from "./upkeep-context.ts";
 
 /** Where the host keeps the executable's runtime, whatever the installer sees it under. */
 const HOST_HOME = "/opt/mooring";

@@ -1,7 +1,7 @@
 import { getSystemErrorName } from "node:util";
 import type { RawNetlinkSocket } from "netlink/dist/raw.js";
 import type { Deadline } from "../deadline.ts";
-import type { Namespace } from "../netns.ts";
+import type { Namespace } from "../kernel/netns.ts";
 import {
   decodeMessages,
   encodeMessage,

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
-import { type AgentIpam, createAgentIpam } from "../../../cni/agent/agent-ipam.ts";
-import { Confirmations } from "../../../cni/agent/confirmations.ts";
-import { Delivery } from "../../../cni/agent/delivery.ts";
-import { followEvents } from "../../../cni/agent/event-follower.ts";
-import { HeldPorts } from "../../../cni/agent/held-ports.ts";
-import { Journals } from "../../../cni/agent/journals.ts";
+import { Turns } from "../../../cni/agent/calls/keyed-queue.ts";
+import { Confirmations } from "../../../cni/agent/claims/confirmations.ts";
+import { type AgentIpam, createAgentIpam } from "../../../cni/agent/ipam/agent-ipam.ts";
+import { Delivery } from "../../../cni/agent/ipam/delivery.ts";
+import { followEvents } from "../../../cni/agent/ipam/event-follower.ts";
+import { Journals } from "../../../cni/agent/ipam/journals.ts";
 import type { AgentMetrics } from "../../../cni/agent/metrics.ts";
-import { Turns } from "../../../cni/agent/turns.ts";
+import { HeldPorts } from "../../../cni/agent/ports/held-ports.ts";
 import { ERROR_CODES, GAP, IpamError, type MooringEvent, type Port } from "../../../ipam-server/contract/index.ts";
 import { claimOf, type ZonePod } from "./pod.ts";
 import { countError, type Seen } from "./record.ts";
@@ -116,7 +116,7 @@ export class SimulatedAgent {
     }
   }
 
-  /** A pod ends: as `release` of `cni/verbs/give-back.ts`, it always ends well. */
+  /** A pod ends: as `release` of `cni/verbs/teardown.ts`, it always ends well. */
   async del({ name, sandboxId }: ZonePod): Promise<void> {
     const { seen, name: host } = this.#options;
     this.#busy.add(name);

@@ -3,8 +3,8 @@ import { readlinkSync, symlinkSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { loadLibc } from "../../../cni/datapath/native.ts";
-import { openNamespace } from "../../../cni/datapath/netns.ts";
+import { loadLibc } from "../../../cni/datapath/kernel/native.ts";
+import { openNamespace } from "../../../cni/datapath/kernel/netns.ts";
 import { Pod, skip } from "./node.ts";
 
 const current = () => readlinkSync("/proc/thread-self/ns/net");

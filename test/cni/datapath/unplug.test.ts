@@ -4,8 +4,8 @@ import { after, before, describe, it } from "node:test";
 import type { Datapath } from "../../../cni/datapath/attachment.ts";
 import { PLUG_STEPS, type PlugStep } from "../../../cni/datapath/context.ts";
 import { openDatapath } from "../../../cni/datapath/datapath.ts";
-import { GroupRemoval } from "../../../cni/datapath/group-removal.ts";
 import { deriveHostInterfaces } from "../../../cni/datapath/interface-name.ts";
+import { GroupRemoval } from "../../../cni/datapath/kernel/group-removal.ts";
 import { attach, hostLinks } from "./attachment.ts";
 import { datapathType, eventually, Ovs, Pod, patienceMs, run, skip } from "./node.ts";
 

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { DatapathError, type DatapathStep } from "../../../cni/datapath/datapath-error.ts";
 import { ERROR_CODES, type ErrorCode } from "../../../ipam-server/contract/index.ts";
 import { problem } from "../../fakes/ipam-server.ts";
-import { Bench } from "./bench.ts";
+import { Bench } from "./harness.ts";
 
 const KEY = "sandbox-1/eth0";
 

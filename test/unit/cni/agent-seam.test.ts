@@ -3,9 +3,9 @@ import { readFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
-import { type Binding, openRawPipe } from "../../../cni/raw-pipe.ts";
-import { forwardCall } from "../../../cni/shim.ts";
-import { Bench } from "./bench.ts";
+import { forwardCall } from "../../../cni/launcher/forward-call.ts";
+import { type Binding, openRawPipe } from "../../../cni/launcher/raw-pipe.ts";
+import { Bench } from "./harness.ts";
 
 const CALL = { env: { CNI_COMMAND: "ADD", CNI_IFNAME: "eth0", HOME: "/root" }, stdin: '{"name":"ü"}' };
 

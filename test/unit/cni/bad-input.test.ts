@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Command } from "../../../cni/spec/environment.ts";
-import { Bench, ENV } from "./bench.ts";
+import { Bench, ENV } from "./harness.ts";
 
 /** Calls that must fail before anything is touched: what is sent, the error's code, and its message. */
 interface BadCall {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DatapathError } from "../../../cni/datapath/datapath-error.ts";
-import { Bench } from "./bench.ts";
+import { Bench } from "./harness.ts";
 
 for (const cniVersion of ["0.4.0", "1.0.0", "1.1.0"]) {
   test(`CHECK of ${cniVersion} right after ADD finds nothing`, async () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DatapathError } from "../../../cni/datapath/datapath-error.ts";
 import { problem } from "../../fakes/ipam-server.ts";
-import { Bench } from "./bench.ts";
+import { Bench } from "./harness.ts";
 
 const RELEASE = { host: "node-a", sandbox: { id: "sandbox-1", interface: "eth0" } };
 

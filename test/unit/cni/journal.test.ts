@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { createIpamClient, type IpamClient } from "../../../cni/ipam-client.ts";
-import { type Journal, openJournal } from "../../../cni/journal.ts";
-import { deliverJournal } from "../../../cni/journal-delivery.ts";
-import type { JournalEntry } from "../../../cni/journal-entry.ts";
+import { deliverJournal } from "../../../cni/journal/delivery.ts";
+import type { JournalEntry } from "../../../cni/journal/entry.ts";
+import { type Journal, openJournal } from "../../../cni/journal/journal.ts";
 import { FakeIpam, problem } from "../../fakes/ipam-server.ts";
 
 class JournalBench implements AsyncDisposable {

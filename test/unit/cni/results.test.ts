@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SUPPORTED_VERSIONS } from "../../../cni/spec/versions.ts";
-import { Bench } from "./bench.ts";
+import { Bench } from "./harness.ts";
 
 const INTERFACES = [
   { name: "mosandbox1eth0", mac: "02:00:00:00:00:07" },

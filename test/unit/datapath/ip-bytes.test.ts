@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { formatIp, parseCidr, parseIp } from "../../../cni/datapath/ip-bytes.ts";
+import { formatIp, parseCidr, parseIp } from "../../../cni/datapath/kernel/ip-bytes.ts";
 
 describe("IP addresses as bytes", () => {
   it("takes every notation of RFC 4291 §2.2", () => {

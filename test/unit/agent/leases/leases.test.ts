@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IpamError } from "../../../../ipam-server/contract/index.ts";
 import { waitFor } from "../../../../scripts/lab/command.ts";
-import { AWAY, LEASE_MS, LeaseBench, pod } from "./lease-bench.ts";
+import { AWAY, LEASE_MS, LeaseBench, pod } from "./harness.ts";
 
 const TEN_MINUTES = 10 * 60_000;
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { pino } from "pino";
-import { HeldPorts } from "../../../../cni/agent/held-ports.ts";
-import { Turns } from "../../../../cni/agent/turns.ts";
+import { Turns } from "../../../../cni/agent/calls/keyed-queue.ts";
+import { HeldPorts } from "../../../../cni/agent/ports/held-ports.ts";
 import { Fence, type FenceOptions } from "../../../../cni/agent/upkeep/fence.ts";
 import type { LocalPort } from "../../../../cni/agent/upkeep/local-port.ts";
 import type { MooringEvent, Port } from "../../../../ipam-server/contract/index.ts";

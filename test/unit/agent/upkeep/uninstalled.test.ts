@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { askStanding, isUninstalled, type Standing } from "../../../../cni/agent/upkeep/uninstalled.ts";
+import { askStanding, isUninstalled, type Standing } from "../../../../cni/agent/install/uninstalled.ts";
 import { KubeError } from "../../../../ipam-server/kube/kube-error.ts";
 
 describe("whether an agent that ends is being uninstalled", () => {

@@ -1,0 +1,101 @@
+import { randomBytes } from "node:crypto";
+import { chmod, mkdir, rename, rm } from "node:fs/promises";
+import { createServer, type Server, type Socket } from "node:net";
+import { dirname } from "node:path";
+import type { Answer, Call } from "../../dispatch.ts";
+import { CallCodec, formatAnswer, type Received } from "./call-codec.ts";
+
+export interface SocketServerOptions {
+  path: string;
+  /** Must not reject. */
+  answer(call: Call, callerGone: AbortSignal): Promise<Answer>;
+  /** A caller says what it wants at once. Default 10000. */
+  silenceMs?: number;
+}
+
+/** A node has hundreds of pods at most, and each one call at a time. */
+const MAX_CONNECTIONS = 2048;
+
+/** Serves the executable's calls on a unix socket that only root can use. */
+export class SocketServer implements AsyncDisposable {
+  readonly #options: SocketServerOptions;
+  readonly #server: Server;
+  readonly #connections = new Set<Socket>();
+
+  private constructor(options: SocketServerOptions) {
+    this.#options = options;
+    this.#server = createServer({ allowHalfOpen: true }, socket => this.#serve(socket));
+    this.#server.maxConnections = MAX_CONNECTIONS;
+  }
+
+  /**
+   * Bound under another name and moved into place: a caller meets the agent before or this one, never none, and the
+   * socket is never there for others than root. One that stops leaves the socket file to its successor.
+   */
+  static async start(options: SocketServerOptions): Promise<SocketServer> {
+    const { path } = options;
+    await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+    const draft = `${path}.${randomBytes(4).toString("hex")}`;
+    const server = new SocketServer(options);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    server.#server.once("error", reject);
+    server.#server.listen(draft, resolve);
+    await promise;
+    try {
+      await chmod(draft, 0o600);
+      await rename(draft, path);
+    } catch (error) {
+      server.#server.close();
+      await rm(draft, { force: true });
+      throw error;
+    }
+    return server;
+  }
+
+  get isServing(): boolean {
+    return this.#server.listening;
+  }
+
+  /** Takes no more calls; those that run are answered. */
+  stopAccepting(): void {
+    this.#server.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#server.listening) this.#server.close();
+    for (const socket of this.#connections) socket.destroy();
+  }
+
+  #serve(socket: Socket): void {
+    this.#connections.add(socket);
+    const gone = new AbortController();
+    const codec = new CallCodec();
+    let isTaken = false;
+    const take = (bytes: Buffer) => {
+      if (isTaken) return;
+      const received = codec.push(bytes);
+      if (received === undefined) return;
+      isTaken = true;
+      socket.setTimeout(0);
+      void this.#answer(received, gone.signal).then(line => socket.end(line));
+    };
+    socket.setTimeout(this.#options.silenceMs ?? 10_000, () => socket.destroy());
+    socket.on("data", take);
+    socket.on("end", () => {
+      // A caller that ends shows as the end of what it says; it closes nothing that we would hear of before we answer.
+      if (isTaken) gone.abort(new Error("the caller hung up"));
+      // Whoever asks without ending its line still gets an answer that says so.
+      else take(Buffer.from("\n"));
+    });
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => {
+      this.#connections.delete(socket);
+      gone.abort(new Error("the caller hung up"));
+    });
+  }
+
+  async #answer(received: Received, callerGone: AbortSignal): Promise<string> {
+    if (received.kind === "refused") return formatAnswer(received.answer);
+    return formatAnswer(await this.#options.answer(received.call, callerGone));
+  }
+}

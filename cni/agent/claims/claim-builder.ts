@@ -1,0 +1,130 @@
+import type { Claim, Sandbox } from "../../../ipam-server/contract/index.ts";
+import { IpamError } from "../../../ipam-server/contract/index.ts";
+import { KubeError } from "../../../ipam-server/kube/kube-error.ts";
+import { parseCniArgs } from "../../spec/cni-args.ts";
+import { CNI_CODES, CniError } from "../../spec/cni-error.ts";
+import type { CallFacts } from "../../verbs/backend.ts";
+import { deriveClaim as deriveDirectClaim, readWishes } from "../../verbs/claim.ts";
+import type { AgentConfig } from "../config.ts";
+import { annotationBehind } from "../pod/annotations.ts";
+import { type ClaimDefaults, deriveClaim } from "../pod/derive-claim.ts";
+import { mayUseLease } from "../pod/lease-eligible.ts";
+import type { Namespace } from "../pod/pod.ts";
+import type { NodePod, PodSource } from "../pod/pods.ts";
+
+export interface ClaimMakerOptions {
+  config: AgentConfig;
+  pods: Pick<PodSource, "find" | "namespace">;
+  now(): Date;
+}
+
+/** Where a claim comes from, for messages about it. */
+export interface ClaimSource {
+  pod: NodePod;
+  namespace: Namespace;
+}
+
+/** Makes the claims of this node's pods: ahead of the sandbox and for it, by the same rules. */
+export class ClaimMaker {
+  readonly #options: ClaimMakerOptions;
+  readonly #sources = new WeakMap<Claim, ClaimSource>();
+
+  constructor(options: ClaimMakerOptions) {
+    this.#options = options;
+  }
+
+  /** Rejects with KubeError when the namespace cannot be read, with IpamError for annotations that mean nothing. */
+  async deriveAhead(pod: NodePod): Promise<Claim> {
+    return this.#derive(pod, this.#defaults(), "eth0", undefined);
+  }
+
+  /** Of a call: from the pod that CNI_ARGS names, else from the container alone. */
+  async deriveForCall(call: CallFacts): Promise<Claim> {
+    const { invocation, config } = call;
+    const { podNamespace, podName, podUid } = parseCniArgs(invocation.args);
+    const sandbox: Sandbox = { id: invocation.containerId, interface: invocation.ifname };
+    const defaults = this.#defaults(config);
+    if (podNamespace === undefined || podName === undefined) {
+      const { nodeName, cluster } = this.#options.config;
+      const { availabilityZone, physicalNetworks } = defaults;
+      const claim = deriveDirectClaim(call, { host: nodeName, cluster }, this.#options.now());
+      return {
+        ...claim,
+        networkSelector: defaults.networkSelector,
+        ...(availabilityZone !== undefined && { availabilityZone }),
+        ...(physicalNetworks && { physicalNetworks }),
+      };
+    }
+    const pod = await this.#find(podNamespace, podName, podUid);
+    const claim = await this.#derive(pod, defaults, invocation.ifname, sandbox);
+    const labels = { ...config.labels, ...claim.labels };
+    const whole = { ...readWishes(call), ...claim, ...(Object.keys(labels).length > 0 && { labels }) };
+    this.#remember(whole, this.#sources.get(claim));
+    return whole;
+  }
+
+  /** An IPAM's refusal, with the annotation that caused it where there is one. */
+  explain(error: unknown, claim: Claim): unknown {
+    if (!(error instanceof IpamError) || error.details.field === undefined) return error;
+    const source = this.#sources.get(claim);
+    const annotation = source && annotationBehind(error.details.field, source.pod, source.namespace);
+    if (annotation === undefined) return error;
+    return new IpamError(error.code, `${annotation}: ${error.message}`, { ...error.details, cause: error });
+  }
+
+  /** Of a claim made here. */
+  mayUseLease(claim: Claim): boolean {
+    const source = this.#sources.get(claim);
+    return source !== undefined && mayUseLease(claim, source.pod);
+  }
+
+  async #derive(pod: NodePod, defaults: ClaimDefaults, ifname: string, sandbox: Sandbox | undefined): Promise<Claim> {
+    const namespace = await this.#options.pods.namespace(pod.namespace);
+    const place = { host: this.#options.config.nodeName, interface: ifname, ...(sandbox && { sandbox }) };
+    const claim = deriveClaim(pod, namespace, defaults, place);
+    this.#remember(claim, { pod, namespace });
+    return claim;
+  }
+
+  #remember(claim: Claim, source: ClaimSource | undefined): void {
+    if (source !== undefined) this.#sources.set(claim, source);
+  }
+
+  async #find(namespace: string, name: string, uid: string | undefined): Promise<NodePod> {
+    const of = `pod ${namespace}/${name}${uid === undefined ? "" : ` (${uid})`}`;
+    let pod: NodePod | undefined;
+    try {
+      pod = await this.#options.pods.find(namespace, name, uid);
+    } catch (error) {
+      if (!(error instanceof KubeError)) throw error;
+      const message = `the agent has not seen ${of} yet and cannot read it: ${error.message}`;
+      throw new CniError(CNI_CODES.tryAgain, message, { cause: error });
+    }
+    if (pod !== undefined) return pod;
+    throw new CniError(CNI_CODES.tryAgain, `Kubernetes has no ${of}: it was deleted, or is not there yet`);
+  }
+
+  /** What the node says, and before it the network configuration of the call. */
+  #defaults(conf?: CallFacts["config"]): ClaimDefaults {
+    const { cluster, networkSelector, families, retain, availabilityZone, bridgeMappings } = this.#options.config;
+    const physicalNetworks = conf?.physicalNetworks ?? bridgeMappings?.map(mapping => mapping.physicalNetwork);
+    const zone = conf?.availabilityZone ?? availabilityZone;
+    const wanted = conf?.families ?? families;
+    const retention = conf?.retention ?? retain;
+    return {
+      cluster,
+      networkSelector: conf?.networkSelector || networkSelector,
+      ...(wanted && { families: wanted }),
+      ...(retention && { retention }),
+      ...(zone !== undefined && { availabilityZone: zone }),
+      ...(physicalNetworks && { physicalNetworks }),
+    };
+  }
+}
+
+/** Whether two claims ask for the same port in the same way, whatever sandbox they know of. */
+export function isSameWish(a: Claim, b: Claim): boolean {
+  const facts = ({ sandbox: _sandbox, labels: _labels, workload: _workload, ...rest }: Claim) =>
+    JSON.stringify(Object.entries(rest).sort(([x], [y]) => (x < y ? -1 : 1)));
+  return facts(a) === facts(b);
+}

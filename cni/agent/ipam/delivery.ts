@@ -1,0 +1,84 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import { deliverJournal } from "../../journal/delivery.ts";
+import { describeError } from "../../spec/cni-error.ts";
+import type { Confirmations } from "../claims/confirmations.ts";
+import type { Takings } from "../leases/unreported-leases.ts";
+import type { AgentMetrics } from "../metrics.ts";
+import type { AgentIpam } from "./agent-ipam.ts";
+import type { Journals } from "./journals.ts";
+
+export interface DeliveryOptions {
+  nodeName: string;
+  ipam: AgentIpam;
+  journals: Journals;
+  confirmations: Confirmations;
+  takings: Pick<Takings, "settle">;
+  metrics: Pick<AgentMetrics, "failures">;
+  log: Logger;
+  everyMs?: number;
+}
+
+const EVERY_MS = 2_000;
+/** While the IPAM is away each pass is one attempt. */
+const SLOWEST_MS = 15_000;
+
+/**
+ * Tells the IPAM what it could not be told when it happened: at once when it is back, and every few seconds, because the
+ * executable writes journals too. Confirmations go before journals: what is plugged must be known before more is given back.
+ */
+export class Delivery implements AsyncDisposable {
+  readonly #options: DeliveryOptions;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+  #wake = new AbortController();
+
+  constructor(options: DeliveryOptions) {
+    this.#options = options;
+    this.#running = this.#run();
+  }
+
+  /** There may be something to deliver, or the IPAM is back. */
+  kick(): void {
+    this.#wake.abort();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { everyMs = EVERY_MS, log, metrics } = this.#options;
+    let failures = 0;
+    while (!this.#stop.signal.aborted) {
+      try {
+        await this.#pass();
+        failures = 0;
+      } catch (error) {
+        metrics.failures.inc({ where: "delivery" });
+        if (failures++ === 0)
+          log.warn({ reason: describeError(error) }, "the IPAM cannot be told now; will go on trying");
+      }
+      const delayMs = Math.min(SLOWEST_MS, everyMs * 2 ** Math.min(failures, 4));
+      await sleep(delayMs, undefined, { signal: AbortSignal.any([this.#stop.signal, this.#wake.signal]) }).catch(
+        () => undefined,
+      );
+      this.#wake = new AbortController();
+    }
+  }
+
+  async #pass(): Promise<void> {
+    const { nodeName, ipam, journals, confirmations, takings, log } = this.#options;
+    const options = {
+      host: nodeName,
+      log: (line: string) => log.warn(line),
+      settleClaim: (...told: Parameters<Takings["settle"]>) => takings.settle(...told),
+    };
+    if (!ipam.isReachable) await ipam.ready();
+    await confirmations.confirmAll();
+    for (const journal of journals.all()) {
+      await deliverJournal(journal, ipam, options);
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import type { KubeApi } from "../../../ipam-server/kube/kube-api.ts";
+import type { KubeError } from "../../../ipam-server/kube/kube-error.ts";
+import { Reflector } from "../../../ipam-server/kube/reflector.ts";
+
+export interface NodeWatchOptions {
+  api: Pick<KubeApi, "list" | "watch">;
+  nodeName: string;
+  /** `kubectl cordon` or `drain` of this node, and their end. */
+  onCordon(isCordoned: boolean): void;
+  onError?(error: KubeError): void;
+}
+
+/** This node's own object. While it is not known, or gone, what was last seen of it stands. */
+export function watchNode({ api, nodeName, onCordon, onError }: NodeWatchOptions): AsyncDisposable {
+  let last = false;
+  return new Reflector<{ name: string; isCordoned: boolean }>({
+    api,
+    path: `/api/v1/nodes?fieldSelector=${encodeURIComponent(`metadata.name=${nodeName}`)}`,
+    read: readNode,
+    keyOf: ({ name }) => name,
+    mayBeAbsent: true,
+    ...(onError && { onError }),
+    onChange(type, { name, isCordoned }) {
+      if (type === "gone" || name !== nodeName || isCordoned === last) return;
+      last = isCordoned;
+      onCordon(isCordoned);
+    },
+  });
+}
+
+function readNode(value: unknown): { name: string; isCordoned: boolean } {
+  const { metadata, spec } = value as { metadata?: { name?: unknown }; spec?: { unschedulable?: unknown } };
+  return { name: String(metadata?.name), isCordoned: spec?.unschedulable === true };
+}

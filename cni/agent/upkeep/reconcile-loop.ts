@@ -1,0 +1,108 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { describeError } from "../../spec/cni-error.ts";
+import type { Sweeper } from "./sweeper.ts";
+import type { UpkeepContext } from "./upkeep-context.ts";
+
+export interface KeeperOptions {
+  context: Pick<UpkeepContext, "config" | "datapath" | "log" | "metrics">;
+  sweeper: Pick<Sweeper, "sweep" | "suspectCount">;
+  /** How often OVSDB is asked whether it is still the same. Default 2000. */
+  watchMs?: number;
+}
+
+const RETRY_MS = 2000;
+
+/**
+ * When upkeep happens: at start, when asked for, when OVSDB comes back or was made anew, when suspects have waited for their
+ * grace, and every few minutes. Each time the bridges first, then the sweep.
+ */
+export class Keeper implements AsyncDisposable {
+  readonly #options: KeeperOptions;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<unknown>;
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #first = Promise.withResolvers<void>();
+  #wake = new AbortController();
+  #lastFailure: string | undefined;
+
+  constructor(options: KeeperOptions) {
+    this.#options = options;
+    this.#running = Promise.all([this.#run(), this.#watchOvs()]);
+  }
+
+  /** Resolves once the bridges are there. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  /** Resolves once making the bridges has been tried: an agent serves what it can while OVS is away. */
+  get firstAttempt(): Promise<void> {
+    return this.#first.promise;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  /** Soon; requests that come before it begins are one. */
+  request(): void {
+    this.#wake.abort();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      this.#wake = new AbortController();
+      const pauseMs = await this.#keep();
+      await sleep(pauseMs, undefined, { signal: AbortSignal.any([signal, this.#wake.signal]) }).catch(() => undefined);
+    }
+  }
+
+  /** Resolves with the time until the next round. */
+  async #keep(): Promise<number> {
+    const { context, sweeper } = this.#options;
+    const { sweepInterval, sweepGrace } = context.config;
+    const areBridgesThere = await this.#attempt("bridges", () => this.#ensureBridges());
+    if (areBridgesThere) this.#ready.resolve();
+    this.#first.resolve();
+    const isSwept = await this.#attempt("sweep", () => sweeper.sweep());
+    if (!areBridgesThere || !isSwept) return RETRY_MS;
+    this.#lastFailure = undefined;
+    return sweeper.suspectCount > 0 ? Math.min(sweepInterval, sweepGrace + 50) : sweepInterval;
+  }
+
+  async #ensureBridges(): Promise<void> {
+    const { datapath, config, log } = this.#options.context;
+    const { bridge: integration, bridgeMappings: mappings = [], uplinks = [], datapathType } = config;
+    const made = await datapath.ensureBridges({ integration, mappings, uplinks, datapathType });
+    if (made.length > 0) log.info({ made }, "made what was missing in OVS");
+  }
+
+  /** The same failure over and over is told once. */
+  async #attempt(where: string, work: () => Promise<void>): Promise<boolean> {
+    const { log, metrics } = this.#options.context;
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      metrics.failures.inc({ where });
+      const reason = describeError(error);
+      if (reason !== this.#lastFailure) log.warn({ where, reason }, "failed; will be tried again");
+      this.#lastFailure = reason;
+      return false;
+    }
+  }
+
+  async #watchOvs(): Promise<void> {
+    const { context, watchMs = 2000 } = this.#options;
+    const { signal } = this.#stop;
+    let before: string | undefined;
+    while (!signal.aborted) {
+      const identity = await context.datapath.identify().catch(() => undefined);
+      if (identity !== undefined && identity !== before) this.request();
+      before = identity;
+      await sleep(watchMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+}

@@ -1,0 +1,46 @@
+import { DatapathError } from "../datapath-error.ts";
+
+/** The C functions that Node has no call for. All are synchronous and act on the calling thread. */
+export interface Libc {
+  setns(fd: number, kind: number): number;
+  socket(domain: number, type: number, protocol: number): number;
+  ioctl(fd: number, request: number, argument: unknown): number;
+  close(fd: number): number;
+  /** Ends the process at once, with no clean-up. */
+  abort(): never;
+  /** The error of the last call that returned -1, as its errno name, such as `EINVAL`. */
+  errorName(): string;
+}
+
+let loaded: Promise<Libc> | undefined;
+
+/** Loads libc through koffi at the first call: what never enters a namespace does not pay for it. */
+export function loadLibc(): Promise<Libc> {
+  loaded ??= bindLibc();
+  return loaded;
+}
+
+async function bindLibc(): Promise<Libc> {
+  try {
+    const { default: koffi } = await import("koffi");
+    const lib = koffi.load("libc.so.6");
+    const names = new Map(Object.entries(koffi.os.errno).map(([name, number]) => [number, name]));
+    koffi.struct("mooring_ethtool_value", { cmd: "uint32_t", data: "uint32_t" });
+    koffi.struct("mooring_ifreq", {
+      ifr_name: koffi.array("char", 16),
+      ifr_data: "mooring_ethtool_value *",
+      // struct ifreq is 40 bytes on 64-bit Linux: the kernel copies all of it.
+      padding: koffi.array("uint8_t", 16),
+    });
+    return {
+      setns: lib.func("int setns(int fd, int nstype)"),
+      socket: lib.func("int socket(int domain, int type, int protocol)"),
+      ioctl: lib.func("int ioctl(int fd, unsigned long request, _Inout_ mooring_ifreq *argument)"),
+      close: lib.func("int close(int fd)"),
+      abort: lib.func("void abort()") as unknown as () => never,
+      errorName: () => names.get(koffi.errno()) ?? `errno ${koffi.errno()}`,
+    };
+  } catch (error) {
+    throw new DatapathError("namespace", "libc cannot be loaded, which entering a network namespace needs", error);
+  }
+}

@@ -1,0 +1,51 @@
+import type { Claim, PortAttachment, Sandbox } from "../../ipam-server/contract/index.ts";
+import type { Datapath } from "../datapath/attachment.ts";
+import type { IpamClient } from "../ipam-client.ts";
+import type { PendingRelease } from "../journal/entry.ts";
+import type { Journal } from "../journal/journal.ts";
+import type { NetworkConfig } from "../spec/config.ts";
+import type { Invocation } from "../spec/environment.ts";
+
+/**
+ * Where the verbs run: in the executable, which opens everything for one call, or in the agent, which lends what it
+ * holds open (its handles' disposal then does nothing).
+ */
+export interface Home {
+  openDatapath(config: NetworkConfig): Promise<Datapath>;
+  openIpam(config: NetworkConfig): Promise<IpamClient>;
+  openJournal(config: NetworkConfig): Promise<Journal>;
+  /** This node's name and cluster; undefined where only an absent agent knows them. */
+  identify(config: NetworkConfig): { host: string; cluster: string } | undefined;
+  /** The claim an ADD makes, from all that is known of the pod here; CHECK finds the port's name in it. */
+  deriveClaim(call: CallFacts): Promise<Claim>;
+  /** What the IPAM will most likely answer to the claim, because this node holds the port already. */
+  expectPort(claim: Claim): ExpectedPort | undefined;
+  /** Whose binding ends with this sandbox. */
+  describeRelease(call: CallFacts, sandbox: Sandbox): PendingRelease;
+  now(): Date;
+  /** One line of diagnostics for people; never protocol. */
+  log(line: string): void;
+  /** Aborted when the runtime wants the call to end. */
+  signal: AbortSignal;
+}
+
+export interface ExpectedPort {
+  attachment: PortAttachment;
+  /** False once the IPAM has said that the binding is over. */
+  isHeld(): boolean;
+  /** The IPAM is away and the port was plugged as expected: tells it as soon as it is back, and unplugs if it disagrees. */
+  confirmLater(): void;
+}
+
+/** What a runtime asks. */
+export interface CallFacts {
+  invocation: Invocation;
+  config: NetworkConfig;
+}
+
+/** All a verb is given. Its answer is what goes to stdout on success. */
+export interface VerbCall extends CallFacts {
+  home: Home;
+}
+
+export type Verb = (call: VerbCall) => Promise<string>;

@@ -1,0 +1,53 @@
+import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
+import type { IpamClient } from "../ipam-client.ts";
+import type { Home } from "./backend.ts";
+
+/** The home of a one-shot call: everything is loaded and opened for this call, and only what it needs. */
+export function createExecutableHome({ log, signal }: Pick<Home, "log" | "signal">): Home {
+  const now = () => new Date();
+  return {
+    log,
+    signal,
+    now,
+    identify: ({ upstream }) => (upstream.kind === "direct" ? upstream : undefined),
+    async deriveClaim(call) {
+      const { upstream } = call.config;
+      if (upstream.kind === "agent") throw new IpamError("unavailable", describeAbsent(upstream.socket));
+      const { deriveClaim } = await import("./claim.ts");
+      return deriveClaim(call, upstream, now());
+    },
+    expectPort: () => undefined,
+    describeRelease: (_call, sandbox) => ({ sandbox }),
+    async openDatapath(config) {
+      const { openDatapath } = await import("../datapath/datapath.ts");
+      return openDatapath({ ovsdb: config.ovsdb, timeoutMs: config.timeoutMs });
+    },
+    async openIpam({ upstream, timeoutMs }) {
+      if (upstream.kind === "agent") return createAbsentAgent(upstream.socket);
+      const { createIpamClient } = await import("../ipam-client.ts");
+      return createIpamClient({ ...upstream, timeoutMs, signal });
+    },
+    async openJournal({ journalDir, name }) {
+      const { openJournal } = await import("../journal/journal.ts");
+      return openJournal(`${journalDir}/${name}`, { now });
+    },
+  };
+}
+
+/** Only reached when the shim found no agent: what needs the IPAM is tried again later, DEL journals its release. */
+function createAbsentAgent(socket: string): IpamClient {
+  const absent = () => Promise.reject(new IpamError("unavailable", describeAbsent(socket)));
+  return {
+    claim: absent,
+    release: absent,
+    report: absent,
+    readPort: absent,
+    readNetwork: absent,
+    ready: absent,
+    async [Symbol.asyncDispose]() {},
+  };
+}
+
+function describeAbsent(socket: string): string {
+  return `the agent at ${socket} does not answer: check that it runs on this node`;
+}

@@ -1,0 +1,199 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { pino } from "pino";
+import { ClaimsAhead, decidesToClaim } from "../../../../cni/agent/claims/preclaims.ts";
+import { type NodePod, type PodChange, readNodePod } from "../../../../cni/agent/pod/pods.ts";
+import { HeldPorts } from "../../../../cni/agent/ports/held-ports.ts";
+import { openJournal } from "../../../../cni/journal/journal.ts";
+import {
+  type Claim,
+  IpamError,
+  type Port,
+  type PortAttachment,
+  type Release,
+} from "../../../../ipam-server/contract/index.ts";
+import { waitFor } from "../../../../scripts/lab/command.ts";
+
+const NODE = "node-a";
+const dir = await mkdtemp(join(tmpdir(), "mooring-ahead-"));
+after(() => rm(dir, { recursive: true, force: true }));
+
+function readPod(uid: string, status: object = { phase: "Pending" }, spec: object = { nodeName: NODE }): NodePod {
+  const metadata = { name: `pod-${uid}`, namespace: "default", uid, creationTimestamp: "2026-11-20T08:00:00Z" };
+  return readNodePod({ metadata, spec, status });
+}
+
+test("only a pod of this node that waits for its first container is claimed for", () => {
+  const started = { state: { running: { startedAt: "2026-11-20T08:00:00Z" } } };
+  const waiting = { state: { waiting: { reason: "ContainerCreating" } } };
+  for (const [status, spec, decision] of [
+    [{ phase: "Pending" }, { nodeName: NODE }, true],
+    [{}, { nodeName: NODE }, true],
+    [{ phase: "Pending", containerStatuses: [waiting] }, { nodeName: NODE }, true],
+    [{ phase: "Pending", containerStatuses: [waiting, started] }, { nodeName: NODE }, false],
+    [{ phase: "Running" }, { nodeName: NODE }, false],
+    [{ phase: "Succeeded" }, { nodeName: NODE }, false],
+    [{ phase: "Pending" }, {}, false],
+    [{ phase: "Pending" }, { nodeName: "node-b" }, false],
+    [{ phase: "Pending" }, { nodeName: NODE, hostNetwork: true }, false],
+  ] as const) {
+    assert.equal(decidesToClaim(readPod("u", status, spec), NODE), decision, JSON.stringify({ status, spec }));
+  }
+});
+
+class Bench {
+  readonly held = new HeldPorts();
+  readonly leased = new Set<string>();
+  readonly learned: string[] = [];
+  readonly claims: Claim[] = [];
+  readonly releases: Release[] = [];
+  readonly outcomes: string[] = [];
+  readonly journal;
+  answer: (claim: Claim) => Promise<PortAttachment> = async claim => attach(claim);
+  isDown = false;
+  readonly ahead: ClaimsAhead;
+  tell: (change: PodChange) => void = () => {};
+
+  constructor(name: string) {
+    this.journal = openJournal(join(dir, name), { now: () => new Date() });
+    this.ahead = new ClaimsAhead({
+      nodeName: NODE,
+      gatherMs: 0,
+      held: this.held,
+      leases: {
+        promise: claim => this.leased.has(claim.owner.uid),
+        forgo: uid => void this.leased.delete(uid),
+        learn: (_claim, { port }) => void this.learned.push(port.name),
+      },
+      journal: this.journal,
+      log: pino({ level: "silent" }),
+      metrics: { claimsAhead: { inc: ({ outcome }: { outcome: string }) => this.outcomes.push(outcome) } as never },
+      claims: {
+        deriveAhead: async pod => ({
+          name: `c/default/${pod.name}`,
+          host: NODE,
+          owner: { kind: "pod", uid: pod.uid, createdAt: pod.createdAt },
+          networkSelector: "",
+        }),
+      },
+      ipam: {
+        claim: claim => {
+          this.claims.push(claim);
+          return this.answer(claim);
+        },
+        release: async releases => {
+          if (this.isDown) throw new IpamError("unavailable", "down");
+          this.releases.push(...releases);
+          return releases.map(({ name = "" }) => ({ released: true as const, name, deleted: true }));
+        },
+      },
+      pods: {
+        subscribe: listener => {
+          this.tell = listener;
+          return { [Symbol.dispose]() {} };
+        },
+      },
+    });
+  }
+
+  /** A pod of this UID is there, and its claim was sent. */
+  async claimFor(uid: string): Promise<Claim> {
+    this.tell({ type: "present", pod: readPod(uid) });
+    return waitFor("the claim", () => this.claims.at(-1));
+  }
+
+  /** The same, and its answer is there. */
+  async hold(uid: string): Promise<void> {
+    await this.claimFor(uid);
+    await waitFor("the answer", () => this.held.size > 0);
+  }
+
+  /** Until everything begun is over. */
+  settle(): Promise<void> {
+    return this.ahead[Symbol.asyncDispose]();
+  }
+}
+
+function attach(claim: Claim, sandboxId?: string): PortAttachment {
+  const binding = { host: NODE, ownerUid: claim.owner.uid, ...(sandboxId && { sandbox: { id: sandboxId } }) };
+  const port = { name: claim.name, id: "id", epoch: 1, binding } as unknown as Port;
+  return { port } as PortAttachment;
+}
+
+test("each pod is claimed for once, however often it changes", async () => {
+  const bench = new Bench("once");
+  for (let turn = 0; turn < 3; turn++) await bench.hold("u1");
+  await bench.settle();
+  assert.equal(bench.claims.length, 1);
+  assert.equal(bench.claims[0]?.sandbox, undefined);
+  assert.equal(bench.held.find("u1", "eth0")?.attachment?.port.epoch, 1);
+});
+
+test("a pod that a leased address waits for is not claimed for, and its promise ends with it", async () => {
+  const bench = new Bench("leased");
+  bench.leased.add("u1");
+  bench.tell({ type: "present", pod: readPod("u1") });
+  await bench.hold("u2");
+  assert.deepEqual(
+    bench.claims.map(({ owner }) => owner.uid),
+    ["u2"],
+  );
+  assert.deepEqual(bench.learned, ["c/default/pod-u2"], "what the IPAM says of leases is learned here too");
+  bench.tell({ type: "gone", pod: readPod("u1") });
+  await bench.settle();
+  assert.deepEqual([bench.leased.size, bench.releases.length], [0, 0]);
+});
+
+test("a pod that is gone before its claim is answered gives the port back, fenced against a sandbox", async () => {
+  const bench = new Bench("gone");
+  const answered = Promise.withResolvers<PortAttachment>();
+  bench.answer = () => answered.promise;
+  const claim = await bench.claimFor("u1");
+  bench.tell({ type: "gone", pod: readPod("u1") });
+  answered.resolve(attach(claim));
+  await bench.settle();
+  const sandbox = { id: "none", interface: "eth0" };
+  assert.deepEqual(bench.releases, [{ name: "c/default/pod-u1", host: NODE, ownerUid: "u1", sandbox }]);
+  assert.equal(bench.held.size, 0);
+});
+
+test("a pod that met its sandbox is left to its DEL", async () => {
+  const bench = new Bench("met");
+  bench.answer = async claim => attach(claim, "s1");
+  await bench.hold("u1");
+  bench.tell({ type: "gone", pod: readPod("u1") });
+  await bench.settle();
+  assert.deepEqual(bench.releases, []);
+});
+
+test("an unused port whose release cannot be told is journaled", async () => {
+  const bench = new Bench("journaled");
+  await bench.hold("u1");
+  bench.isDown = true;
+  bench.tell({ type: "gone", pod: readPod("u1") });
+  await bench.settle();
+  assert.equal((await bench.journal.list()).length, 1);
+});
+
+test("a claim that fails is counted and no more: ADD claims by itself", async () => {
+  const bench = new Bench("failed");
+  bench.answer = () => Promise.reject(new IpamError("no_address_available", "full"));
+  await bench.claimFor("u1");
+  await bench.settle();
+  assert.deepEqual([bench.outcomes, bench.held.size], [["failed"], 0]);
+});
+
+test("an answer that a DEL overtook is not built on", async () => {
+  const bench = new Bench("overtaken");
+  const answered = Promise.withResolvers<PortAttachment>();
+  bench.answer = () => answered.promise;
+  const claim = await bench.claimFor("u1");
+  // ADD and DEL came and went meanwhile.
+  bench.held.drop("u1", "eth0");
+  answered.resolve(attach(claim));
+  await bench.settle();
+  assert.equal(bench.held.size, 0);
+});
