@@ -11,8 +11,8 @@ import { IpamTransport } from "./ipam-transport.ts";
 import { KubeWatch } from "./kube-watch.ts";
 import { Leader } from "./leader.ts";
 import { PortView } from "./port-view.ts";
+import { describeGivenBack, describeMove } from "./report-kept-ports.ts";
 import { Sweeper } from "./sweeper.ts";
-import { describeGivenBack, describeMove } from "./tell-pods.ts";
 
 export interface ControllerOptions {
   kubeConfig: KubeConfig;

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { KubeApi } from "../kube/kube-api.ts";
 import { KubeError } from "../kube/kube-error.ts";
 import { record, text } from "../kube/objects.ts";
-import { decideLease, type LeaseClock, type LeaseRecord, type LeaseSeen, resign } from "./lease.ts";
+import { decideLease, type LeaseClock, type LeaseRecord, type LeaseSeen, resign } from "./kube-lease.ts";
 
 export interface LeaderOptions {
   api: Pick<KubeApi, "call" | "get">;

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { describeNetwork } from "../describe-network.ts";
-import { describePort } from "../describe-port.ts";
+import { describeNetwork } from "../output/describe-network.ts";
+import { describePort } from "../output/describe-port.ts";
 import type { Context } from "../program.ts";
 
 const EXAMPLES = `

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { Port, Release } from "../../contract/index.ts";
+import { type Fence, parseFence } from "../binding-ref.ts";
 import { CtlError, EXIT_CODES } from "../ctl-error.ts";
-import { type Fence, parseFence } from "../fence.ts";
 import type { Context } from "../program.ts";
 
 const EXAMPLES = `

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { IpFamily, Labels } from "../../contract/index.ts";
-import { formatAddresses } from "../format.ts";
+import { formatAddresses } from "../output/format.ts";
 import type { Context } from "../program.ts";
 
 const EXAMPLES = `

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { IpamError } from "../../contract/index.ts";
 import { CtlError } from "../ctl-error.ts";
-import { formatFields } from "../output.ts";
+import { formatFields } from "../output/output.ts";
 import type { Context } from "../program.ts";
 
 const EXAMPLES = `

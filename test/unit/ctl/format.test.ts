@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { formatAge } from "../../../ipam-server/ctl/age.ts";
-import { formatCount, formatRetention, formatShare } from "../../../ipam-server/ctl/format.ts";
-import { Table } from "../../../ipam-server/ctl/table.ts";
+import { formatAge } from "../../../ipam-server/ctl/output/age.ts";
+import { formatCount, formatRetention, formatShare } from "../../../ipam-server/ctl/output/format.ts";
+import { Table } from "../../../ipam-server/ctl/output/table.ts";
 
 test("ages read as kubectl's do", () => {
   const minute = 60_000;

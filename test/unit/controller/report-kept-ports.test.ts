@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { MooringEvent } from "../../../ipam-server/contract/index.ts";
-import { describeGivenBack, describeMove } from "../../../ipam-server/controller/tell-pods.ts";
+import { describeGivenBack, describeMove } from "../../../ipam-server/controller/report-kept-ports.ts";
 import { boundPort, POD_UID, stickyPort } from "./ports.ts";
 
 const POD = { namespace: "shop", name: "web-2", uid: POD_UID, nodeName: "node-b" };

@@ -1,4 +1,4 @@
-import type { Network, Port, Timestamp } from "../contract/index.ts";
+import type { Network, Port, Timestamp } from "../../contract/index.ts";
 import { formatLabels, formatRetention, formatSegment, formatSince } from "./format.ts";
 import { formatFields } from "./output.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { decideLease, type LeaseRecord, type LeaseSeen, resign } from "../../../ipam-server/controller/lease.ts";
+import { decideLease, type LeaseRecord, type LeaseSeen, resign } from "../../../ipam-server/controller/kube-lease.ts";
 
 const NEVER: LeaseSeen = { record: undefined, changedAt: 0 };
 const held = (change: Partial<LeaseRecord> = {}): LeaseRecord => ({

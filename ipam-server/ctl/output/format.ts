@@ -1,4 +1,4 @@
-import type { Labels, Port, Retention, Segment, SubnetUsage, Timestamp } from "../contract/index.ts";
+import type { Labels, Port, Retention, Segment, SubnetUsage, Timestamp } from "../../contract/index.ts";
 import { formatAge } from "./age.ts";
 
 export function formatLabels(labels: Labels): string {

@@ -1,5 +1,5 @@
 import { stringify } from "yaml";
-import type { Sink } from "./io.ts";
+import type { Sink } from "../io.ts";
 import { type Column, formatCell, Table } from "./table.ts";
 
 export const OUTPUT_FORMATS = ["json", "yaml", "wide"] as const;

@@ -1,4 +1,4 @@
-import type { Network, Subnet, Timestamp } from "../contract/index.ts";
+import type { Network, Subnet, Timestamp } from "../../contract/index.ts";
 import { formatCount, formatLabels, formatSegment, formatShare, formatSince } from "./format.ts";
 import { formatFields } from "./output.ts";
 
