@@ -1,7 +1,7 @@
 import type { Command, Environment } from "./spec/environment.ts";
 import type { CniVersion } from "./spec/versions.ts";
 import { formatVersion, isAtLeast, NEWEST_VERSION } from "./spec/versions.ts";
-import type { Home, Verb } from "./verbs/backend.ts";
+import type { Verb, VerbBackend } from "./verbs/backend.ts";
 
 /** The raw call of a container runtime, as it can be sent over the agent's socket. */
 export interface Call {
@@ -28,7 +28,7 @@ const VERBS: Record<Exclude<Command, "VERSION">, () => Promise<Verb>> = {
 };
 
 /** Never rejects: every failure is answered as the spec's error document and exit code 1. */
-export async function dispatch(call: Call, home: Home): Promise<Answer> {
+export async function dispatch(call: Call, home: VerbBackend): Promise<Answer> {
   if (call.env.CNI_COMMAND === "VERSION") return { stdout: formatVersion(peek(call.stdin, "cniVersion")), exitCode: 0 };
   const { CNI_CODES, CniError } = await import("./spec/cni-error.ts");
   let answerIn: CniVersion = NEWEST_VERSION;

@@ -29,7 +29,7 @@ export function parseClaims(value: unknown, count: number): ClaimResult[] {
     need(Number.isInteger(result.mtu), "mtu");
     need(Array.isArray(result.routes) && result.routes.every(route => typeof route.dst === "string"), "routes");
     need(isObject(result.dns), "dns");
-    need(typeof result.fenced === "boolean", "fenced");
+    need(typeof result.previousBindingReleased === "boolean", "previousBindingReleased");
     const { size, low } = result.nodeLease ?? { size: 1, low: 1 };
     need(Number.isInteger(size) && Number.isInteger(low) && low >= 1 && low <= size, "nodeLease");
   }

@@ -31,8 +31,8 @@ import { openTransport, type Transport, TransportError, type TransportOptions } 
 export interface IpamClient extends AsyncDisposable {
   claim(claim: Claim): Promise<PortAttachment>;
   /** Results come in request order; a problem of one item is in its result. */
-  release(releases: Release[], patience?: Patience): Promise<ReleaseResult[]>;
-  report(reports: Report[], patience?: Patience): Promise<ReportResult[]>;
+  release(releases: Release[], patience?: RetryPolicy): Promise<ReleaseResult[]>;
+  report(reports: Report[], patience?: RetryPolicy): Promise<ReportResult[]>;
   readPort(name: string): Promise<Port>;
   readNetwork(name: string): Promise<Network>;
   /** Rejects when the server cannot take a claim now. */
@@ -50,7 +50,7 @@ export interface BatchIpamClient extends IpamClient {
 }
 
 /** How long a call waits for an answer, and how often it asks again meanwhile. */
-export interface Patience {
+export interface RetryPolicy {
   timeoutMs: number;
   repeats: number;
 }
@@ -76,7 +76,7 @@ export function createIpamClient(options: IpamClientOptions): BatchIpamClient {
     return opened;
   };
   const { timeoutMs } = options;
-  const patient: Patience = { timeoutMs, repeats: BACKOFF_MS.length };
+  const patient: RetryPolicy = { timeoutMs, repeats: BACKOFF_MS.length };
   const { signal: _signal, ...unending } = options;
   const conclude = <T>(path: string, body: unknown, parse: (value: unknown) => T, patience = patient) =>
     call(transport, unending, { method: "POST", path, body: JSON.stringify(body) }, parse, patience);
@@ -127,7 +127,7 @@ async function call<T>(
   { url, signal }: IpamClientOptions,
   { method, path, body }: HttpRequest,
   parse: (value: unknown) => T,
-  { timeoutMs, repeats }: Patience,
+  { timeoutMs, repeats }: RetryPolicy,
 ): Promise<T> {
   const timeout = AbortSignal.timeout(timeoutMs);
   const deadline = performance.now() + timeoutMs;

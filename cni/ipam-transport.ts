@@ -52,7 +52,7 @@ export interface TransportOptions {
 export async function openTransport({ url, tokenFile, caFile }: TransportOptions): Promise<Transport> {
   const headers = createHeaders(tokenFile);
   await headers();
-  const place = (host: string, dial: () => Socket, readyEvent: Place["readyEvent"] = "connect") =>
+  const place = (host: string, dial: () => Socket, readyEvent: Endpoint["readyEvent"] = "connect") =>
     new SocketTransport({ url, host, headers, dial, readyEvent });
   if (url.startsWith("unix:")) return place("localhost", () => connect({ path: url.slice("unix:".length) }));
 
@@ -101,7 +101,7 @@ function unusable(message: string, cause?: unknown): IpamError {
   return new IpamError("unavailable", message, { cause: new TransportError(message, false, cause) });
 }
 
-interface Place {
+interface Endpoint {
   url: string;
   host: string;
   headers: () => Promise<Record<string, string>>;
@@ -111,12 +111,12 @@ interface Place {
 }
 
 class SocketTransport implements Transport {
-  readonly #place: Place;
+  readonly #place: Endpoint;
   readonly #idle = new Set<Socket>();
   /** When any connection brought an answer last; by performance.now(). */
   #answeredAt = 0;
 
-  constructor(place: Place) {
+  constructor(place: Endpoint) {
     this.#place = place;
   }
 

@@ -7,13 +7,13 @@ import { leaderDuty } from "./duties/leader-duty.ts";
 import { Batcher } from "./engine/commit-queue.ts";
 import { EventTail } from "./engine/event-tail.ts";
 import { ReadQueue } from "./engine/read-queue.ts";
-import { Newcomers } from "./http/accept-pump.ts";
+import { AcceptPump } from "./http/accept-pump.ts";
 import { createApp } from "./http/app.ts";
 import { HttpServer } from "./http/http-server.ts";
 import { Metrics } from "./http/metrics.ts";
 import { describeApi } from "./http/openapi.ts";
 import type { Operation } from "./http/operation.ts";
-import type { Edge } from "./http/request-pipeline.ts";
+import type { RequestPipeline } from "./http/request-pipeline.ts";
 import { serviceOperations } from "./http/service-operations.ts";
 import { batchOperations } from "./http/v1/batch-operations.ts";
 import { eventOperations } from "./http/v1/event-operations.ts";
@@ -46,15 +46,19 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   const store = stack.use(await openStore(config));
 
   const metrics = new Metrics(store, () => batcher.depth);
-  const newcomers = new Newcomers();
+  const newcomers = new AcceptPump();
   const batcher = stack.use(
-    new Batcher(store, { maxQueue: config.maxQueue, onCommit: metrics.onCommit, takeIn: newcomers.takeIn }),
+    new Batcher(store, {
+      maxQueue: config.maxQueue,
+      onCommit: metrics.onCommit,
+      drainPendingConnections: newcomers.takeIn,
+    }),
   );
   const tail = stack.use(new EventTail(store));
 
   const authenticator = createAnonymousAuthenticator();
   const stopping = new AbortController();
-  const edge: Edge = {
+  const edge: RequestPipeline = {
     stopping: stopping.signal,
     reads: {
       short: new ReadQueue({ lanes: READ_LANES[config.database.engine] }),

@@ -6,26 +6,26 @@ import { KubeEvents } from "../../ipam-server/kube/kube-events.ts";
 import { openDatapath } from "../datapath/datapath.ts";
 import { GroupRemoval } from "../datapath/kernel/group-removal.ts";
 import { describeError } from "../spec/cni-error.ts";
-import type { AgentHomeOptions } from "./calls/agent-backend.ts";
+import type { AgentBackendOptions } from "./calls/agent-backend.ts";
 import { Calls } from "./calls/calls.ts";
-import { Turns } from "./calls/keyed-queue.ts";
+import { KeyedQueue } from "./calls/keyed-queue.ts";
 import { SocketServer } from "./calls/socket-server.ts";
-import { ClaimMaker } from "./claims/claim-builder.ts";
+import { ClaimBuilder } from "./claims/claim-builder.ts";
 import { Confirmations } from "./claims/confirmations.ts";
-import { ClaimsAhead } from "./claims/preclaims.ts";
+import { Preclaims } from "./claims/preclaims.ts";
 import type { AgentConfig } from "./config.ts";
 import { HealthServer } from "./health-server.ts";
 import { createAgentIpam } from "./ipam/agent-ipam.ts";
 import { Delivery } from "./ipam/delivery.ts";
 import { Journals } from "./ipam/journals.ts";
 import { Leases } from "./leases/leases.ts";
-import { Takings } from "./leases/unreported-leases.ts";
+import { UnreportedLeases } from "./leases/unreported-leases.ts";
 import { AgentMetrics } from "./metrics.ts";
 import { watchNode } from "./pod/node-watch.ts";
 import { PodSource } from "./pod/pods.ts";
 import { HeldPorts } from "./ports/held-ports.ts";
 import { loadHeld } from "./ports/load-held.ts";
-import { RefusedPorts } from "./ports/rejected-ports.ts";
+import { RejectedPorts } from "./ports/rejected-ports.ts";
 import type { StartUpkeep } from "./upkeep/upkeep-context.ts";
 
 export interface AgentOptions {
@@ -49,14 +49,14 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const { nodeName, server, tokenFile, caFile } = config;
   await using stack = new AsyncDisposableStack();
 
-  const failed = (where: string) => (error: unknown) => {
-    metrics.failures.inc({ where });
-    log.warn({ where, reason: describeError(error) }, "failed; will be tried again");
+  const failed = (component: string) => (error: unknown) => {
+    metrics.failures.inc({ component });
+    log.warn({ component, reason: describeError(error) }, "failed; will be tried again");
   };
   const ending = new AbortController();
   const journals = new Journals(config.journalDir);
   const held = new HeldPorts();
-  const turns = new Turns();
+  const turns = new KeyedQueue();
   const ipam = stack.use(
     createAgentIpam({
       url: server,
@@ -91,7 +91,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     new KubeEvents({ api, component: "mooring-agent", host: nodeName, now: Date.now, onError: failed("event") }),
   );
   const pods: PodSource = stack.use(new PodSource({ api, nodeName, onError: failed("watch") }));
-  const claims = new ClaimMaker({ config, pods, now: () => new Date() });
+  const claims = new ClaimBuilder({ config, pods, now: () => new Date() });
   const leases: Leases = stack.use(
     new Leases({
       ipam,
@@ -107,9 +107,9 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     watchNode({ api, nodeName, onCordon: isCordoned => leases.setCordoned(isCordoned), onError: failed("watch") }),
   );
 
-  const refused = new RefusedPorts({ datapath, held, pods, events, metrics, log });
+  const refused = new RejectedPorts({ datapath, held, pods, events, metrics, log });
   const confirmations = new Confirmations({ ipam, held, turns, refused });
-  const takings = new Takings({
+  const takings = new UnreportedLeases({
     ipam,
     held,
     turns,
@@ -125,7 +125,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   );
   const loading = stack.use(loadHeld({ ipam, held, nodeName, log }));
 
-  const home: AgentHomeOptions = {
+  const home: AgentBackendOptions = {
     config,
     ipam,
     datapath,
@@ -157,7 +157,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     log,
   });
   if (upkeep !== undefined) stack.use(upkeep);
-  stack.use(new ClaimsAhead({ nodeName, pods, claims, ipam, held, leases, journal, metrics, log }));
+  stack.use(new Preclaims({ nodeName, pods, claims, ipam, held, leases, journal, metrics, log }));
 
   const calls = new Calls({ home, turns, events, log });
   const socket = stack.use(

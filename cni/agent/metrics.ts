@@ -30,15 +30,15 @@ export class AgentMetrics {
     labelNames: ["command", "code"],
     registers: [this.registry],
   });
-  readonly claimsAhead = new Counter({
-    name: "mooring_agent_claims_ahead_total",
+  readonly preclaims = new Counter({
+    name: "mooring_agent_preclaims_total",
     help: "Ports claimed before their sandbox (claimed, failed), released unused, and found waiting by ADD (hit) or not (miss)",
     labelNames: ["outcome"],
     registers: [this.registry],
   });
   readonly leases = new Counter({
     name: "mooring_agent_leases_total",
-    help: "Leased addresses: leased and prolonged by the IPAM, taken by pods, of which the IPAM was told or refused, given_back unused",
+    help: "Leased addresses: leased and renewed by the IPAM, assigned to pods, confirmed or refused by the IPAM, returned unused",
     labelNames: ["outcome"],
     registers: [this.registry],
   });
@@ -51,7 +51,7 @@ export class AgentMetrics {
   readonly failures = new Counter({
     name: "mooring_agent_failures_total",
     help: "Background steps that failed and will be tried again, by where",
-    labelNames: ["where"],
+    labelNames: ["component"],
     registers: [this.registry],
   });
 
@@ -69,7 +69,7 @@ export class AgentMetrics {
       state.journalDepth(),
     );
     gauge("mooring_agent_held_ports", "Bindings of this node that the agent knows", () => state.heldPorts());
-    gauge("mooring_agent_pod_watch_silence_seconds", "Since Kubernetes was heard of pods last", () =>
+    gauge("mooring_agent_pod_watch_last_event_age_seconds", "Since Kubernetes was heard of pods last", () =>
       state.watchSilenceSeconds(),
     );
     gauge("mooring_agent_ipam_reachable", "1 while the last exchange with the IPAM ended with an answer", () =>

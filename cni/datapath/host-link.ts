@@ -42,7 +42,7 @@ export async function deleteHostLink(
 }
 
 /** True if there was one that is not silent already. It may be there for a moment, but nothing passes it any more. */
-export async function silenceHostLink(
+export async function quiesceHostLink(
   context: DatapathContext,
   identity: Identity,
   deadline: Deadline,

@@ -1,7 +1,7 @@
 import type { DatapathContext } from "./context.ts";
 import { DatapathError } from "./datapath-error.ts";
 import { Deadline } from "./deadline.ts";
-import { deleteHostLink, silenceHostLink } from "./host-link.ts";
+import { deleteHostLink, quiesceHostLink } from "./host-link.ts";
 import { fetchPorts, type Identity, removePorts } from "./ovsdb/ports.ts";
 
 /**
@@ -11,7 +11,7 @@ import { fetchPorts, type Identity, removePorts } from "./ovsdb/ports.ts";
 export async function unplug(context: DatapathContext, identity: Identity): Promise<boolean> {
   // OVS first: for a port whose device has gone it looks for a kernel module of that name, which holds up its other work.
   const [port] = await Promise.allSettled([unplugFromOvs(context, identity, new Deadline(context.timeoutMs))]);
-  const remove = port.status === "rejected" ? deleteHostLink : silenceHostLink;
+  const remove = port.status === "rejected" ? deleteHostLink : quiesceHostLink;
   const [link] = await Promise.allSettled([remove(context, identity, new Deadline(context.timeoutMs))]);
   if (port.status === "rejected" && link.status === "rejected") {
     const message = `${messageOf(port.reason)}; and ${messageOf(link.reason)}`;

@@ -1,7 +1,7 @@
 import type { Dns, IpFamily, Labels, Retention } from "../../ipam-server/contract/index.ts";
 import { CNI_CODES, CniError } from "./cni-error.ts";
 import { findNearest } from "./nearest.ts";
-import { parseWishes, type Wishes } from "./requested-addresses.ts";
+import { parseWishes, type RequestedAddresses } from "./requested-addresses.ts";
 import { type CniResult, parseDns, parseResult } from "./result.ts";
 import { parseRetention } from "./retention.ts";
 import { asArray, asInteger, asObject, asText, invalidKey, isObject, type JsonObject } from "./shape.ts";
@@ -34,7 +34,7 @@ export interface NetworkConfig {
   journalDir: string;
   /** The budget of a call's exchange with the IPAM. */
   timeoutMs: number;
-  wishes: Wishes;
+  wishes: RequestedAddresses;
   labels: Labels;
   prevResult?: CniResult;
   /** GC only: `containerID/ifname` of each attachment that is to stay. */

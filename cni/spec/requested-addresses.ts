@@ -7,7 +7,7 @@ import { asArray, asObject, asText, asTexts, invalidKey, type JsonObject } from 
 type Refusal = (takes: string, found: unknown) => CniError;
 
 /** Addresses the caller wants instead of any free one. */
-export interface Wishes {
+export interface RequestedAddresses {
   /** Plain addresses without a prefix length, at most one a family. */
   ips?: string[];
   mac?: string;
@@ -17,7 +17,7 @@ export interface Wishes {
  * Wishes and labels as the CNI conventions carry them: `runtimeConfig` (`ips`, `mac`) goes before `args.cni` (`ips`,
  * `labels`). Other keys there are for other plugins: the conventions say to ignore them.
  */
-export function parseWishes(raw: JsonObject): { wishes: Wishes; labels: Labels } {
+export function parseWishes(raw: JsonObject): { wishes: RequestedAddresses; labels: Labels } {
   const runtime = raw.runtimeConfig == null ? {} : asObject(raw.runtimeConfig, "runtimeConfig");
   const args = raw.args == null ? {} : asObject(raw.args, "args");
   const cni = args.cni == null ? {} : asObject(args.cni, "args.cni");

@@ -25,7 +25,7 @@ export async function add(call: VerbCall): Promise<string> {
   // Addresses that earlier calls could not give back may be the ones this claim needs.
   await deliverEarlier(ipam, journal, call);
 
-  const expected = home.expectPort(claim);
+  const expected = home.reserveExpectedPort(claim);
   let datapath: Datapath | undefined;
   const openAndPlugExpected = async () => {
     datapath = held.use(await home.openDatapath(config));
@@ -36,7 +36,7 @@ export async function add(call: VerbCall): Promise<string> {
   const [claimed, opened] = await Promise.allSettled([ipam.claim(claim), openAndPlugExpected()]);
   await using undo = new AsyncDisposableStack();
   if (claimed.status === "fulfilled" || expected !== undefined || mayHaveBeenCarriedOut(claimed.reason)) {
-    undo.defer(() => giveBack(call, datapath, ipam, journal));
+    undo.defer(() => rollBackAdd(call, datapath, ipam, journal));
   }
   const granted = decideGranted(claimed, expected);
   if (opened.status === "rejected") throw opened.reason;
@@ -85,7 +85,7 @@ function requireNamespace(netns: string | undefined): string {
  * first one is still there, and its address must be silent before it is given back. Nothing here may hide the failure
  * that made it necessary, so that what cannot be undone is only told: the runtime's DEL comes anyway.
  */
-async function giveBack(
+async function rollBackAdd(
   call: VerbCall,
   datapath: Datapath | undefined,
   ipam: IpamClient,
@@ -95,7 +95,7 @@ async function giveBack(
   try {
     if (datapath !== undefined) await silence(datapath, call);
     const sandbox = { id: invocation.containerId, interface: invocation.ifname };
-    await release(ipam, journal, call, home.describeRelease(call, sandbox));
+    await release(ipam, journal, call, home.buildRelease(call, sandbox));
   } catch (error) {
     home.log(`undoing ADD of ${invocation.containerId}/${invocation.ifname}: ${describeError(error)}`);
   }

@@ -6,16 +6,21 @@ import type { Invocation } from "../spec/environment.ts";
 const HOST_DEFAULT_MTU = 1500;
 
 /** What the IPAM says of a port, and where it shall be plugged. */
-export interface Plan {
+export interface AttachmentPlan {
   port: Port;
   segment: Segment;
   mtu: number;
   routes: Route[];
-  fenced: boolean;
+  previousBindingReleased: boolean;
 }
 
-export function deriveAttachment(plan: Plan, config: NetworkConfig, invocation: Invocation, netns: string): Attachment {
-  const { port, segment, routes, fenced } = plan;
+export function deriveAttachment(
+  plan: AttachmentPlan,
+  config: NetworkConfig,
+  invocation: Invocation,
+  netns: string,
+): Attachment {
+  const { port, segment, routes, previousBindingReleased } = plan;
   return {
     netns,
     sandboxId: invocation.containerId,
@@ -26,7 +31,7 @@ export function deriveAttachment(plan: Plan, config: NetworkConfig, invocation: 
     mtu: config.mtu || plan.mtu || HOST_DEFAULT_MTU,
     addresses: port.fixedIps.map(({ address, prefixLength }) => ({ address, prefixLength })),
     routes: routes.map(({ dst, gw }) => ({ dst, ...(gw !== undefined && { gw }) })),
-    skipDad: fenced,
+    skipDad: previousBindingReleased,
     externalIds: {
       "mooring-port": port.name,
       "mooring-port-id": port.id,

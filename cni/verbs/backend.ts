@@ -10,7 +10,7 @@ import type { Invocation } from "../spec/environment.ts";
  * Where the verbs run: in the executable, which opens everything for one call, or in the agent, which lends what it
  * holds open (its handles' disposal then does nothing).
  */
-export interface Home {
+export interface VerbBackend {
   openDatapath(config: NetworkConfig): Promise<Datapath>;
   openIpam(config: NetworkConfig): Promise<IpamClient>;
   openJournal(config: NetworkConfig): Promise<Journal>;
@@ -19,9 +19,9 @@ export interface Home {
   /** The claim an ADD makes, from all that is known of the pod here; CHECK finds the port's name in it. */
   deriveClaim(call: CallFacts): Promise<Claim>;
   /** What the IPAM will most likely answer to the claim, because this node holds the port already. */
-  expectPort(claim: Claim): ExpectedPort | undefined;
+  reserveExpectedPort(claim: Claim): ExpectedPort | undefined;
   /** Whose binding ends with this sandbox. */
-  describeRelease(call: CallFacts, sandbox: Sandbox): PendingRelease;
+  buildRelease(call: CallFacts, sandbox: Sandbox): PendingRelease;
   now(): Date;
   /** One line of diagnostics for people; never protocol. */
   log(line: string): void;
@@ -45,7 +45,7 @@ export interface CallFacts {
 
 /** All a verb is given. Its answer is what goes to stdout on success. */
 export interface VerbCall extends CallFacts {
-  home: Home;
+  home: VerbBackend;
 }
 
 export type Verb = (call: VerbCall) => Promise<string>;

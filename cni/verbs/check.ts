@@ -24,7 +24,7 @@ export async function check(call: VerbCall): Promise<string> {
   const network = await ipam.readNetwork(port.network);
   const ourSubnets = new Set(port.fixedIps.map(ip => ip.subnet));
   const routes = network.subnets.filter(subnet => ourSubnets.has(subnet.cidr)).flatMap(subnet => subnet.routes);
-  const plan = { port, segment: network.segment, mtu: network.mtu, routes, fenced: true };
+  const plan = { port, segment: network.segment, mtu: network.mtu, routes, previousBindingReleased: true };
   const attachment = deriveAttachment(plan, config, invocation, invocation.netns ?? "");
   const differences = [
     ...compareBinding(port, claim.host, invocation.containerId, invocation.ifname),

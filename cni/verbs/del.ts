@@ -13,6 +13,6 @@ export async function del(call: VerbCall): Promise<string> {
   const journal = await home.openJournal(config);
   await silence(datapath, call);
   const sandbox = { id: invocation.containerId, interface: invocation.ifname };
-  await release(ipam, journal, call, home.describeRelease(call, sandbox));
+  await release(ipam, journal, call, home.buildRelease(call, sandbox));
   return "";
 }

@@ -1,9 +1,9 @@
 import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
 import type { IpamClient } from "../ipam-client.ts";
-import type { Home } from "./backend.ts";
+import type { VerbBackend } from "./backend.ts";
 
 /** The home of a one-shot call: everything is loaded and opened for this call, and only what it needs. */
-export function createExecutableHome({ log, signal }: Pick<Home, "log" | "signal">): Home {
+export function createExecutableBackend({ log, signal }: Pick<VerbBackend, "log" | "signal">): VerbBackend {
   const now = () => new Date();
   return {
     log,
@@ -16,8 +16,8 @@ export function createExecutableHome({ log, signal }: Pick<Home, "log" | "signal
       const { deriveClaim } = await import("./claim.ts");
       return deriveClaim(call, upstream, now());
     },
-    expectPort: () => undefined,
-    describeRelease: (_call, sandbox) => ({ sandbox }),
+    reserveExpectedPort: () => undefined,
+    buildRelease: (_call, sandbox) => ({ sandbox }),
     async openDatapath(config) {
       const { openDatapath } = await import("../datapath/datapath.ts");
       return openDatapath({ ovsdb: config.ovsdb, timeoutMs: config.timeoutMs });

@@ -132,7 +132,7 @@ export interface PortAttachment {
   /** The network's: the node may hold addresses of it beforehand. */
   nodeLease?: NodeLease;
   /** True when the last binding was ended by its own release, so that duplicate address detection may be skipped. */
-  fenced: boolean;
+  previousBindingReleased: boolean;
 }
 
 /** `PUT /v1/ports/{name}`: reserve a port ahead of any claim, for VMs, bare metal and names that people choose. */
@@ -157,7 +157,7 @@ export interface PortList {
  * `DELETE /v1/ports/{name}` query: deletes only what the caller saw. Another id or epoch, or a binding, is `conflict`
  * and changes nothing.
  */
-export interface PortFence {
+export interface PortPrecondition {
   id?: string;
   epoch?: number;
 }

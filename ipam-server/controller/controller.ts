@@ -35,9 +35,9 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   const { cluster, identity, log, graceMs } = options;
   await using stack = new AsyncDisposableStack();
 
-  const failed = (where: string) => (error: unknown) => {
-    metrics.failures.inc({ where });
-    log.warn({ err: error, where }, "failed; will be tried again");
+  const failed = (component: string) => (error: unknown) => {
+    metrics.failures.inc({ component });
+    log.warn({ err: error, component }, "failed; will be tried again");
   };
   const api = new KubeApi(options.kubeConfig);
   const { server, ca, readToken } = options;
@@ -109,7 +109,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     if (leader.isLeader()) {
       if (performance.now() - wholeAt > WHOLE_EVERY_MS) {
         wholeAt = performance.now();
-        ports.doubtAll();
+        ports.markAllStale();
       }
       await sweeper.sweep(signal).catch(failed("sweep"));
     }

@@ -2,7 +2,7 @@ import type { Binding, Port, Workload } from "../contract/index.ts";
 import { type KubeView, nameKey } from "./kube-view.ts";
 
 /** What to take away and why, for people. */
-export type Verdict =
+export type Decision =
   /** The binding's pod, or a lease's node, is no more: nobody will give it back. */
   | { action: "release"; binding: Binding; reason: string }
   /** Nobody asks for the sticky port any longer. */
@@ -10,7 +10,7 @@ export type Verdict =
 
 export interface Due {
   port: Port;
-  verdict: Verdict;
+  verdict: Decision;
 }
 
 /** When each suspicion began, in milliseconds; by what is suspected of which life and epoch of a port. */
@@ -34,7 +34,7 @@ export function decideGone(
   const suspects = new Map<string, number>();
   const due: Due[] = [];
   for (const port of ports) {
-    const verdict = judgePort(port, view, cluster);
+    const verdict = classifyPort(port, view, cluster);
     if (verdict === undefined) continue;
     const key = `${verdict.action} ${port.id} ${port.epoch}`;
     const since = previous.get(key) ?? now;
@@ -53,10 +53,10 @@ export function decideGone(
  *   that its last claim told of no longer asks for it;
  * - anything else, and everything of which something is not known: kept.
  */
-export function judgePort(port: Port, view: KubeView, cluster: string): Verdict | undefined {
+export function classifyPort(port: Port, view: KubeView, cluster: string): Decision | undefined {
   const { binding, workload } = port;
   if (port.cluster !== cluster) return undefined;
-  if (isLease(port)) return binding && judgeLease(port, binding, view);
+  if (isLease(port)) return binding && classifyLease(port, binding, view);
   if (view.pods === undefined) return undefined;
   if (binding !== undefined) {
     const isPods = port.owner !== undefined && port.owner.kind !== "device" && POD_UID.test(binding.ownerUid);
@@ -78,7 +78,7 @@ export const isLease = ({ owner }: Port): boolean => owner?.kind === "lease";
  * Nobody else may have the address before: a node that this cluster does not know may still be cut off somewhere, and gives
  * away what it was leased until the end. A cluster without any node is a list that says nothing.
  */
-function judgeLease({ expiresAt = "" }: Port, binding: Binding, { nodes }: KubeView): Verdict | undefined {
+function classifyLease({ expiresAt = "" }: Port, binding: Binding, { nodes }: KubeView): Decision | undefined {
   if (nodes === undefined || nodes.names.size === 0 || nodes.names.has(binding.host)) return undefined;
   if (!(Date.parse(expiresAt) < nodes.at)) return undefined;
   return { action: "release", binding, reason: `the lease has ended, and there is no node ${binding.host}` };

@@ -15,7 +15,7 @@ const HUNG_MS = 5 * 60_000;
 export class ControllerMetrics {
   readonly registry = new Registry();
   readonly givenBack = new Counter({
-    name: "mooring_controller_given_back_total",
+    name: "mooring_controller_reclaimed_total",
     help: "Bindings released and ports deleted because nothing in Kubernetes asks for them",
     labelNames: ["action"],
     registers: [this.registry],
@@ -23,7 +23,7 @@ export class ControllerMetrics {
   readonly failures = new Counter({
     name: "mooring_controller_failures_total",
     help: "Steps that failed and will be tried again, by where",
-    labelNames: ["where"],
+    labelNames: ["component"],
     registers: [this.registry],
   });
 

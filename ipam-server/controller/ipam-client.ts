@@ -3,8 +3,8 @@ import { EventStreamCodec } from "../contract/event-stream.ts";
 import type {
   MooringEvent,
   Port,
-  PortFence,
   PortList,
+  PortPrecondition,
   Release,
   ReleaseResult,
   ReleasesResponse,
@@ -57,7 +57,7 @@ export class IpamClient {
   }
 
   /** False when the port is no longer what the fence says, or is gone already: nothing was done. */
-  async deletePort(name: string, fence: Required<PortFence>): Promise<boolean> {
+  async deletePort(name: string, fence: Required<PortPrecondition>): Promise<boolean> {
     const query = new URLSearchParams({ id: fence.id, epoch: String(fence.epoch) });
     try {
       await this.#transport.call("DELETE", `${portPath(name)}?${query}`);

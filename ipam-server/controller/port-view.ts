@@ -11,7 +11,7 @@ export interface PortViewOptions {
 }
 
 /** More changed ports than this are cheaper read as a whole list. */
-const WHOLE_ABOVE = 500;
+const FULL_RELOAD_ABOVE = 500;
 
 /**
  * The cluster's ports as the IPAM has them: read once as a whole, then kept by reading again what the event stream says
@@ -46,7 +46,7 @@ export class PortView implements AsyncDisposable {
       // The stream begins before the list, so that nothing falls between the two.
       this.#following = this.#follow(await client.readLastSeq());
     }
-    if (!this.#whole || this.#dirty.size > WHOLE_ABOVE) await this.#readAll();
+    if (!this.#whole || this.#dirty.size > FULL_RELOAD_ABOVE) await this.#readAll();
     else await this.#readDirty();
     return this.#ports.values();
   }
@@ -63,17 +63,17 @@ export class PortView implements AsyncDisposable {
     const over = AbortSignal.any([signal, replaced.signal]);
     await client.followEvents(after, event => this.#note(event), fail, over);
     if (signal.aborted) return;
-    this.doubtAll();
+    this.markAllStale();
     this.#following = undefined;
   }
 
   /** What was seen is doubted: the next refresh reads this port again. */
-  doubt(name: string): void {
+  markStale(name: string): void {
     this.#dirty.add(name);
   }
 
   /** The next refresh reads everything again. */
-  doubtAll(): void {
+  markAllStale(): void {
     this.#whole = false;
   }
 
@@ -100,7 +100,7 @@ export class PortView implements AsyncDisposable {
   }
 
   #note(event: MooringEvent): void {
-    if (event.type === GAP) this.doubtAll();
+    if (event.type === GAP) this.markAllStale();
     if (event.port === undefined) return;
     const before = this.#ports.get(event.port);
     const isOurs = event.cluster === this.#options.cluster || before !== undefined;

@@ -1,7 +1,7 @@
 import type { Port, Release, Workload } from "../contract/index.ts";
 import type { KubeApi } from "../kube/kube-api.ts";
 import { inParallel } from "../process/in-parallel.ts";
-import { type Due, decideGone, isLease, judgePort, type Suspects } from "./decide-gone.ts";
+import { classifyPort, type Due, decideGone, isLease, type Suspects } from "./decide-gone.ts";
 import type { IpamClient } from "./ipam-client.ts";
 import type { KubeView, WatchedKind } from "./kube-view.ts";
 import { fetchFreshNodes, fetchFreshView } from "./kube-watch.ts";
@@ -9,7 +9,7 @@ import { fetchFreshNodes, fetchFreshView } from "./kube-watch.ts";
 export interface SweeperOptions {
   cluster: string;
   graceMs: number;
-  ports: { refresh(): Promise<Iterable<Port>>; doubt(name: string): void };
+  ports: { refresh(): Promise<Iterable<Port>>; markStale(name: string): void };
   watch: { view(): KubeView };
   api: Pick<KubeApi, "list">;
   ipam: Pick<IpamClient, "release" | "deletePort">;
@@ -61,7 +61,7 @@ export class Sweeper {
       try {
         const view = await this.#look(namespace, items, signal);
         for (const { port, verdict } of items) {
-          const again = judgePort(port, view, this.#options.cluster);
+          const again = classifyPort(port, view, this.#options.cluster);
           if (again?.action === verdict.action) confirmed.push({ port, verdict: again });
         }
       } catch (error) {
@@ -89,7 +89,7 @@ export class Sweeper {
         for (const [index, result] of results.entries()) {
           const item = batch[index];
           if (item === undefined) continue;
-          this.#options.ports.doubt(item.port.name);
+          this.#options.ports.markStale(item.port.name);
           if ("problem" in result) this.#options.onError?.(result.problem, `release ${item.port.name}`);
           else if (result.released) done += this.#tell(item);
         }
@@ -106,7 +106,7 @@ export class Sweeper {
     await inParallel(16, items, async item => {
       const { name, id, epoch } = item.port;
       if (!this.#options.mayAct()) return;
-      this.#options.ports.doubt(name);
+      this.#options.ports.markStale(name);
       try {
         if (await this.#options.ipam.deletePort(name, { id, epoch })) done += this.#tell(item);
       } catch (error) {

@@ -2,13 +2,13 @@ import { InvalidArgumentError } from "commander";
 import type { Release } from "../contract/index.ts";
 
 /** The binding a release is meant for. */
-export type Fence = Omit<Release, "name">;
+export type BindingRef = Omit<Release, "name">;
 
 const KEYS = ["host", "sandbox", "interface", "owner"];
 const SHAPE = "Expected host=H,sandbox=ID,interface=IF or host=H,owner=UID.";
 
 /** Reads `host=node-a,sandbox=4c1f,interface=eth0`; the interface is `eth0` when it is not given. */
-export function parseFence(text: string): Fence {
+export function parseFence(text: string): BindingRef {
   const given = new Map<string, string>();
   for (const part of text.split(",")) {
     const at = part.indexOf("=");

@@ -86,7 +86,7 @@ function offsetOf(node: unknown): number | undefined {
 }
 
 /** The same network declared twice would make the result depend on the order. */
-export function refuseRepetition(manifests: readonly LocatedManifest[]): void {
+export function assertNoRepetition(manifests: readonly LocatedManifest[]): void {
   const seen = new Map<string, string>();
   for (const { manifest, where } of manifests) {
     const { name } = manifest.metadata;

@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { CtlError } from "./ctl-error.ts";
 
 /** Before the server is asked: whether the file may be written at all. */
-export async function refuseExisting(path: string, force: boolean): Promise<void> {
+export async function assertNotExisting(path: string, force: boolean): Promise<void> {
   const found = await lstat(path).catch(() => undefined);
   if (found?.isDirectory()) throw new CtlError("usage", `${path} is a directory; name a file in it`);
   if (found && !force) throw alreadyThere(path);

@@ -6,8 +6,8 @@ import type {
   ImportResponse,
   Network,
   Port,
-  PortFence,
   PortList,
+  PortPrecondition,
   PortQuery,
   PortReservation,
   Problem,
@@ -19,7 +19,7 @@ import type {
   TransferEnd,
 } from "../contract/index.ts";
 import type { Duty } from "./model/leadership.ts";
-import type { NetworkWish } from "./networks/network-edit.ts";
+import type { NetworkEdit } from "./networks/network-edit.ts";
 import type { TransferRow } from "./transfer/transfer.ts";
 
 /** One item of a batch. Items are decided in order; one bad item fails alone. */
@@ -28,7 +28,7 @@ export type Mutation =
   | { kind: "release"; release: Release; caller: string }
   | { kind: "report"; report: Report; caller: string }
   | { kind: "reserve"; name: string; reservation: PortReservation; caller: string }
-  | { kind: "deletePort"; name: string; fence?: PortFence; caller: string };
+  | { kind: "deletePort"; name: string; fence?: PortPrecondition; caller: string };
 
 export type ReserveResult = { port: Port; created: boolean };
 
@@ -57,7 +57,7 @@ export interface Store extends AsyncDisposable {
   commit(batch: readonly Mutation[]): Promise<Outcome[]>;
 
   /** Declares a network: creates it or changes it. Rejects with `conflict` and the ports that would be orphaned, and with what the wish throws. */
-  putNetwork(wish: NetworkWish, caller: string): Promise<PutNetworkResponse>;
+  putNetwork(wish: NetworkEdit, caller: string): Promise<PutNetworkResponse>;
   /** Rejects with `not_found`, or `conflict` while ports hold its addresses. */
   deleteNetwork(name: string, caller: string): Promise<void>;
 

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { Duty } from "../domain/model/leadership.ts";
 import type { Store } from "../domain/store.ts";
-import { keepHouse } from "./maintenance.ts";
+import { runMaintenance } from "./maintenance.ts";
 
 /** What one replica at a time does. `onTerm` is told of each term's number, and of its end. */
 export function leaderDuty(store: Store, log: Logger, onTerm: (term: number | undefined) => void): Duty {
@@ -9,7 +9,7 @@ export function leaderDuty(store: Store, log: Logger, onTerm: (term: number | un
     log.info({ term: number }, "leads from now on");
     onTerm(number);
     try {
-      await keepHouse(store, log, signal);
+      await runMaintenance(store, log, signal);
     } finally {
       onTerm(undefined);
       log.info({ term: number }, "leads no longer");

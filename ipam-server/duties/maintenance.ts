@@ -8,7 +8,7 @@ const INTERVAL_MS = 60_000;
  * Lets the store do what time alone makes due, until the signal aborts; the turn that runs then is finished. A failure is
  * logged and tried again with the next turn.
  */
-export async function keepHouse(
+export async function runMaintenance(
   store: Pick<Store, "collectExpired">,
   log: Logger,
   signal: AbortSignal,

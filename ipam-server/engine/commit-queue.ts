@@ -10,7 +10,7 @@ export interface BatcherOptions {
   /** Called after every commit, for the metrics. */
   onCommit?(items: number, milliseconds: number): void;
   /** Lets what has arrived be read before a batch is closed. Default: one turn of the event loop. */
-  takeIn?(): Promise<void>;
+  drainPendingConnections?(): Promise<void>;
   /** Milliseconds on a clock that never jumps. */
   now?(): number;
 }
@@ -35,7 +35,8 @@ const FINISH_MS = 2000;
  */
 export class Batcher implements AsyncDisposable {
   readonly #store: Pick<Store, "commit">;
-  readonly #options: Required<Pick<BatcherOptions, "maxQueue" | "batchSize" | "now" | "takeIn">> & BatcherOptions;
+  readonly #options: Required<Pick<BatcherOptions, "maxQueue" | "batchSize" | "now" | "drainPendingConnections">> &
+    BatcherOptions;
   readonly #urgent: Job[] = [];
   readonly #reports: Job[] = [];
   #waiting = 0;
@@ -44,7 +45,7 @@ export class Batcher implements AsyncDisposable {
 
   constructor(store: Pick<Store, "commit">, options: BatcherOptions) {
     this.#store = store;
-    this.#options = { batchSize: 400, now: () => performance.now(), takeIn: nextTurn, ...options };
+    this.#options = { batchSize: 400, now: () => performance.now(), drainPendingConnections: nextTurn, ...options };
   }
 
   /** Items that wait for a commit. */
@@ -89,12 +90,12 @@ export class Batcher implements AsyncDisposable {
 
   async #run(): Promise<void> {
     // The rest of this turn's requests join the first batch.
-    await this.#options.takeIn();
+    await this.#options.drainPendingConnections();
     while (this.#waiting > 0) {
       const { urgent, reports, size } = this.#take();
       await this.#commit([...urgent, ...reports], size);
       // Answers go out and requests that came in meanwhile are read before the next batch is closed.
-      await this.#options.takeIn();
+      await this.#options.drainPendingConnections();
     }
     this.#running = undefined;
   }

@@ -17,7 +17,7 @@ interface Waiter {
   wake(upTo: number): void;
 }
 
-interface Heard {
+interface EventPage {
   events: MooringEvent[];
   /** How far this has looked. */
   upTo: number;
@@ -55,7 +55,7 @@ export class EventTail implements Disposable {
   }
 
   /** Events that match, after a sequence number. */
-  async read(after: number, query: EventQuery): Promise<Heard> {
+  async read(after: number, query: EventQuery): Promise<EventPage> {
     if (this.#upTo < 0) await this.#begin();
     await this.#refill();
     if (after < this.#from) return this.#readBehind(after, query);
@@ -69,7 +69,7 @@ export class EventTail implements Disposable {
     return { events, upTo: Math.max(after, this.#upTo) };
   }
 
-  async #readBehind(after: number, query: EventQuery): Promise<Heard> {
+  async #readBehind(after: number, query: EventQuery): Promise<EventPage> {
     const end = after + SPAN;
     const page = () => this.#store.readEvents({ ...query, after, limit: OWN_PAGE }, end);
     const { events, lastSeq, oldestSeq } = await this.#behind.run(page, PATIENT);

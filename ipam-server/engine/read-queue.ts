@@ -9,7 +9,7 @@ export interface ReadQueueOptions {
   now?(): number;
 }
 
-export interface ReadWish {
+export interface ReadDeadline {
   /** How long the caller will still wait. */
   timeoutMs: number;
   /** Whether the caller is gone: nobody would get the answer. */
@@ -33,7 +33,7 @@ export class ReadQueue {
   }
 
   /** Rejects with `overloaded`, with `unavailable` when the deadline passes before it begins, and with what the work rejects with. */
-  async run<T>(work: () => Promise<T>, { timeoutMs, isGone }: ReadWish): Promise<T> {
+  async run<T>(work: () => Promise<T>, { timeoutMs, isGone }: ReadDeadline): Promise<T> {
     const { maxWaiting, now } = this.#options;
     const deadline = now() + timeoutMs;
     if (this.#free > 0) this.#free--;

@@ -6,7 +6,7 @@ const MAX_TURNS = 50;
  * agents who come back all at once would wait in the kernel for seconds, time out, and come again: between two batches
  * the loop turns on for as long as each turn brings somebody new.
  */
-export class Newcomers {
+export class AcceptPump {
   #accepted = 0;
 
   /** To be called for each connection. */

@@ -3,13 +3,13 @@ import express, { type NextFunction, type Request, type Response } from "express
 import { IpamError } from "../contract/index.ts";
 import type { Operation } from "./operation.ts";
 import { sendProblem } from "./reply.ts";
-import { answerFailure, type Edge, execute } from "./request-pipeline.ts";
+import { answerFailure, execute, type RequestPipeline } from "./request-pipeline.ts";
 
 /**
  * The request listener of all operations. Those whose path is fixed are found by one map look-up, because a router's
  * work would be a good part of a claim's; the others go through express.
  */
-export function createApp(edge: Edge, operations: readonly Operation[]): RequestListener {
+export function createApp(edge: RequestPipeline, operations: readonly Operation[]): RequestListener {
   const direct = new Map(operations.filter(isFixed).map(each => [`${each.method} ${each.path}`, each]));
   const router = createRouter(edge, operations);
   return (request: IncomingMessage, response: ServerResponse) => {
@@ -21,7 +21,7 @@ export function createApp(edge: Edge, operations: readonly Operation[]): Request
 
 const isFixed = ({ path }: Operation): boolean => !path.includes("{");
 
-function createRouter(edge: Edge, operations: readonly Operation[]): RequestListener {
+function createRouter(edge: RequestPipeline, operations: readonly Operation[]): RequestListener {
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
@@ -50,7 +50,13 @@ function createRouter(edge: Edge, operations: readonly Operation[]): RequestList
   return app as unknown as RequestListener;
 }
 
-function refuseMethod(edge: Edge, path: string, methods: string[], request: Request, response: Response): void {
+function refuseMethod(
+  edge: RequestPipeline,
+  path: string,
+  methods: string[],
+  request: Request,
+  response: Response,
+): void {
   const allow = methods.includes("GET") ? [...methods, "HEAD"] : methods;
   const detail = `${path} takes ${methods.join(", ")}, not ${request.method}`;
   sendProblem(response, new IpamError("invalid_request", detail, { status: 405 }), { Allow: allow.join(", ") });

@@ -3,7 +3,7 @@ import { createServer, type RequestListener, type Server, type ServerResponse } 
 import { connect, type Socket } from "node:net";
 import { IpamError } from "../contract/index.ts";
 
-const LAST_WORDS_MS = 500;
+const CLOSE_TIMEOUT_MS = 500;
 
 export interface HttpServerOptions {
   listen: { type: "tcp"; host: string; port: number } | { type: "unix"; path: string };
@@ -98,7 +98,7 @@ export class HttpServer implements AsyncDisposable {
     const closed = new Promise<void>(done => this.#server.close(() => done()));
     // A connection whose last answer is on its way becomes idle later.
     const sweep = setInterval(() => this.#server.closeIdleConnections(), 20);
-    const cut = setTimeout(() => this.#server.closeAllConnections(), LAST_WORDS_MS);
+    const cut = setTimeout(() => this.#server.closeAllConnections(), CLOSE_TIMEOUT_MS);
     await closed;
     clearInterval(sweep);
     clearTimeout(cut);

@@ -15,7 +15,7 @@ export const STOPPING = "the server is stopping";
 const MAX_TIMEOUT_MS = 3_600_000;
 const LIVENESS = "/healthz";
 
-export interface Edge {
+export interface RequestPipeline {
   /** Who calls, and whether they may. Throws `unauthenticated` or `forbidden`. */
   admit(request: IncomingMessage, action: Action): Caller;
   /** Aborted when the server stops: what was begun is served to its end, and nothing more is begun. */
@@ -27,7 +27,7 @@ export interface Edge {
 
 /** Serves one request by an operation: admits, validates, handles, answers. Never rejects. */
 export async function execute(
-  edge: Edge,
+  edge: RequestPipeline,
   operation: Operation,
   params: Record<string, string>,
   request: IncomingMessage,

@@ -214,9 +214,9 @@ test("a cordoned node gives its leases back and takes none; its pods ask the IPA
   await warmUp();
   await kube.putNode(lab.a.name, true);
   await waitFor("the leases to go back", async () => (await readLeases()).length === 0);
-  const taken = await readMetric("taken");
+  const taken = await readMetric("assigned");
   await del(await plugReplica());
-  assert.equal(await readMetric("taken"), taken);
+  assert.equal(await readMetric("assigned"), taken);
   assert.equal((await readLeases()).length, 0);
   await kube.putNode(lab.a.name, false);
   await waitFor("the node to be leased its share again", async () => {
@@ -249,8 +249,8 @@ test("no pod is given an address whose lease has ended", async () => {
   await lab.ipam.start();
   await agent.start(...EAGER);
   await warmUp();
-  const prolonged = await readMetric("prolonged");
-  await waitFor("the leases to be prolonged", async () => (await readMetric("prolonged")) >= prolonged + SIZE);
+  const prolonged = await readMetric("renewed");
+  await waitFor("the leases to be prolonged", async () => (await readMetric("renewed")) >= prolonged + SIZE);
   await lab.ipam.stop("SIGKILL");
   const pod = await plugReplica();
   await waitFor("the leases to end", async () => (await readStock()) === 0);

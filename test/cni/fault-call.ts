@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { openDatapath } from "../../cni/datapath/datapath.ts";
 import { dispatch } from "../../cni/dispatch.ts";
-import { createExecutableHome } from "../../cni/verbs/executable-backend.ts";
+import { createExecutableBackend } from "../../cni/verbs/executable-backend.ts";
 
 /**
  * The executable with a fault in it: `fault-call.ts STEP throw|kill|end` fails the datapath's step, dies in it as if by
@@ -9,7 +9,7 @@ import { createExecutableHome } from "../../cni/verbs/executable-backend.ts";
  */
 const [faultStep, fault] = process.argv.slice(2);
 const ended = new AbortController();
-const home = createExecutableHome({
+const home = createExecutableBackend({
   log: line => process.stderr.write(`${line}\n`),
   signal: ended.signal,
 });

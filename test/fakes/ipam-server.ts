@@ -190,7 +190,7 @@ export class FakeIpam implements AsyncDisposable {
       mtu: 1400,
       routes: this.#routes(),
       dns: { nameservers: ["10.0.0.53"] },
-      fenced: old === undefined || old.releasedAt !== undefined,
+      previousBindingReleased: old === undefined || old.releasedAt !== undefined,
     };
   }
 

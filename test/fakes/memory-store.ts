@@ -9,7 +9,7 @@ import {
   type PutNetworkResponse,
 } from "../../ipam-server/contract/index.ts";
 import { type Duty, leadAlone } from "../../ipam-server/domain/model/leadership.ts";
-import { type NetworkWish, resolveWish } from "../../ipam-server/domain/networks/network-edit.ts";
+import { type NetworkEdit, resolveWish } from "../../ipam-server/domain/networks/network-edit.ts";
 import type { Mutation, Outcome, Store } from "../../ipam-server/domain/store.ts";
 import type { TransferRow } from "../../ipam-server/domain/transfer/transfer.ts";
 
@@ -44,7 +44,7 @@ export class MemoryStore implements Store {
     this.#notify();
   }
 
-  async putNetwork(wish: NetworkWish): Promise<PutNetworkResponse> {
+  async putNetwork(wish: NetworkEdit): Promise<PutNetworkResponse> {
     const manifest = resolveWish(wish, []);
     const { name, labels = {} } = manifest.metadata;
     const time = new Date().toISOString();
@@ -134,7 +134,7 @@ export class MemoryStore implements Store {
     this.#ports.set(name, port);
     this.#write({ type: "port.bound", port: name, host: claim.host, caller });
     const segment = { type: "flat", physicalNetwork: "physnet1" } as const;
-    return { port, segment, mtu: 1500, routes: [], dns: {}, fenced: true };
+    return { port, segment, mtu: 1500, routes: [], dns: {}, previousBindingReleased: true };
   }
 
   #write(event: Partial<MooringEvent>): void {

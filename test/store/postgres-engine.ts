@@ -23,7 +23,7 @@ export function postgresEngine(serverOf: () => PrivatePostgres): Engine {
             ...options,
             url,
             readers: 2,
-            reach(step) {
+            failpoint(step) {
               if (failing === "cut before" && step === "commit") {
                 failing = undefined;
                 throw lose();

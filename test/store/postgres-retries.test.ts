@@ -26,11 +26,11 @@ after(() => server[Symbol.asyncDispose]());
 test("a transaction that PostgreSQL has give way is decided anew, once, and one that always has to is told to come back", async () => {
   const url = await server.createDatabase();
   let failure: { code: string; left: number } | undefined;
-  const reach = (step: string) => {
+  const failpoint = (step: string) => {
     if (step !== "commit" || !failure || failure.left-- <= 0) return;
     throw Object.assign(new Error("others were in the way"), { code: failure.code });
   };
-  await using store = await openPostgresStore({ url, retryForMs: 1000, reach });
+  await using store = await openPostgresStore({ url, retryForMs: 1000, failpoint });
   await store.putNetwork(NET, "test");
   for (const code of ["40001", "40P01", "55P03", "23505"]) {
     failure = { code, left: 3 };

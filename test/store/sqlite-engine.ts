@@ -19,7 +19,7 @@ export const sqliteEngine: Engine = {
         last = await openSqliteStore({
           ...options,
           path: path(),
-          reach(step) {
+          failpoint(step) {
             if (step !== failing) return;
             failing = undefined;
             throw new Error(`injected failure at ${step}`);

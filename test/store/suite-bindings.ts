@@ -34,13 +34,16 @@ export function testBindings(engine: Engine): void {
 
     test("only its own release fences the last binding", async () => {
       await withStore(engine, networks, async store => {
-        assert.equal((await attach(store, claim(NAME, "a", "s1", sticky))).fenced, true);
+        assert.equal((await attach(store, claim(NAME, "a", "s1", sticky))).previousBindingReleased, true);
         assert.equal(
-          (await attach(store, claim(NAME, "b", "s2", { owner: bornAt("s2", 1), ...sticky }))).fenced,
+          (await attach(store, claim(NAME, "b", "s2", { owner: bornAt("s2", 1), ...sticky }))).previousBindingReleased,
           false,
         );
         await store.commit([release("b", "s2")]);
-        assert.equal((await attach(store, claim(NAME, "c", "s3", { owner: bornAt("s3", 2), ...sticky }))).fenced, true);
+        assert.equal(
+          (await attach(store, claim(NAME, "c", "s3", { owner: bornAt("s3", 2), ...sticky }))).previousBindingReleased,
+          true,
+        );
       });
     });
 

@@ -8,24 +8,24 @@ import type { Journal } from "../../journal/journal.ts";
 import { parseCniArgs } from "../../spec/cni-args.ts";
 import { describeError } from "../../spec/cni-error.ts";
 import type { NetworkConfig } from "../../spec/config.ts";
-import type { CallFacts, ExpectedPort, Home } from "../../verbs/backend.ts";
-import { type ClaimMaker, isSameWish } from "../claims/claim-builder.ts";
+import type { CallFacts, ExpectedPort, VerbBackend } from "../../verbs/backend.ts";
+import { type ClaimBuilder, isSameRequest } from "../claims/claim-builder.ts";
 import type { AgentConfig } from "../config.ts";
 import type { AgentIpam } from "../ipam/agent-ipam.ts";
 import type { Leases } from "../leases/leases.ts";
-import type { Takings } from "../leases/unreported-leases.ts";
+import type { UnreportedLeases } from "../leases/unreported-leases.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import type { HeldPorts } from "../ports/held-ports.ts";
 
 /** What the agent's calls share. */
-export interface AgentHomeOptions {
+export interface AgentBackendOptions {
   config: AgentConfig;
   ipam: AgentIpam;
   datapath: Datapath;
-  claims: ClaimMaker;
+  claims: ClaimBuilder;
   held: HeldPorts;
-  leases: Pick<Leases, "take" | "learn">;
-  takings: Takings;
+  leases: Pick<Leases, "take" | "observe">;
+  takings: UnreportedLeases;
   metrics: AgentMetrics;
   /** The journal of a network; the agent delivers them all. */
   journalOf(network: string): Journal;
@@ -44,7 +44,7 @@ export interface CallContext {
  * The home of a call in the agent: lends what is open, and knows the pods. Whatever the network configuration says of an
  * IPAM, an OVSDB or a journal, the node's own hold: the configuration belongs to the caller.
  */
-export function createAgentHome(options: AgentHomeOptions, call: CallContext): Home {
+export function createAgentBackend(options: AgentBackendOptions, call: CallContext): VerbBackend {
   const { config, claims, held, metrics } = options;
   return {
     log: call.log,
@@ -52,11 +52,11 @@ export function createAgentHome(options: AgentHomeOptions, call: CallContext): H
     now: () => new Date(),
     identify: () => ({ host: config.nodeName, cluster: config.cluster }),
     deriveClaim: facts => claims.deriveForCall(facts),
-    expectPort: claim => expectPort(options, claim),
-    describeRelease: (facts, sandbox) => describeRelease(held, facts, sandbox),
-    openDatapath: async () => lendDatapath(options.datapath, metrics, call.command),
-    openIpam: async network => lendIpam(options, call, network),
-    openJournal: async ({ name }) => lendJournal(options.journalOf(name)),
+    reserveExpectedPort: claim => reserveExpectedPort(options, claim),
+    buildRelease: (facts, sandbox) => buildRelease(held, facts, sandbox),
+    openDatapath: async () => wrapDatapath(options.datapath, metrics, call.command),
+    openIpam: async network => wrapIpam(options, call, network),
+    openJournal: async ({ name }) => wrapJournal(options.journalOf(name)),
   };
 }
 
@@ -64,27 +64,27 @@ export function createAgentHome(options: AgentHomeOptions, call: CallContext): H
  * A binding of the claim's owner on this node that no other sandbox uses, and that was claimed in the same way. From here
  * on it is the claim's sandbox that uses it.
  */
-function expectPort(options: AgentHomeOptions, claim: Claim): ExpectedPort | undefined {
+function reserveExpectedPort(options: AgentBackendOptions, claim: Claim): ExpectedPort | undefined {
   const { held, metrics, confirmLater } = options;
   const { owner, sandbox } = claim;
   if (sandbox === undefined) return undefined;
   takeLease(options, claim);
   const found = held.find(owner.uid, sandbox.interface);
   const isFree = found?.sandboxId === undefined || found.sandboxId === sandbox.id;
-  const isSame = found?.claim !== undefined && isSameWish(found.claim, claim);
+  const isSame = found?.claim !== undefined && isSameRequest(found.claim, claim);
   if (found?.attachment === undefined || !isFree || !isSame) {
-    metrics.claimsAhead.inc({ outcome: "miss" });
+    metrics.preclaims.inc({ outcome: "miss" });
     return undefined;
   }
   const { attachment } = found;
   held.put(owner.uid, sandbox.interface, { ...found, sandboxId: sandbox.id });
-  metrics.claimsAhead.inc({ outcome: "hit" });
+  metrics.preclaims.inc({ outcome: "hit" });
   const isHeld = () => held.find(owner.uid, sandbox.interface)?.sandboxId === sandbox.id;
   return { attachment, isHeld, confirmLater: () => confirmLater(claim, attachment) };
 }
 
 /** A pod that nothing is held for, as far as this node or the IPAM can know, gets a leased address if there is one. */
-function takeLease({ held, leases, takings }: AgentHomeOptions, claim: Claim): void {
+function takeLease({ held, leases, takings }: AgentBackendOptions, claim: Claim): void {
   const { name, owner, sandbox } = claim;
   if (name === undefined || sandbox === undefined || !held.isWhole) return;
   if (held.find(owner.uid, sandbox.interface) !== undefined || takings.find(sandbox) !== undefined) return;
@@ -96,7 +96,7 @@ function takeLease({ held, leases, takings }: AgentHomeOptions, claim: Claim): v
  * The sandbox's binding; by the port's name and its owner too where this node holds it for no other sandbox, because the
  * IPAM may not have heard of the sandbox yet.
  */
-function describeRelease(held: HeldPorts, { invocation }: CallFacts, sandbox: Sandbox): PendingRelease {
+function buildRelease(held: HeldPorts, { invocation }: CallFacts, sandbox: Sandbox): PendingRelease {
   const ownerUid = findOwner(invocation);
   const found = held.find(ownerUid, sandbox.interface);
   if (found === undefined || (found.sandboxId !== undefined && found.sandboxId !== sandbox.id)) return { sandbox };
@@ -112,7 +112,7 @@ function findOwner({ args, containerId }: CallFacts["invocation"]): string {
   }
 }
 
-function lendDatapath(datapath: Datapath, metrics: AgentMetrics, command: string): Datapath {
+function wrapDatapath(datapath: Datapath, metrics: AgentMetrics, command: string): Datapath {
   return {
     plug: attachment => metrics.time(command, "plug", datapath.plug(attachment)),
     unplug: (...args) => metrics.time(command, "unplug", datapath.unplug(...args)),
@@ -123,8 +123,8 @@ function lendDatapath(datapath: Datapath, metrics: AgentMetrics, command: string
   };
 }
 
-function lendIpam(
-  options: AgentHomeOptions,
+function wrapIpam(
+  options: AgentBackendOptions,
   { command, signal, log }: CallContext,
   network: NetworkConfig,
 ): IpamClient {
@@ -137,9 +137,9 @@ function lendIpam(
         return metrics.time(command, "claim", takings.record(taking, options.journalOf(network.name)));
       }
       try {
-        await giveUpOther(options, claim);
+        await releaseStalePreclaim(options, claim);
         const attachment = await metrics.time(command, "claim", unlessEnded(ipam.claim(claim), signal));
-        leases.learn(claim, attachment);
+        leases.observe(claim, attachment);
         const { sandbox, owner } = claim;
         if (sandbox !== undefined) {
           const { port } = attachment;
@@ -178,19 +178,19 @@ function lendIpam(
 }
 
 /** What was claimed ahead in another way (an annotation changed since) must not decide what the pod gets. */
-async function giveUpOther({ held, ipam }: AgentHomeOptions, claim: Claim): Promise<void> {
+async function releaseStalePreclaim({ held, ipam }: AgentBackendOptions, claim: Claim): Promise<void> {
   const { owner, sandbox } = claim;
   const found = sandbox && held.find(owner.uid, sandbox.interface);
-  if (found?.claim === undefined || found.sandboxId !== undefined || isSameWish(found.claim, claim)) return;
+  if (found?.claim === undefined || found.sandboxId !== undefined || isSameRequest(found.claim, claim)) return;
   held.drop(owner.uid, sandbox?.interface ?? "eth0");
-  await ipam.release([describeUnused(found.port.name, claim.host, owner.uid)]);
+  await ipam.release([buildUnusedRelease(found.port.name, claim.host, owner.uid)]);
 }
 
 /** Names no sandbox that a runtime makes: ends the binding only while the IPAM knows no sandbox of it. */
 const NO_SANDBOX: Sandbox = { id: "none", interface: "eth0" };
 
 /** The release of a port that was claimed ahead: fenced against a sandbox that came after all. */
-export function describeUnused(name: string, host: string, ownerUid: string): Release {
+export function buildUnusedRelease(name: string, host: string, ownerUid: string): Release {
   return { name, host, ownerUid, sandbox: NO_SANDBOX };
 }
 
@@ -218,6 +218,6 @@ async function unlessEnded<T>(work: Promise<T>, signal: AbortSignal): Promise<T>
 }
 
 /** The agent delivers by itself, so that no call waits for what earlier ones left. */
-function lendJournal(journal: Journal): Journal {
+function wrapJournal(journal: Journal): Journal {
   return { ...journal, isEmpty: () => true };
 }

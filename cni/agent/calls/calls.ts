@@ -3,13 +3,13 @@ import type { KubeEvents } from "../../../ipam-server/kube/kube-events.ts";
 import { type Answer, type Call, dispatch } from "../../dispatch.ts";
 import { parseCniArgs } from "../../spec/cni-args.ts";
 import { CNI_CODES, CniError } from "../../spec/cni-error.ts";
-import { type AgentHomeOptions, createAgentHome } from "./agent-backend.ts";
+import { type AgentBackendOptions, createAgentBackend } from "./agent-backend.ts";
 import { failed } from "./call-codec.ts";
-import { sandboxKey, type Turns } from "./keyed-queue.ts";
+import { type KeyedQueue, sandboxKey } from "./keyed-queue.ts";
 
 export interface CallsOptions {
-  home: AgentHomeOptions;
-  turns: Turns;
+  home: AgentBackendOptions;
+  turns: KeyedQueue;
   events: Pick<KubeEvents, "write">;
   log: Logger;
   /** After it a call is ended, which undoes an ADD. Below the minute that the executable waits. Default 45000. */
@@ -85,10 +85,10 @@ export class Calls {
       if (signal.aborted && subject.command !== "DEL") return failed(CNI_CODES.tryAgain, String(signal.reason));
       const { command } = subject;
       const context = { command, signal, log: (line: string) => log.warn({ ...subject }, line) };
-      return dispatch(call, createAgentHome(home, context));
+      return dispatch(call, createAgentBackend(home, context));
     };
     const { sandbox, ifname } = subject;
-    return sandbox === undefined || ifname === undefined ? run() : turns.take(sandboxKey(sandbox, ifname), run);
+    return sandbox === undefined || ifname === undefined ? run() : turns.run(sandboxKey(sandbox, ifname), run);
   }
 
   #conclude(subject: Subject, { stdout, exitCode }: Answer, elapsedMs: number): void {

@@ -2,11 +2,11 @@
  * Work that must not interleave takes turns: what has the same key runs one after another in order of arrival, the rest
  * beside each other. Keys are `sandboxId/interface` (see `sandboxKey`).
  */
-export class Turns {
+export class KeyedQueue {
   readonly #last = new Map<string, Promise<unknown>>();
 
   /** Rejects as the work does. */
-  take<T>(key: string, work: () => Promise<T>): Promise<T> {
+  run<T>(key: string, work: () => Promise<T>): Promise<T> {
     const before = this.#last.get(key);
     const turn = before === undefined ? work() : before.then(work, work);
     const settled = turn.then(

@@ -25,7 +25,7 @@ export interface ClaimSource {
 }
 
 /** Makes the claims of this node's pods: ahead of the sandbox and for it, by the same rules. */
-export class ClaimMaker {
+export class ClaimBuilder {
   readonly #options: ClaimMakerOptions;
   readonly #sources = new WeakMap<Claim, ClaimSource>();
 
@@ -123,7 +123,7 @@ export class ClaimMaker {
 }
 
 /** Whether two claims ask for the same port in the same way, whatever sandbox they know of. */
-export function isSameWish(a: Claim, b: Claim): boolean {
+export function isSameRequest(a: Claim, b: Claim): boolean {
   const facts = ({ sandbox: _sandbox, labels: _labels, workload: _workload, ...rest }: Claim) =>
     JSON.stringify(Object.entries(rest).sort(([x], [y]) => (x < y ? -1 : 1)));
   return facts(a) === facts(b);

@@ -2,15 +2,15 @@ import { type Claim, IpamError, type PortAttachment } from "../../../ipam-server
 import type { IpamClient } from "../../ipam-client.ts";
 import { isFinal } from "../../journal/refusal.ts";
 import { isSameBinding } from "../../verbs/attachment.ts";
-import { sandboxKey, type Turns } from "../calls/keyed-queue.ts";
+import { type KeyedQueue, sandboxKey } from "../calls/keyed-queue.ts";
 import type { HeldPorts } from "../ports/held-ports.ts";
-import type { RefusedPorts } from "../ports/rejected-ports.ts";
+import type { RejectedPorts } from "../ports/rejected-ports.ts";
 
 export interface ConfirmationsOptions {
   ipam: Pick<IpamClient, "claim" | "release">;
   held: HeldPorts;
-  turns: Turns;
-  refused: Pick<RefusedPorts, "unplug">;
+  turns: KeyedQueue;
+  refused: Pick<RejectedPorts, "unplug">;
 }
 
 /**
@@ -39,7 +39,7 @@ export class Confirmations {
     const entries = [...this.#waiting];
     const outcomes = await Promise.allSettled(
       entries.map(([key, entry]) =>
-        this.#options.turns.take(key, () => this.#confirm(key, entry.claim, entry.expected)),
+        this.#options.turns.run(key, () => this.#confirm(key, entry.claim, entry.expected)),
       ),
     );
     const failure = outcomes.find(outcome => outcome.status === "rejected");

@@ -2,23 +2,23 @@ import type { Logger } from "pino";
 import type { IpamClient } from "../../ipam-client.ts";
 import type { Journal } from "../../journal/journal.ts";
 import { describeError } from "../../spec/cni-error.ts";
-import { describeUnused } from "../calls/agent-backend.ts";
+import { buildUnusedRelease } from "../calls/agent-backend.ts";
 import type { Leases } from "../leases/leases.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import { needsPort } from "../pod/pod.ts";
 import type { NodePod, PodChange, PodSource } from "../pod/pods.ts";
 import type { HeldPorts } from "../ports/held-ports.ts";
-import type { ClaimMaker } from "./claim-builder.ts";
+import type { ClaimBuilder } from "./claim-builder.ts";
 
 export interface ClaimsAheadOptions {
   nodeName: string;
   pods: Pick<PodSource, "subscribe">;
-  claims: Pick<ClaimMaker, "deriveAhead">;
+  claims: Pick<ClaimBuilder, "deriveAhead">;
   ipam: Pick<IpamClient, "claim" | "release">;
   held: HeldPorts;
-  leases: Pick<Leases, "promise" | "forgo" | "learn">;
+  leases: Pick<Leases, "reserve" | "cancelReservation" | "observe">;
   journal: Journal;
-  metrics: Pick<AgentMetrics, "claimsAhead">;
+  metrics: Pick<AgentMetrics, "preclaims">;
   log: Logger;
   /** How long pods are gathered into one batch. Default 5. */
   gatherMs?: number;
@@ -32,7 +32,7 @@ const RELEASE_PATIENCE = { timeoutMs: 3000, repeats: 1 };
  *
  * A port claimed ahead belongs to its pod until ADD brings a sandbox; a pod that is gone before that gives it back.
  */
-export class ClaimsAhead implements AsyncDisposable {
+export class Preclaims implements AsyncDisposable {
   readonly #options: ClaimsAheadOptions;
   readonly #subscription: Disposable;
   /** UIDs of the pods that are here and whose port was claimed or tried. */
@@ -55,7 +55,7 @@ export class ClaimsAhead implements AsyncDisposable {
   #take({ type, pod }: PodChange): void {
     if (type === "gone") {
       this.#tried.delete(pod.uid);
-      this.#options.leases.forgo(pod.uid);
+      this.#options.leases.cancelReservation(pod.uid);
       this.#run(this.#giveBackUnused(pod.uid));
     } else if (decidesToClaim(pod, this.#options.nodeName) && !this.#tried.has(pod.uid)) {
       this.#tried.add(pod.uid);
@@ -81,11 +81,11 @@ export class ClaimsAhead implements AsyncDisposable {
       // An ADD that came first has claimed already.
       if (held.find(pod.uid, "eth0")?.attachment !== undefined || !this.#tried.has(pod.uid)) return;
       // Its ADD finds an address here: a port of its own would have to be given back.
-      if (leases.promise(claim)) return;
+      if (leases.reserve(claim)) return;
       using drops = held.observeDrops(pod.uid, "eth0");
       const attachment = await ipam.claim(claim);
-      metrics.claimsAhead.inc({ outcome: "claimed" });
-      leases.learn(claim, attachment);
+      metrics.preclaims.inc({ outcome: "claimed" });
+      leases.observe(claim, attachment);
       const { port } = attachment;
       // An answer that a DEL overtook may be of a binding that the DEL ended: nothing may be built on it.
       if (!drops.wasDropped && held.find(pod.uid, "eth0")?.attachment === undefined) {
@@ -95,7 +95,7 @@ export class ClaimsAhead implements AsyncDisposable {
       log.debug({ pod: `${pod.namespace}/${pod.name}`, port: port.name, epoch: port.epoch }, "claimed ahead");
       if (!this.#tried.has(pod.uid)) await this.#giveBackUnused(pod.uid);
     } catch (error) {
-      metrics.claimsAhead.inc({ outcome: "failed" });
+      metrics.preclaims.inc({ outcome: "failed" });
       log.debug({ pod: `${pod.namespace}/${pod.name}`, reason: describeError(error) }, "not claimed ahead");
     }
   }
@@ -106,8 +106,8 @@ export class ClaimsAhead implements AsyncDisposable {
     const found = held.find(ownerUid, "eth0");
     if (found === undefined || found.sandboxId !== undefined) return;
     held.drop(ownerUid, "eth0");
-    metrics.claimsAhead.inc({ outcome: "released" });
-    const release = describeUnused(found.port.name, nodeName, ownerUid);
+    metrics.preclaims.inc({ outcome: "released" });
+    const release = buildUnusedRelease(found.port.name, nodeName, ownerUid);
     try {
       const [result] = await ipam.release([release], RELEASE_PATIENCE);
       if (result !== undefined && "problem" in result) throw new Error(result.problem.detail);

@@ -11,7 +11,7 @@ import {
   removeOldVersions,
   uninstall,
 } from "./install.ts";
-import { askStanding, isUninstalled } from "./uninstalled.ts";
+import { isUninstalled, readAgentState } from "./uninstalled.ts";
 
 export interface InstallerOptions {
   context: Pick<UpkeepContext, "config" | "api" | "datapath" | "log" | "metrics">;
@@ -47,7 +47,7 @@ export class Installer implements AsyncDisposable {
     const { context, places } = this.#options;
     const { daemonSet, socket } = context.config;
     if (daemonSet === undefined) return;
-    const standing = await askStanding(context.api, daemonSet);
+    const standing = await readAgentState(context.api, daemonSet);
     const isOver = isUninstalled(standing, this.#wasAnswered);
     context.log.info({ ...standing, uninstalls: isOver }, isOver ? "leaves the node" : "makes room for its successor");
     if (!isOver) return;
@@ -79,7 +79,7 @@ export class Installer implements AsyncDisposable {
       await this.#patiently(async () => {
         await removeOldVersions(places, Date.now());
         if (config.daemonSet === undefined || this.#wasAnswered) return;
-        const { daemonSet } = await askStanding(context.api, config.daemonSet);
+        const { daemonSet } = await readAgentState(context.api, config.daemonSet);
         this.#wasAnswered = daemonSet === "there" || daemonSet === "deleting";
       });
       await this.#sleep(TIDY_MS);
@@ -101,7 +101,7 @@ export class Installer implements AsyncDisposable {
       try {
         return await work();
       } catch (error) {
-        metrics.failures.inc({ where: "install" });
+        metrics.failures.inc({ component: "install" });
         log.error({ err: error }, "the installation failed; will be tried again");
         await this.#sleep(RETRY_MS);
       }

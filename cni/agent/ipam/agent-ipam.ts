@@ -9,7 +9,7 @@ import type {
   ReportResult,
 } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
-import { createIpamClient, type IpamClient, type Patience } from "../../ipam-client.ts";
+import { createIpamClient, type IpamClient, type RetryPolicy } from "../../ipam-client.ts";
 import { createHeaders } from "../../ipam-transport.ts";
 import { BatchQueue } from "./batch-queue.ts";
 import { followEvents } from "./event-follower.ts";
@@ -95,9 +95,9 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
   };
   const claims = new BatchQueue<Claim, ClaimResult>({ maxItems: MAX_ITEMS, send: claimAll });
   /** Only what is willing to wait alike travels together. */
-  const byPatience = <I, R>(send: (items: I[], patience: Patience | undefined) => Promise<R[]>) => {
+  const byPatience = <I, R>(send: (items: I[], patience: RetryPolicy | undefined) => Promise<R[]>) => {
     const queues = new Map<string, BatchQueue<I, R>>();
-    return (items: I[], patience: Patience | undefined): Promise<R[]> => {
+    return (items: I[], patience: RetryPolicy | undefined): Promise<R[]> => {
       const key = patience === undefined ? "" : `${patience.timeoutMs}/${patience.repeats}`;
       let queue = queues.get(key);
       queue ??= new BatchQueue({ maxItems: MAX_ITEMS, send: batch => watched(send(batch, patience)) });

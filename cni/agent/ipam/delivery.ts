@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { deliverJournal } from "../../journal/delivery.ts";
 import { describeError } from "../../spec/cni-error.ts";
 import type { Confirmations } from "../claims/confirmations.ts";
-import type { Takings } from "../leases/unreported-leases.ts";
+import type { UnreportedLeases } from "../leases/unreported-leases.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import type { AgentIpam } from "./agent-ipam.ts";
 import type { Journals } from "./journals.ts";
@@ -13,7 +13,7 @@ export interface DeliveryOptions {
   ipam: AgentIpam;
   journals: Journals;
   confirmations: Confirmations;
-  takings: Pick<Takings, "settle">;
+  takings: Pick<UnreportedLeases, "settle">;
   metrics: Pick<AgentMetrics, "failures">;
   log: Logger;
   everyMs?: number;
@@ -56,7 +56,7 @@ export class Delivery implements AsyncDisposable {
         await this.#pass();
         failures = 0;
       } catch (error) {
-        metrics.failures.inc({ where: "delivery" });
+        metrics.failures.inc({ component: "delivery" });
         if (failures++ === 0)
           log.warn({ reason: describeError(error) }, "the IPAM cannot be told now; will go on trying");
       }
@@ -73,7 +73,7 @@ export class Delivery implements AsyncDisposable {
     const options = {
       host: nodeName,
       log: (line: string) => log.warn(line),
-      settleClaim: (...told: Parameters<Takings["settle"]>) => takings.settle(...told),
+      settleClaim: (...told: Parameters<UnreportedLeases["settle"]>) => takings.settle(...told),
     };
     if (!ipam.isReachable) await ipam.ready();
     await confirmations.confirmAll();

@@ -1,5 +1,5 @@
 import type { NodeLease, PortAttachment } from "../../../ipam-server/contract/index.ts";
-import type { LeaseWish } from "./lease-request.ts";
+import type { LeaseRequest } from "./lease-request.ts";
 
 /** An address that this node may give to a pod. */
 export interface LeasedAddress {
@@ -18,7 +18,7 @@ const RETRY_AFTER = 1 / 12;
 
 /** The addresses that this node is leased for pods that ask in one way, and the terms. Does nothing by itself. */
 export class LeasePool {
-  readonly wish: LeaseWish;
+  readonly wish: LeaseRequest;
   /** As the network last said. */
   terms: NodeLease;
   /** When an address was given to a pod last; at first when the pool was made. */
@@ -29,7 +29,7 @@ export class LeasePool {
   readonly #items = new Map<string, LeasedAddress>();
   readonly #promised = new Set<string>();
 
-  constructor(wish: LeaseWish, terms: NodeLease, now: number) {
+  constructor(wish: LeaseRequest, terms: NodeLease, now: number) {
     this.wish = wish;
     this.terms = terms;
     this.usedAt = now;
@@ -79,14 +79,14 @@ export class LeasePool {
   }
 
   /** Whether there is one for this owner beside those promised before. */
-  promise(ownerUid: string, now: number): boolean {
+  reserve(ownerUid: string, now: number): boolean {
     const good = [...this.#items.values()].filter(({ endsAt }) => endsAt > now).length;
     if (!this.#promised.has(ownerUid) && good <= this.#promised.size) return false;
     this.#promised.add(ownerUid);
     return true;
   }
 
-  forgo(ownerUid: string): void {
+  cancelReservation(ownerUid: string): void {
     this.#promised.delete(ownerUid);
   }
 
@@ -112,7 +112,7 @@ export class LeasePool {
   }
 
   /** How many to ask for now. */
-  missing(now: number): number {
+  shortfall(now: number): number {
     return this.#items.size < this.terms.low && now >= this.fillAt ? this.terms.size - this.#items.size : 0;
   }
 

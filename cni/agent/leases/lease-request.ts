@@ -1,12 +1,12 @@
 import type { Claim, PortAttachment } from "../../../ipam-server/contract/index.ts";
 
 /** What decides from which network a claim without wanted addresses is answered. */
-export type LeaseWish = Pick<
+export type LeaseRequest = Pick<
   Claim,
   "networkSelector" | "families" | "availabilityZone" | "physicalNetworks" | "cluster" | "host"
 >;
 
-export function wishOf(claim: Claim): LeaseWish {
+export function wishOf(claim: Claim): LeaseRequest {
   const { networkSelector, families, availabilityZone, physicalNetworks, cluster, host } = claim;
   return {
     networkSelector,
@@ -19,7 +19,7 @@ export function wishOf(claim: Claim): LeaseWish {
 }
 
 /** The same for wishes that get the same. */
-export function keyOf({ networkSelector, families, availabilityZone, physicalNetworks }: LeaseWish): string {
+export function keyOf({ networkSelector, families, availabilityZone, physicalNetworks }: LeaseRequest): string {
   return JSON.stringify([networkSelector, families, availabilityZone, physicalNetworks]);
 }
 

@@ -7,7 +7,7 @@ import { isFinal } from "../../journal/refusal.ts";
 import type { AgentIpam } from "../ipam/agent-ipam.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import { LeasePool } from "./lease-pool.ts";
-import { deriveTaken, keyOf, type LeaseWish, wishOf } from "./lease-request.ts";
+import { deriveTaken, keyOf, type LeaseRequest, wishOf } from "./lease-request.ts";
 
 export interface LeasesOptions {
   ipam: Pick<AgentIpam, "claim" | "release" | "isReachable">;
@@ -71,7 +71,7 @@ export class Leases implements AsyncDisposable {
   }
 
   /** What the IPAM answered to a claim: whether pods that ask like this may get leased addresses. */
-  learn(claim: Claim, { nodeLease, port }: PortAttachment): void {
+  observe(claim: Claim, { nodeLease, port }: PortAttachment): void {
     if (this.#stop.signal.aborted || !this.#options.mayUse(claim)) return;
     const wish = wishOf(claim);
     const pool = this.#pools.get(keyOf(wish));
@@ -84,19 +84,19 @@ export class Leases implements AsyncDisposable {
     const pool = this.#poolFor(claim);
     const lease = pool?.take(claim.owner.uid, this.#options.now());
     if (pool === undefined || lease === undefined || claim.name === undefined) return undefined;
-    this.#options.metrics.leases.inc({ outcome: "taken" });
+    this.#options.metrics.leases.inc({ outcome: "assigned" });
     if (pool.size < pool.terms.low) this.#wake.abort();
     return { leasedPort: lease.port.name, attachment: deriveTaken(lease, { ...claim, name: claim.name }) };
   }
 
   /** Whether a pod that is about to ask will find an address here. */
-  promise(claim: Claim): boolean {
-    return this.#poolFor(claim)?.promise(claim.owner.uid, this.#options.now()) ?? false;
+  reserve(claim: Claim): boolean {
+    return this.#poolFor(claim)?.reserve(claim.owner.uid, this.#options.now()) ?? false;
   }
 
   /** The pod will not ask any more. */
-  forgo(ownerUid: string): void {
-    for (const pool of this.#pools.values()) pool.forgo(ownerUid);
+  cancelReservation(ownerUid: string): void {
+    for (const pool of this.#pools.values()) pool.cancelReservation(ownerUid);
   }
 
   /** A node that takes no new pods holds nothing for them. */
@@ -131,7 +131,7 @@ export class Leases implements AsyncDisposable {
     return this.#pools.get(keyOf(wishOf(claim)));
   }
 
-  #open(wish: LeaseWish, terms: LeasePool["terms"]): void {
+  #open(wish: LeaseRequest, terms: LeasePool["terms"]): void {
     const pool = this.#pools.get(keyOf(wish));
     if (pool !== undefined) pool.terms = terms;
     else if (!this.#isCordoned) {
@@ -172,7 +172,7 @@ export class Leases implements AsyncDisposable {
 
   async #fill(pool: LeasePool): Promise<void> {
     const { log, now } = this.#options;
-    const names = Array.from({ length: pool.missing(now()) }, () => this.#newName(pool.wish.host));
+    const names = Array.from({ length: pool.shortfall(now()) }, () => this.#newName(pool.wish.host));
     if (names.length === 0) return;
     const outcomes = await Promise.allSettled(names.map(name => this.#claim(pool, name, "leased")));
     const failure = outcomes.find(outcome => outcome.status === "rejected")?.reason;
@@ -187,7 +187,7 @@ export class Leases implements AsyncDisposable {
   async #prolong(pool: LeasePool, { port }: PortAttachment): Promise<void> {
     const { name, id } = port;
     try {
-      const answer = await this.#claim(pool, name, "prolonged");
+      const answer = await this.#claim(pool, name, "renewed");
       // The IPAM had heard of its pod first: the claim has made another under its name, and nobody here counts on that one.
       // Had it been ended, the other is as good, and in its place.
       if (answer.port.id !== id && !pool.has(name)) await this.#giveBack([answer]);
@@ -200,7 +200,7 @@ export class Leases implements AsyncDisposable {
   }
 
   /** Made or made longer. Rejects with IpamError. */
-  async #claim(pool: LeasePool, name: string, outcome: "leased" | "prolonged"): Promise<PortAttachment> {
+  async #claim(pool: LeasePool, name: string, outcome: "leased" | "renewed"): Promise<PortAttachment> {
     const { ipam, now, metrics } = this.#options;
     const isKnown = pool.has(name);
     const sentAt = now();
@@ -228,7 +228,7 @@ export class Leases implements AsyncDisposable {
     );
     try {
       const results = await ipam.release(releases, RELEASE_PATIENCE);
-      metrics.leases.inc({ outcome: "given_back" }, results.filter(result => !("problem" in result)).length);
+      metrics.leases.inc({ outcome: "returned" }, results.filter(result => !("problem" in result)).length);
     } catch (error) {
       log.info({ leases: releases.length, reason: IpamError.from(error).message }, "leases are given back by a sweep");
     }

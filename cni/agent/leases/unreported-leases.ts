@@ -8,22 +8,22 @@ import type {
   Sandbox,
 } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
-import type { IpamClient, Patience } from "../../ipam-client.ts";
+import type { IpamClient, RetryPolicy } from "../../ipam-client.ts";
 import type { LeasedClaim, PendingClaim } from "../../journal/entry.ts";
 import type { Journal } from "../../journal/journal.ts";
 import { describeError } from "../../spec/cni-error.ts";
-import { sandboxKey, type Turns } from "../calls/keyed-queue.ts";
+import { type KeyedQueue, sandboxKey } from "../calls/keyed-queue.ts";
 import type { Journals } from "../ipam/journals.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import type { HeldPorts } from "../ports/held-ports.ts";
-import type { RefusedPorts } from "../ports/rejected-ports.ts";
+import type { RejectedPorts } from "../ports/rejected-ports.ts";
 import type { TakenLease } from "./leases.ts";
 
 export interface TakingsOptions {
   ipam: Pick<IpamClient, "release" | "report">;
   held: HeldPorts;
-  turns: Turns;
-  refused: Pick<RefusedPorts, "unplug">;
+  turns: KeyedQueue;
+  refused: Pick<RejectedPorts, "unplug">;
   metrics: Pick<AgentMetrics, "leases">;
   log: Logger;
   /** There is something to deliver. */
@@ -31,7 +31,7 @@ export interface TakingsOptions {
 }
 
 /** A leased address that a pod has, and of which the IPAM has yet to hear. */
-interface Taking extends PendingClaim {
+interface LeaseAssignment extends PendingClaim {
   /** Where the claim stands, and whatever concerns its sandbox goes behind it. Undefined before it was tried to write it. */
   journal?: Journal;
   isWritten: boolean;
@@ -44,10 +44,10 @@ interface Taking extends PendingClaim {
  * before the pod's ADD is answered, and delivered with what else waits there; what the IPAM is to hear of the same sandbox
  * meanwhile goes behind it.
  */
-export class Takings {
+export class UnreportedLeases {
   readonly #options: TakingsOptions;
   /** By the lease's name. */
-  readonly #waiting = new Map<string, Taking>();
+  readonly #waiting = new Map<string, LeaseAssignment>();
 
   constructor(options: TakingsOptions) {
     this.#options = options;
@@ -76,17 +76,17 @@ export class Takings {
   }
 
   /** Undefined when the sandbox has nothing that the IPAM has yet to hear of. */
-  find(sandbox: Sandbox | undefined): Taking | undefined {
+  find(sandbox: Sandbox | undefined): LeaseAssignment | undefined {
     if (sandbox === undefined || this.#waiting.size === 0) return undefined;
     return this.#findLast(({ claim }) => isSame(claim.sandbox, sandbox));
   }
 
-  findPort(name: string): Taking | undefined {
+  findPort(name: string): LeaseAssignment | undefined {
     return this.#waiting.size === 0 ? undefined : this.#findLast(({ claim }) => claim.name === name);
   }
 
   /** Durable when it resolves: the pod may use the address. Rejects with CniError `tryAgain`. */
-  async record(taking: Taking, journal: Journal): Promise<PortAttachment> {
+  async record(taking: LeaseAssignment, journal: Journal): Promise<PortAttachment> {
     if (taking.isReleased) {
       throw new IpamError("unavailable", `port ${taking.claim.name} is yet to be given back by this sandbox`);
     }
@@ -107,16 +107,16 @@ export class Takings {
   }
 
   /** Undefined when the sandbox's end can be told at once. Else it is durable when this resolves, and told in order. */
-  releaseBehind(release: Release, patience?: Patience): Promise<ReleaseResult[]> | undefined {
+  releaseBehind(release: Release, patience?: RetryPolicy): Promise<ReleaseResult[]> | undefined {
     const taking = this.find(release.sandbox);
     return taking?.journal === undefined ? undefined : this.#releaseBehind(taking, taking.journal, release, patience);
   }
 
   async #releaseBehind(
-    taking: Taking,
+    taking: LeaseAssignment,
     journal: Journal,
     release: Release,
-    patience: Patience | undefined,
+    patience: RetryPolicy | undefined,
   ): Promise<ReleaseResult[]> {
     taking.isReleased = true;
     // Nothing will be delivered that could settle it; the lease itself is found by the sweep.
@@ -159,8 +159,8 @@ export class Takings {
     if (outcome instanceof IpamError) {
       metrics.leases.inc({ outcome: "refused" });
       await this.#unplug(claim, taking, outcome.message);
-    } else if (isSameLife(outcome, expected)) {
-      metrics.leases.inc({ outcome: "told" });
+    } else if (isSameBinding(outcome, expected)) {
+      metrics.leases.inc({ outcome: "confirmed" });
       this.#refresh(claim, outcome);
     } else {
       metrics.leases.inc({ outcome: "refused" });
@@ -181,10 +181,10 @@ export class Takings {
   }
 
   /** In turn with the sandbox's calls: its DEL may have come, or come first. */
-  async #unplug(claim: LeasedClaim, taking: Taking | undefined, reason: string): Promise<void> {
+  async #unplug(claim: LeasedClaim, taking: LeaseAssignment | undefined, reason: string): Promise<void> {
     const { turns, refused } = this.#options;
     const { sandbox } = claim;
-    await turns.take(sandboxKey(sandbox.id, sandbox.interface), async () => {
+    await turns.run(sandboxKey(sandbox.id, sandbox.interface), async () => {
       if (!taking?.isReleased) await refused.unplug(claim, reason);
     });
   }
@@ -207,12 +207,12 @@ export class Takings {
   }
 
   /** A sandbox that was given back and plugged again has two: the later one counts. */
-  #findLast(is: (taking: Taking) => boolean): Taking | undefined {
+  #findLast(is: (taking: LeaseAssignment) => boolean): LeaseAssignment | undefined {
     return [...this.#waiting.values()].findLast(is);
   }
 }
 
 const isSame = (a: Sandbox, b: Sandbox): boolean => a.id === b.id && a.interface === b.interface;
 
-const isSameLife = (a: PortAttachment, b: PortAttachment): boolean =>
+const isSameBinding = (a: PortAttachment, b: PortAttachment): boolean =>
   a.port.id === b.port.id && a.port.epoch === b.port.epoch;

@@ -6,7 +6,7 @@ import { parseRetention, RETENTION_ACCEPTS } from "./retention.ts";
 export const ANNOTATION_PREFIX = "mooring.dev/";
 
 /** What people asked for, each value with the place that said it first: the pod, else its namespace. */
-export interface Wishes {
+export interface PodAnnotations {
   networkSelector?: string;
   ips?: string[];
   mac?: string;
@@ -18,13 +18,13 @@ export interface Wishes {
 }
 
 interface Rule {
-  wish: keyof Wishes;
+  wish: keyof PodAnnotations;
   /** How a message says what would be right. */
   accepts: string;
   /** One value for a whole namespace would give all its pods the same address. */
   podOnly?: boolean;
   /** Undefined: the value is not accepted. */
-  parse(value: string): Wishes[keyof Wishes] | undefined;
+  parse(value: string): PodAnnotations[keyof PodAnnotations] | undefined;
 }
 
 const LABEL_KEY = /^(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
@@ -68,7 +68,7 @@ const RULES: Record<string, Rule> = {
  * Rejects with `invalid_request`, naming the annotation, where it stands, what it says and what it takes. An annotation
  * with an unknown name is an error too: a misspelt `retain` would lose the address it was to keep.
  */
-export function readAnnotations(pod: Pod, namespace: Namespace): Wishes {
+export function readAnnotations(pod: Pod, namespace: Namespace): PodAnnotations {
   const own = readAll(pod.annotations, `pod ${pod.namespace}/${pod.name}`, false);
   const inherited = readAll(namespace.annotations, `namespace ${namespace.name}`, true);
   if (own.portName !== undefined && own.portNameFrom !== undefined) {
@@ -109,7 +109,7 @@ export function annotationBehind(field: string, pod: Pod, namespace: Namespace):
   return undefined;
 }
 
-function readAll(annotations: Record<string, string>, place: string, isNamespace: boolean): Wishes {
+function readAll(annotations: Record<string, string>, place: string, isNamespace: boolean): PodAnnotations {
   const wishes: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(annotations)) {
     if (!key.startsWith(ANNOTATION_PREFIX)) continue;
@@ -124,7 +124,7 @@ function readAll(annotations: Record<string, string>, place: string, isNamespace
     if (parsed === undefined) throw refuse(name, `of ${place} is ${JSON.stringify(value)}`, rule.accepts);
     wishes[rule.wish] = parsed;
   }
-  return wishes as Wishes;
+  return wishes as PodAnnotations;
 }
 
 function parseIps(value: string): string[] | undefined {

@@ -1,5 +1,5 @@
 import type { Claim, IpFamily, Labels, Retention, Sandbox } from "../../../ipam-server/contract/index.ts";
-import { readAnnotations, type Wishes } from "./annotations.ts";
+import { type PodAnnotations, readAnnotations } from "./annotations.ts";
 import type { Namespace, Pod } from "./pod.ts";
 import { derivePortName } from "./port-name.ts";
 import { deriveMembership, type Membership } from "./workload.ts";
@@ -49,7 +49,7 @@ export function deriveClaim(pod: Pod, namespace: Namespace, defaults: ClaimDefau
     retention,
   );
   // Further interfaces are there to be on other networks: which one says their own configuration, not the pod.
-  const where: Wishes = place.interface === "eth0" ? wishes : {};
+  const where: PodAnnotations = place.interface === "eth0" ? wishes : {};
   const families = where.families ?? defaults.families;
   return {
     ...naming,
@@ -76,7 +76,7 @@ export function deriveClaim(pod: Pod, namespace: Namespace, defaults: ClaimDefau
 }
 
 /** A name that comes back is worth keeping an address for; a name that does not is kept only when somebody asks. */
-export function deriveRetention(wishes: Wishes, membership: Membership, defaults: ClaimDefaults): Retention {
+export function deriveRetention(wishes: PodAnnotations, membership: Membership, defaults: ClaimDefaults): Retention {
   if (wishes.portName !== undefined) return { policy: "sticky" };
   const asked = wishes.retention ?? defaults.retention;
   if (asked !== undefined) return asked;

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { IpamError, type NameFrom, type Retention, type SlotOf } from "../../../ipam-server/contract/index.ts";
-import { ANNOTATION_PREFIX, type Wishes } from "./annotations.ts";
+import { ANNOTATION_PREFIX, type PodAnnotations } from "./annotations.ts";
 import type { Pod } from "./pod.ts";
 import type { Membership } from "./workload.ts";
 
@@ -29,7 +29,7 @@ const FIRST_INTERFACE = "eth0";
 export function derivePortName(
   pod: Pod,
   membership: Membership,
-  wishes: Wishes,
+  wishes: PodAnnotations,
   place: { cluster: string; interface: string },
   retention: Retention,
 ): PortNaming {

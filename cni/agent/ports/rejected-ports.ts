@@ -17,7 +17,7 @@ export interface RefusedPortsOptions {
 }
 
 /** Silences what was plugged before the IPAM was asked, when it says no. */
-export class RefusedPorts {
+export class RejectedPorts {
   readonly #options: RefusedPortsOptions;
 
   constructor(options: RefusedPortsOptions) {

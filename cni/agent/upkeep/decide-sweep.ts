@@ -1,10 +1,10 @@
 import type { Port, Release } from "../../../ipam-server/contract/index.ts";
-import { keyOf, type LocalPort, lifeOf } from "./local-port.ts";
-import { bindingOf, judgeBinding, type Self } from "./supersede.ts";
+import { bindingKey, keyOf, type LocalPort } from "./local-port.ts";
+import { bindingOf, classifyBinding, type NodeIdentity } from "./supersede.ts";
 
 /** All that a sweep compares, read at about one moment. What could not be read whole is absent: unknown is kept. */
 export interface SweepView {
-  self: Self;
+  self: NodeIdentity;
   local: readonly LocalPort[];
   /** Ports of this cluster that are bound to this host. */
   bindings?: readonly Port[];
@@ -30,11 +30,11 @@ export type ImmediateAction =
   | { kind: "report"; local: LocalPort; port: Port };
 
 /** What takes something away: done only when a later fresh look says the same. */
-export type TakingAction =
+export type DestructiveAction =
   | { kind: "unplug"; local: LocalPort; release: boolean; why: string }
   | { kind: "release"; port: Port; release: Release; why: string };
 
-export type SweepAction = ImmediateAction | TakingAction;
+export type SweepAction = ImmediateAction | DestructiveAction;
 
 /**
  *     sandbox        binding in the IPAM                        what is done
@@ -50,10 +50,10 @@ export type SweepAction = ImmediateAction | TakingAction;
  *     none           a lease that nobody here knows             release at the second look
  */
 export function decideSweep(view: SweepView): SweepAction[] {
-  return [...view.local.flatMap(local => judgeLocal(local, view)), ...judgeBindings(view)];
+  return [...view.local.flatMap(local => classifyLocal(local, view)), ...classifyBindings(view)];
 }
 
-function judgeLocal(local: LocalPort, view: SweepView): SweepAction[] {
+function classifyLocal(local: LocalPort, view: SweepView): SweepAction[] {
   const bound = view.bindings?.find(port => isBoundTo(port, local));
   const ownerUid = local.ovs?.ownerUid ?? bound?.binding?.ownerUid;
   const isAbandoned = isGone(ownerUid, view) || livesElsewhere(local, ownerUid, view);
@@ -65,11 +65,11 @@ function judgeLocal(local: LocalPort, view: SweepView): SweepAction[] {
     return isAbandoned ? [{ kind: "unplug", local, release: true, why: "its sandbox and its pod are gone" }] : [];
   }
   if (view.bindings === undefined) return isForgotten(local) ? [{ kind: "restore", local }] : [];
-  return bound === undefined ? judgeUnbound(local, view) : judgeBound(local, bound);
+  return bound === undefined ? classifyUnbound(local, view) : classifyBound(local, bound);
 }
 
 /** A live sandbox with its own binding: bring OVS and the IPAM up to date. */
-function judgeBound(local: LocalPort, port: Port): SweepAction[] {
+function classifyBound(local: LocalPort, port: Port): SweepAction[] {
   const { ovs } = local;
   const isKnown = ovs?.portName === port.name && ovs.portId === port.id && ovs.epoch === port.epoch;
   if (ovs === undefined || !isKnown) return [{ kind: "replug", local, port }];
@@ -77,7 +77,7 @@ function judgeBound(local: LocalPort, port: Port): SweepAction[] {
 }
 
 /** A live sandbox whose binding is not here: somebody else's by now, or lost. */
-function judgeUnbound(local: LocalPort, view: SweepView): SweepAction[] {
+function classifyUnbound(local: LocalPort, view: SweepView): SweepAction[] {
   const { portName, portId, ownerUid } = local.ovs ?? {};
   if (portName === undefined) return [];
   const lease = view.bindings?.find(port => isLease(port) && port.id === portId)?.name;
@@ -87,7 +87,7 @@ function judgeUnbound(local: LocalPort, view: SweepView): SweepAction[] {
   const port = here ?? view.others.get(portName);
   const newer = port && bindingOf(port);
   if (port !== undefined && newer !== undefined) {
-    const standing = judgeBinding(local, newer, view.self);
+    const standing = classifyBinding(local, newer, view.self);
     // Read now and not replayed: another life of the port that is bound to somebody else came after this one.
     const isOtherLife = standing === "unclear" && portId !== undefined && port.id !== portId;
     if (standing === "superseded" || isOtherLife) return [{ kind: "fence", local, reason: "moved" }];
@@ -96,12 +96,12 @@ function judgeUnbound(local: LocalPort, view: SweepView): SweepAction[] {
   if (ownerUid === undefined || view.pods === undefined) return [];
   if (view.pods.has(ownerUid)) return [{ kind: "claim", local, ownerUid, ...(lease && { leasedPort: lease }) }];
   if (newer !== undefined) return [];
-  if (view.ended.has(lifeOf(local))) return [{ kind: "fence", local, reason: "released" }];
+  if (view.ended.has(bindingKey(local))) return [{ kind: "fence", local, reason: "released" }];
   return [{ kind: "unplug", local, release: false, why: "its pod and its binding are gone" }];
 }
 
 /** Bindings of this host that nothing here is plugged for. */
-function judgeBindings(view: SweepView): SweepAction[] {
+function classifyBindings(view: SweepView): SweepAction[] {
   const { bindings = [], pods, local, self } = view;
   if (pods === undefined) return [];
   const used = (port: Port) =>
@@ -163,11 +163,11 @@ export type Suspects = ReadonlyMap<string, number>;
 
 /** What has looked so for the whole grace period is due; what looks otherwise by now is forgotten. */
 export function confirm(
-  actions: readonly TakingAction[],
+  actions: readonly DestructiveAction[],
   before: Suspects,
   now: number,
   graceMs: number,
-): { due: TakingAction[]; suspects: Suspects } {
+): { due: DestructiveAction[]; suspects: Suspects } {
   const suspects = new Map(actions.map(action => [suspicionOf(action), before.get(suspicionOf(action)) ?? now]));
   const due = actions.filter(action => now - (suspects.get(suspicionOf(action)) ?? now) >= graceMs);
   // At its first look nothing is due, however short the grace: the second look must be another one.
@@ -175,7 +175,7 @@ export function confirm(
 }
 
 /** The same thing for the same reason: a binding's epoch makes it another. */
-function suspicionOf(action: TakingAction): string {
+function suspicionOf(action: DestructiveAction): string {
   if (action.kind === "unplug") return `unplug ${keyOf(action.local)} ${action.why}`;
   return `release ${action.port.name} ${action.port.id} ${action.port.epoch}`;
 }

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { GAP, type IpamError, LEASE_PREFIX, type MooringEvent } from "../../../ipam-server/contract/index.ts";
 import type { LocalChanges } from "./local-changes.ts";
-import { lifeOf } from "./local-port.ts";
+import { bindingKey } from "./local-port.ts";
 import type { NodeView } from "./node-view.ts";
-import { endsHeld, judgeEvent, type Self } from "./supersede.ts";
+import { classifyEvent, endsHeldBinding, type NodeIdentity } from "./supersede.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
 
 export interface FenceOptions {
@@ -25,7 +25,7 @@ const TAKES_AWAY = new Set(["port.moved", "port.released", "port.deleted", "port
  */
 export class Fence implements AsyncDisposable {
   readonly #options: FenceOptions;
-  readonly #self: Self;
+  readonly #self: NodeIdentity;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
   #queue: MooringEvent[] = [];
@@ -79,8 +79,9 @@ export class Fence implements AsyncDisposable {
     const movedAway =
       event.type === "port.moved" && event.fromHost === host && !(event.host === host && event.cluster === cluster);
     // Before anything is awaited: from here on no ADD may count on it.
-    if (event.port?.startsWith(`${LEASE_PREFIX}${host}/`)) context.leases.dropWhere(port => endsHeld(port, event));
-    const wasHeld = context.held.dropWhere(({ port }) => endsHeld(port, event));
+    if (event.port?.startsWith(`${LEASE_PREFIX}${host}/`))
+      context.leases.dropWhere(port => endsHeldBinding(port, event));
+    const wasHeld = context.held.dropWhere(({ port }) => endsHeldBinding(port, event));
     if (movedAway || wasHeld) this.#judgeAgain(event);
     const mayConcern = isOurs && TAKES_AWAY.has(event.type);
     if (!mayConcern && !view.concerns(event.port, event.addresses)) return;
@@ -116,8 +117,8 @@ export class Fence implements AsyncDisposable {
       let isUnclear = false;
       for (const event of events) {
         for (const port of local) {
-          const reaction = judgeEvent(port, event, this.#self);
-          if (reaction === "ended") onEnded(lifeOf(port));
+          const reaction = classifyEvent(port, event, this.#self);
+          if (reaction === "ended") onEnded(bindingKey(port));
           isUnclear ||= reaction === "ended" || reaction === "look";
           if (reaction !== "fence") continue;
           // Should it fail, the comparison finds it again.
@@ -161,9 +162,9 @@ export class Fence implements AsyncDisposable {
     return undefined;
   }
 
-  #fail(where: string, error: unknown): void {
+  #fail(component: string, error: unknown): void {
     const { metrics, log } = this.#options.context;
-    metrics.failures.inc({ where });
-    log.warn({ err: error, where }, "failed; will be tried again");
+    metrics.failures.inc({ component });
+    log.warn({ err: error, component }, "failed; will be tried again");
   }
 }

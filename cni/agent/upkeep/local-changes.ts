@@ -2,7 +2,7 @@ import type { Port, PortAttachment, Release, Segment } from "../../../ipam-serve
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import type { Replug } from "../../datapath/node-datapath.ts";
 import { sandboxKey } from "../calls/keyed-queue.ts";
-import { ClaimMaker } from "../claims/claim-builder.ts";
+import { ClaimBuilder } from "../claims/claim-builder.ts";
 import { NETWORK_NAME } from "../install/cni-configuration.ts";
 import type { NodePod } from "../pod/pods.ts";
 import type { LocalPort } from "./local-port.ts";
@@ -19,12 +19,12 @@ const RELEASE_PATIENCE = { timeoutMs: 3000, repeats: 1 };
 export class LocalChanges {
   readonly #context: UpkeepContext;
   readonly #view: NodeView;
-  readonly #claims: ClaimMaker;
+  readonly #claims: ClaimBuilder;
 
   constructor(context: UpkeepContext, view: NodeView) {
     this.#context = context;
     this.#view = view;
-    this.#claims = new ClaimMaker({ config: context.config, pods: context.pods, now: () => new Date() });
+    this.#claims = new ClaimBuilder({ config: context.config, pods: context.pods, now: () => new Date() });
   }
 
   /** Silences a port whose address is somebody else's by now, whether or not a pod still uses it. */
@@ -53,7 +53,7 @@ export class LocalChanges {
       if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
       return result?.released ?? false;
     };
-    return sandbox === undefined ? work() : turns.take(sandboxKey(sandbox.id, sandbox.interface), work);
+    return sandbox === undefined ? work() : turns.run(sandboxKey(sandbox.id, sandbox.interface), work);
   }
 
   /** Puts a live sandbox's port back into OVS as the IPAM has it. */
@@ -155,7 +155,7 @@ export class LocalChanges {
   }
 
   #inTurn(local: LocalPort, work: () => Promise<boolean>): Promise<boolean> {
-    return this.#context.turns.take(sandboxKey(local.sandboxId, local.containerInterface), async () =>
+    return this.#context.turns.run(sandboxKey(local.sandboxId, local.containerInterface), async () =>
       (await this.#view.findAgain(local)) === undefined ? false : work(),
     );
   }

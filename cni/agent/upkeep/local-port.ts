@@ -68,7 +68,7 @@ export const keyOf = ({ sandboxId, containerInterface }: { sandboxId: string; co
   `${sandboxId}/${containerInterface}`;
 
 /** One plugging of it: another epoch is another life. */
-export const lifeOf = (local: LocalPort): string => `${keyOf(local)} ${local.ovs?.portId} ${local.ovs?.epoch}`;
+export const bindingKey = (local: LocalPort): string => `${keyOf(local)} ${local.ovs?.portId} ${local.ovs?.epoch}`;
 
 function describe({ sandboxId, containerInterface, ofport, vlan, externalIds }: PluggedPort, look: LookAtSandbox) {
   const epoch = Number(externalIds["mooring-epoch"]);

@@ -16,7 +16,7 @@ const RETRY_MS = 2000;
  * When upkeep happens: at start, when asked for, when OVSDB comes back or was made anew, when suspects have waited for their
  * grace, and every few minutes. Each time the bridges first, then the sweep.
  */
-export class Keeper implements AsyncDisposable {
+export class ReconcileLoop implements AsyncDisposable {
   readonly #options: KeeperOptions;
   readonly #stop = new AbortController();
   readonly #running: Promise<unknown>;
@@ -80,15 +80,15 @@ export class Keeper implements AsyncDisposable {
   }
 
   /** The same failure over and over is told once. */
-  async #attempt(where: string, work: () => Promise<void>): Promise<boolean> {
+  async #attempt(component: string, work: () => Promise<void>): Promise<boolean> {
     const { log, metrics } = this.#options.context;
     try {
       await work();
       return true;
     } catch (error) {
-      metrics.failures.inc({ where });
+      metrics.failures.inc({ component });
       const reason = describeError(error);
-      if (reason !== this.#lastFailure) log.warn({ where, reason }, "failed; will be tried again");
+      if (reason !== this.#lastFailure) log.warn({ component, reason }, "failed; will be tried again");
       this.#lastFailure = reason;
       return false;
     }

@@ -2,7 +2,7 @@ import type { MooringEvent, Port } from "../../../ipam-server/contract/index.ts"
 import type { LocalPort } from "./local-port.ts";
 
 /** Who this node is to the IPAM: hosts of two clusters may have one name. */
-export interface Self {
+export interface NodeIdentity {
   host: string;
   cluster: string;
 }
@@ -22,10 +22,10 @@ export interface NewerBinding {
  * - `own`: it is the local port's own binding, or may become it
  * - `unclear`: nothing to act on; a fresh read may tell
  */
-export type Standing = "superseded" | "own" | "unclear";
+export type BindingRelation = "superseded" | "own" | "unclear";
 
 /** Rule 5: holds a local port against a binding of the port of its name. */
-export function judgeBinding(local: LocalPort, newer: NewerBinding, self: Self): Standing {
+export function classifyBinding(local: LocalPort, newer: NewerBinding, self: NodeIdentity): BindingRelation {
   const { portId, epoch, ownerUid } = local.ovs ?? {};
   const isHere = newer.host === self.host && (newer.cluster === undefined || newer.cluster === self.cluster);
   if (isHere && newer.sandboxId === local.sandboxId) return "own";
@@ -53,17 +53,17 @@ export function bindingOf({ id, epoch, cluster, binding }: Port): NewerBinding |
  * Whether the binding that this node holds was over when the event came to be. Of another life of the port an event says
  * nothing: it may be of the one before.
  */
-export function endsHeld(held: Port, { type, port, portId, epoch = 0 }: MooringEvent): boolean {
+export function endsHeldBinding(held: Port, { type, port, portId, epoch = 0 }: MooringEvent): boolean {
   if (port !== held.name || portId !== held.id) return false;
   if (type === "port.bound" || type === "port.moved") return epoch > held.epoch;
   return (type === "port.released" || type === "port.deleted" || type === "port.reallocated") && epoch >= held.epoch;
 }
 
 /** - `fence`: unplug now; `look`: compare with what the IPAM has now; `ended`: the local port's own binding was ended. */
-export type Reaction = "fence" | "look" | "ended" | "none";
+export type EventAction = "fence" | "look" | "ended" | "none";
 
 /** What an event of the IPAM means for a local port. */
-export function judgeEvent(local: LocalPort, event: MooringEvent, self: Self): Reaction {
+export function classifyEvent(local: LocalPort, event: MooringEvent, self: NodeIdentity): EventAction {
   const { portName, portId, epoch = 0, addresses = [] } = local.ovs ?? {};
   const isBinding = event.type === "port.bound" || event.type === "port.moved";
   if (event.port !== portName || portName === undefined) {
@@ -73,7 +73,7 @@ export function judgeEvent(local: LocalPort, event: MooringEvent, self: Self): R
     return isBinding && event.addresses?.some(address => addresses.includes(address)) ? "look" : "none";
   }
   if (isBinding) {
-    const standing = judgeBinding(local, event, self);
+    const standing = classifyBinding(local, event, self);
     if (standing === "superseded") return "fence";
     return standing === "unclear" && event.portId !== portId ? "look" : "none";
   }

@@ -4,14 +4,14 @@ import { IpamError } from "../../../ipam-server/contract/index.ts";
 import type { NodePod } from "../pod/pods.ts";
 import {
   confirm,
+  type DestructiveAction,
   decideSweep,
   type Suspects,
   type SweepAction,
   type SweepView,
-  type TakingAction,
 } from "./decide-sweep.ts";
 import type { LocalChanges } from "./local-changes.ts";
-import { type LocalPort, lifeOf } from "./local-port.ts";
+import { bindingKey, type LocalPort } from "./local-port.ts";
 import type { NodeView } from "./node-view.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
 
@@ -52,14 +52,14 @@ export class Sweeper {
   async sweep(): Promise<void> {
     const { config } = this.#options.context;
     const local = await this.#options.view.read();
-    const lives = new Set(local.map(lifeOf));
+    const lives = new Set(local.map(bindingKey));
     for (const life of this.ended) if (!lives.has(life)) this.ended.delete(life);
     const { view, pods } = await this.#fetchView(local);
     const actions = decideSweep(view);
     const taking = actions.filter(action => action.kind === "unplug" || action.kind === "release");
     const { due, suspects } = confirm(taking, this.#suspects, this.#now(), config.sweepGrace);
     this.#suspects = suspects;
-    const work: SweepAction[] = [...actions.filter(action => !isTaking(action)), ...due];
+    const work: SweepAction[] = [...actions.filter(action => !isDestructive(action)), ...due];
     for (let from = 0; from < work.length; from += AT_ONCE) {
       await Promise.all(work.slice(from, from + AT_ONCE).map(action => this.#apply(action, pods)));
     }
@@ -142,27 +142,27 @@ export class Sweeper {
     }
   }
 
-  #tell({ kind, why }: TakingAction, port: string | undefined): void {
+  #tell({ kind, why }: DestructiveAction, port: string | undefined): void {
     this.#options.context.log.info({ port, why }, kind === "unplug" ? "swept from OVS" : "binding released");
   }
 
   /** Undefined when it could not be read whole. */
-  async #read<T>(where: string, work: () => Promise<T>): Promise<T | undefined> {
+  async #read<T>(component: string, work: () => Promise<T>): Promise<T | undefined> {
     try {
       return await work();
     } catch (error) {
-      this.#fail(where, error);
+      this.#fail(component, error);
       return undefined;
     }
   }
 
-  #fail(where: string, error: unknown): void {
+  #fail(component: string, error: unknown): void {
     const { metrics, log } = this.#options.context;
-    metrics.failures.inc({ where: `sweep-${where}` });
-    log.warn({ err: error, where }, "a sweep could not do all; it will be tried again");
+    metrics.failures.inc({ component: `sweep-${component}` });
+    log.warn({ err: error, component }, "a sweep could not do all; it will be tried again");
   }
 }
 
-function isTaking(action: SweepAction): action is TakingAction {
+function isDestructive(action: SweepAction): action is DestructiveAction {
   return action.kind === "unplug" || action.kind === "release";
 }

@@ -3,11 +3,11 @@ import type { KubeApi } from "../../../ipam-server/kube/kube-api.ts";
 import type { KubeEvents } from "../../../ipam-server/kube/kube-events.ts";
 import type { NodeDatapath } from "../../datapath/node-datapath.ts";
 import type { Journal } from "../../journal/journal.ts";
-import type { Turns } from "../calls/keyed-queue.ts";
+import type { KeyedQueue } from "../calls/keyed-queue.ts";
 import type { AgentConfig } from "../config.ts";
 import type { AgentIpam } from "../ipam/agent-ipam.ts";
 import type { Leases } from "../leases/leases.ts";
-import type { Takings } from "../leases/unreported-leases.ts";
+import type { UnreportedLeases } from "../leases/unreported-leases.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import type { PodSource } from "../pod/pods.ts";
 import type { HeldPorts } from "../ports/held-ports.ts";
@@ -30,12 +30,12 @@ export interface UpkeepContext {
   /** Drop a lease here when it turned out to be ended. */
   leases: Pick<Leases, "ports" | "isInUse" | "dropWhere">;
   /** A sandbox's end goes behind what the IPAM has yet to hear of it. */
-  takings: Pick<Takings, "has" | "releaseBehind">;
+  takings: Pick<UnreportedLeases, "has" | "releaseBehind">;
   /**
    * Unplug only inside `turns.take(sandboxKey(sandboxId, ifname), ...)`, and look again once inside: CNI calls of the
    * sandbox take their turns there too.
    */
-  turns: Turns;
+  turns: KeyedQueue;
   /** Kubernetes events on pods. */
   events: KubeEvents;
   metrics: AgentMetrics;

@@ -2,7 +2,7 @@ import { deriveSource, Installer } from "../install/installer.ts";
 import { Fence } from "./fence.ts";
 import { LocalChanges } from "./local-changes.ts";
 import { NodeView } from "./node-view.ts";
-import { Keeper } from "./reconcile-loop.ts";
+import { ReconcileLoop } from "./reconcile-loop.ts";
 import { Sweeper } from "./sweeper.ts";
 import type { StartUpkeep, UpkeepContext } from "./upkeep-context.ts";
 
@@ -15,7 +15,7 @@ export const startUpkeep: StartUpkeep = async (context: UpkeepContext) => {
   const view = new NodeView(context.datapath, context.config.bridge);
   const changes = new LocalChanges(context, view);
   const sweeper = new Sweeper({ context, view, changes });
-  const keeper = stack.use(new Keeper({ context, sweeper }));
+  const keeper = stack.use(new ReconcileLoop({ context, sweeper }));
   stack.use(
     new Fence({
       context,

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { DatapathError } from "../datapath-error.ts";
 import type { Deadline } from "../deadline.ts";
-import { encodeGroupDeletion, type Link, readOutcome, setLinkDoomed } from "../netlink/link.ts";
+import { encodeGroupDeletion, type Link, markForDeletion, readOutcome } from "../netlink/link.ts";
 import { NetlinkError, type RouteSocket } from "../netlink/socket.ts";
 import type { LinkRemoval } from "./link-removal.ts";
 import { loadLibc } from "./native.ts";
@@ -34,13 +34,13 @@ export class GroupRemoval implements LinkRemoval {
   }
 
   async silence(link: Link, deadline: Deadline): Promise<void> {
-    await setLinkDoomed(await this.#openHost(), link.index, deadline);
+    await markForDeletion(await this.#openHost(), link.index, deadline);
     // Whoever needs the outcome waits for the deletion as well; a later one takes along what this one left.
     this.#schedule().catch(() => undefined);
   }
 
   async remove(link: Link, deadline: Deadline): Promise<void> {
-    await setLinkDoomed(await this.#openHost(), link.index, deadline);
+    await markForDeletion(await this.#openHost(), link.index, deadline);
     await deadline.race(this.#schedule(), () => late(deadline));
   }
 

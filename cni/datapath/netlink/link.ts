@@ -39,7 +39,7 @@ const VETH_INFO_PEER = 1;
 const IFF_UP = 1;
 
 /** The group of the links that are to be deleted: "moor". Nothing may be in it that is to stay. */
-const DOOMED_GROUP = 0x6d6f6f72;
+const PENDING_DELETION_GROUP = 0x6d6f6f72;
 
 export interface Link {
   index: number;
@@ -141,8 +141,8 @@ export async function deleteLink(socket: RouteSocket, index: number, deadline: D
 }
 
 /** Takes the link down, so that nothing passes it any more, and marks it for the next deletion of the group. */
-export async function setLinkDoomed(socket: RouteSocket, index: number, deadline: Deadline): Promise<void> {
-  const group = encodeAttribute(IFLA_GROUP, encodeU32(DOOMED_GROUP));
+export async function markForDeletion(socket: RouteSocket, index: number, deadline: Deadline): Promise<void> {
+  const group = encodeAttribute(IFLA_GROUP, encodeU32(PENDING_DELETION_GROUP));
   try {
     await socket.request(RTM_SETLINK, 0, [linkHeader(index, 0, IFF_UP), group], deadline);
   } catch (error) {
@@ -153,7 +153,7 @@ export async function setLinkDoomed(socket: RouteSocket, index: number, deadline
 
 /** The request that deletes every doomed link, as bytes for a socket that nothing else uses. */
 export function encodeGroupDeletion(): Buffer {
-  const payload = Buffer.concat([linkHeader(0, 0, 0), encodeAttribute(IFLA_GROUP, encodeU32(DOOMED_GROUP))]);
+  const payload = Buffer.concat([linkHeader(0, 0, 0), encodeAttribute(IFLA_GROUP, encodeU32(PENDING_DELETION_GROUP))]);
   return encodeMessage({ type: RTM_DELLINK, flags: NLM_F_REQUEST | NLM_F_ACK, seq: 1, port: 0, payload });
 }
 
@@ -185,6 +185,6 @@ export function decodeLink(payload: Buffer): Link {
     alias: decodeText(attributes.get(IFLA_IFALIAS)),
     kind: info && decodeText(decodeAttributes(info).get(IFLA_INFO_KIND)),
     peerIndex: decodeU32(attributes.get(IFLA_LINK)),
-    doomed: decodeU32(attributes.get(IFLA_GROUP)) === DOOMED_GROUP,
+    doomed: decodeU32(attributes.get(IFLA_GROUP)) === PENDING_DELETION_GROUP,
   };
 }

@@ -3,7 +3,7 @@ import { IpamError } from "../../contract/index.ts";
 import type { Client } from "../client.ts";
 import { CtlError, EXIT_CODES } from "../ctl-error.ts";
 import type { Io } from "../io.ts";
-import { type LocatedManifest, parseManifests, refuseRepetition } from "../manifest.ts";
+import { assertNoRepetition, type LocatedManifest, parseManifests } from "../manifest.ts";
 import type { Context } from "../program.ts";
 import { formatRefusal } from "../report-error.ts";
 
@@ -44,7 +44,7 @@ async function readManifests(files: readonly string[], io: Io): Promise<LocatedM
       advice: "Expected YAML documents with apiVersion: mooring.dev/v1 and kind: Network.",
     });
   }
-  refuseRepetition(manifests);
+  assertNoRepetition(manifests);
   return manifests;
 }
 

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { CtlError } from "../ctl-error.ts";
 import type { Context } from "../program.ts";
-import { refuseExisting, saveFile } from "../save-file.ts";
+import { assertNotExisting, saveFile } from "../save-file.ts";
 
 const EXAMPLES = `
 Examples:
@@ -24,7 +24,7 @@ export function addBackupCommand(parent: Command, { io, action }: Context): void
     .addHelpText("after", EXAMPLES)
     .action(
       action(async (client, file: string, { force = false }: { force?: boolean }) => {
-        await refuseExisting(file, force);
+        await assertNotExisting(file, force);
         const { length, chunks } = await client.backup();
         const size = await saveFile(file, wholeOf(chunks, length), { force });
         await io.stdout.write(`backup saved in ${file}: ${size} bytes\n`);

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { CtlError } from "../ctl-error.ts";
 import type { Context } from "../program.ts";
-import { refuseExisting, saveFile } from "../save-file.ts";
+import { assertNotExisting, saveFile } from "../save-file.ts";
 import { TransferTail } from "../transfer-tail.ts";
 
 const EXAMPLES = `
@@ -30,7 +30,7 @@ export function addExportCommand(parent: Command, { io, action }: Context): void
           if ((file === undefined) !== (digest === true)) {
             throw new CtlError("usage", "give either a FILE to save the export in, or --digest");
           }
-          if (file !== undefined) await refuseExisting(file, force);
+          if (file !== undefined) await assertNotExisting(file, force);
           const { chunks } = await client.export();
           const tail = new TransferTail();
           if (file === undefined) {

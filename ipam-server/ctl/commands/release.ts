@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { Port, Release } from "../../contract/index.ts";
-import { type Fence, parseFence } from "../binding-ref.ts";
+import { type BindingRef, parseFence } from "../binding-ref.ts";
 import { CtlError, EXIT_CODES } from "../ctl-error.ts";
 import type { Context } from "../program.ts";
 
@@ -23,7 +23,7 @@ export function addReleaseCommand(parent: Command, { io, action }: Context): voi
     .option("--fence <fence>", "the binding to end: host=H and sandbox=ID,interface=IF (or owner=UID)", parseFence)
     .addHelpText("after", EXAMPLES)
     .action(
-      action(async (client, name: string, { fence: given }: { fence?: Fence }) => {
+      action(async (client, name: string, { fence: given }: { fence?: BindingRef }) => {
         const fence = given ?? toFence(await client.readPort(name), io.clock());
         if (fence === undefined) {
           await io.stdout.write(`port/${name} is not bound: nothing to release\n`);
@@ -51,7 +51,7 @@ export function addReleaseCommand(parent: Command, { io, action }: Context): voi
     );
 }
 
-function toFence({ name, owner, binding, expiresAt = "" }: Port, now: Date): Fence | undefined {
+function toFence({ name, owner, binding, expiresAt = "" }: Port, now: Date): BindingRef | undefined {
   if (binding === undefined) return undefined;
   // The node may have given the address to a pod of which the IPAM has yet to hear.
   if (owner?.kind === "lease" && !(Date.parse(expiresAt) <= now.getTime())) {

@@ -4,8 +4,8 @@ import { addressAt, type NetworkRecord, type SubnetRecord } from "../model/catal
 import type { HeldIp } from "../model/port-record.ts";
 import { isReachable } from "../model/reachable.ts";
 import { checkMac } from "./check-mac.ts";
-import { freeShare, sizeNumberOf, type Wish } from "./needs.ts";
-import { describeNoMatch, describeShortage, describeUnreachable, list, listNames, type Shortage } from "./refusals.ts";
+import { freeShare, type PlacementRequest, sizeNumberOf } from "./needs.ts";
+import { describeShortage, describeUnreachable, list, listNames, noMatchError, type Shortage } from "./refusals.ts";
 import type { WorkingState } from "./working-state.ts";
 
 /** What the store and its configuration tell the decisions beside the snapshot. */
@@ -36,7 +36,7 @@ export interface Placement {
   ips: HeldIp[];
   mac: string;
   /** No address of it is still cooling down. */
-  fenced: boolean;
+  previousBindingReleased: boolean;
 }
 
 interface Picked {
@@ -45,8 +45,8 @@ interface Picked {
 }
 
 /** Chooses network, addresses and MAC of a port. Throws the IpamError that says why none will do. */
-export function place(
-  wish: Wish,
+export function choosePlacement(
+  wish: PlacementRequest,
   port: { name: string; key: number },
   working: WorkingState,
   context: DecisionContext,
@@ -64,7 +64,7 @@ export function place(
       if (!picked) continue;
       const ips = picked.map(({ ip }) => ip);
       const mac = checkMac(wish.mac, network, ips, port, working);
-      return { network, ips, mac, fenced: !picked.some(({ cooling }) => cooling) };
+      return { network, ips, mac, previousBindingReleased: !picked.some(({ cooling }) => cooling) };
     } catch (error) {
       // A wanted address or MAC that one network refuses may be free on another.
       if (!(error instanceof IpamError)) throw error;
@@ -74,7 +74,7 @@ export function place(
   throw refusal ?? describeShortage(wish, shortages, context.reuseDelayMs);
 }
 
-export function parseWantedIps({ ips = [], families }: Pick<Wish, "ips" | "families">): ParsedAddress[] {
+export function parseWantedIps({ ips = [], families }: Pick<PlacementRequest, "ips" | "families">): ParsedAddress[] {
   const wanted = ips.map((text, index) => {
     const address = parseAddress(text);
     if (!address)
@@ -93,9 +93,13 @@ export function parseWantedIps({ ips = [], families }: Pick<Wish, "ips" | "famil
 
 const invalid = (field: string, message: string) => new IpamError("invalid_request", message, { field });
 
-function findNetworks(wish: Wish, wanted: readonly ParsedAddress[], working: WorkingState): NetworkRecord[] {
+function findNetworks(
+  wish: PlacementRequest,
+  wanted: readonly ParsedAddress[],
+  working: WorkingState,
+): NetworkRecord[] {
   const matching = working.catalog.match(wish.networkSelector);
-  if (matching.length === 0) throw describeNoMatch(wish, working);
+  if (matching.length === 0) throw noMatchError(wish, working);
   const reachable = matching.filter(network => isReachable(network, wish));
   if (reachable.length === 0) throw describeUnreachable(wish, matching);
   const able = reachable.filter(network => hasFamilies(network, wish.families));

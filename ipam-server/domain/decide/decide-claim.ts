@@ -2,9 +2,9 @@ import { type Claim, type ClaimResult, IpamError, type NameFrom } from "../../co
 import { type PortRecord, sameSandbox, toAttachment, toTimestamp } from "../model/port-record.ts";
 import { isReserved, mayClaim } from "../model/reservation.ts";
 import type { Slot } from "../model/slots.ts";
-import { addressTexts, type DecisionContext, type Placement, place } from "./allocate.ts";
+import { addressTexts, choosePlacement, type DecisionContext, type Placement } from "./allocate.ts";
 import { assertLeasable, assertLeaseName, isLease, prolong, takeLease } from "./decide-lease.ts";
-import { describeMismatch } from "./mismatch.ts";
+import { findMismatch } from "./mismatch.ts";
 import { emitPortEvent } from "./port-event.ts";
 import type { WorkingState } from "./working-state.ts";
 
@@ -50,12 +50,12 @@ export function takePort(
   if (isBoundTo(port, claim)) return repeat(port, claim, working, context);
   assertMayTake(port, claim, ownerCreatedAt);
 
-  const mismatch = describeMismatch(port, claim, working);
+  const mismatch = findMismatch(port, claim, working);
   if (!mismatch) return bind(port, claim, ownerCreatedAt, caller, working, context, port.binding === undefined);
   if (claim.onMismatch !== "reallocate" || isReserved(port)) throw mismatch;
-  const placement = place(claim, port, working, context);
+  const placement = choosePlacement(claim, port, working, context);
   const moved = reallocate(port, placement, caller, working, context);
-  return bind(moved, claim, ownerCreatedAt, caller, working, context, placement.fenced);
+  return bind(moved, claim, ownerCreatedAt, caller, working, context, placement.previousBindingReleased);
 }
 
 export function parseOwnerTime({ owner }: Claim): number {
@@ -87,7 +87,7 @@ export function createBound(
       { field: "name" },
     );
   }
-  const placement = place(claim, { name, key: working.peekPortKey() }, working, context);
+  const placement = choosePlacement(claim, { name, key: working.peekPortKey() }, working, context);
   if (claim.owner.kind === "lease") assertLeasable(placement.network, working);
   const port = createPort(name, placement, caller, working, context, {
     labels: claim.labels ?? {},
@@ -97,7 +97,7 @@ export function createBound(
     workload: claim.workload,
     slot,
   });
-  return bind(port, claim, ownerCreatedAt, caller, working, context, placement.fenced);
+  return bind(port, claim, ownerCreatedAt, caller, working, context, placement.previousBindingReleased);
 }
 
 /** A new unbound port that holds its addresses. */
@@ -126,7 +126,7 @@ export function createPort(
     epoch: 0,
     underlay: "DOWN",
     overlay: "DOWN",
-    fenced: placement.fenced,
+    previousBindingReleased: placement.previousBindingReleased,
     createdAt: context.now,
     updatedAt: context.now,
     releasedAt: undefined,
@@ -234,7 +234,7 @@ function bind(
   caller: string,
   working: WorkingState,
   context: DecisionContext,
-  fenced: boolean,
+  previousBindingReleased: boolean,
 ): ClaimResult {
   const { host, sandbox, owner } = claim;
   const fromHost = port.binding?.host;
@@ -254,7 +254,7 @@ function bind(
     epoch: Math.max(port.epoch, context.epochFloor ?? 0) + 1,
     underlay: isForLater ? "DOWN" : "BUILD",
     overlay: context.fabricManaged ? "BUILD" : "ACTIVE",
-    fenced,
+    previousBindingReleased,
     updatedAt: context.now,
     releasedAt: undefined,
     expiresAt: isForLater ? context.now + context.leaseMs : undefined,

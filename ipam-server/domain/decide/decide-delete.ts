@@ -1,4 +1,4 @@
-import { IpamError, type PortFence } from "../../contract/index.ts";
+import { IpamError, type PortPrecondition } from "../../contract/index.ts";
 import { type PortRecord, toPort } from "../model/port-record.ts";
 import type { OutcomeByKind } from "../store.ts";
 import type { DecisionContext } from "./allocate.ts";
@@ -8,7 +8,7 @@ import type { WorkingState } from "./working-state.ts";
 /** A person or a controller deletes a port: only an unbound one, and only the one they saw. */
 export function decideDelete(
   name: string,
-  fence: PortFence | undefined,
+  fence: PortPrecondition | undefined,
   caller: string,
   working: WorkingState,
   context: DecisionContext,

@@ -4,7 +4,7 @@ import { type PortRecord, sameSandbox, toAttachment } from "../model/port-record
 import { isReserved } from "../model/reservation.ts";
 import type { DecisionContext } from "./allocate.ts";
 import { decideRelease } from "./decide-release.ts";
-import { describeMismatch } from "./mismatch.ts";
+import { findMismatch } from "./mismatch.ts";
 import { freeShare } from "./needs.ts";
 import { emitPortEvent } from "./port-event.ts";
 import type { WorkingState } from "./working-state.ts";
@@ -62,7 +62,7 @@ export function assertLeasable(network: NetworkRecord, working: WorkingState): v
 export function prolong(port: PortRecord, claim: Claim, working: WorkingState, context: DecisionContext): ClaimResult {
   const network = working.catalog.network(port.networkId);
   assertLeases(network);
-  const mismatch = describeMismatch(port, claim, working);
+  const mismatch = findMismatch(port, claim, working);
   if (mismatch) throw mismatch;
   const prolonged = { ...port, expiresAt: context.now + context.leaseMs, updatedAt: context.now };
   working.putPort(prolonged);

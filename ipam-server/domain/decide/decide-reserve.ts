@@ -2,7 +2,7 @@ import { IpamError, LEASE_PREFIX, type PortReservation, type Reservation } from 
 import { validateLabels } from "../model/labels.ts";
 import { type PortRecord, toPort } from "../model/port-record.ts";
 import type { ReserveResult } from "../store.ts";
-import { type DecisionContext, place } from "./allocate.ts";
+import { choosePlacement, type DecisionContext } from "./allocate.ts";
 import { createPort } from "./decide-claim.ts";
 import { describeHoldingMismatch } from "./mismatch.ts";
 import { emitPortEvent } from "./port-event.ts";
@@ -27,7 +27,7 @@ export function decideReserve(
   validateLabels(wish.labels ?? {}, "labels");
   const port = working.port(name);
   if (!port) {
-    const placement = place(wish, { name, key: working.peekPortKey() }, working, context);
+    const placement = choosePlacement(wish, { name, key: working.peekPortKey() }, working, context);
     const created = createPort(name, placement, caller, working, context, {
       labels: wish.labels ?? {},
       retention: { policy: "sticky" },

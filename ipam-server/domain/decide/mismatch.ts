@@ -4,12 +4,12 @@ import { parseMac } from "../model/mac.ts";
 import type { PortRecord } from "../model/port-record.ts";
 import { isReachable } from "../model/reachable.ts";
 import { addressTexts, parseWantedIps } from "./allocate.ts";
-import type { Wish } from "./needs.ts";
+import type { PlacementRequest } from "./needs.ts";
 import { describeUnreachable } from "./refusals.ts";
 import type { WorkingState } from "./working-state.ts";
 
 /** Why a port that exists does not do what is wished; undefined when it does. A wish left out asks for nothing. */
-export function describeMismatch(port: PortRecord, wish: Wish, working: WorkingState): IpamError | undefined {
+export function findMismatch(port: PortRecord, wish: PlacementRequest, working: WorkingState): IpamError | undefined {
   const network = working.catalog.network(port.networkId);
   const hint = "release and delete the port, or set onMismatch to reallocate (annotation mooring.dev/on-mismatch)";
   if (!working.catalog.match(wish.networkSelector).includes(network)) {
@@ -26,7 +26,7 @@ export function describeMismatch(port: PortRecord, wish: Wish, working: WorkingS
 /** The part of it that is about addresses and MAC. `hint` says what to do. */
 export function describeHoldingMismatch(
   port: PortRecord,
-  wish: Wish,
+  wish: PlacementRequest,
   hint: string,
   working: WorkingState,
 ): IpamError | undefined {

@@ -27,7 +27,7 @@ export interface Needs {
 }
 
 /** What a claim or a reservation asks of a network. */
-export type Wish = Pick<
+export type PlacementRequest = Pick<
   Claim & PortReservation,
   "networkSelector" | "families" | "ips" | "mac" | "availabilityZone" | "physicalNetworks"
 > & { host?: string };
@@ -65,7 +65,7 @@ export function nameOf(item: Item): string | undefined {
   return item.name;
 }
 
-function wishOf(item: Item): Wish | undefined {
+function wishOf(item: Item): PlacementRequest | undefined {
   if (item.kind === "claim") return item.claim;
   return item.kind === "reserve" ? item.reservation : undefined;
 }
@@ -89,8 +89,8 @@ export function planAllocations(
   catalog: Catalog,
   exists: (name: string) => boolean,
 ): AllocationNeeds {
-  const groups = new Map<string, { wish: Wish; count: number }>();
-  const mayGo = findLeavers(batch);
+  const groups = new Map<string, { wish: PlacementRequest; count: number }>();
+  const mayGo = portsBatchMayDelete(batch);
   let count = 0;
   for (const item of batch) {
     const wish = wishOf(item);
@@ -117,7 +117,7 @@ export function planAllocations(
 }
 
 /** Whose ports the batch itself may delete, so that a later item of it makes them anew. */
-function findLeavers(batch: readonly Item[]): (name: string) => boolean {
+function portsBatchMayDelete(batch: readonly Item[]): (name: string) => boolean {
   const names = new Set<string>();
   for (const item of batch) {
     // Its name is free for a prolongation that comes late.
@@ -132,7 +132,7 @@ function findLeavers(batch: readonly Item[]): (name: string) => boolean {
 }
 
 /** Reachable networks that could serve the wish, the largest share of free addresses first; none for a bad wish. */
-function findCandidates(wish: Wish, catalog: Catalog): NetworkRecord[] {
+function findCandidates(wish: PlacementRequest, catalog: Catalog): NetworkRecord[] {
   let matching: readonly NetworkRecord[];
   try {
     matching = catalog.match(wish.networkSelector);

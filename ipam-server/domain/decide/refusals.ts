@@ -1,6 +1,6 @@
 import { IpamError } from "../../contract/index.ts";
 import { type NetworkRecord, type SubnetRecord, sizeOf } from "../model/catalog.ts";
-import type { Wish } from "./needs.ts";
+import type { PlacementRequest } from "./needs.ts";
 import type { WorkingState } from "./working-state.ts";
 
 /** A subnet that had no address to give, and how it stood then. */
@@ -23,7 +23,7 @@ export function list(texts: readonly string[]): string {
 export const listNames = (networks: readonly NetworkRecord[]) =>
   `network${networks.length > 1 ? "s" : ""} ${list(networks.map(({ name }) => name))}`;
 
-export function describeNoMatch({ networkSelector }: Wish, { catalog }: WorkingState): IpamError {
+export function noMatchError({ networkSelector }: PlacementRequest, { catalog }: WorkingState): IpamError {
   const { networks } = catalog;
   const labels = networks.map(
     ({ name, labels }) =>
@@ -42,7 +42,7 @@ export function describeNoMatch({ networkSelector }: Wish, { catalog }: WorkingS
   });
 }
 
-export function describeUnreachable(wish: Wish, networks: readonly NetworkRecord[]): IpamError {
+export function describeUnreachable(wish: PlacementRequest, networks: readonly NetworkRecord[]): IpamError {
   const host = wish.host === undefined ? "the host" : `host ${wish.host}`;
   const reasons = networks.map(({ name, availabilityZone, segment }) =>
     wish.availabilityZone !== undefined && availabilityZone !== undefined && availabilityZone !== wish.availabilityZone
@@ -52,7 +52,11 @@ export function describeUnreachable(wish: Wish, networks: readonly NetworkRecord
   return new IpamError("network_unreachable", `${host} cannot reach a network that matches: ${list(reasons)}`);
 }
 
-export function describeShortage(wish: Wish, shortages: readonly Shortage[], reuseDelayMs: number): IpamError {
+export function describeShortage(
+  wish: PlacementRequest,
+  shortages: readonly Shortage[],
+  reuseDelayMs: number,
+): IpamError {
   const facts = shortages.map(
     ({ network, subnet, held, freed }) =>
       `network ${network.name}, subnet ${subnet.cidr.text}: ${held} held, ${freed} cooling down, ${sizeOf(subnet)} in its pools`,

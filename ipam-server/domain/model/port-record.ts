@@ -47,7 +47,7 @@ export interface PortRecord {
   underlay: PlaneState;
   overlay: PlaneState;
   /** Of the present binding: see PortAttachment. */
-  fenced: boolean;
+  previousBindingReleased: boolean;
   createdAt: number;
   updatedAt: number;
   releasedAt: number | undefined;
@@ -135,6 +135,6 @@ export function toAttachment(port: PortRecord, catalog: Catalog): PortAttachment
     routes: subnets.flatMap(routesOf),
     dns,
     ...(network.nodeLease && { nodeLease: network.nodeLease }),
-    fenced: port.fenced,
+    previousBindingReleased: port.previousBindingReleased,
   };
 }

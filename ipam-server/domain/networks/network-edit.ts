@@ -6,13 +6,13 @@ import { toSpec } from "../transfer/transfer.ts";
  * A declaration, or how it follows from the networks that there are. The store reads, thinks and writes in one
  * transaction, so that neither another caller nor another replica changes them in between.
  */
-export type NetworkWish = NetworkManifest | ((present: readonly NetworkRecord[]) => NetworkManifest);
+export type NetworkEdit = NetworkManifest | ((present: readonly NetworkRecord[]) => NetworkManifest);
 
-export const resolveWish = (wish: NetworkWish, present: readonly NetworkRecord[]): NetworkManifest =>
+export const resolveWish = (wish: NetworkEdit, present: readonly NetworkRecord[]): NetworkManifest =>
   typeof wish === "function" ? wish(present) : wish;
 
 /** Throws `conflict` when there is a network of that name. */
-export function onlyNew(manifest: NetworkManifest): NetworkWish {
+export function onlyNew(manifest: NetworkManifest): NetworkEdit {
   const { name } = manifest.metadata;
   return present => {
     if (!present.some(network => network.name === name)) return manifest;
@@ -21,7 +21,7 @@ export function onlyNew(manifest: NetworkManifest): NetworkWish {
 }
 
 /** The network as it was declared, what was left to the defaults included, and one subnet more. */
-export function withSubnet(name: string, added: SubnetSpec): NetworkWish {
+export function withSubnet(name: string, added: SubnetSpec): NetworkEdit {
   return present => {
     const network = present.find(candidate => candidate.name === name);
     if (!network) throw new IpamError("not_found", `there is no network ${name}`);

@@ -19,7 +19,7 @@ export function fail(field: string, given: unknown, expected: string): never {
 }
 
 /** Checks one declared subnet and fills in what follows from it. `field` is its path in the manifest. */
-export function describeSubnet(spec: SubnetSpec, field: string): SubnetDeclaration {
+export function parseSubnet(spec: SubnetSpec, field: string): SubnetDeclaration {
   const cidr = describeCidr(spec.cidr, `${field}.cidr`);
   const unusable = listReserved(cidr);
   const gateway =
@@ -30,7 +30,7 @@ export function describeSubnet(spec: SubnetSpec, field: string): SubnetDeclarati
   );
   unusable.push(...exclude.map(({ range }) => ({ range, why: "in the exclusions" })));
   const pools = spec.pools?.map((text, index) => describePool(text, cidr, `${field}.pools[${index}]`));
-  if (pools) refuseOverlaps(pools, `${field}.pools`);
+  if (pools) assertNoOverlaps(pools, `${field}.pools`);
   const whole = [{ first: 0n, last: cidr.count - 1n }];
   return {
     cidr,
@@ -110,7 +110,7 @@ function describePool(text: string, cidr: Cidr, field: string): NamedRange {
 
 const formatAt = (cidr: Cidr, offset: bigint) => formatAddress(cidr.version, cidr.base + offset);
 
-function refuseOverlaps(pools: readonly NamedRange[], field: string): void {
+function assertNoOverlaps(pools: readonly NamedRange[], field: string): void {
   pools.forEach((pool, index) => {
     const other = pools.slice(0, index).find(({ range }) => overlaps(range, pool.range));
     if (other) fail(`${field}[${index}]`, pool.text, `a range that does not overlap ${other.text}`);

@@ -8,7 +8,7 @@ import {
 import { type Cidr, overlaps, parseCidr, rangeOf } from "../model/address.ts";
 import type { NetworkDeclaration } from "../model/catalog.ts";
 import { validateLabels } from "../model/labels.ts";
-import { describeSubnet, fail } from "./parse-subnet.ts";
+import { fail, parseSubnet } from "./parse-subnet.ts";
 
 const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const DNS_LABEL_RULE = "1 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit";
@@ -42,16 +42,16 @@ export function validateNetwork(
     labels: metadata.labels ?? {},
     vpc,
     availabilityZone: spec.availabilityZone,
-    segment: describeSegment(spec.segment),
+    segment: parseSegment(spec.segment),
     mtu: spec.mtu ?? 0,
     nodeLease: spec.nodeLease && describeLease(spec.nodeLease),
-    subnets: (spec.subnets ?? []).map((subnet, index) => describeSubnet(subnet, `spec.subnets[${index}]`)),
+    subnets: (spec.subnets ?? []).map((subnet, index) => parseSubnet(subnet, `spec.subnets[${index}]`)),
   };
-  refuseSpecial(declaration);
+  assertNotSpecial(declaration);
   validateMtu(declaration);
   const others = networks.filter(({ name }) => name !== declaration.name);
-  refuseSharedSegment(declaration, others);
-  refuseOverlaps(declaration, others);
+  assertOwnSegment(declaration, others);
+  assertNoOverlaps(declaration, others);
   return declaration;
 }
 
@@ -64,7 +64,7 @@ function describeLease({ size, low = Math.ceil(size / 4) }: NonNullable<NetworkS
   return { size, low };
 }
 
-function describeSegment(segment: Segment): Segment {
+function parseSegment(segment: Segment): Segment {
   const { type, physicalNetwork } = segment;
   if (!PHYSICAL_NETWORK.test(physicalNetwork)) {
     fail(
@@ -86,7 +86,7 @@ function special(text: string, why: string): { cidr: Cidr; why: string } {
   return { cidr, why };
 }
 
-function refuseSpecial({ subnets }: NetworkDeclaration): void {
+function assertNotSpecial({ subnets }: NetworkDeclaration): void {
   for (const [index, { cidr }] of subnets.entries()) {
     const barred = SPECIAL.find(
       other => other.cidr.version === cidr.version && overlaps(rangeOf(other.cidr), rangeOf(cidr)),
@@ -108,7 +108,7 @@ function validateMtu({ mtu, subnets }: NetworkDeclaration): void {
   fail("spec.mtu", mtu, `${least} to ${MAX_MTU} bytes${why}, or 0 for the host's default`);
 }
 
-function refuseSharedSegment({ segment }: NetworkDeclaration, others: readonly NetworkDeclaration[]): void {
+function assertOwnSegment({ segment }: NetworkDeclaration, others: readonly NetworkDeclaration[]): void {
   const id = (s: Segment) => (s.type === "vlan" ? s.id : 0);
   const other = others.find(
     candidate => candidate.segment.physicalNetwork === segment.physicalNetwork && id(candidate.segment) === id(segment),
@@ -122,7 +122,7 @@ function refuseSharedSegment({ segment }: NetworkDeclaration, others: readonly N
   );
 }
 
-function refuseOverlaps({ name, vpc, subnets }: NetworkDeclaration, others: readonly NetworkDeclaration[]): void {
+function assertNoOverlaps({ name, vpc, subnets }: NetworkDeclaration, others: readonly NetworkDeclaration[]): void {
   const taken = others
     .filter(other => other.vpc === vpc)
     .flatMap(other => other.subnets.map(({ cidr }) => ({ cidr, network: other.name })));

@@ -37,7 +37,7 @@ export async function importStore(
   rows: AsyncIterable<TransferRow | TransferEnd>,
   sink: TransferSink,
 ): Promise<ImportResponse> {
-  await refuseContent(sink);
+  await assertEmptyStore(sink);
   const importer = new RowImporter(sink);
   let end: TransferEnd | undefined;
   for await (const row of rows) {
@@ -59,7 +59,7 @@ export async function importStore(
   return { ...counts, digest };
 }
 
-async function refuseContent(sink: TransferSink): Promise<void> {
+async function assertEmptyStore(sink: TransferSink): Promise<void> {
   const { networks, ports, events } = await sink.count();
   if (networks + ports + events === 0) return;
   const show = (count: number) => (count < MOST_COUNTED ? `${count}` : `${MOST_COUNTED} or more`);

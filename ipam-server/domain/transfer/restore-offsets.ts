@@ -4,7 +4,7 @@
  * greater keys, words of leaders of later terms), and none may be given out again. Further than they can have come between it and its restoration; each
  * leaves room for a thousand restorations within what JavaScript counts exactly, or for keys, in the 32 bits of a MAC.
  */
-export const EPOCHS_AHEAD = 1_000_000;
+export const EPOCH_SKIP = 1_000_000;
 export const EVENTS_AHEAD = 100_000_000_000;
 export const KEYS_AHEAD = 1_000_000;
 export const TERMS_AHEAD = 1_000_000;

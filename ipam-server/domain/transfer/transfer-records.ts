@@ -115,7 +115,7 @@ export class TransferPlaces {
       epoch: row.epoch,
       underlay: row.underlay,
       overlay: row.overlay,
-      fenced: row.fenced,
+      previousBindingReleased: row.previousBindingReleased,
       createdAt: Date.parse(row.createdAt),
       updatedAt: Date.parse(row.updatedAt),
       releasedAt: parseTime(row.releasedAt),

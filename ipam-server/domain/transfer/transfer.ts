@@ -75,7 +75,7 @@ export interface TransferPort {
   epoch: number;
   underlay: PlaneState;
   overlay: PlaneState;
-  fenced: boolean;
+  previousBindingReleased: boolean;
   createdAt: Timestamp;
   updatedAt: Timestamp;
   releasedAt?: Timestamp;
@@ -179,7 +179,7 @@ export function toTransferPort(port: PortRecord, catalog: Catalog): TransferPort
     epoch: port.epoch,
     underlay: port.underlay,
     overlay: port.overlay,
-    fenced: port.fenced,
+    previousBindingReleased: port.previousBindingReleased,
     createdAt: toTimestamp(port.createdAt),
     updatedAt: toTimestamp(port.updatedAt),
     ...(port.releasedAt !== undefined && { releasedAt: toTimestamp(port.releasedAt) }),

@@ -1,6 +1,6 @@
 import { IpamError } from "../../contract/index.ts";
 import { matches, parseSelector } from "../../domain/model/selector.ts";
-import { type NetworkWish, onlyNew, withSubnet } from "../../domain/networks/network-edit.ts";
+import { type NetworkEdit, onlyNew, withSubnet } from "../../domain/networks/network-edit.ts";
 import type { Store } from "../../domain/store.ts";
 import { type Operation, operation } from "../operation.ts";
 import { networkName } from "./schema/fields.ts";
@@ -11,7 +11,7 @@ const ONE = "/v1/networks/{name}";
 const params = { name: networkName };
 
 export function networkOperations(store: Store): Operation[] {
-  const put = async (wish: NetworkWish, caller: string) => {
+  const put = async (wish: NetworkEdit, caller: string) => {
     const answer = await store.putNetwork(wish, caller);
     return { status: answer.outcome === "created" ? 201 : 200, json: answer };
   };

@@ -1,5 +1,5 @@
 /** Tells listeners of the newest event, each number at most once and never an older one after a newer. */
-export class Announcer {
+export class EventNotifier {
   readonly #listeners = new Set<(lastSeq: number) => void>();
   #newest = 0;
 

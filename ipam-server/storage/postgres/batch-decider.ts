@@ -39,7 +39,7 @@ export class BatchDecider {
   }
 
   /** Another replica has given out or taken back addresses. */
-  distrustCounters(): void {
+  invalidateCounters(): void {
     this.#distrusted = true;
   }
 

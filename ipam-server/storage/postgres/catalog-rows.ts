@@ -1,7 +1,7 @@
 import type { Labels, NodeLease, Segment, SubnetSpec } from "../../contract/index.ts";
 import { Catalog, type NetworkRecord, type Pool, type SubnetRecord } from "../../domain/model/catalog.ts";
 import { toTimestamp } from "../../domain/model/port-record.ts";
-import { describeSubnet } from "../../domain/networks/parse-subnet.ts";
+import { parseSubnet } from "../../domain/networks/parse-subnet.ts";
 import { decodeOffset } from "./offset-code.ts";
 import { parseColumn } from "./port-rows.ts";
 import { prepare, type Send } from "./statement.ts";
@@ -66,7 +66,7 @@ export async function loadCatalog(send: Send): Promise<KnownCatalog> {
 }
 
 function toSubnet([id, networkId, spec, held, outside, freed]: SubnetRow, pools: readonly PoolRow[]): SubnetRecord {
-  const declaration = describeSubnet(parseColumn<SubnetSpec>(spec), `subnets[${id}]`);
+  const declaration = parseSubnet(parseColumn<SubnetSpec>(spec), `subnets[${id}]`);
   const { version } = declaration.cidr;
   const ranges = pools.map(([poolId, , storedFirst, storedLast, next]): Pool => {
     const first = decodeOffset(version, storedFirst);

@@ -66,7 +66,7 @@ export async function putNetwork(
   const old = catalog.networks.find(({ name }) => name === declaration.name);
   const change = planNetworkChange(old, declaration);
   if (change.outcome === "unchanged") return change;
-  await refuseObstacles(send, change.obstacles, `network ${declaration.name} cannot be changed so`);
+  await assertNoObstacles(send, change.obstacles, `network ${declaration.name} cannot be changed so`);
   const networkId = await writeNetwork(send, declaration, now);
   for (const subnet of change.removed) await removeSubnet(send, subnet);
   for (const { old: before, now: after, poolsChanged } of change.kept) {
@@ -107,12 +107,12 @@ export async function deleteNetwork(send: Send, name: string, catalog: Catalog):
     range: { first: 0n, last: subnet.cidr.count - 1n },
     why: `holds an address of subnet ${subnet.cidr.text}`,
   }));
-  await refuseObstacles(send, obstacles, `network ${name} cannot be deleted`);
+  await assertNoObstacles(send, obstacles, `network ${name} cannot be deleted`);
   for (const subnet of network.subnets) await removeSubnet(send, subnet);
   await send(DELETE_NETWORK, network.id);
 }
 
-async function refuseObstacles(send: Send, obstacles: readonly Obstacle[], what: string): Promise<void> {
+async function assertNoObstacles(send: Send, obstacles: readonly Obstacle[], what: string): Promise<void> {
   const ports = new Set<string>();
   const reasons = new Set<string>();
   let held = 0;

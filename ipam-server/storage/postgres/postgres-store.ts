@@ -17,10 +17,10 @@ import { type Catalog, toNetwork } from "../../domain/model/catalog.ts";
 import type { Duty } from "../../domain/model/leadership.ts";
 import { toPort } from "../../domain/model/port-record.ts";
 import type { NewEvent } from "../../domain/model/snapshot.ts";
-import { type NetworkWish, resolveWish } from "../../domain/networks/network-edit.ts";
+import { type NetworkEdit, resolveWish } from "../../domain/networks/network-edit.ts";
 import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
-import { Announcer } from "./announcer.ts";
+import { EventNotifier } from "./announcer.ts";
 import { BatchDecider, type Decided } from "./batch-decider.ts";
 import { CatalogMemory } from "./catalog-memory.ts";
 import { type KnownCatalog, loadCatalog } from "./catalog-rows.ts";
@@ -74,7 +74,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     const reader = stack.use(new Reader(primary, options.readers ?? 4, retryForMs));
     await new Readiness(reader, clock).prove();
     const catalog = await reader.read(loadCatalog);
-    const writer = new Writer(primary, { clock, retryForMs, reach: options.reach });
+    const writer = new Writer(primary, { clock, retryForMs, failpoint: options.failpoint });
     const store = new PostgresStore(primary, reader, writer, catalog, options, clock);
     await store.listening;
     stack.move();
@@ -94,7 +94,7 @@ class PostgresStore implements Store {
   readonly #reader: Reader;
   readonly #writer: Writer;
   readonly #listener: EventListener;
-  readonly #announcer: Announcer;
+  readonly #announcer: EventNotifier;
   readonly #decider: BatchDecider;
   readonly #networks: CatalogMemory;
   readonly #pruner: EventPruner;
@@ -120,14 +120,14 @@ class PostgresStore implements Store {
     this.#clock = clock;
     this.#decider = new BatchDecider(work => reader.write(work));
     this.#pruner = new EventPruner(options.eventRetentionMs ?? 30 * DAY_MS);
-    const { retryForMs = RETRY_FOR_MS, reach } = options;
-    this.#transfers = new Transfers(primary, { clock, retryForMs, reach }, this.#id);
+    const { retryForMs = RETRY_FOR_MS, failpoint } = options;
+    this.#transfers = new Transfers(primary, { clock, retryForMs, failpoint }, this.#id);
     this.#readiness = new Readiness(reader, clock);
-    this.#announcer = new Announcer();
+    this.#announcer = new EventNotifier();
     this.#listener = new EventListener(primary, {
       lookEveryMs: options.lookEveryMs,
       onSeq: (lastSeq, writerId) => {
-        if (writerId !== undefined && writerId !== this.#id) this.#decider.distrustCounters();
+        if (writerId !== undefined && writerId !== this.#id) this.#decider.invalidateCounters();
         this.#announcer.announce(lastSeq);
       },
     });
@@ -179,7 +179,7 @@ class PostgresStore implements Store {
     if (lastSeq !== undefined) this.#announcer.announce(lastSeq);
   }
 
-  async putNetwork(wish: NetworkWish, caller: string): Promise<PutNetworkResponse> {
+  async putNetwork(wish: NetworkEdit, caller: string): Promise<PutNetworkResponse> {
     const change = await this.#changeNetworks(async (send, catalog, now) => {
       const manifest = resolveWish(wish, catalog.networks);
       const network = manifest.metadata.name;

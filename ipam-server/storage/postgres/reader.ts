@@ -19,7 +19,7 @@ interface Connection {
 }
 
 /** So many at a time, in order of arrival. */
-class Lanes {
+class LaneSemaphore {
   readonly #waiting: (() => void)[] = [];
   #free: number;
 
@@ -47,12 +47,12 @@ export class Reader implements AsyncDisposable {
   readonly #retryForMs: number;
   readonly #stopping = new AbortController();
   readonly #idle: Connection[] = [];
-  readonly #reads: Lanes;
-  readonly #small = new Lanes(1);
+  readonly #reads: LaneSemaphore;
+  readonly #small = new LaneSemaphore(1);
 
   constructor(primary: Primary, size: number, retryForMs: number) {
     this.#primary = primary;
-    this.#reads = new Lanes(size);
+    this.#reads = new LaneSemaphore(size);
     this.#retryForMs = retryForMs;
   }
 
@@ -66,7 +66,7 @@ export class Reader implements AsyncDisposable {
     return this.#use(this.#small, client => work(senderOf(client)), retryForMs);
   }
 
-  async #use<T>(lanes: Lanes, work: (client: pg.Client) => Promise<T>, forMs: number): Promise<T> {
+  async #use<T>(lanes: LaneSemaphore, work: (client: pg.Client) => Promise<T>, forMs: number): Promise<T> {
     await lanes.enter();
     try {
       if (this.#stopping.signal.aborted) throw new IpamError("unavailable", "the store is closed");

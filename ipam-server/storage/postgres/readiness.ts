@@ -8,7 +8,7 @@ const PROVE_WRITABLE = prepare(
    ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at`,
 );
 /** Near a megabyte, gone with the statement's end. */
-const PROVE_ROOM = prepare(
+const PROBE_FREE_SPACE = prepare(
   `CREATE TEMPORARY TABLE room ON COMMIT DROP AS SELECT repeat('x', 2000) FROM generate_series(1, 400)`,
 );
 /** A probe wants to know how it is now. */
@@ -33,7 +33,7 @@ export class Readiness {
   async prove(): Promise<void> {
     await this.#reader.write(send => send(PROVE_WRITABLE, this.#clock()), READY_FOR_MS);
     if (!this.#wasFull) return;
-    await this.#reader.write(send => send(PROVE_ROOM), READY_FOR_MS);
+    await this.#reader.write(send => send(PROBE_FREE_SPACE), READY_FOR_MS);
     this.#wasFull = false;
   }
 

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { IpamError } from "../../contract/index.ts";
 import {
-  EPOCHS_AHEAD,
+  EPOCH_SKIP,
   EVENTS_AHEAD,
   KEYS_AHEAD,
   type RestoredContent,
@@ -22,7 +22,7 @@ import { LOCK_CATALOG } from "./writer.ts";
 const PATIENT = { ...TIMEOUTS, statementMs: 600_000 };
 
 const RAISE = [
-  `UPDATE catalog_state SET epoch_floor = greatest(epoch_floor, (SELECT max(epoch) FROM ports)) + ${EPOCHS_AHEAD},
+  `UPDATE catalog_state SET epoch_floor = greatest(epoch_floor, (SELECT max(epoch) FROM ports)) + ${EPOCH_SKIP},
      generation = generation + 1, revision = revision + 1`,
   `UPDATE event_counter SET last_seq = last_seq + ${EVENTS_AHEAD}, floor = last_seq + ${EVENTS_AHEAD}`,
   `UPDATE port_keys SET next_port_key = next_port_key + ${KEYS_AHEAD}`,
@@ -49,7 +49,7 @@ export async function finishRestoration(url: string, now: number): Promise<Resto
   try {
     const client = await primary.connect();
     try {
-      await refuseOthers(client, name);
+      await assertNoOthers(client, name);
       await migrate(client, name, now);
       await client.query("BEGIN");
       await client.query(`SELECT ${LOCK_CATALOG.change}`);
@@ -80,7 +80,7 @@ function parseUrl(url: string): PostgresUrl {
   }
 }
 
-async function refuseOthers(client: pg.Client, name: string): Promise<void> {
+async function assertNoOthers(client: pg.Client, name: string): Promise<void> {
   const { rows } = await client.query<{ there: boolean; servers: number }>(
     `SELECT to_regclass('schema_migrations') IS NOT NULL AS there, (
        SELECT count(*) FROM pg_stat_activity

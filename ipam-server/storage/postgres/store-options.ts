@@ -23,5 +23,5 @@ export interface PostgresStoreOptions {
   timeouts?: Partial<Timeouts>;
   leadership?: Partial<LeadershipTimes>;
   /** For tests: called at each step inside a transaction; what it throws stands for a crash there. */
-  reach?: (step: string) => void;
+  failpoint?: (step: string) => void;
 }

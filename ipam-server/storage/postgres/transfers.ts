@@ -35,7 +35,7 @@ export class Transfers implements Disposable {
   readonly #stopping = new AbortController();
 
   /** @param writerId what this replica signs its events with */
-  constructor(primary: Primary, options: Pick<WriterOptions, "clock" | "retryForMs" | "reach">, writerId: string) {
+  constructor(primary: Primary, options: Pick<WriterOptions, "clock" | "retryForMs" | "failpoint">, writerId: string) {
     this.#primary = primary;
     this.#options = { ...options, timeouts: PATIENT };
     this.#writerId = writerId;

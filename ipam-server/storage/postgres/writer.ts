@@ -57,7 +57,7 @@ export interface WriterOptions {
   /** Where they differ from the usual. */
   timeouts?: Partial<Timeouts>;
   /** For tests: what it throws stands for a crash there. */
-  reach?: ((step: string) => void) | undefined;
+  failpoint?: ((step: string) => void) | undefined;
 }
 
 /**
@@ -140,12 +140,12 @@ export class Writer implements AsyncDisposable {
     try {
       for (const { statement, values, step } of writes) {
         sent.push(send(statement, ...values));
-        if (step !== undefined) this.#options.reach?.(step);
+        if (step !== undefined) this.#options.failpoint?.(step);
       }
-      this.#options.reach?.("commit");
+      this.#options.failpoint?.("commit");
       sent.push(commitOn(client));
       roundTrip();
-      this.#options.reach?.("answer");
+      this.#options.failpoint?.("answer");
       return await Promise.all(sent);
     } catch (error) {
       roundTrip();

@@ -2,7 +2,7 @@ import type Database from "better-sqlite3";
 import type { Labels, NodeLease, Segment, SubnetSpec } from "../../contract/index.ts";
 import { Catalog, type NetworkRecord, type SubnetRecord } from "../../domain/model/catalog.ts";
 import { toTimestamp } from "../../domain/model/port-record.ts";
-import { describeSubnet } from "../../domain/networks/parse-subnet.ts";
+import { parseSubnet } from "../../domain/networks/parse-subnet.ts";
 import { decodeCount, decodeOffset } from "./offset-code.ts";
 import { parseColumn } from "./port-rows.ts";
 
@@ -52,7 +52,7 @@ export function loadCatalog(database: Database.Database): Catalog {
 }
 
 function toSubnet({ id, network_id, spec, held, outside, freed }: SubnetRow, pools: readonly PoolRow[]): SubnetRecord {
-  const declaration = describeSubnet(parseColumn<SubnetSpec>(spec), `subnets[${id}]`);
+  const declaration = parseSubnet(parseColumn<SubnetSpec>(spec), `subnets[${id}]`);
   const { version } = declaration.cidr;
   const ranges = pools.map(([poolId, , storedFirst, storedLast, passed]) => {
     const first = decodeOffset(version, storedFirst);

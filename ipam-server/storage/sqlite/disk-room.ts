@@ -7,7 +7,7 @@ const PROOF_BYTES = 1024 * 1024;
  * Whether the disk has room for more than the smallest change, which a log that has grown before takes in any case: once
  * a change was refused for want of room, the proof is a file beside the database.
  */
-export class DiskRoom {
+export class DiskSpaceProbe {
   readonly #path: string;
   #wasFull = false;
 

@@ -22,7 +22,7 @@ const CHECKPOINT_EVERY_MS = 60_000;
 
 /** Opens the file for this process alone, makes or migrates its tables, and proves that it can be written. */
 export function openDatabase(path: string, now: number): Database.Database {
-  refuseMissingDirectory(path);
+  assertDirectory(path);
   let database: Database.Database | undefined;
   try {
     database = new Database(path, { timeout: BUSY_TIMEOUT_MS });
@@ -57,7 +57,7 @@ function keepLogShort(database: Database.Database): void {
   }, CHECKPOINT_EVERY_MS).unref();
 }
 
-function refuseMissingDirectory(path: string): void {
+function assertDirectory(path: string): void {
   if (path === ":memory:") return;
   const directory = dirname(path);
   if (!existsSync(directory)) {

@@ -4,7 +4,7 @@ import { copyFile, link, open, realpath, rename, rm, stat } from "node:fs/promis
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { IpamError } from "../../contract/index.ts";
-import { EPOCHS_AHEAD, EVENTS_AHEAD, KEYS_AHEAD, type RestoredContent } from "../../domain/transfer/restore-offsets.ts";
+import { EPOCH_SKIP, EVENTS_AHEAD, KEYS_AHEAD, type RestoredContent } from "../../domain/transfer/restore-offsets.ts";
 import { loadCatalog } from "./catalog-rows.ts";
 import { checkStore } from "./check.ts";
 import { openDatabase } from "./open-database.ts";
@@ -31,8 +31,8 @@ export interface Restored extends RestoredContent {
  */
 export async function restoreDatabase({ backup, path, force, now }: RestoreOptions): Promise<Restored> {
   const target = existsSync(path) ? await realpath(path) : path;
-  await refuseBadBackup(backup);
-  await refuseBadTarget(target, backup, force);
+  await assertGoodBackup(backup);
+  await assertGoodTarget(target, backup, force);
   const draft = `${target}.restore-${randomUUID()}`;
   try {
     await copyFile(backup, draft, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
@@ -51,7 +51,7 @@ export async function restoreDatabase({ backup, path, force, now }: RestoreOptio
 }
 
 /** Before anything is copied: what it is, by its head. */
-async function refuseBadBackup(backup: string): Promise<void> {
+async function assertGoodBackup(backup: string): Promise<void> {
   const found = await statOf(backup);
   if (!found?.isFile()) {
     throw new IpamError("invalid_request", `${backup} is ${found ? "not a file" : "not there"}; name a backup`);
@@ -64,7 +64,7 @@ async function refuseBadBackup(backup: string): Promise<void> {
   }
 }
 
-async function refuseBadTarget(target: string, backup: string, force: boolean): Promise<void> {
+async function assertGoodTarget(target: string, backup: string, force: boolean): Promise<void> {
   const directory = dirname(target);
   if (!(await statOf(directory))?.isDirectory()) {
     throw new IpamError("unavailable", `there is no directory ${directory}; make it first`);
@@ -118,7 +118,7 @@ function raiseFloors(database: Database.Database): Pick<RestoredContent, "epochF
   const floors = database
     .prepare<[], Pick<RestoredContent, "epochFloor" | "eventFloor">>(
       `UPDATE store_state SET
-         epoch_floor = max(epoch_floor, coalesce((SELECT max(epoch) FROM ports), 0)) + ${EPOCHS_AHEAD},
+         epoch_floor = max(epoch_floor, coalesce((SELECT max(epoch) FROM ports), 0)) + ${EPOCH_SKIP},
          event_floor = max(event_floor, coalesce((SELECT max(seq) FROM events), 0)) + ${EVENTS_AHEAD},
          next_port_key = next_port_key + ${KEYS_AHEAD}
        RETURNING epoch_floor AS epochFloor, event_floor AS eventFloor`,
@@ -160,7 +160,7 @@ function lockFormer(target: string, draft: string): Disposable {
   try {
     former = new Closing(target);
     former.database.pragma("locking_mode = EXCLUSIVE");
-    refuseForeign(former.database, draft);
+    assertOwnDatabase(former.database, draft);
     former.database.pragma("journal_mode = DELETE");
     former.database.exec("BEGIN EXCLUSIVE");
     return former;
@@ -174,7 +174,7 @@ function lockFormer(target: string, draft: string): Disposable {
 }
 
 /** Not even on demand is another program's database replaced. */
-function refuseForeign(database: Database.Database, draft: string): void {
+function assertOwnDatabase(database: Database.Database, draft: string): void {
   using ours = new Closing(draft);
   const idOf = (of: Database.Database) => of.pragma("application_id", { simple: true });
   const tables = database.prepare("SELECT count(*) FROM sqlite_schema").pluck().get();

@@ -19,12 +19,12 @@ import { type Catalog, toNetwork } from "../../domain/model/catalog.ts";
 import { type Duty, leadAlone } from "../../domain/model/leadership.ts";
 import { toPort } from "../../domain/model/port-record.ts";
 import type { NewEvent, Writes } from "../../domain/model/snapshot.ts";
-import { type NetworkWish, resolveWish } from "../../domain/networks/network-edit.ts";
+import { type NetworkEdit, resolveWish } from "../../domain/networks/network-edit.ts";
 import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
 import { loadCatalog } from "./catalog-rows.ts";
 import { removeOldCopies } from "./copy-database.ts";
-import { DiskRoom } from "./disk-room.ts";
+import { DiskSpaceProbe } from "./disk-room.ts";
 import { EventLog } from "./event-log.ts";
 import { FileInPlace } from "./file-in-place.ts";
 import { inTransaction } from "./in-transaction.ts";
@@ -57,7 +57,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
 class SqliteStore implements Store {
   readonly #database: Database.Database;
   readonly #file: FileInPlace;
-  readonly #room: DiskRoom;
+  readonly #room: DiskSpaceProbe;
   readonly #options: SqliteStoreOptions;
   readonly #clock: () => number;
   readonly #loader: SnapshotLoader;
@@ -75,7 +75,7 @@ class SqliteStore implements Store {
   constructor(database: Database.Database, options: SqliteStoreOptions, clock: () => number) {
     this.#database = database;
     this.#file = new FileInPlace(options.path);
-    this.#room = new DiskRoom(options.path);
+    this.#room = new DiskSpaceProbe(options.path);
     this.#options = options;
     this.#clock = clock;
     this.#loader = new SnapshotLoader(database);
@@ -152,7 +152,7 @@ class SqliteStore implements Store {
     this.#nextPortKey = writes.nextPortKey ?? this.#nextPortKey;
   }
 
-  async putNetwork(wish: NetworkWish, caller: string): Promise<PutNetworkResponse> {
+  async putNetwork(wish: NetworkEdit, caller: string): Promise<PutNetworkResponse> {
     return this.#guard(() => {
       const now = this.#clock();
       const manifest = resolveWish(wish, this.#catalog.networks);
@@ -296,7 +296,7 @@ class SqliteStore implements Store {
   }
 
   #reach(step: string): void {
-    this.#options.reach?.(step);
+    this.#options.failpoint?.(step);
   }
 
   #announce(events: number): void {

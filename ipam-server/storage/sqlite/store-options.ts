@@ -12,5 +12,5 @@ export interface SqliteStoreOptions {
   /** Milliseconds since the epoch. */
   clock?: () => number;
   /** For tests: called at each step inside a transaction; what it throws stands for a crash there. */
-  reach?: (step: string) => void;
+  failpoint?: (step: string) => void;
 }

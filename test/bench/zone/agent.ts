@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
-import { Turns } from "../../../cni/agent/calls/keyed-queue.ts";
+import { KeyedQueue } from "../../../cni/agent/calls/keyed-queue.ts";
 import { Confirmations } from "../../../cni/agent/claims/confirmations.ts";
 import { type AgentIpam, createAgentIpam } from "../../../cni/agent/ipam/agent-ipam.ts";
 import { Delivery } from "../../../cni/agent/ipam/delivery.ts";
@@ -65,7 +65,7 @@ export class SimulatedAgent {
     });
     const held = new HeldPorts();
     const refused = { unplug: async () => {} };
-    const confirmations = new Confirmations({ ipam, held, turns: new Turns(), refused });
+    const confirmations = new Confirmations({ ipam, held, turns: new KeyedQueue(), refused });
     const takings = { settle: async () => {} };
     const journals = this.#journals;
     const delivery: Delivery = new Delivery({ nodeName, ipam, journals, confirmations, takings, metrics, log });

@@ -2,20 +2,20 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
-import type { AgentHomeOptions } from "../../../cni/agent/calls/agent-backend.ts";
+import type { AgentBackendOptions } from "../../../cni/agent/calls/agent-backend.ts";
 import { Calls } from "../../../cni/agent/calls/calls.ts";
-import { Turns } from "../../../cni/agent/calls/keyed-queue.ts";
-import { ClaimMaker } from "../../../cni/agent/claims/claim-builder.ts";
+import { KeyedQueue } from "../../../cni/agent/calls/keyed-queue.ts";
+import { ClaimBuilder } from "../../../cni/agent/claims/claim-builder.ts";
 import { Confirmations } from "../../../cni/agent/claims/confirmations.ts";
 import { AGENT_OPTIONS, type AgentConfig } from "../../../cni/agent/config.ts";
 import { type AgentIpam, createAgentIpam } from "../../../cni/agent/ipam/agent-ipam.ts";
 import { Journals } from "../../../cni/agent/ipam/journals.ts";
 import { Leases } from "../../../cni/agent/leases/leases.ts";
-import { Takings } from "../../../cni/agent/leases/unreported-leases.ts";
+import { UnreportedLeases } from "../../../cni/agent/leases/unreported-leases.ts";
 import { AgentMetrics } from "../../../cni/agent/metrics.ts";
 import { type NodePod, readNodePod } from "../../../cni/agent/pod/pods.ts";
 import { HeldPorts } from "../../../cni/agent/ports/held-ports.ts";
-import { RefusedPorts } from "../../../cni/agent/ports/rejected-ports.ts";
+import { RejectedPorts } from "../../../cni/agent/ports/rejected-ports.ts";
 import type { Answer } from "../../../cni/dispatch.ts";
 import { deliverJournal } from "../../../cni/journal/delivery.ts";
 import type { Command, Environment } from "../../../cni/spec/environment.ts";
@@ -30,7 +30,7 @@ const AGENT = { agentSocket: "/run/mooring/agent.sock" };
 export class AgentBench implements AsyncDisposable {
   readonly node: FakeNode;
   readonly held = new HeldPorts();
-  readonly turns = new Turns();
+  readonly turns = new KeyedQueue();
   readonly pods: Map<string, NodePod>;
   readonly #before: AgentBench | undefined;
   readonly namespaceAnnotations: Record<string, string> = {};
@@ -39,13 +39,13 @@ export class AgentBench implements AsyncDisposable {
   readonly ipam: FakeIpam;
   readonly client: AgentIpam;
   readonly config: AgentConfig;
-  readonly claims: ClaimMaker;
+  readonly claims: ClaimBuilder;
   readonly confirmations: Confirmations;
   readonly calls: Calls;
   readonly metrics: AgentMetrics;
   readonly journals: Journals;
   readonly leases: Leases;
-  readonly takings: Takings;
+  readonly takings: UnreportedLeases;
   /** Of the clock that leases are measured by. */
   timeMs = 0;
 
@@ -67,7 +67,7 @@ export class AgentBench implements AsyncDisposable {
       isIpamReachable: () => true,
       leasedFrom: () => Array.from(this.leases.ports(), ({ network }) => network),
     });
-    this.claims = new ClaimMaker({
+    this.claims = new ClaimBuilder({
       config: this.config,
       now: () => new Date(),
       pods: {
@@ -77,7 +77,7 @@ export class AgentBench implements AsyncDisposable {
     });
     const { held, turns, metrics, client } = this;
     const events = { write: (event: KubeEvent) => void this.events.push(event) };
-    const refused = new RefusedPorts({
+    const refused = new RejectedPorts({
       datapath: this.node.open(),
       held,
       pods: this.#podSource(),
@@ -97,8 +97,8 @@ export class AgentBench implements AsyncDisposable {
       now: () => this.timeMs,
       wallClock: () => new Date(),
     });
-    this.takings = new Takings({ ipam: client, held, turns, refused, metrics, log, onRecorded: () => {} });
-    const home: AgentHomeOptions = {
+    this.takings = new UnreportedLeases({ ipam: client, held, turns, refused, metrics, log, onRecorded: () => {} });
+    const home: AgentBackendOptions = {
       config: this.config,
       ipam: client,
       datapath: this.node.open(),
@@ -142,7 +142,7 @@ export class AgentBench implements AsyncDisposable {
 
   /** As `Delivery` does it. */
   async deliver(): Promise<void> {
-    const settleClaim = (...told: Parameters<Takings["settle"]>) => this.takings.settle(...told);
+    const settleClaim = (...told: Parameters<UnreportedLeases["settle"]>) => this.takings.settle(...told);
     for (const journal of this.journals.all()) {
       await deliverJournal(journal, this.client, { host: "node-a", log: () => {}, settleClaim });
     }

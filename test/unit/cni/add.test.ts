@@ -3,12 +3,12 @@ import { test } from "node:test";
 import { DatapathError, type DatapathStep } from "../../../cni/datapath/datapath-error.ts";
 import { ERROR_CODES, type ErrorCode } from "../../../ipam-server/contract/index.ts";
 import { problem } from "../../fakes/ipam-server.ts";
-import { Bench } from "./harness.ts";
+import { Harness } from "./harness.ts";
 
 const KEY = "sandbox-1/eth0";
 
 test("ADD plugs what the IPAM answered and reports the underlay before it answers", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   await bench.succeed("ADD", {
     retain: "24h",
 
@@ -42,7 +42,7 @@ test("ADD plugs what the IPAM answered and reports the underlay before it answer
 });
 
 test("a flat network is plugged untagged, and the configuration's MTU goes before the network's", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   bench.ipam.vlan = undefined;
   await bench.succeed("ADD", { mtu: 9000 });
   const attachment = bench.node.plugged.get(KEY)?.attachment;
@@ -59,7 +59,7 @@ test("wanted addresses and MAC: runtimeConfig before args.cni before CNI_ARGS", 
     [{ args: { cni } }, ["10.100.9.2"], "0a:00:00:00:00:03"],
     [{}, ["10.100.9.3"], "0a:00:00:00:00:03"],
   ] as const) {
-    await using bench = await Bench.start();
+    await using bench = await Harness.start();
     await bench.succeed("ADD", conf, { CNI_ARGS: args });
     assert.deepEqual([bench.ipam.claims[0]?.ips, bench.ipam.claims[0]?.mac], [ips, mac]);
   }
@@ -67,7 +67,7 @@ test("wanted addresses and MAC: runtimeConfig before args.cni before CNI_ARGS", 
 
 for (const code of Object.keys(ERROR_CODES) as ErrorCode[]) {
   test(`a claim refused with ${code} fails as CNI code ${ERROR_CODES[code].cni} with the IPAM's words, nothing plugged`, async () => {
-    await using bench = await Bench.start();
+    await using bench = await Harness.start();
     bench.ipam.instead.push(...Array(6).fill(problem(code, "says why", { retryAfterSeconds: 0 })));
     const error = await bench.fail("ADD");
     assert.deepEqual([error.code, error.msg], [ERROR_CODES[code].cni, "says why"]);
@@ -89,7 +89,7 @@ const CODES: Record<DatapathStep, number> = {
 for (const [step, code] of Object.entries(CODES) as [DatapathStep, number][]) {
   for (const retain of ["ephemeral", "sticky"]) {
     test(`ADD that fails at ${step} leaves no binding of a port that is ${retain}`, async () => {
-      await using bench = await Bench.start();
+      await using bench = await Harness.start();
       bench.node.failures.plug = new DatapathError(step, `${step} broke`);
       const error = await bench.fail("ADD", { retain });
       assert.deepEqual([error.code, error.msg, error.details], [code, `${step} broke`, `datapath step: ${step}`]);
@@ -102,14 +102,14 @@ for (const [step, code] of Object.entries(CODES) as [DatapathStep, number][]) {
 }
 
 test("a datapath that cannot even be opened leaves no binding", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   bench.openFailure = new Error("no addon");
   assert.equal((await bench.fail("ADD")).msg, "no addon");
   assert.equal(bench.ipam.ports.size, 0);
 });
 
 test("a claim whose answer was lost is taken back", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   // Carried out, but the caller never hears of it: the answer is no IPAM's.
   bench.ipam.onClaim = () => bench.ipam.instead.push({ status: 200, body: { results: [{ port: {} }] } });
   bench.ipam.instead.push({ status: 500, body: "oops" });
@@ -120,7 +120,7 @@ test("a claim whose answer was lost is taken back", async () => {
 });
 
 test("an answer with a missing field is refused by the field's name and taken back", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   const port = {
     name: "x",
     id: "x",
@@ -136,7 +136,7 @@ test("an answer with a missing field is refused by the field's name and taken ba
 });
 
 test("an undo that cannot reach the IPAM is journaled and delivered by the next call", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   bench.node.failures.plug = new DatapathError("veth", "no veth");
   bench.ipam.onClaim = () => bench.ipam.instead.push("hang up", "hang up");
   assert.equal((await bench.fail("ADD", { retain: "sticky" })).msg, "no veth");
@@ -147,7 +147,7 @@ test("an undo that cannot reach the IPAM is journaled and delivered by the next 
 });
 
 test("a repeated ADD that fails silences the pod before it gives the address back", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   await bench.succeed("ADD", { retain: "sticky" });
   bench.node.failures.plug = new DatapathError("configure", "no route");
   await bench.fail("ADD", { retain: "sticky" });
@@ -156,7 +156,7 @@ test("a repeated ADD that fails silences the pod before it gives the address bac
 });
 
 test("while the pod may still be heard its address stays held, and the runtime is told the first failure", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   bench.node.failures.plug = new DatapathError("configure", "no route");
   bench.node.failures.unplug = new DatapathError("unplug", "the link stays");
   assert.equal((await bench.fail("ADD")).msg, "no route");
@@ -165,7 +165,7 @@ test("while the pod may still be heard its address stays held, and the runtime i
 });
 
 test("a report that cannot be delivered does not fail ADD and is delivered later", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   bench.ipam.onClaim = () => bench.ipam.instead.push("hang up");
   await bench.succeed("ADD");
   assert.deepEqual(bench.ipam.reports, []);
@@ -174,7 +174,7 @@ test("a report that cannot be delivered does not fail ADD and is delivered later
 });
 
 test("ADD asks again while the IPAM restarts, within its budget", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   bench.ipam.instead.push(
     "hang up",
     problem("unavailable", "starting"),
@@ -184,7 +184,7 @@ test("ADD asks again while the IPAM restarts, within its budget", async () => {
 });
 
 test("ADD without an IPAM says where it looked, and does nothing", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   const { port } = bench.ipam;
   await bench.ipamDown();
   const error = await bench.fail("ADD", { ipamServer: `http://127.0.0.1:${port}`, timeoutMs: 300 });
@@ -195,7 +195,7 @@ test("ADD without an IPAM says where it looked, and does nothing", async () => {
 });
 
 test("an IPAM that takes the call and says nothing is given up at the deadline", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   bench.ipam.instead.push("say nothing");
   const error = await bench.fail("ADD", { timeoutMs: 200 });
   assert.match(error.msg, /no answer within 200 ms/);
@@ -203,28 +203,28 @@ test("an IPAM that takes the call and says nothing is given up at the deadline",
 });
 
 test("a call that the runtime ends is undone", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   bench.ipam.onClaim = () => bench.ended.abort(new Error("ended by the runtime"));
   await bench.fail("ADD");
   assert.equal(bench.node.plugged.size, 0);
 });
 
 test("two interfaces of a pod are two ports", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   await bench.succeed("ADD");
   await bench.succeed("ADD", {}, { CNI_IFNAME: "net1" });
   assert.deepEqual([...bench.ipam.ports.keys()], ["c1/default/web-0", "c1/default/web-0/net1"]);
 });
 
 test("without a pod the container names the port", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   await bench.succeed("ADD", {}, { CNI_ARGS: undefined });
   assert.deepEqual([...bench.ipam.ports.keys()], ["c1/containers/sandbox-1"]);
   assert.equal(bench.ipam.claims[0]?.owner.uid, "sandbox-1");
 });
 
 test("the token of tokenFile is sent; a tokenFile that is not there is named", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   const tokenFile = await bench.write("token", "secret\n");
   await bench.succeed("ADD", { tokenFile });
   assert.equal(bench.ipam.requests[0]?.authorization, "Bearer secret");
@@ -235,7 +235,7 @@ test("the token of tokenFile is sent; a tokenFile that is not there is named", a
 });
 
 test("the IPAM may listen on a unix socket", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   const path = `${bench.dir}/ipam.sock`;
   await using _ipam = await bench.serveIpam({ path });
   await bench.succeed("ADD", { ipamServer: `unix:${path}` });

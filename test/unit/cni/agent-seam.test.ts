@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { forwardCall } from "../../../cni/launcher/forward-call.ts";
 import { type Binding, openRawPipe } from "../../../cni/launcher/raw-pipe.ts";
-import { Bench } from "./harness.ts";
+import { Harness } from "./harness.ts";
 
 const CALL = { env: { CNI_COMMAND: "ADD", CNI_IFNAME: "eth0", HOME: "/root" }, stdin: '{"name":"ü"}' };
 
@@ -30,7 +30,7 @@ for (const [via, pipe] of [
   ["by the raw handle", raw === undefined ? {} : { pipe: raw }],
 ] as const) {
   test(`${via}: the call goes to the agent as it came, with CNI's variables and no others, and its answer comes back`, async () => {
-    await using bench = await Bench.start();
+    await using bench = await Harness.start();
     const path = join(bench.dir, "agent.sock");
     let received = "";
     await using _agent = await serveAgent(path, (socket, line) => {
@@ -55,7 +55,7 @@ for (const [via, pipe] of [
     ["answers another exit code", '{"stdout":"","exitCode":7}\n'],
   ] as const) {
     test(`${via}: an agent that ${what} is as good as none`, async () => {
-      await using bench = await Bench.start();
+      await using bench = await Harness.start();
       const path = join(bench.dir, "agent.sock");
       await using _agent = await serveAgent(path, socket => socket.end(answer ?? ""));
       assert.equal(await forwardCall(path, CALL, { ...pipe, patienceMs: 0 }), undefined);
@@ -63,13 +63,13 @@ for (const [via, pipe] of [
   }
 
   test(`${via}: no agent's socket, or a socket that nobody serves, is no agent`, async () => {
-    await using bench = await Bench.start();
+    await using bench = await Harness.start();
     assert.equal(await forwardCall(join(bench.dir, "none.sock"), CALL, { ...pipe, patienceMs: 0 }), undefined);
     assert.equal(await forwardCall(await bench.write("file", ""), CALL, { ...pipe, patienceMs: 0 }), undefined);
   });
 
   test(`${via}: an ADD waits for an agent that is being replaced, and a DEL does not`, async () => {
-    await using bench = await Bench.start();
+    await using bench = await Harness.start();
     const path = join(bench.dir, "agent.sock");
     const del = { ...CALL, env: { ...CALL.env, CNI_COMMAND: "DEL" } };
     assert.equal(await forwardCall(path, del, { ...pipe, patienceMs: 60_000 }), undefined);
@@ -85,7 +85,7 @@ for (const [via, pipe] of [
   });
 
   test(`${via}: an agent of another version refuses: its words for an ADD, the local clean-up for a DEL`, async () => {
-    await using bench = await Bench.start();
+    await using bench = await Harness.start();
     const path = join(bench.dir, "agent.sock");
     await using _agent = await serveAgent(path, socket => {
       socket.end('{"stdout":"{}","exitCode":1,"isMismatch":true}\n');
@@ -96,7 +96,7 @@ for (const [via, pipe] of [
   });
 
   test(`${via}: long calls and answers go over whole, in characters of several bytes`, async () => {
-    await using bench = await Bench.start();
+    await using bench = await Harness.start();
     const path = join(bench.dir, "agent.sock");
     const long = "ü€".repeat(500_000);
     let received = "";
@@ -127,7 +127,7 @@ test("the handle is as expected in this runtime, and what is not as expected is 
 const AGENT = { ipamServer: undefined, host: undefined, cluster: undefined, agentSocket: "/run/mooring/none.sock" };
 
 test("with the agent away ADD, CHECK and STATUS name its socket, as try again or not available", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   const msg = "the agent at /run/mooring/none.sock does not answer: check that it runs on this node";
   for (const [verb, code] of [
     ["ADD", 11],
@@ -141,7 +141,7 @@ test("with the agent away ADD, CHECK and STATUS name its socket, as try again or
 });
 
 test("with the agent away DEL cleans the node, journals its release for the agent to sign, and succeeds", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   await bench.succeed("ADD");
   await bench.succeed("DEL", AGENT);
   assert.equal(bench.node.plugged.size, 0);

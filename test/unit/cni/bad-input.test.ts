@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Command } from "../../../cni/spec/environment.ts";
-import { Bench, ENV } from "./harness.ts";
+import { ENV, Harness } from "./harness.ts";
 
 /** Calls that must fail before anything is touched: what is sent, the error's code, and its message. */
 interface BadCall {
@@ -221,7 +221,7 @@ const BAD_CALLS: BadCall[] = [
 
 for (const { what, command = "ADD", conf = {}, env = {}, code, msg } of BAD_CALLS) {
   test(`${what} is refused with a message that says what would be right, and nothing is touched`, async () => {
-    await using bench = await Bench.start();
+    await using bench = await Harness.start();
     const error = await bench.fail(command, conf, env);
     assert.deepEqual({ code: error.code, msg: error.msg }, { code, msg });
     assert.deepEqual(bench.ipam.requests, []);
@@ -230,7 +230,7 @@ for (const { what, command = "ADD", conf = {}, env = {}, code, msg } of BAD_CALL
 }
 
 test("garbage on stdin is refused with the parser's own complaint", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   for (const garbage of ["{", "\0", "null x", '{"a":'.repeat(100)]) {
     const error = await bench.fail("ADD", garbage);
     assert.equal(error.code, 6);
@@ -240,7 +240,7 @@ test("garbage on stdin is refused with the parser's own complaint", async () => 
 });
 
 test("unknown CNI_ARGS pass with IgnoreUnknown, whatever their place", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   for (const args of ["IgnoreUnknown=1;COLOUR=red", "COLOUR=red;IgnoreUnknown=true", "COLOUR=red;IgnoreUnknown=T;"]) {
     await bench.succeed("ADD", {}, { CNI_ARGS: args });
   }
@@ -248,7 +248,7 @@ test("unknown CNI_ARGS pass with IgnoreUnknown, whatever their place", async () 
 });
 
 test("keys of the CNI conventions are taken", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   await bench.succeed("ADD", {
     capabilities: { ips: true, mac: true, portMappings: true },
     runtimeConfig: { portMappings: [{ hostPort: 80 }], bandwidth: {} },

@@ -1,18 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DatapathError } from "../../../cni/datapath/datapath-error.ts";
-import { Bench } from "./harness.ts";
+import { Harness } from "./harness.ts";
 
 for (const cniVersion of ["0.4.0", "1.0.0", "1.1.0"]) {
   test(`CHECK of ${cniVersion} right after ADD finds nothing`, async () => {
-    await using bench = await Bench.start();
+    await using bench = await Harness.start();
     const prevResult = await bench.succeed("ADD", { cniVersion });
     assert.equal(await bench.succeed("CHECK", { cniVersion, prevResult }), undefined);
   });
 }
 
 test("CHECK names every difference between the answer, the IPAM and the datapath", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   const prevResult = await bench.succeed("ADD", { retain: "sticky" });
   prevResult.ips[0].address = "10.100.1.99/16";
   prevResult.interfaces[1].mac = "0a:58:0a:64:01:63";
@@ -29,7 +29,7 @@ test("CHECK names every difference between the answer, the IPAM and the datapath
 });
 
 test("CHECK passes when a later plugin added to the result", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   const prevResult = await bench.succeed("ADD");
   prevResult.interfaces.push({ name: "tun0", sandbox: "/proc/self/ns/net" });
   prevResult.ips.push({ address: "10.9.9.9/32", interface: 1 });
@@ -38,7 +38,7 @@ test("CHECK passes when a later plugin added to the result", async () => {
 });
 
 test("CHECK of a port that the IPAM does not have says so", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   const prevResult = await bench.succeed("ADD");
   bench.ipam.ports.clear();
   const error = await bench.fail("CHECK", { prevResult });
@@ -46,20 +46,20 @@ test("CHECK of a port that the IPAM does not have says so", async () => {
 });
 
 test("CHECK of a result without our interface says so", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   await bench.succeed("ADD");
   const error = await bench.fail("CHECK", { prevResult: { interfaces: [] } });
   assert.match(error.msg, /prevResult.interfaces should be eth0 in \/proc\/self\/ns\/net, is no such interface/);
 });
 
 test("STATUS is silent when an ADD would find its OVS and its IPAM", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   const env = { CNI_CONTAINERID: undefined, CNI_NETNS: undefined, CNI_IFNAME: undefined, CNI_ARGS: undefined };
   assert.deepEqual(await bench.call("STATUS", {}, env), { stdout: "", exitCode: 0 });
 });
 
 test("STATUS says 50 without the IPAM, 51 without OVS, and all that is wrong", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   const conf = { ipamServer: "http://127.0.0.1:9" };
   const absent = await bench.fail("STATUS", conf);
   assert.equal(absent.code, 50);
@@ -71,7 +71,7 @@ test("STATUS says 50 without the IPAM, 51 without OVS, and all that is wrong", a
 });
 
 test("GC removes and releases what is not listed, and nothing of anybody else's", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   const add = (id: string, conf: object = {}) =>
     bench.succeed("ADD", conf, { CNI_CONTAINERID: id, CNI_ARGS: undefined });
   await add("stays");
@@ -92,7 +92,7 @@ test("GC removes and releases what is not listed, and nothing of anybody else's"
 });
 
 test("GC of an interface spares its sandbox's other interface", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   await bench.succeed("ADD");
   await bench.succeed("ADD", {}, { CNI_IFNAME: "net1" });
   await bench.succeed("GC", { "cni.dev/valid-attachments": [{ containerID: "sandbox-1", ifname: "net1" }] });
@@ -100,7 +100,7 @@ test("GC of an interface spares its sandbox's other interface", async () => {
 });
 
 test("GC goes on after a failure and then names what it could not collect", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   await bench.succeed("ADD");
   bench.node.failures.unplug = new DatapathError("unplug", "busy");
   const error = await bench.fail("GC", { "cni.dev/valid-attachments": [] });
@@ -109,7 +109,7 @@ test("GC goes on after a failure and then names what it could not collect", asyn
 });
 
 test("GC takes the older name of the list of attachments", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   await bench.succeed("ADD");
   await bench.succeed("GC", { "cni.dev/attachments": [{ containerID: "sandbox-1", ifname: "eth0" }] });
   assert.equal(bench.node.plugged.size, 1);

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DatapathError } from "../../../cni/datapath/datapath-error.ts";
 import { problem } from "../../fakes/ipam-server.ts";
-import { Bench } from "./harness.ts";
+import { Harness } from "./harness.ts";
 
 const RELEASE = { host: "node-a", sandbox: { id: "sandbox-1", interface: "eth0" } };
 
 test("DEL unplugs, then releases, and answers nothing", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   await bench.succeed("ADD");
   const answer = await bench.call("DEL");
   assert.deepEqual(answer, { stdout: "", exitCode: 0 });
@@ -18,7 +18,7 @@ test("DEL unplugs, then releases, and answers nothing", async () => {
 });
 
 test("DEL keeps a sticky port for its next sandbox", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   const first = await bench.succeed("ADD", { retain: "sticky" });
   await bench.succeed("DEL", { retain: "sticky" });
   const again = await bench.succeed("ADD", { retain: "sticky", host: "node-b" }, { CNI_CONTAINERID: "sandbox-2" });
@@ -36,7 +36,7 @@ for (const [what, conf, env] of [
   ["with a prevResult of null", { prevResult: null }, {}],
 ] as const) {
   test(`DEL of a sandbox ${what} succeeds, and so does its repetition`, async () => {
-    await using bench = await Bench.start();
+    await using bench = await Harness.start();
     await bench.succeed("DEL", conf, env);
     await bench.succeed("DEL", conf, env);
     assert.deepEqual(bench.ipam.releases, [RELEASE, RELEASE]);
@@ -44,7 +44,7 @@ for (const [what, conf, env] of [
 }
 
 test("DEL without the IPAM cleans the node, journals the release and succeeds; the next call that reaches the IPAM delivers it", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   await bench.succeed("ADD");
   const conf = { ipamServer: bench.ipam.url };
   const { ipamUp } = await bench.ipamDown();
@@ -71,7 +71,7 @@ for (const [what, refusal] of [
   ["refuses the item", { status: 200, body: { results: [{ problem: problem("internal", "oops").body }] } }],
 ] as const) {
   test(`DEL succeeds and journals when the IPAM ${what}`, async () => {
-    await using bench = await Bench.start();
+    await using bench = await Harness.start();
     bench.ipam.instead.push(refusal, refusal);
     await bench.succeed("DEL");
     assert.equal((await bench.journaled()).length, 1);
@@ -79,7 +79,7 @@ for (const [what, refusal] of [
 }
 
 test("DEL whose journal takes no entry fails with try again, so that the release is not lost", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   const file = await bench.write("in-the-way", "");
   const conf = { ipamServer: "http://127.0.0.1:9", journalDir: file };
   const error = await bench.fail("DEL", conf);
@@ -91,7 +91,7 @@ test("DEL whose journal takes no entry fails with try again, so that the release
 });
 
 test("DEL with OVS away releases, because the link is gone, and says that a row is left", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   await bench.succeed("ADD");
   bench.node.failures.unplug = new DatapathError("ovs", "connection refused");
   await bench.succeed("DEL");
@@ -103,7 +103,7 @@ test("DEL with OVS away releases, because the link is gone, and says that a row 
 });
 
 test("DEL fails and keeps the address held while the link may still be there", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   await bench.succeed("ADD");
   bench.node.failures.unplug = new DatapathError("unplug", "operation not permitted");
   assert.equal((await bench.fail("DEL")).code, 11);
@@ -111,7 +111,7 @@ test("DEL fails and keeps the address held while the link may still be there", a
 });
 
 test("a late DEL of an old sandbox changes nothing of the new one's", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   await bench.succeed("ADD", { retain: "sticky" });
   await bench.succeed("ADD", { retain: "sticky", host: "node-b" }, { CNI_CONTAINERID: "sandbox-2" });
   await bench.succeed("DEL", { retain: "sticky" });

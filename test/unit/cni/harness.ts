@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Answer, dispatch } from "../../../cni/dispatch.ts";
 import type { Command, Environment } from "../../../cni/spec/environment.ts";
-import type { Home } from "../../../cni/verbs/backend.ts";
-import { createExecutableHome } from "../../../cni/verbs/executable-backend.ts";
+import type { VerbBackend } from "../../../cni/verbs/backend.ts";
+import { createExecutableBackend } from "../../../cni/verbs/executable-backend.ts";
 import { FakeNode } from "../../fakes/datapath-memory.ts";
 import { FakeIpam } from "../../fakes/ipam-server.ts";
 
 /** A node with a fake datapath and a fake IPAM, and the dispatcher as the executable runs it. */
-export class Bench implements AsyncDisposable {
+export class Harness implements AsyncDisposable {
   readonly node = new FakeNode();
   readonly log: string[] = [];
   readonly dir: string;
@@ -23,8 +23,8 @@ export class Bench implements AsyncDisposable {
     this.ipam = ipam;
   }
 
-  static async start(): Promise<Bench> {
-    return new Bench(await mkdtemp(join(tmpdir(), "mooring-cni-")), await FakeIpam.start());
+  static async start(): Promise<Harness> {
+    return new Harness(await mkdtemp(join(tmpdir(), "mooring-cni-")), await FakeIpam.start());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -82,8 +82,8 @@ export class Bench implements AsyncDisposable {
   }
 
   call(command: Command | undefined, conf: object | string = {}, env: Environment = {}): Promise<Answer> {
-    const home: Home = {
-      ...createExecutableHome({ log: line => this.log.push(line), signal: this.ended.signal }),
+    const home: VerbBackend = {
+      ...createExecutableBackend({ log: line => this.log.push(line), signal: this.ended.signal }),
       openDatapath: async () => {
         if (this.openFailure !== undefined) throw this.openFailure;
         return this.node.open();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SUPPORTED_VERSIONS } from "../../../cni/spec/versions.ts";
-import { Bench } from "./harness.ts";
+import { Harness } from "./harness.ts";
 
 const INTERFACES = [
   { name: "mosandbox1eth0", mac: "02:00:00:00:00:07" },
@@ -41,25 +41,25 @@ const GOLDEN = {
 
 for (const cniVersion of SUPPORTED_VERSIONS) {
   test(`ADD answers a caller of ${cniVersion} in its version`, async () => {
-    await using bench = await Bench.start();
+    await using bench = await Harness.start();
     bench.ipam.ipv6 = true;
     assert.deepEqual(await bench.succeed("ADD", { cniVersion }), { cniVersion, ...GOLDEN[cniVersion] });
   });
 
   test(`an error to a caller of ${cniVersion} is in its version`, async () => {
-    await using bench = await Bench.start();
+    await using bench = await Harness.start();
     assert.equal((await bench.fail("ADD", { cniVersion, name: "" })).cniVersion, cniVersion);
   });
 
   test(`ADD of ${cniVersion} repeated for the same sandbox answers the same`, async () => {
-    await using bench = await Bench.start();
+    await using bench = await Harness.start();
     const first = await bench.succeed("ADD", { cniVersion });
     assert.deepEqual(await bench.succeed("ADD", { cniVersion }), first);
     assert.equal(bench.ipam.ports.get("c1/default/web-0")?.epoch, 1);
   });
 
   test(`a chained ADD of ${cniVersion} keeps what earlier plugins answered and shifts its own indexes behind it`, async () => {
-    await using bench = await Bench.start();
+    await using bench = await Harness.start();
     const family = cniVersion < "1.0.0" ? { version: "4" } : {};
     const first = { ...family, address: "192.168.0.2/24", gateway: "192.168.0.1", interface: 0 };
     const loose = { ...family, address: "192.168.9.9/32" };
@@ -81,7 +81,7 @@ for (const cniVersion of SUPPORTED_VERSIONS) {
 }
 
 test("what 1.1.0 knows of earlier interfaces and routes is passed on to a caller of 1.1.0", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   const prevResult = {
     interfaces: [{ name: "vhost0", socketPath: "/run/vhost0", pciID: "0000:00:1f.6", mtu: 9000 }],
     routes: [{ dst: "10.0.0.0/8", mtu: 1400, priority: 3, scope: 0 }],
@@ -92,7 +92,7 @@ test("what 1.1.0 knows of earlier interfaces and routes is passed on to a caller
 });
 
 test("VERSION answers with the caller's version and all that are supported, and reads no configuration", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   for (const [asked, answered] of [
     ["0.4.0", "0.4.0"],
     ["9.9.9", "1.1.0"],
@@ -105,7 +105,7 @@ test("VERSION answers with the caller's version and all that are supported, and 
 });
 
 test("DNS of the network configuration goes before the subnet's", async () => {
-  await using bench = await Bench.start();
+  await using bench = await Harness.start();
   const dns = { nameservers: ["1.2.3.4"], domain: "example.org" };
   assert.deepEqual((await bench.succeed("ADD", { dns })).dns, dns);
 });

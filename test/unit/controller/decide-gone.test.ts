@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Port, Workload } from "../../../ipam-server/contract/index.ts";
-import { decideGone, judgePort } from "../../../ipam-server/controller/decide-gone.ts";
+import { classifyPort, decideGone } from "../../../ipam-server/controller/decide-gone.ts";
 import { indexPods, type KubeView } from "../../../ipam-server/controller/kube-view.ts";
 import type { WorkloadView } from "../../../ipam-server/kube/objects.ts";
 import { boundPort, POD_UID, stickyPort } from "./ports.ts";
@@ -21,7 +21,7 @@ function one(kind: Exclude<Workload["kind"], "Pod">, item: Partial<WorkloadView>
   return { [kind]: new Map([[`${whole.namespace}/${whole.name}`, whole]]) };
 }
 const none = (kind: Workload["kind"]): KubeView["workloads"] => ({ [kind]: new Map() });
-const verdictOf = (port: Port, seen: KubeView) => judgePort(port, seen, "c1")?.action;
+const verdictOf = (port: Port, seen: KubeView) => classifyPort(port, seen, "c1")?.action;
 
 describe("a binding", () => {
   const bound = boundPort();

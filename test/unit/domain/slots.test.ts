@@ -35,7 +35,7 @@ function slotPort(number: number, networkId: number, ownerUid: string, bound: bo
     epoch: 1,
     underlay: "DOWN",
     overlay: "DOWN",
-    fenced: true,
+    previousBindingReleased: true,
     createdAt: START,
     updatedAt: START,
     releasedAt: undefined,

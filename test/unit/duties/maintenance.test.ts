@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import pino from "pino";
-import { keepHouse } from "../../../ipam-server/duties/maintenance.ts";
+import { runMaintenance } from "../../../ipam-server/duties/maintenance.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 
 test("a turn that fails is logged and the next one is tried; stopping waits for the turn that runs", async () => {
@@ -17,7 +17,7 @@ test("a turn that fails is logged and the next one is tried; stopping waits for 
     return turns === 2 ? 4 : 0;
   };
   const over = new AbortController();
-  const housekeeping = keepHouse(store, log, over.signal, 1);
+  const housekeeping = runMaintenance(store, log, over.signal, 1);
   await third.promise;
   over.abort();
   await housekeeping;
@@ -39,7 +39,7 @@ test("whatever is due goes in one turn, a piece at a time", async () => {
   };
   const lines: string[] = [];
   const over = new AbortController();
-  const housekeeping = keepHouse(store, pino({}, { write: line => lines.push(line) }), over.signal, 1);
+  const housekeeping = runMaintenance(store, pino({}, { write: line => lines.push(line) }), over.signal, 1);
   await done.promise;
   over.abort();
   await housekeeping;

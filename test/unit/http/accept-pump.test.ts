@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { test } from "node:test";
-import { Newcomers } from "../../../ipam-server/http/accept-pump.ts";
+import { AcceptPump } from "../../../ipam-server/http/accept-pump.ts";
 
 const COUNT = 40;
 
 test("connections that came at once are all taken in before the next batch, though the event loop accepts one a turn", async () => {
-  const newcomers = new Newcomers();
+  const newcomers = new AcceptPump();
   let accepted = 0;
   const server = createServer(() => accepted++).on("connection", newcomers.note);
   server.listen({ host: "127.0.0.1", port: 0, backlog: COUNT });
@@ -26,7 +26,7 @@ test("connections that came at once are all taken in before the next batch, thou
 });
 
 test("where nobody new has come, one turn of the event loop is all that is waited", async () => {
-  const newcomers = new Newcomers();
+  const newcomers = new AcceptPump();
   await new Promise(resolve => setImmediate(resolve));
   let turns = 0;
   const count = () => {

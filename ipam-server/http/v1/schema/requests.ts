@@ -5,7 +5,7 @@ import {
   type EventQuery,
   type NetworkManifest,
   type NetworkQuery,
-  type PortFence,
+  type PortPrecondition,
   type PortQuery,
   type PortReservation,
   type Release,
@@ -170,7 +170,7 @@ export const portQuery = z.strictObject({
 export const portFence = z.strictObject({
   id: optional(f.identifier),
   epoch: optional(z.int().min(0)),
-}) satisfies z.ZodType<PortFence>;
+}) satisfies z.ZodType<PortPrecondition>;
 
 export const eventQuery = z.strictObject({
   after: optional(z.int().min(0)),

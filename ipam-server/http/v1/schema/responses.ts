@@ -108,7 +108,7 @@ export const portAttachment = z
     routes: z.array(route),
     dns,
     nodeLease: optional(nodeLease),
-    fenced: z.boolean(),
+    previousBindingReleased: z.boolean(),
   })
   .meta({ id: "PortAttachment" }) satisfies z.ZodType<PortAttachment>;
 

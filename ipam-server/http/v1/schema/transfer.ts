@@ -62,7 +62,7 @@ const port = z.strictObject({
   epoch: count,
   underlay: planeState,
   overlay: planeState,
-  fenced: z.boolean(),
+  previousBindingReleased: z.boolean(),
   createdAt: f.timestamp,
   updatedAt: f.timestamp,
   releasedAt: optional(f.timestamp),

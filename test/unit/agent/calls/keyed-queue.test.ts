@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Turns } from "../../../../cni/agent/calls/keyed-queue.ts";
+import { KeyedQueue } from "../../../../cni/agent/calls/keyed-queue.ts";
 
 test("work under one key runs in order of arrival and never beside each other, whatever fails", async () => {
-  const turns = new Turns();
+  const turns = new KeyedQueue();
   const log: string[] = [];
   const work =
     (name: string, fails = false) =>
@@ -15,9 +15,9 @@ test("work under one key runs in order of arrival and never beside each other, w
       return name;
     };
   const outcomes = await Promise.allSettled([
-    turns.take("s/eth0", work("add", true)),
-    turns.take("s/eth0", work("del")),
-    turns.take("s/eth0", work("add again")),
+    turns.run("s/eth0", work("add", true)),
+    turns.run("s/eth0", work("del")),
+    turns.run("s/eth0", work("add again")),
   ]);
   assert.deepEqual(
     outcomes.map(({ status }) => status),
@@ -27,10 +27,10 @@ test("work under one key runs in order of arrival and never beside each other, w
 });
 
 test("work under other keys does not wait, and nothing is kept of keys that are done", async () => {
-  const turns = new Turns();
+  const turns = new KeyedQueue();
   const { promise, resolve } = Promise.withResolvers<void>();
-  const slow = turns.take("a", () => promise);
-  assert.equal(await turns.take("b", async () => "done"), "done");
+  const slow = turns.run("a", () => promise);
+  assert.equal(await turns.run("b", async () => "done"), "done");
   assert.ok(turns.isTaken("a"));
   resolve();
   await slow;

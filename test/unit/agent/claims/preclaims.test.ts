@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { pino } from "pino";
-import { ClaimsAhead, decidesToClaim } from "../../../../cni/agent/claims/preclaims.ts";
+import { decidesToClaim, Preclaims } from "../../../../cni/agent/claims/preclaims.ts";
 import { type NodePod, type PodChange, readNodePod } from "../../../../cni/agent/pod/pods.ts";
 import { HeldPorts } from "../../../../cni/agent/ports/held-ports.ts";
 import { openJournal } from "../../../../cni/journal/journal.ts";
@@ -44,7 +44,7 @@ test("only a pod of this node that waits for its first container is claimed for"
   }
 });
 
-class Bench {
+class Harness {
   readonly held = new HeldPorts();
   readonly leased = new Set<string>();
   readonly learned: string[] = [];
@@ -54,23 +54,23 @@ class Bench {
   readonly journal;
   answer: (claim: Claim) => Promise<PortAttachment> = async claim => attach(claim);
   isDown = false;
-  readonly ahead: ClaimsAhead;
+  readonly ahead: Preclaims;
   tell: (change: PodChange) => void = () => {};
 
   constructor(name: string) {
     this.journal = openJournal(join(dir, name), { now: () => new Date() });
-    this.ahead = new ClaimsAhead({
+    this.ahead = new Preclaims({
       nodeName: NODE,
       gatherMs: 0,
       held: this.held,
       leases: {
-        promise: claim => this.leased.has(claim.owner.uid),
-        forgo: uid => void this.leased.delete(uid),
-        learn: (_claim, { port }) => void this.learned.push(port.name),
+        reserve: claim => this.leased.has(claim.owner.uid),
+        cancelReservation: uid => void this.leased.delete(uid),
+        observe: (_claim, { port }) => void this.learned.push(port.name),
       },
       journal: this.journal,
       log: pino({ level: "silent" }),
-      metrics: { claimsAhead: { inc: ({ outcome }: { outcome: string }) => this.outcomes.push(outcome) } as never },
+      metrics: { preclaims: { inc: ({ outcome }: { outcome: string }) => this.outcomes.push(outcome) } as never },
       claims: {
         deriveAhead: async pod => ({
           name: `c/default/${pod.name}`,
@@ -124,7 +124,7 @@ function attach(claim: Claim, sandboxId?: string): PortAttachment {
 }
 
 test("each pod is claimed for once, however often it changes", async () => {
-  const bench = new Bench("once");
+  const bench = new Harness("once");
   for (let turn = 0; turn < 3; turn++) await bench.hold("u1");
   await bench.settle();
   assert.equal(bench.claims.length, 1);
@@ -133,7 +133,7 @@ test("each pod is claimed for once, however often it changes", async () => {
 });
 
 test("a pod that a leased address waits for is not claimed for, and its promise ends with it", async () => {
-  const bench = new Bench("leased");
+  const bench = new Harness("leased");
   bench.leased.add("u1");
   bench.tell({ type: "present", pod: readPod("u1") });
   await bench.hold("u2");
@@ -148,7 +148,7 @@ test("a pod that a leased address waits for is not claimed for, and its promise 
 });
 
 test("a pod that is gone before its claim is answered gives the port back, fenced against a sandbox", async () => {
-  const bench = new Bench("gone");
+  const bench = new Harness("gone");
   const answered = Promise.withResolvers<PortAttachment>();
   bench.answer = () => answered.promise;
   const claim = await bench.claimFor("u1");
@@ -161,7 +161,7 @@ test("a pod that is gone before its claim is answered gives the port back, fence
 });
 
 test("a pod that met its sandbox is left to its DEL", async () => {
-  const bench = new Bench("met");
+  const bench = new Harness("met");
   bench.answer = async claim => attach(claim, "s1");
   await bench.hold("u1");
   bench.tell({ type: "gone", pod: readPod("u1") });
@@ -170,7 +170,7 @@ test("a pod that met its sandbox is left to its DEL", async () => {
 });
 
 test("an unused port whose release cannot be told is journaled", async () => {
-  const bench = new Bench("journaled");
+  const bench = new Harness("journaled");
   await bench.hold("u1");
   bench.isDown = true;
   bench.tell({ type: "gone", pod: readPod("u1") });
@@ -179,7 +179,7 @@ test("an unused port whose release cannot be told is journaled", async () => {
 });
 
 test("a claim that fails is counted and no more: ADD claims by itself", async () => {
-  const bench = new Bench("failed");
+  const bench = new Harness("failed");
   bench.answer = () => Promise.reject(new IpamError("no_address_available", "full"));
   await bench.claimFor("u1");
   await bench.settle();
@@ -187,7 +187,7 @@ test("a claim that fails is counted and no more: ADD claims by itself", async ()
 });
 
 test("an answer that a DEL overtook is not built on", async () => {
-  const bench = new Bench("overtaken");
+  const bench = new Harness("overtaken");
   const answered = Promise.withResolvers<PortAttachment>();
   bench.answer = () => answered.promise;
   const claim = await bench.claimFor("u1");

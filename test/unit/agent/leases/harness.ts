@@ -69,7 +69,7 @@ export class LeaseBench implements AsyncDisposable {
 
   /** What a pod's claim was answered with, as `attachment` gives it. */
   learn(claim = pod("first")): void {
-    this.leases.learn(claim, this.attach(claim));
+    this.leases.observe(claim, this.attach(claim));
   }
 
   take(uid: string): string | undefined {
@@ -118,7 +118,7 @@ export class LeaseBench implements AsyncDisposable {
       mtu: 1500,
       routes: [],
       dns: {},
-      fenced: true,
+      previousBindingReleased: true,
       ...(this.terms && { nodeLease: this.terms }),
     };
   }

@@ -260,13 +260,13 @@ test("a lease that the IPAM ended is given to nobody, and replaced", async () =>
 test("no more pods are promised an address than there are, and one that is gone frees its promise", async () => {
   await using bench = await LeaseBench.filled({ size: 2, low: 1 });
   assert.deepEqual(
-    ["u1", "u1", "u2", "u3"].map(uid => bench.leases.promise(pod(uid))),
+    ["u1", "u1", "u2", "u3"].map(uid => bench.leases.reserve(pod(uid))),
     [true, true, true, false],
   );
-  bench.leases.forgo("u1");
-  assert.ok(bench.leases.promise(pod("u3")));
+  bench.leases.cancelReservation("u1");
+  assert.ok(bench.leases.reserve(pod("u3")));
   assert.ok(bench.take("u2"));
-  assert.equal(bench.leases.promise(pod("u4")), false);
+  assert.equal(bench.leases.reserve(pod("u4")), false);
 });
 
 test("what is asked for or waits is in use; what was taken, dropped or lost is not", async () => {

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {
   confirm,
+  type DestructiveAction,
   decideSweep,
   type SweepAction,
   type SweepView,
-  type TakingAction,
 } from "../../../../cni/agent/upkeep/decide-sweep.ts";
-import { lifeOf } from "../../../../cni/agent/upkeep/local-port.ts";
+import { bindingKey } from "../../../../cni/agent/upkeep/local-port.ts";
 import { boundAhead, local, port, SELF, unbound } from "./local.ts";
 
 const NAME = "c1/default/web-0";
@@ -123,17 +123,17 @@ describe("what a sweep does", () => {
     ["no binding and no pod", view({ ...others(undefined), pods: NO_POD }), ["unplug"]],
     [
       "no binding and no pod, and an event said so",
-      view({ ...others(undefined), pods: NO_POD, ended: new Set([lifeOf(local())]) }),
+      view({ ...others(undefined), pods: NO_POD, ended: new Set([bindingKey(local())]) }),
       ["fence released"],
     ],
     [
       "an event said so of an earlier life",
-      view({ ...others(undefined), pods: NO_POD, ended: new Set([lifeOf(local({}, { epoch: 2 }))]) }),
+      view({ ...others(undefined), pods: NO_POD, ended: new Set([bindingKey(local({}, { epoch: 2 }))]) }),
       ["unplug"],
     ],
     [
       "an event said so, but the pod is there",
-      view({ ...others(undefined), ended: new Set([lifeOf(local())]) }),
+      view({ ...others(undefined), ended: new Set([bindingKey(local())]) }),
       ["claim"],
     ],
     [
@@ -212,7 +212,7 @@ test("over every combination: a live pod's port is never taken without a newer o
     [port({ epoch: 4 }, { sandbox: { id: "s2", interface: "eth0" } })],
   ];
   const found = [new Map(), new Map([[NAME, undefined]]), new Map([[NAME, unbound()]]), new Map([[NAME, ELSEWHERE]])];
-  const ended = [new Set<string>(), new Set([lifeOf(local())])];
+  const ended = [new Set<string>(), new Set([bindingKey(local())])];
   let checked = 0;
   for (const sandbox of ["there", "unknown"] as const) {
     for (const bound of bindings) {
@@ -251,7 +251,7 @@ test("a release names what was seen, so that a newer binding stays", () => {
 });
 
 describe("the second look", () => {
-  const unplug = (why: string, changes = {}): TakingAction => ({
+  const unplug = (why: string, changes = {}): DestructiveAction => ({
     kind: "unplug",
     local: local(changes),
     release: false,
@@ -275,7 +275,7 @@ describe("the second look", () => {
     assert.deepEqual(confirm([unplug("a", { sandboxId: "s2" })], first.suspects, 2000, 500).due, []);
   });
   test("takes another binding of the same port for another thing", () => {
-    const release = (epoch: number): TakingAction => {
+    const release = (epoch: number): DestructiveAction => {
       return {
         kind: "release",
         port: port({ epoch }),

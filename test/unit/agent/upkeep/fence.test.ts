@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { pino } from "pino";
-import { Turns } from "../../../../cni/agent/calls/keyed-queue.ts";
+import { KeyedQueue } from "../../../../cni/agent/calls/keyed-queue.ts";
 import { HeldPorts } from "../../../../cni/agent/ports/held-ports.ts";
 import { Fence, type FenceOptions } from "../../../../cni/agent/upkeep/fence.ts";
 import type { LocalPort } from "../../../../cni/agent/upkeep/local-port.ts";
@@ -12,7 +12,7 @@ import { boundAhead, event, local, port } from "./local.ts";
 /** A fence on node-a, its events and what is plugged as the test says. */
 async function startFence() {
   const held = new HeldPorts();
-  const turns = new Turns();
+  const turns = new KeyedQueue();
   const plugged: LocalPort[] = [];
   const fenced: string[] = [];
   let looks = 0;
@@ -94,7 +94,7 @@ for (const what of ["told to the sandbox's call already", "not yet known here"])
     const { fence, held, turns, plugged, fenced, looks, tell } = await startFence();
     await using _ = fence;
     const { promise: plugging, resolve: finish } = Promise.withResolvers<void>();
-    const call = turns.take("s1/eth0", () => plugging);
+    const call = turns.run("s1/eth0", () => plugging);
     if (what !== "not yet known here") held.put("u1", "eth0", { port: port(), sandboxId: "s1" });
     tell(MOVED);
     await waitFor("the event to find nothing plugged", async () => looks() === 1);

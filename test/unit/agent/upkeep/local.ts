@@ -1,8 +1,8 @@
 import type { LocalPort, OvsSide } from "../../../../cni/agent/upkeep/local-port.ts";
-import type { Self } from "../../../../cni/agent/upkeep/supersede.ts";
+import type { NodeIdentity } from "../../../../cni/agent/upkeep/supersede.ts";
 import type { Binding, MooringEvent, Port } from "../../../../ipam-server/contract/index.ts";
 
-export const SELF: Self = { host: "node-a", cluster: "c1" };
+export const SELF: NodeIdentity = { host: "node-a", cluster: "c1" };
 
 /** Pod web-0's port as it is plugged on node-a: port life P1, epoch 3, sandbox s1, pod u1. */
 export function local(changes: Partial<LocalPort> = {}, ovs: Partial<OvsSide> = {}): LocalPort {

@@ -1,13 +1,18 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { LocalPort } from "../../../../cni/agent/upkeep/local-port.ts";
-import { judgeBinding, judgeEvent, type NewerBinding, type Reaction } from "../../../../cni/agent/upkeep/supersede.ts";
+import {
+  classifyBinding,
+  classifyEvent,
+  type EventAction,
+  type NewerBinding,
+} from "../../../../cni/agent/upkeep/supersede.ts";
 import type { MooringEvent } from "../../../../ipam-server/contract/index.ts";
 import { event, local, SELF } from "./local.ts";
 
 describe("events of the IPAM against a local port", () => {
   const away = { host: "node-b", fromHost: "node-a", ownerUid: "u2" };
-  const cases: [string, Reaction, Partial<MooringEvent>, LocalPort?][] = [
+  const cases: [string, EventAction, Partial<MooringEvent>, LocalPort?][] = [
     ["its binding moved to another host", "fence", { epoch: 4, ...away }],
     ["its port was bound elsewhere after a release", "fence", { type: "port.bound", epoch: 4, host: "node-b" }],
     ["several moves later", "fence", { epoch: 9, host: "node-c", fromHost: "node-b" }],
@@ -55,7 +60,7 @@ describe("events of the IPAM against a local port", () => {
     ["a port without an epoch", "none", { epoch: 4, ...away }, local({}, { epoch: undefined as never })],
   ];
   for (const [what, expected, changes, port = local()] of cases) {
-    test(`${what}: ${expected}`, () => assert.equal(judgeEvent(port, event(changes), SELF), expected));
+    test(`${what}: ${expected}`, () => assert.equal(classifyEvent(port, event(changes), SELF), expected));
   }
 });
 
@@ -68,7 +73,7 @@ test("no binding of its own sandbox on this host ever silences a port, whatever 
         ...(portId && { portId }),
         ...(epoch !== undefined && { epoch }),
       };
-      assert.equal(judgeBinding(local(), newer satisfies NewerBinding, SELF), "own");
+      assert.equal(classifyBinding(local(), newer satisfies NewerBinding, SELF), "own");
     }
   }
 });
@@ -77,7 +82,7 @@ test("nothing that is not newer silences a port", () => {
   for (const epoch of [0, 1, 2, 3]) {
     for (const host of ["node-a", "node-b"]) {
       const newer = { portId: "P1", epoch, host, sandboxId: "s9", ownerUid: "u9" };
-      assert.notEqual(judgeBinding(local(), newer, SELF), "superseded");
+      assert.notEqual(classifyBinding(local(), newer, SELF), "superseded");
     }
   }
 });

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { askStanding, isUninstalled, type Standing } from "../../../../cni/agent/install/uninstalled.ts";
+import { isUninstalled, type ResourceState, readAgentState } from "../../../../cni/agent/install/uninstalled.ts";
 import { KubeError } from "../../../../ipam-server/kube/kube-error.ts";
 
 describe("whether an agent that ends is being uninstalled", () => {
-  const all: Standing[] = ["there", "deleting", "gone", "refused", "unknown"];
+  const all: ResourceState[] = ["there", "deleting", "gone", "refused", "unknown"];
   for (const daemonSet of all) {
     for (const namespace of all) {
       for (const wasAnswered of [true, false]) {
@@ -22,11 +22,11 @@ describe("whether an agent that ends is being uninstalled", () => {
   test("no answer, a server's fault or nonsense is unknown, and unknown keeps the node as it is", async () => {
     for (const status of [0, 429, 500, 503, 504]) {
       const api = { get: () => Promise.reject(new KubeError(status, "on demand")) };
-      const standing = await askStanding(api, { namespace: "n", name: "d" });
+      const standing = await readAgentState(api, { namespace: "n", name: "d" });
       assert.deepEqual(standing, { daemonSet: "unknown", namespace: "unknown" });
       assert.equal(isUninstalled(standing, true), false);
     }
-    const nonsense = await askStanding({ get: async () => "<html>" }, { namespace: "n", name: "d" });
+    const nonsense = await readAgentState({ get: async () => "<html>" }, { namespace: "n", name: "d" });
     assert.equal(nonsense.daemonSet, "unknown");
   });
 
@@ -39,7 +39,7 @@ describe("whether an agent that ends is being uninstalled", () => {
         return { metadata: { deletionTimestamp: "2026-11-20T08:00:00Z" } };
       },
     };
-    const standing = await askStanding(api, { namespace: "n", name: "d" });
+    const standing = await readAgentState(api, { namespace: "n", name: "d" });
     assert.deepEqual(standing, { daemonSet: "refused", namespace: "deleting" });
     assert.deepEqual(asked.sort(), ["/api/v1/namespaces/n", "/apis/apps/v1/namespaces/n/daemonsets/d"]);
   });
