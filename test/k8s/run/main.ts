@@ -11,7 +11,7 @@ const HELP = `usage: [KUBECONFIG=FILE] scripts/test-e2e [--all] [--keep] [NAME..
 
 Installs Mooring in a Kubernetes cluster, tests it there, and uninstalls it.
 
-  --all     also the long tests: ${"many pods at once, with agents and IPAM failing under them"}
+  --all     also the long tests: many pods at once, while agents and the IPAM fail
   --keep    leave the lab up and Mooring installed, to look at
   NAME      only these files of test/k8s, such as: install move
 
@@ -23,8 +23,8 @@ With KUBECONFIG it is that cluster, which needs what docs/operations.md says, a 
   MOORING_E2E_NODE_EXEC   prefix of a command that runs another on a node: PREFIX NODE COMMAND... (default: none, and the
                           tests that need it are skipped)
 
-Without it a lab is brought up where there is one (MOORING_LAB, default ../shared/lab), and taken down afterwards. LAB_DIR
-names the state of a lab that is up already: it is used as it is, and left.
+Without KUBECONFIG, MOORING_LAB names a directory whose k8s/cluster.sh brings a cluster up; it is taken down afterwards.
+LAB_DIR names the state of a lab that is up already: it is used as it is, and left up.
 `;
 const CORE = ["install", "reach", "move", "keep", "lease", "bad-input"];
 const LONG = ["burst"];
