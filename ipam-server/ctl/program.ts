@@ -14,23 +14,12 @@ import { addReserveCommand } from "./commands/reserve.ts";
 import { addRestoreCommand } from "./commands/restore.ts";
 import { addStatusCommand } from "./commands/status.ts";
 import { addTraceCommand } from "./commands/trace.ts";
+import type { Context } from "./context.ts";
 import { EXIT_CODES, type ExitCode } from "./ctl-error.ts";
 import type { Io, Sink } from "./io.ts";
 import { reportError } from "./report-error.ts";
 import { CTL_OPTIONS } from "./settings.ts";
 import { Transport } from "./transport.ts";
-
-/** What a command is given to do its work with. */
-export interface Context {
-  io: Io;
-  /**
-   * Makes a commander action of a command's work: it gets a client and its own arguments and options, and returns
-   * the exit code if that is not 0.
-   */
-  action<Args extends unknown[]>(
-    work: (client: Client, ...args: Args) => Promise<ExitCode | undefined>,
-  ): (...args: Args) => Promise<void>;
-}
 
 /** Runs one command line (without the program's own name) and returns its exit code. */
 export async function runProgram(argv: readonly string[], io: Io): Promise<ExitCode> {

@@ -1,10 +1,10 @@
 import type { Command } from "commander";
 import { IpamError } from "../../contract/index.ts";
 import type { Client } from "../client.ts";
+import type { Context } from "../context.ts";
 import { CtlError, EXIT_CODES } from "../ctl-error.ts";
 import type { Io } from "../io.ts";
 import { assertNoRepetition, type LocatedManifest, parseManifests } from "../manifest.ts";
-import type { Context } from "../program.ts";
 import { formatRefusal } from "../report-error.ts";
 
 const EXAMPLES = `

@@ -3,11 +3,11 @@ import type { Command } from "commander";
 import type { Port } from "../../contract/index.ts";
 import type { Client, Finding } from "../client.ts";
 import { compareCluster } from "../compare-cluster.ts";
+import type { Context } from "../context.ts";
 import { CtlError, EXIT_CODES } from "../ctl-error.ts";
 import { writeList } from "../output/output.ts";
 import { createOutputOption, type OutputFlag } from "../output/output-option.ts";
 import type { Column } from "../output/table.ts";
-import type { Context } from "../program.ts";
 
 const EXAMPLES = `
 Examples:

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { Context } from "../program.ts";
+import type { Context } from "../context.ts";
 
 const EXAMPLES = `
 Examples:

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
+import type { Context } from "../context.ts";
 import { describeNetwork } from "../output/describe-network.ts";
 import { describePort } from "../output/describe-port.ts";
-import type { Context } from "../program.ts";
 
 const EXAMPLES = `
 Examples:

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
+import type { Context } from "../context.ts";
 import { CtlError } from "../ctl-error.ts";
-import type { Context } from "../program.ts";
 import { assertNotExisting, saveFile } from "../save-file.ts";
 import { TransferTail } from "../transfer-tail.ts";
 

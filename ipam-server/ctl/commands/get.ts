@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { Context } from "../program.ts";
+import type { Context } from "../context.ts";
 import { addGetNetworks } from "./get-networks.ts";
 import { addGetPorts } from "./get-ports.ts";
 import { addGetSubnets } from "./get-subnets.ts";

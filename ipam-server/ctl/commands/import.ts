@@ -1,7 +1,7 @@
 import { open, stat } from "node:fs/promises";
 import type { Command } from "commander";
+import type { Context } from "../context.ts";
 import { CtlError } from "../ctl-error.ts";
-import type { Context } from "../program.ts";
 
 const EXAMPLES = `
 Examples:

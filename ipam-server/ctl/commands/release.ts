@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import type { Port, Release } from "../../contract/index.ts";
 import { type BindingRef, parseFence } from "../binding-ref.ts";
+import type { Context } from "../context.ts";
 import { CtlError, EXIT_CODES } from "../ctl-error.ts";
-import type { Context } from "../program.ts";
 
 const EXAMPLES = `
 Examples:

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { IpFamily, Labels } from "../../contract/index.ts";
+import type { Context } from "../context.ts";
 import { formatAddresses } from "../output/format.ts";
-import type { Context } from "../program.ts";
 
 const EXAMPLES = `
 Examples:

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { IpamError } from "../../contract/index.ts";
+import type { Context } from "../context.ts";
 import { CtlError } from "../ctl-error.ts";
 import { formatFields } from "../output/output.ts";
-import type { Context } from "../program.ts";
 
 const EXAMPLES = `
 Examples:

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
 import { IpamError, type Network } from "../../contract/index.ts";
+import type { Context } from "../context.ts";
 import { EXIT_CODES } from "../ctl-error.ts";
 import { formatCount } from "../output/format.ts";
 import { formatFields } from "../output/output.ts";
-import type { Context } from "../program.ts";
 
 const EXAMPLES = `
 Examples:

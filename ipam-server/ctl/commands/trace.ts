@@ -1,10 +1,10 @@
 import { isIP } from "node:net";
 import type { Command } from "commander";
 import type { EventQuery, MooringEvent } from "../../contract/index.ts";
+import type { Context } from "../context.ts";
 import { writeList } from "../output/output.ts";
 import { createOutputOption, type OutputFlag } from "../output/output-option.ts";
 import type { Column } from "../output/table.ts";
-import type { Context } from "../program.ts";
 
 const EXAMPLES = `
 Examples:
