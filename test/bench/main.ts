@@ -95,11 +95,11 @@ async function run(only: Benchmark | undefined, options: Options): Promise<void>
 /** Each benchmark is loaded only when it runs: `ipam` needs neither root nor Open vSwitch. */
 async function runOne(benchmark: Benchmark, context: BenchContext, options: Options): Promise<BenchReport> {
   if (benchmark === "ipam")
-    return await (await import("./ipam.ts")).benchIpam(context, { ...options, seconds: options.seconds ?? 2 });
+    return await (await import("./ipam/ipam.ts")).benchIpam(context, { ...options, seconds: options.seconds ?? 2 });
   if (benchmark === "zone") return await runZoneBenchmark(context, options);
-  if (benchmark === "cni") return await (await import("./cni.ts")).benchCni(context, options.rounds ?? 60);
-  if (benchmark === "agent") return await (await import("./agent.ts")).benchAgent(context, options.rounds ?? 60);
-  return await (await import("./drift.ts")).benchDrift(context, options.rounds ?? 20);
+  if (benchmark === "cni") return await (await import("./node/cni.ts")).benchCni(context, options.rounds ?? 60);
+  if (benchmark === "agent") return await (await import("./node/agent.ts")).benchAgent(context, options.rounds ?? 60);
+  return await (await import("./node/drift.ts")).benchDrift(context, options.rounds ?? 20);
 }
 
 async function runZoneBenchmark(context: BenchContext, options: Options): Promise<BenchReport> {

@@ -1,6 +1,6 @@
 import { performance } from "node:perf_hooks";
 import { parentPort, workerData } from "node:worker_threads";
-import { benchClaim, benchRelease, ZONES } from "../workload.ts";
+import { benchClaim, benchRelease, ZONES } from "../ipam/workload.ts";
 import { RawConnection } from "./connection.ts";
 import type { LoadPhase, LoadResult } from "./load.ts";
 

@@ -1,5 +1,5 @@
 import type { Databases } from "../databases/databases.ts";
-import type { IpamProcess } from "../ipam-process.ts";
+import type { IpamProcess } from "../ipam/ipam-process.ts";
 import { readUsage } from "../process-usage.ts";
 import type { Fleet } from "./fleet.ts";
 import { mergeSeen, type Seen } from "./record.ts";

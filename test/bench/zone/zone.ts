@@ -6,7 +6,7 @@ import type { Port, PortList } from "../../../ipam-server/contract/index.ts";
 import { Random } from "../../store/random.ts";
 import type { BenchContext } from "../context.ts";
 import { type Databases, type Engine, openDatabases } from "../databases/databases.ts";
-import { IpamProcess } from "../ipam-process.ts";
+import { IpamProcess } from "../ipam/ipam-process.ts";
 import { ZoneCluster } from "./cluster.ts";
 import { Fleet } from "./fleet.ts";
 import { Meter, type PhaseFigures } from "./meter.ts";

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { PROTOCOL_VERSION } from "../../cni/launcher/forward-call.ts";
-import { exchange } from "../../cni/launcher/net-pipe.ts";
-import { deriveEnvironment } from "../../scripts/lab/cni.ts";
-import type { Endpoint } from "../../scripts/lab/endpoint.ts";
+import { PROTOCOL_VERSION } from "../../../cni/launcher/forward-call.ts";
+import { exchange } from "../../../cni/launcher/net-pipe.ts";
+import { deriveEnvironment } from "../../../scripts/lab/cni.ts";
+import type { Endpoint } from "../../../scripts/lab/endpoint.ts";
+import type { BenchContext } from "../context.ts";
 import type { AgentNodes } from "./agent-nodes.ts";
-import type { BenchContext } from "./context.ts";
 
 const TIMEOUT_MS = 60_000;
 /** Between a pod's being scheduled and its ADD a kubelet needs longer than this: the agent claims ahead meanwhile. */

@@ -1,9 +1,9 @@
-import { alternate, type Comparison, type Figures, SIDES, type Side, summarize } from "./alternate.ts";
-import type { BenchContext } from "./context.ts";
-import { type Databases, type Engine, openDatabases } from "./databases/databases.ts";
+import { alternate, type Comparison, type Figures, SIDES, type Side, summarize } from "../alternate.ts";
+import type { BenchContext } from "../context.ts";
+import { type Databases, type Engine, openDatabases } from "../databases/databases.ts";
+import type { BenchReport } from "../report.ts";
 import { reportIpam } from "./ipam-report.ts";
 import { IpamServers } from "./ipam-servers.ts";
-import type { BenchReport } from "./report.ts";
 import { fillStore, loadStore } from "./store-load.ts";
 import { benchNetworks } from "./workload.ts";
 

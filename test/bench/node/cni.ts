@@ -1,11 +1,11 @@
 import { join } from "node:path";
+import type { BenchContext } from "../context.ts";
+import { findBridgePlugin, measurePairs, pairRows, TIME_COLUMNS, timeRow } from "../pairs.ts";
+import { median } from "../quantile.ts";
+import type { BenchReport } from "../report.ts";
+import { Runner } from "../runner/runner.ts";
 import { callPlugin, mooringPlugin } from "./cni-call.ts";
-import type { BenchContext } from "./context.ts";
 import { openBenchLab } from "./lab.ts";
-import { findBridgePlugin, measurePairs, pairRows, TIME_COLUMNS, timeRow } from "./pairs.ts";
-import { median } from "./quantile.ts";
-import type { BenchReport } from "./report.ts";
-import { Runner } from "./runner/runner.ts";
 
 const BAR_RATIO = 5;
 const VERSION_CALL = { command: "VERSION", containerId: "", netns: "", podName: "", podUid: "" } as const;

@@ -1,9 +1,9 @@
-import type { Round } from "./alternate.ts";
-import type { BenchContext } from "./context.ts";
-import type { Databases } from "./databases/databases.ts";
+import type { Round } from "../alternate.ts";
+import type { BenchContext } from "../context.ts";
+import type { Databases } from "../databases/databases.ts";
+import { type LoadPhase, type LoadResult, runLoad } from "../load/load.ts";
+import { readUsage, type Usage } from "../process-usage.ts";
 import { IpamProcess } from "./ipam-process.ts";
-import { type LoadPhase, type LoadResult, runLoad } from "./load/load.ts";
-import { readUsage, type Usage } from "./process-usage.ts";
 
 /** Servers on one database, and the load on them all. */
 export class IpamServers implements AsyncDisposable {

@@ -1,13 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Endpoint } from "../../scripts/lab/endpoint.ts";
-import { startPinging } from "../../scripts/lab/ping.ts";
-import type { Topology } from "../../scripts/lab/topology.ts";
+import type { Endpoint } from "../../../scripts/lab/endpoint.ts";
+import { startPinging } from "../../../scripts/lab/ping.ts";
+import type { Topology } from "../../../scripts/lab/topology.ts";
+import type { BenchContext } from "../context.ts";
+import { median, quantile } from "../quantile.ts";
+import type { Bar, BenchReport, Table } from "../report.ts";
+import { Runner } from "../runner/runner.ts";
 import { type CniCall, callPlugin, mooringPlugin, type Plugin, readAddress } from "./cni-call.ts";
-import type { BenchContext } from "./context.ts";
 import { openBenchLab } from "./lab.ts";
-import { median, quantile } from "./quantile.ts";
-import type { Bar, BenchReport, Table } from "./report.ts";
-import { Runner } from "./runner/runner.ts";
 
 const PING_INTERVAL_MS = 2;
 const ANSWER_TIMEOUT_MS = 15_000;

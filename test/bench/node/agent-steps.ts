@@ -1,4 +1,4 @@
-import type { LabAgent } from "../agent/agent-lab.ts";
+import type { LabAgent } from "../../agent/agent-lab.ts";
 
 /** The agent's own histograms: `ADD/plug` and so on to how often and how long. */
 export type Steps = Map<string, { count: number; seconds: number }>;

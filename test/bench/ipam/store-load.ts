@@ -1,8 +1,8 @@
 import { performance } from "node:perf_hooks";
-import type { Mutation, Store } from "../../ipam-server/domain/store.ts";
-import type { Round } from "./alternate.ts";
-import type { BenchContext } from "./context.ts";
-import type { LoadResult } from "./load/load.ts";
+import type { Mutation, Store } from "../../../ipam-server/domain/store.ts";
+import type { Round } from "../alternate.ts";
+import type { BenchContext } from "../context.ts";
+import type { LoadResult } from "../load/load.ts";
 import { benchClaim, benchRelease } from "./workload.ts";
 
 const FILL_BATCH = 1000;

@@ -1,12 +1,12 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { PLUGIN } from "../../scripts/lab/cni.ts";
-import { BRIDGE } from "../../scripts/lab/node.ts";
-import { DIST } from "../../scripts/lab/paths.ts";
-import { createAgent, formatKubeconfig, type LabAgent } from "../agent/agent-lab.ts";
-import { LabKube } from "../agent/kube.ts";
+import { PLUGIN } from "../../../scripts/lab/cni.ts";
+import { BRIDGE } from "../../../scripts/lab/node.ts";
+import { DIST } from "../../../scripts/lab/paths.ts";
+import { createAgent, formatKubeconfig, type LabAgent } from "../../agent/agent-lab.ts";
+import { LabKube } from "../../agent/kube.ts";
+import type { BenchContext } from "../context.ts";
 import type { Plugin } from "./cni-call.ts";
-import type { BenchContext } from "./context.ts";
 import { type BenchLab, openBenchLab } from "./lab.ts";
 
 /** The bench's lab with a warm agent on each node, as they are built, and a Kubernetes that has whatever pods it is told. */

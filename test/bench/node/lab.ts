@@ -1,9 +1,9 @@
 import { access } from "node:fs/promises";
-import { must } from "../../scripts/lab/command.ts";
-import { type Ipam, startIpam } from "../../scripts/lab/ipam.ts";
-import { DIST, ROOT } from "../../scripts/lab/paths.ts";
-import { openTopology, type Topology } from "../../scripts/lab/topology.ts";
-import type { BenchContext } from "./context.ts";
+import { must } from "../../../scripts/lab/command.ts";
+import { type Ipam, startIpam } from "../../../scripts/lab/ipam.ts";
+import { DIST, ROOT } from "../../../scripts/lab/paths.ts";
+import { openTopology, type Topology } from "../../../scripts/lab/topology.ts";
+import type { BenchContext } from "../context.ts";
 
 export interface BenchLab extends AsyncDisposable {
   topology: Topology;

@@ -1,9 +1,9 @@
-import { deriveConf, PLUGIN } from "../../scripts/lab/cni.ts";
-import type { Endpoint } from "../../scripts/lab/endpoint.ts";
-import type { LabNode } from "../../scripts/lab/node.ts";
-import { DIST } from "../../scripts/lab/paths.ts";
+import { deriveConf, PLUGIN } from "../../../scripts/lab/cni.ts";
+import type { Endpoint } from "../../../scripts/lab/endpoint.ts";
+import type { LabNode } from "../../../scripts/lab/node.ts";
+import { DIST } from "../../../scripts/lab/paths.ts";
+import type { Runner, RunnerReply } from "../runner/runner.ts";
 import type { BenchLab } from "./lab.ts";
-import type { Runner, RunnerReply } from "./runner/runner.ts";
 
 /** One CNI executable with its network configuration. */
 export interface Plugin {

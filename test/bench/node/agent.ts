@@ -1,13 +1,13 @@
 import { join } from "node:path";
+import type { BenchContext } from "../context.ts";
+import { findBridgePlugin, measurePairs, type PairPod, pairRows, TIME_COLUMNS, type Times, timeRow } from "../pairs.ts";
+import { median, quantile } from "../quantile.ts";
+import type { BenchReport, Table } from "../report.ts";
+import { Runner } from "../runner/runner.ts";
 import { AgentCalls, type CallTimes } from "./agent-calls.ts";
 import { type AgentNodes, openAgentNodes } from "./agent-nodes.ts";
 import { meanMs, readSteps, type Steps } from "./agent-steps.ts";
-import type { BenchContext } from "./context.ts";
 import { driftBar, driftNotes, driftTable, type MeasuredDrifts, measureDrifts } from "./drift.ts";
-import { findBridgePlugin, measurePairs, type PairPod, pairRows, TIME_COLUMNS, type Times, timeRow } from "./pairs.ts";
-import { median, quantile } from "./quantile.ts";
-import type { BenchReport, Table } from "./report.ts";
-import { Runner } from "./runner/runner.ts";
 
 const AT_ONCE = 16;
 const BAR_RATIO = 2.2;

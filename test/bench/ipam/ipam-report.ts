@@ -1,6 +1,6 @@
-import { type Figures, SIDES } from "./alternate.ts";
+import { type Figures, SIDES } from "../alternate.ts";
+import type { Bar, BenchReport, Table } from "../report.ts";
 import type { IpamResult, Measurement, Pairing, PeerFigures } from "./ipam.ts";
-import type { Bar, BenchReport, Table } from "./report.ts";
 
 /** Port creates a second of Neutron, as docs/design.md names them: a stated figure, never measured here. */
 const STATED_NEUTRON_PER_SECOND = 10;

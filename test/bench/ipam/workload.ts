@@ -1,4 +1,4 @@
-import type { Claim, NetworkManifest, Release } from "../../ipam-server/contract/index.ts";
+import type { Claim, NetworkManifest, Release } from "../../../ipam-server/contract/index.ts";
 
 /** A million pods on them are a hundred each: what the nodes of a large cluster carry. */
 const HOSTS = 10_000;
