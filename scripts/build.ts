@@ -5,9 +5,9 @@ import { build, type Plugin } from "esbuild";
 import { copyNativeAddons } from "./native-addons.ts";
 
 /**
- * Makes `dist/`: the CNI executable as a file that starts fast and one in `lib/` that it loads when no agent takes its call, for each other entry point a small starter and its bundle in `lib/`, and
- * the native addons in `lib/` too. The directory works wherever it is copied: nothing in it points outside but the
- * shebang, and a link to an executable in it works as well.
+ * Makes `dist/`: the CNI executable and the bundle in `lib/` that it loads when no agent takes its call; a starter and a
+ * bundle for each other program; the native addons in `lib/`. The directory can be copied anywhere: only the shebang
+ * points outside, and a link to an executable in it works.
  *
  *   node scripts/build.ts [--out DIR] [--node PATH]
  */
@@ -55,7 +55,7 @@ const ENTRIES: Entry[] = [
 const ESM_BANNER = `import { createRequire } from "node:module";
 const require = createRequire(import.meta.url), __filename = import.meta.filename, __dirname = import.meta.dirname;`;
 
-// Built beside and put in place at once: whoever runs dist/ meanwhile finds the old one or the new one, whole.
+// Built in a draft directory and renamed, so that dist/ is always complete: the old one or the new one.
 const draft = `${options.out}.${process.pid}`;
 const lib = join(draft, "lib");
 mkdirSync(lib, { recursive: true });

@@ -6,10 +6,10 @@ import { openTopology } from "./lab/topology.ts";
 const HELP = `usage: scripts/demo [--keep | --stop]
 
 Two nodes, a pod, a drift: shows on this machine that a pod keeps its address. Everything
-runs in network namespaces of its own and is taken away at the end.
+runs in network namespaces of its own and is removed at the end.
 
   --keep   leave it running, and say how to play with it
-  --stop   take away what --keep left running
+  --stop   remove what --keep left running
 `;
 
 async function main(): Promise<void> {

@@ -10,7 +10,7 @@ export interface TarEntry {
 
 const BLOCK = 512;
 
-/** A ustar archive that is the same for the same entries, whoever makes it when: owner 0, time 0, sorted by path. */
+/** A reproducible ustar archive: owner 0, time 0, sorted by path. */
 export function packTar(entries: readonly TarEntry[]): Buffer {
   const sorted = [...entries].sort((a, b) => (a.path < b.path ? -1 : 1));
   const blocks = sorted.flatMap(entry => {

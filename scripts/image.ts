@@ -44,7 +44,7 @@ else makeImage();
 function makeImage(): void {
   const draft = mkdtempSync(join(tmpdir(), "mooring-image-"));
   try {
-    // Nobody's home may be read-only to others in the image.
+    // Directories must be readable by the image's unprivileged user.
     chmodSync(draft, 0o755);
     stage(draft);
     if (options.root !== undefined) {

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import type { MooringEvent, Port } from "../../ipam-server/contract/index.ts";
 import type { CniAnswer } from "./cni.ts";
 import { type Ipam, startIpam } from "./ipam.ts";
-import { Narrator, promise } from "./narrator.ts";
+import { assertThat, Narrator } from "./narrator.ts";
 import type { LabNode } from "./node.ts";
 import { DIST, NODE, ROOT } from "./paths.ts";
 import { ping, startPinging } from "./ping.ts";
@@ -14,7 +14,7 @@ const NETWORKS = fileURLToPath(new URL("networks.yaml", import.meta.url));
 const POD = "web-0";
 const PORT = `lab/default/${POD}`;
 
-/** Tells the story and rejects at the first promise that is not kept. */
+/** Runs the demo; rejects at the first check that fails. */
 export async function runDemo(
   topology: Topology,
   options: { keep: boolean; print: (line: string) => void },
@@ -43,7 +43,7 @@ export async function runDemo(
 
   narrator.step("The machine without Kubernetes reaches the pod at its own address: no NAT, no overlay, no tunnel");
   narrator.command(`ping ${before.address}`);
-  promise(await ping(legacy, before.address), `${before.address} does not answer`);
+  assertThat(await ping(legacy, before.address), `${before.address} does not answer`);
   narrator.note("answered");
 
   narrator.step(
@@ -58,15 +58,15 @@ export async function runDemo(
   const after = await add(runtime, b, second, narrator);
   const answered = await pinging.firstAnswerAfter(unplugged);
   const neighbour = await legacy.must(["ip", "neighbour", "show", before.address]);
-  promise(after.address === before.address, `the address changed from ${before.address} to ${after.address}`);
-  promise(after.mac === before.mac, `the MAC changed from ${before.mac} to ${after.mac}`);
-  promise(neighbour.includes(before.mac), `the machine outside sees another MAC: ${neighbour}`);
+  assertThat(after.address === before.address, `the address changed from ${before.address} to ${after.address}`);
+  assertThat(after.mac === before.mac, `the MAC changed from ${before.mac} to ${after.mac}`);
+  assertThat(neighbour.includes(before.mac), `the machine outside sees another MAC: ${neighbour}`);
   narrator.note(`the same address and MAC answer, ${Math.round(answered - began)} ms after node A's DEL began`);
 
   narrator.step("Node A's DEL comes once more, late: it is fenced and changes nothing");
   await del(runtime, a, first, narrator);
   const { binding, epoch } = await readPort(ipam);
-  promise(binding?.host === b.name, `the late DEL ended the binding: ${JSON.stringify(binding)}`);
+  assertThat(binding?.host === b.name, `the late DEL ended the binding: ${JSON.stringify(binding)}`);
   const late = Date.now();
   await pinging.firstAnswerAfter(late);
   narrator.note(`still bound to ${binding.host} (epoch ${epoch}), still answering`);
@@ -76,25 +76,25 @@ export async function runDemo(
   narrator.note(await ipam.mustCtl("trace", PORT));
   await checkTrace(ipam);
 
-  options.print(`\nAs promised.${options.keep ? "" : " Everything is taken away again."}`);
+  options.print(`\nAll checks passed.${options.keep ? "" : " Everything is removed again."}`);
   if (options.keep) {
     topology.keep();
     options.print(describeKept(topology, ipam, before.address));
   }
 }
 
-interface Told {
+interface AddResult {
   address: string;
   mac: string;
 }
 
-async function add(runtime: Runtime, node: LabNode, sandbox: PodSandbox, narrator: Narrator): Promise<Told> {
+async function add(runtime: Runtime, node: LabNode, sandbox: PodSandbox, narrator: Narrator): Promise<AddResult> {
   const answer = await runtime.add(node, sandbox);
   narrator.command(describeCall("ADD", node, sandbox));
   expectSuccess("ADD", answer);
   const address = answer.json?.ips?.[0]?.address.replace(/\/\d+$/, "");
   const mac = answer.json?.interfaces?.find(({ sandbox: path }) => path !== undefined)?.mac;
-  promise(address !== undefined && mac !== undefined, `ADD gave no address or MAC: ${answer.stdout}`);
+  assertThat(address !== undefined && mac !== undefined, `ADD gave no address or MAC: ${answer.stdout}`);
   const addresses = answer.json?.ips?.map(ip => ip.address).join(", ");
   narrator.note(`${addresses}, MAC ${mac}, ${Math.round(answer.elapsedMs)} ms`);
   return { address, mac };
@@ -107,20 +107,20 @@ async function del(runtime: Runtime, node: LabNode, sandbox: PodSandbox, narrato
 }
 
 function expectSuccess(verb: string, { code, stdout, stderr }: CniAnswer): void {
-  promise(code === 0, `${verb} failed with ${code}: ${stdout}${stderr}`);
+  assertThat(code === 0, `${verb} failed with ${code}: ${stdout}${stderr}`);
 }
 
 async function readPort(ipam: Ipam): Promise<Port> {
   const { ports } = JSON.parse(await ipam.mustCtl("get", "ports", "-o", "json")) as { ports: Port[] };
   const port = ports.find(({ name }) => name === PORT);
-  promise(port !== undefined, `the IPAM has no port ${PORT}`);
+  assertThat(port !== undefined, `the IPAM has no port ${PORT}`);
   return port;
 }
 
 async function checkTrace(ipam: Ipam): Promise<void> {
   const { events } = JSON.parse(await ipam.mustCtl("trace", PORT, "-o", "json")) as { events: MooringEvent[] };
   const hosts = events.filter(({ type }) => type === "port.bound" || type === "port.moved").map(({ host }) => host);
-  promise(hosts.join(" ") === "node-a node-b", `the trace says it was bound on: ${hosts.join(", ")}`);
+  assertThat(hosts.join(" ") === "node-a node-b", `the trace says it was bound on: ${hosts.join(", ")}`);
 }
 
 /** One line; the long ids are cut. */

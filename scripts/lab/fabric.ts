@@ -32,7 +32,7 @@ export interface Fabric {
 
 /**
  * Each VLAN is a Linux bridge, which learns where a MAC is from the first frame, as a switch's hardware does. (An Open
- * vSwitch in its normal mode may go on for half a second by what it knew, and would be measured as the pod's outage.)
+ * vSwitch in its normal mode may use what it learned for half a second, which would be measured as the pod's outage.)
  * Open vSwitch only takes the tags off and puts them on, by fixed flows: not every kernel has VLAN devices.
  */
 export async function openFabric(ledger: Ledger, datapathType: DatapathType): Promise<Fabric> {

@@ -15,7 +15,7 @@ export interface Ipam {
   /** What was run. */
   readonly argv: readonly string[];
   start(): Promise<void>;
-  /** SIGKILL: nothing is said goodbye to. */
+  /** SIGKILL: no connection is closed in order. */
   stop(signal?: NodeJS.Signals): Promise<void>;
   /** mooringctl with this server, run beside it. */
   ctl(args: readonly string[], input?: string): Promise<CommandResult>;

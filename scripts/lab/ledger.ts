@@ -33,8 +33,8 @@ interface LabRecord {
 }
 
 /**
- * What a lab has made: its directory, namespaces and processes, on disk before they exist, so that whoever comes later
- * (this process at its end, the next lab, `demo --stop`) can take away exactly that and nothing else.
+ * What a lab has made: its directory, namespaces and processes, on disk before they exist, so that a later process
+ * (this one at its end, the next lab, `demo --stop`) can remove exactly that and nothing else.
  */
 export class Ledger implements AsyncDisposable {
   readonly id: string;

@@ -1,6 +1,6 @@
 import { styleText } from "node:util";
 
-/** Tells a story in numbered steps: what happens in plain words, the command lines, what came of them. */
+/** Prints numbered steps: what happens in plain words, the command lines, their results. */
 export class Narrator {
   readonly #print: (line: string) => void;
   #step = 0;
@@ -23,7 +23,7 @@ export class Narrator {
   }
 }
 
-/** A promise of the demo: when it is not kept, the demo ends with these words. */
-export function promise(kept: boolean, words: string): asserts kept {
-  if (!kept) throw new Error(words);
+/** A check of the demo: throws with these words if it fails. */
+export function assertThat(condition: boolean, words: string): asserts condition {
+  if (!condition) throw new Error(words);
 }

@@ -41,7 +41,7 @@ export interface Topology extends AsyncDisposable {
   node(index: number): LabNode;
   /** A network namespace for a pod, as a runtime makes one; its name must be new. */
   addPod(name: string): Promise<Endpoint>;
-  /** The lab outlives this process; clearing it away is up to whoever calls `Ledger.list`. */
+  /** The lab outlives this process; the caller of `Ledger.list` removes it. */
   keep(): void;
 }
 

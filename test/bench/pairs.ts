@@ -43,7 +43,7 @@ export interface PairsOptions {
   beside?(): Promise<unknown>;
 }
 
-/** ADD and DEL as whole processes, the two plugins taking turns, each pair with a sandbox of its own. */
+/** ADD and DEL as whole processes, the two plugins alternating, each pair with a sandbox of its own. */
 export async function measurePairs(options: PairsOptions): Promise<[Times, Times]> {
   const { context, contenders, rounds } = options;
   const times: [Times, Times] = [newTimes(), newTimes()];

@@ -3,7 +3,7 @@ export interface BenchReport {
   benchmark: string;
   tables: Table[];
   bars: Bar[];
-  /** What a reader must know to judge the figures: conditions, what has no peer, what is stated and not measured. */
+  /** What a reader must know of the figures: conditions, what has no peer, what is stated and not measured. */
   notes: string[];
 }
 

@@ -130,8 +130,8 @@ export class FakeIpam implements AsyncDisposable {
     const present = this.ports.get(name);
     const isUnused = present?.owner?.uid === claim.owner.uid && present.binding?.sandbox === undefined;
     if (lease !== undefined && isUnused) this.ports.delete(name);
-    const isTold = this.ports.get(name)?.binding?.sandbox?.id === claim.sandbox?.id;
-    if (claim.leasedPort !== undefined && this.ports.has(name) && !isTold) {
+    const isRepeat = this.ports.get(name)?.binding?.sandbox?.id === claim.sandbox?.id;
+    if (claim.leasedPort !== undefined && this.ports.has(name) && !isRepeat) {
       return refusal("port_in_use", `port ${name} is there already`);
     }
     if (claim.leasedPort !== undefined && !this.ports.has(name)) {

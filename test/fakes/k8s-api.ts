@@ -80,7 +80,7 @@ export class FakeKubeApi implements AsyncDisposable {
     const version = ++this.#version;
     const stored = { ...object, metadata: { ...object.metadata, uid, resourceVersion: String(version) } };
     items.set(key, stored);
-    this.#tell({ version, resource, type: before ? "MODIFIED" : "ADDED", object: stored, ...(before && { before }) });
+    this.#notify({ version, resource, type: before ? "MODIFIED" : "ADDED", object: stored, ...(before && { before }) });
     return stored;
   }
 
@@ -90,7 +90,7 @@ export class FakeKubeApi implements AsyncDisposable {
     this.#items(resource).delete(`${namespace}/${name}`);
     const version = ++this.#version;
     const last = { ...object, metadata: { ...object.metadata, resourceVersion: String(version) } };
-    this.#tell({ version, resource, type: "DELETED", object: last, before: object });
+    this.#notify({ version, resource, type: "DELETED", object: last, before: object });
   }
 
   items(resource: string): Stored[] {
@@ -114,7 +114,7 @@ export class FakeKubeApi implements AsyncDisposable {
     return items;
   }
 
-  #tell(change: Change): void {
+  #notify(change: Change): void {
     this.#log.push(change);
     for (const [response, watch] of this.#watches) sendChange(response, watch, change);
   }

@@ -37,13 +37,13 @@ export class FakeIpam implements AsyncDisposable {
     return `http://127.0.0.1:${address.port}`;
   }
 
-  /** Puts the port in, and tells of it. */
+  /** Stores the port and sends its event. */
   put(port: Port, event: Partial<MooringEvent> = {}): void {
     this.ports.set(port.name, port);
-    this.tell({ type: "port.bound", port: port.name, ...(port.cluster && { cluster: port.cluster }), ...event });
+    this.sendEvent({ type: "port.bound", port: port.name, ...(port.cluster && { cluster: port.cluster }), ...event });
   }
 
-  tell(event: Partial<MooringEvent> & Pick<MooringEvent, "type">): void {
+  sendEvent(event: Partial<MooringEvent> & Pick<MooringEvent, "type">): void {
     const whole = { seq: this.#events.length + 1, time: "2026-11-20T08:00:00.000Z", caller: "test", ...event };
     this.#events.push(whole);
     for (const stream of this.#streams) stream.write(frame(whole));
@@ -85,7 +85,7 @@ export class FakeIpam implements AsyncDisposable {
     const isSeen = url.searchParams.get("id") === port.id && url.searchParams.get("epoch") === String(port.epoch);
     if (!isSeen || port.binding !== undefined) return problem(response, 409, "conflict");
     this.ports.delete(name);
-    this.tell({ type: "port.deleted", port: name, ...(port.cluster && { cluster: port.cluster }) });
+    this.sendEvent({ type: "port.deleted", port: name, ...(port.cluster && { cluster: port.cluster }) });
     return answer(response, port);
   }
 
@@ -103,7 +103,7 @@ export class FakeIpam implements AsyncDisposable {
     if (deleted) this.ports.delete(port.name);
     else this.ports.set(port.name, rest);
     const type = deleted ? "port.deleted" : "port.released";
-    this.tell({ type, port: port.name, host: binding.host, ...(port.cluster && { cluster: port.cluster }) });
+    this.sendEvent({ type, port: port.name, host: binding.host, ...(port.cluster && { cluster: port.cluster }) });
     return { released: true, name: port.name, deleted };
   }
 

@@ -44,8 +44,8 @@ export class MemoryStore implements Store {
     this.#notify();
   }
 
-  async putNetwork(wish: NetworkEdit): Promise<PutNetworkResponse> {
-    const manifest = resolveWish(wish, []);
+  async putNetwork(edit: NetworkEdit): Promise<PutNetworkResponse> {
+    const manifest = resolveWish(edit, []);
     const { name, labels = {} } = manifest.metadata;
     const time = new Date().toISOString();
     const { segment, subnets = [], vpc = "default", mtu = 1500 } = manifest.spec;

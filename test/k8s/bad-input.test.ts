@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { Cluster } from "./support/cluster.ts";
 import { NO_HAND_ON_NODES } from "./support/environment.ts";
 import { Ipam } from "./support/ipam.ts";
@@ -12,7 +12,7 @@ import { idlePod, pod } from "./support/workloads.ts";
 
 const NS = "e2e-bad";
 
-describe("a pod that cannot have an address says why, and comes up by itself", { timeout: 900_000 }, () => {
+describe("a pod whose ADD fails", { timeout: 900_000 }, () => {
   const cluster = new Cluster();
   const stack = new AsyncDisposableStack();
   let ipam: Ipam;
@@ -31,7 +31,7 @@ describe("a pod that cannot have an address says why, and comes up by itself", {
   const annotate = (name: string, annotations: Record<string, string>) =>
     cluster.patch("pods", NS, name, { metadata: { annotations } });
 
-  test("once its annotation is one that is known", async () => {
+  it("starts once its annotation is valid", async () => {
     await create("wrong-value", { "mooring.dev/network-selector": "env=prod", "mooring.dev/retain": "forever" });
     await create("wrong-name", { "mooring.dev/network-selector": "env=prod", "mooring.dev/retian": "sticky" });
     const value = await cluster.eventOn(NS, "wrong-value", /mooring\.dev\/retain/);
@@ -43,7 +43,7 @@ describe("a pod that cannot have an address says why, and comes up by itself", {
     await cluster.readyPod(NS, "wrong-value");
   });
 
-  test("once there is a network that its selector matches", async () => {
+  it("starts once a network matches its selector", async () => {
     await ipam.ctl("delete", "network", "late").catch(() => undefined);
     await create("no-network", { "mooring.dev/network-selector": "env=late" });
     assert.match(await cluster.eventOn(NS, "no-network", /env=late/), /mooring\.dev\/network-selector/);
@@ -69,7 +69,7 @@ describe("a pod that cannot have an address says why, and comes up by itself", {
     assert.match(late.status.podIP ?? "", /^10\.50\.0\./);
   });
 
-  test("once its network has a free address", async () => {
+  it("starts once its network has a free address", async () => {
     const tiny = { "mooring.dev/network-selector": "env=tiny" };
     await create("takes-all", tiny);
     await cluster.readyPod(NS, "takes-all");
@@ -79,14 +79,14 @@ describe("a pod that cannot have an address says why, and comes up by itself", {
     await cluster.readyPod(NS, "waits", { deadlineMs: 240_000 });
   });
 
-  test("once it asks for a network that its node can reach", async () => {
+  it("starts once it asks for a network that its node can reach", async () => {
     await create("too-far", { "mooring.dev/network-selector": "env=elsewhere" });
     await cluster.eventOn(NS, "too-far", /reach|physnet/i);
     await annotate("too-far", { "mooring.dev/network-selector": "env=prod" });
     await cluster.readyPod(NS, "too-far");
   });
 
-  test("and garbage on the agent's socket harms nobody", { skip: NO_HAND_ON_NODES }, async () => {
+  it("is the only one affected by garbage on the agent's socket", { skip: NO_HAND_ON_NODES }, async () => {
     const [node] = await cluster.nodes();
     const name = node?.metadata.name ?? "";
     for (const garbage of ["hello\\n", "{}\\n", '{"env":5}\\n', "\\u0000\\uffff"]) {

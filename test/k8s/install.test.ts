@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { before, describe, test } from "node:test";
+import { before, describe, it } from "node:test";
 import { Cluster, isReady, type KubeObject } from "./support/cluster.ts";
 import { ENVIRONMENT, NO_HAND_ON_NODES } from "./support/environment.ts";
 import { eventually, expect } from "./support/eventually.ts";
@@ -13,7 +13,7 @@ interface DaemonSet extends KubeObject {
   status: { desiredNumberScheduled: number; numberReady: number; updatedNumberScheduled?: number };
 }
 
-describe("installing", { timeout: 600_000 }, () => {
+describe("installation", { timeout: 600_000 }, () => {
   let cluster: Cluster;
   before(async () => {
     cluster = new Cluster();
@@ -25,7 +25,7 @@ describe("installing", { timeout: 600_000 }, () => {
     writeFileSync(INVENTORY_FILE, JSON.stringify(Object.fromEntries(inventory)), { flag: "wx" });
   });
 
-  test("one kubectl apply -k brings up IPAM, controller and an agent on every node", async () => {
+  it("starts IPAM, controller and agents with one kubectl apply -k", async () => {
     await cluster.kubectl(["apply", "-k", ENVIRONMENT.overlay]);
     const nodes = await cluster.nodes();
     await eventually(
@@ -40,7 +40,7 @@ describe("installing", { timeout: 600_000 }, () => {
     await ipam.ctl("apply", "-f", ENVIRONMENT.networks);
   });
 
-  test("the nodes become ready", async () => {
+  it("makes the nodes ready", async () => {
     await eventually("all nodes to be ready", async () => {
       const nodes = await cluster.nodes();
       return expect(nodes.length > 1 && nodes.every(isReady), () =>
@@ -49,7 +49,7 @@ describe("installing", { timeout: 600_000 }, () => {
     });
   });
 
-  test("the executable runs on the node itself and says through STATUS that it can serve", {
+  it("installs an executable whose STATUS succeeds on the node", {
     skip: NO_HAND_ON_NODES,
   }, async () => {
     for (const { metadata } of await cluster.nodes()) {
@@ -72,7 +72,7 @@ describe("installing", { timeout: 600_000 }, () => {
     }
   });
 
-  test("the agent's socket is root's alone", { skip: NO_HAND_ON_NODES }, async () => {
+  it("leaves the agent's socket to root alone", { skip: NO_HAND_ON_NODES }, async () => {
     for (const { metadata } of await cluster.nodes()) {
       const mode = await onNode(metadata.name, ["stat", "-c", "%a %U", "/run/mooring/agent.sock"]);
       assert.match(mode, /^[0-7]00 root/);

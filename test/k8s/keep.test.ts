@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, it } from "node:test";
 import type { Port } from "../../ipam-server/contract/index.ts";
 import { Cluster, type Pod } from "./support/cluster.ts";
 import { eventually, expect } from "./support/eventually.ts";
@@ -10,7 +10,7 @@ import { deployment, statefulSet, webPod } from "./support/workloads.ts";
 const NS = "e2e-keep";
 const ROLLING = { strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } } };
 
-describe("an address is kept while its workload asks for it, and given back after:", { timeout: 900_000 }, () => {
+describe("addresses of workloads", { timeout: 900_000 }, () => {
   const cluster = new Cluster();
   const stack = new AsyncDisposableStack();
   let ipam: Ipam;
@@ -35,7 +35,7 @@ describe("an address is kept while its workload asks for it, and given back afte
     });
   const addresses = (pods: Pod[]) => pods.map(({ status }) => status.podIP ?? "");
 
-  test("a StatefulSet scaled from three to one gives two back, and scaled up again gets two", async () => {
+  it("releases two ports when a StatefulSet is scaled from three to one", async () => {
     await cluster.apply(statefulSet(NS, "web", 3, webPod({ app: "web" })));
     const three = await cluster.readyPods(NS, "web", 3);
     const [kept] = three;
@@ -48,7 +48,7 @@ describe("an address is kept while its workload asks for it, and given back afte
     assert.equal(new Set(addresses(again)).size, 3);
   });
 
-  test("a StatefulSet deleted and made again has an address for every pod", async () => {
+  it("gives every pod an address when a StatefulSet is created again", async () => {
     await cluster.kubectl(["-n", NS, "delete", "statefulset", "web", "--cascade=foreground"], { timeoutMs: 120_000 });
     await cluster.apply(statefulSet(NS, "web", 3, webPod({ app: "web" })));
     const pods = await cluster.readyPods(NS, "web", 3);
@@ -57,12 +57,12 @@ describe("an address is kept while its workload asks for it, and given back afte
       assert.equal((await ipam.boundTo(pod)).workload?.uid, pod.metadata.ownerReferences?.[0]?.uid);
   });
 
-  test("a StatefulSet deleted for good gives all back", async () => {
+  it("releases all ports when a StatefulSet is deleted", async () => {
     await cluster.kubectl(["-n", NS, "delete", "statefulset", "web", "--cascade=foreground"], { timeoutMs: 120_000 });
     await portsAre("web", []);
   });
 
-  test("a sticky Deployment has the same addresses after every rolling update with surge", async () => {
+  it("keeps a sticky Deployment's addresses over rolling updates with surge", async () => {
     const template = (version: string) =>
       webPod({ app: "app", version, annotations: { "mooring.dev/retain": "sticky" } });
     const roll = async (version: string) => {
@@ -77,7 +77,7 @@ describe("an address is kept while its workload asks for it, and given back afte
       return ports;
     };
     // Pods that are ending hold their slots: while they do, the rollout's last pods get slots above replicas and surge,
-    // which are given back when these pods end.
+    // which are released when these pods end.
     const kept = (ports: Port[]) =>
       ports
         .filter(({ slot }) => slot !== undefined && slot < 4)

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { parseAllDocuments, stringify } from "yaml";
 import type { MooringEvent } from "../../ipam-server/contract/index.ts";
 import { Client } from "./support/client.ts";
@@ -16,7 +16,7 @@ import { deployment, webPod } from "./support/workloads.ts";
 const NS = "e2e-lease";
 const SIZE = 6;
 
-describe("a node that is leased addresses", { timeout: 900_000 }, () => {
+describe("address leases of a node", { timeout: 900_000 }, () => {
   const cluster = new Cluster();
   const stack = new AsyncDisposableStack();
   let ipam: Ipam;
@@ -43,10 +43,10 @@ describe("a node that is leased addresses", { timeout: 900_000 }, () => {
       return expect(length >= atLeast, () => `${length}`);
     });
   const scale = (replicas: number) => cluster.patch("deployments", NS, "many", { spec: { replicas } });
-  /** What the IPAM tells of the pod's binding. */
+  /** The events of the pod's binding. */
   const bornFrom = async ({ metadata }: Pod) => {
-    const told = await ipam.ctl("trace", `${ipam.cluster}/${NS}/${metadata.name}`, "-o", "json");
-    const { events } = JSON.parse(told) as { events: MooringEvent[] };
+    const output = await ipam.ctl("trace", `${ipam.cluster}/${NS}/${metadata.name}`, "-o", "json");
+    const { events } = JSON.parse(output) as { events: MooringEvent[] };
     return events.find(({ type, message }) => type === "port.bound" && message !== undefined)?.message ?? "no lease";
   };
 
@@ -64,7 +64,7 @@ describe("a node that is leased addresses", { timeout: 900_000 }, () => {
     await ipam.settled();
   });
 
-  test("gives them to the pods of a Deployment, which the IPAM is told at once", async () => {
+  it("start a Deployment's pods, and are reported at once", async () => {
     await cluster.apply(deployment(NS, "many", 1, webPod({ app: "many", nodeName: node })));
     const [first] = await cluster.readyPods(NS, "many", 1);
     await leasesAre(SIZE);
@@ -78,7 +78,7 @@ describe("a node that is leased addresses", { timeout: 900_000 }, () => {
     await ipam.settled();
   });
 
-  test("starts pods while the IPAM is away, and tells it all when it is back", async () => {
+  it("start pods while the IPAM is down, and are reported afterwards", async () => {
     await leasesAre(3);
     await cluster.patch("statefulsets", SYSTEM, "mooring-ipam", { spec: { replicas: 0 } });
     await eventually("the IPAM to be gone", async () => !(await cluster.findPod(SYSTEM, "mooring-ipam-0")));
@@ -94,7 +94,7 @@ describe("a node that is leased addresses", { timeout: 900_000 }, () => {
     await ipam.settled();
   });
 
-  test("gives back what it holds when it is cordoned", async () => {
+  it("are returned when the node is cordoned", async () => {
     await leasesAre(1);
     await cluster.kubectl(["cordon", node]);
     try {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { Client } from "./support/client.ts";
 import { Cluster, isReady, type Node } from "./support/cluster.ts";
 import { NO_CUTTING, NO_HAND_ON_NODES, NO_STARTING } from "./support/environment.ts";
@@ -13,7 +13,7 @@ import { statefulSet, webPod } from "./support/workloads.ts";
 const NS = "e2e-move";
 const SELECTOR = { "mooring.dev/network-selector": "env=prod" };
 
-describe("web-0 keeps its address and MAC, and answers,", { timeout: 1_500_000 }, () => {
+describe("a StatefulSet pod keeps its address and MAC", { timeout: 1_500_000 }, () => {
   const cluster = new Cluster();
   const stack = new AsyncDisposableStack();
   let ipam: Ipam;
@@ -43,7 +43,7 @@ describe("web-0 keeps its address and MAC, and answers,", { timeout: 1_500_000 }
       return node !== undefined && isReady(node) === wanted;
     });
 
-  test("when it is deleted and comes up on the other node", async () => {
+  it("when it is deleted and comes up on the other node", async () => {
     const there = await moves.bring("web-0", away);
     await using _ = await cluster.onlyOn(home);
     await cluster.kubectl(["-n", NS, "delete", "pod", "web-0", "--wait=false"]);
@@ -54,7 +54,7 @@ describe("web-0 keeps its address and MAC, and answers,", { timeout: 1_500_000 }
     await cluster.eventOn(NS, "web-0", /Kept .* across the move/);
   });
 
-  test("when its node is drained", async () => {
+  it("when its node is drained", async () => {
     const there = await moves.bring("web-0", away);
     try {
       await cluster.kubectl(
@@ -71,7 +71,7 @@ describe("web-0 keeps its address and MAC, and answers,", { timeout: 1_500_000 }
     }
   });
 
-  test("when it is force-deleted while its node is cut off, and the old copy falls silent once the node is back", {
+  it("when it is force-deleted while its node is cut off", {
     skip: NO_CUTTING,
   }, async t => {
     const there = await moves.bring("web-0", away);
@@ -96,7 +96,7 @@ describe("web-0 keeps its address and MAC, and answers,", { timeout: 1_500_000 }
     await moves.hasOneHolder(here, 10_000);
   });
 
-  test("when its node's kubelet and container runtime are dead", { skip: NO_STARTING }, async () => {
+  it("when its node's kubelet and container runtime are dead", { skip: NO_STARTING }, async () => {
     const there = await moves.bring("web-0", away);
     {
       await using _ = await stopKubelet(away);
@@ -114,7 +114,7 @@ describe("web-0 keeps its address and MAC, and answers,", { timeout: 1_500_000 }
     await moves.hasOneHolder(here);
   });
 
-  test("when the StatefulSet is rolled to another template", async () => {
+  it("when the StatefulSet is rolled to another template", async () => {
     const there = await moves.place("web-0");
     await cluster.apply(statefulSet(NS, "web", 1, webPod({ app: "web", version: "2" })));
     const here = await moves.after(there);
@@ -123,7 +123,7 @@ describe("web-0 keeps its address and MAC, and answers,", { timeout: 1_500_000 }
     await moves.survivesLateDel(there, here);
   });
 
-  test("when its sandbox is killed in place", { skip: NO_HAND_ON_NODES }, async () => {
+  it("when its sandbox is killed in place", { skip: NO_HAND_ON_NODES }, async () => {
     const there = await moves.place("web-0");
     const { host, sandbox } = there.port.binding;
     const address = ["--address", "/run/containerd/containerd.sock", "--namespace", "k8s.io"];
@@ -140,7 +140,7 @@ describe("web-0 keeps its address and MAC, and answers,", { timeout: 1_500_000 }
     await moves.survivesLateDel(there, here);
   });
 
-  test("when it is force-deleted ten times in a row", async () => {
+  it("when it is force-deleted ten times in a row", async () => {
     const there = await moves.place("web-0");
     let last = there.pod.metadata.uid;
     for (let time = 0; time < 10; time++) {

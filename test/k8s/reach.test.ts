@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { Client } from "./support/client.ts";
 import { Cluster, type Pod } from "./support/cluster.ts";
 import { eventually, expect } from "./support/eventually.ts";
@@ -9,7 +9,7 @@ import { deployment, statefulSet, webPod } from "./support/workloads.ts";
 
 const NS = "e2e-reach";
 
-describe("pods that run", { timeout: 600_000 }, () => {
+describe("running pods", { timeout: 600_000 }, () => {
   const cluster = new Cluster();
   const stack = new AsyncDisposableStack();
   let ipam: Ipam;
@@ -34,7 +34,7 @@ describe("pods that run", { timeout: 600_000 }, () => {
     await ipam.settled();
   });
 
-  test("a Deployment and a StatefulSet run, their addresses being those the IPAM holds for them", async () => {
+  it("have the addresses that the IPAM holds for them", async () => {
     for (const pod of pods) {
       const port = await ipam.boundTo(pod);
       assert.equal(port.network, "prod-a");
@@ -47,32 +47,32 @@ describe("pods that run", { timeout: 600_000 }, () => {
     }
   });
 
-  test("pods of every node answer pods of every node over TCP", async () => {
+  it("answer pods of every node over TCP", async () => {
     for (const client of clients) {
       for (const { metadata, status } of pods) await client.answeredBy(metadata.uid, status.podIP ?? "");
     }
   });
 
-  test("a pod of another VLAN answers through the gateway", async () => {
+  it("reach a pod of another VLAN through the gateway", async () => {
     const [other] = await cluster.readyPods(NS, "other", 1);
     assert.ok(other);
     assert.equal((await ipam.boundTo(other)).network, "test-a");
     for (const client of clients) await client.answeredBy(other.metadata.uid, other.status.podIP ?? "");
   });
 
-  test("the gateway answers over TCP, and leads to the Kubernetes API", async () => {
+  it("reach the gateway and the Kubernetes API over TCP", async () => {
     const { fixedIps } = await ipam.boundTo(pods[0] as Pod);
     const [node] = await cluster.nodes();
     const kubelet = node?.status.addresses.find(({ type }) => type === "InternalIP")?.address;
     for (const client of clients) {
-      // Nobody listens there: an answer all the same, which an address that is not reached cannot give.
+      // No process listens there; a refusal still proves that the address is reached.
       assert.match((await client.get(fixedIps[0]?.gateway ?? "", 9, "/")).said, /refused/);
       // It is asked in the wrong protocol, and says so.
       assert.match((await client.get(kubelet ?? "", 10250, "/")).said, /400/);
     }
   });
 
-  test("the kubelet probes pods and restarts what has died, without a new sandbox", async () => {
+  it("are probed and restarted by the kubelet without a new sandbox", async () => {
     const [before] = pods;
     assert.ok(before);
     const port = await ipam.boundTo(before);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readFileSync, rmSync } from "node:fs";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import { Cluster } from "./support/cluster.ts";
 import { ENVIRONMENT, NO_HAND_ON_NODES } from "./support/environment.ts";
 import { eventually, expect } from "./support/eventually.ts";
@@ -8,10 +8,10 @@ import { INVENTORY_FILE } from "./support/inventory.ts";
 import { SYSTEM } from "./support/ipam.ts";
 import { takeInventory } from "./support/nodes.ts";
 
-describe("uninstalling", { timeout: 600_000 }, () => {
+describe("uninstallation", { timeout: 600_000 }, () => {
   const cluster = new Cluster();
 
-  test("leaves every node as it was found", { skip: NO_HAND_ON_NODES }, async () => {
+  it("leaves every node as it was found", { skip: NO_HAND_ON_NODES }, async () => {
     const found = JSON.parse(readFileSync(INVENTORY_FILE, "utf8")) as Record<string, string[]>;
     rmSync(INVENTORY_FILE);
     await cluster.kubectl(["delete", "-k", ENVIRONMENT.overlay, "--wait"], { timeoutMs: 240_000 });
@@ -31,7 +31,7 @@ describe("uninstalling", { timeout: 600_000 }, () => {
     }
   });
 
-  test("takes everything out of the cluster", async () => {
+  it("removes everything from the cluster", async () => {
     await cluster.kubectl(["delete", "-k", ENVIRONMENT.overlay, "--ignore-not-found", "--wait"], {
       timeoutMs: 240_000,
     });

@@ -13,7 +13,7 @@ export interface Databases extends AsyncDisposable {
   describe(): Promise<string[]>;
   /** A new empty one; answers what `--database` takes. */
   create(): Promise<string>;
-  /** Of one that nobody has open. */
+  /** Of a database that no process has open. */
   copy(database: string): Promise<string>;
   drop(database: string): Promise<void>;
   /** Bytes on the disk. */

@@ -25,7 +25,7 @@ export interface Measurement {
   comparison: Comparison;
 }
 
-/** Two sides that only one thing tells apart. */
+/** Two sides that differ in one thing. */
 export interface Pairing {
   names: Record<Side, string>;
   /** Ports held on the other side; 0 where the sides differ by their number of servers. */
@@ -113,7 +113,7 @@ async function measurePeer(context: BenchContext, databases: Databases, seconds:
   return figures;
 }
 
-/** Measures on copies, so that every level starts from a database nobody has worn. */
+/** Measures on copies, so that every level starts from an unused database. */
 async function compareHeld(
   context: BenchContext,
   databases: Databases,

@@ -153,12 +153,12 @@ function report({ topology }: AgentNodes, { mooring, bridge, start, loads, drift
       driftBar("drift, through the agents, median", drifts, BAR_DRIFT_MS),
     ],
     notes: [
-      "The agents, the IPAM, Open vSwitch and the executable are real processes; Kubernetes is a small server that has the pods it is told. Both plugins give the pod one IPv4 address.",
+      "The agents, the IPAM, Open vSwitch and the executable are real processes; Kubernetes is a small fake of its API. Both plugins give the pod one IPv4 address.",
       "Calls at the socket are timed by the caller, from the call written to the answer read; steps are means of the agent's own histograms, and overlap. A pod is scheduled at least 50 ms before its ADD.",
       ...driftNotes(
         drifts,
         topology,
-        "through an agent on each node; the pod is made anew in Kubernetes between DEL and ADD",
+        "through an agent on each node; the pod is replaced in Kubernetes between DEL and ADD",
       ),
     ],
   };

@@ -18,7 +18,7 @@ const BAR_MS = 400;
 interface Drift {
   /** DEL on the old node begun, to the first answered ping after it ended. */
   driftMs: number;
-  /** The longest silence that the pinging machine saw around the drift. */
+  /** The longest gap in the answers to the pinging machine around the drift. */
   outageMs: number;
   delMs: number;
   addMs: number;
@@ -100,7 +100,7 @@ export async function measureDrifts(
 
 const deriveOwner = (round: number) => ({ name: "web-0", uid: `web-0-uid-${round}` });
 
-/** The same pod name each time, with the sandbox and UID of a pod that was made anew. */
+/** The same pod name each time, with the sandbox and UID of a new pod. */
 function podCall(command: "ADD" | "DEL", pod: Endpoint, round: number): CniCall {
   const containerId = Buffer.from(pod.namespace).toString("hex").padStart(64, "0");
   return { command, containerId, netns: pod.netns, podName: "web-0", podUid: `web-0-uid-${round}` };
@@ -108,10 +108,10 @@ function podCall(command: "ADD" | "DEL", pod: Endpoint, round: number): CniCall 
 
 /** The result may say anything: what the pod's interface has is what counts. */
 async function assertSame(moored: { address: string; mac: string }, stdout: string, pod: Endpoint): Promise<void> {
-  const told = readAddress(stdout, pod);
+  const result = readAddress(stdout, pod);
   const seen = await pod.readInterface("eth0");
-  if (told.address !== moored.address || told.mac !== moored.mac) {
-    throw new Error(`the pod drifted off ${moored.address} ${moored.mac} to ${told.address} ${told.mac}`);
+  if (result.address !== moored.address || result.mac !== moored.mac) {
+    throw new Error(`the pod drifted off ${moored.address} ${moored.mac} to ${result.address} ${result.mac}`);
   }
   if (seen?.mac !== moored.mac || !seen.addresses.includes(moored.address)) {
     throw new Error(`the result says ${moored.address} ${moored.mac}, the pod has ${JSON.stringify(seen)}`);
@@ -141,7 +141,7 @@ export function driftTable({ drifts }: MeasuredDrifts): Table {
         drifts.map(({ driftMs }) => driftMs),
       ),
       row(
-        "silence that the pinging machine saw",
+        "gap in the answers to the pinging machine",
         drifts.map(({ outageMs }) => outageMs),
       ),
       row(

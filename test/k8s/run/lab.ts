@@ -52,7 +52,7 @@ export async function openLab(
     MOORING_E2E_NODE_EXEC: `${script} exec`,
     MOORING_E2E_NODE_CUT: `${script} cut`,
     MOORING_E2E_NODE_MEND: `${script} mend`,
-    // Starts whatever of the node does not run.
+    // Starts the node's processes that do not run.
     MOORING_E2E_NODE_START: `${script} up`,
   };
 }

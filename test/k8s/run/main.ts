@@ -5,7 +5,7 @@ import { run as runTests } from "node:test";
 import { spec } from "node:test/reporters";
 import { parseArgs } from "node:util";
 import { openLab } from "./lab.ts";
-import { tellState } from "./tell-state.ts";
+import { printState } from "./print-state.ts";
 
 const HELP = `usage: [KUBECONFIG=FILE] scripts/test-e2e [--all] [--keep] [NAME...]
 
@@ -60,7 +60,7 @@ async function main(): Promise<void> {
     const before = counts.failed;
     const seconds = await runFile(name, counts, stop.signal);
     console.log(`${name}: ${seconds} s\n`);
-    if (counts.failed > before) await tellState();
+    if (counts.failed > before) await printState();
     // What is not installed cannot be tested.
     if (counts.failed > before && name === "install") break;
   }

@@ -59,7 +59,7 @@ export class Client {
     );
   }
 
-  /** How many answers each of the broadcast ARP requests got: more than one tells of a second holder. */
+  /** How many answers each of the broadcast ARP requests got: more than one proves a second holder. */
   async countArpAnswers(address: string): Promise<{ sent: number; answers: number }> {
     // -b: every request is a broadcast, so that a holder the switch no longer knows is asked too.
     const { stdout, stderr } = await this.sh(`busybox arping -b -c 3 -w 4 -I eth0 ${address}`);

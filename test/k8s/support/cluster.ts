@@ -155,11 +155,11 @@ export class Cluster {
           message?: string;
           involvedObject?: { name?: string };
         }[];
-        const told = events
+        const seen = events
           .filter(({ involvedObject }) => involvedObject?.name === name)
           .map(each => each.message ?? "");
-        const found = told.find(each => message.test(each));
-        expect(found !== undefined, () => `told: ${told.join(" | ")}`);
+        const found = seen.find(each => message.test(each));
+        expect(found !== undefined, () => `seen: ${seen.join(" | ")}`);
         return found;
       },
       deadlineMs,

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** A look that says what it saw instead; `eventually` tells it when it gives up. */
+/** A look that says what it saw instead; `eventually` reports it when it gives up. */
 export class NotYet extends Error {
   override readonly name = "NotYet";
 }

@@ -27,7 +27,7 @@ export class Ipam {
     })[];
     const name = maps.find(({ metadata, data }) => metadata.name.startsWith("mooring-") && data?.cluster)?.data
       ?.cluster;
-    if (name === undefined) throw new Error(`no ConfigMap in ${SYSTEM} tells the cluster's name`);
+    if (name === undefined) throw new Error(`no ConfigMap in ${SYSTEM} has the cluster's name`);
     return new Ipam(`http://${pod.status.hostIP}:7070`, name);
   }
 

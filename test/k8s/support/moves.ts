@@ -62,7 +62,7 @@ export class Moves {
     for (const client of clients) await client.answeredBy(pod.metadata.uid, pod.status.podIP ?? "");
   }
 
-  /** Waits until each ARP request for the address gets one answer: nobody else holds it any longer. */
+  /** Waits until each ARP request for the address gets one answer: no second holder is left. */
   async hasOneHolder({ pod }: Placed, deadlineMs = 60_000): Promise<void> {
     const address = pod.status.podIP ?? "";
     for (const client of this.#clients) {

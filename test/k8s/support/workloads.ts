@@ -1,6 +1,6 @@
 import { ENVIRONMENT } from "./environment.ts";
 
-export interface PodWish {
+export interface PodOptions {
   app: string;
   annotations?: Record<string, string>;
   /** Past the scheduler, onto this node. */
@@ -10,7 +10,7 @@ export interface PodWish {
 }
 
 const KEEPS_RUNNING = "trap exit TERM; while :; do sleep 3600 & wait $!; done";
-/** Says its own UID to whoever asks, so that it shows who answered. */
+/** Answers with its own UID, which shows which pod answered. */
 const SERVE = `busybox mkdir -p /tmp/www; echo $POD_UID >/tmp/www/id; echo $VERSION >/tmp/www/version
 httpd -p 8080 -h /tmp/www; ${KEEPS_RUNNING}`;
 
@@ -19,7 +19,7 @@ const uid = { name: "POD_UID", valueFrom: { fieldRef: { fieldPath: "metadata.uid
 const probe = { httpGet: { path: "/id", port: 8080 }, periodSeconds: 2, timeoutSeconds: 5, failureThreshold: 5 };
 
 /** A web server on port 8080, probed for life and readiness. */
-export function webPod({ app, annotations = {}, nodeName, version = "1" }: PodWish) {
+export function webPod({ app, annotations = {}, nodeName, version = "1" }: PodOptions) {
   return {
     metadata: { labels: { app }, annotations },
     spec: {
@@ -43,7 +43,7 @@ export function webPod({ app, annotations = {}, nodeName, version = "1" }: PodWi
 }
 
 /** A pod that only waits, to ask others from or to be many of. */
-export function idlePod({ app, annotations = {}, nodeName }: PodWish) {
+export function idlePod({ app, annotations = {}, nodeName }: PodOptions) {
   const { metadata, spec } = webPod({ app, annotations, ...(nodeName !== undefined && { nodeName }) });
   const container = { name: "idle", image: ENVIRONMENT.image, imagePullPolicy: "IfNotPresent" };
   const command = ["/bin/sh", "-c", KEEPS_RUNNING];

@@ -11,7 +11,7 @@ const LOOKS = [
 const LINES = 80;
 
 /** What a person would look at first after a failure. */
-export async function tellState(): Promise<void> {
+export async function printState(): Promise<void> {
   for (const look of LOOKS) {
     const { stdout, stderr } = await run(["kubectl", ...look]);
     console.log(`$ kubectl ${look.join(" ")}\n${(stdout + stderr).split("\n").slice(-LINES).join("\n")}`);
