@@ -1,17 +1,38 @@
 import { readFileSync } from "node:fs";
-import { Command } from "commander";
+import { Command, CommanderError } from "commander";
 import pino from "pino";
 import { SERVER_OPTIONS } from "./config.ts";
 import { addOptions, OptionError, readOptions } from "./process/options.ts";
+import { createRestoreCommand } from "./restore.ts";
 import { startServer } from "./server.ts";
 
 const command = new Command("mooring-ipam")
   .description("The global IPAM of Mooring: one server for every cluster, VM and machine that needs an address.")
+  .enablePositionalOptions()
   .allowExcessArguments(false)
-  .showHelpAfterError("(--help lists the options)");
-addOptions(command, SERVER_OPTIONS).parse(process.argv);
+  .showHelpAfterError("(--help lists the options)")
+  .addCommand(
+    createRestoreCommand({
+      env: process.env,
+      writeOut: text => process.stdout.write(text),
+      writeErr: text => process.stderr.write(text),
+      now: Date.now,
+      setExitCode: code => {
+        process.exitCode = code;
+      },
+    }),
+  )
+  .action(async () => {
+    process.exitCode = await run();
+  });
 
-process.exitCode = await run();
+try {
+  await addOptions(command, SERVER_OPTIONS).parseAsync(process.argv);
+} catch (error) {
+  // Only `restore` throws: commander has printed its message, or its help.
+  if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = error.exitCode === 0 ? 0 : 2;
+}
 
 async function run(): Promise<number> {
   const log = pino({ name: "mooring-ipam" }, pino.destination({ fd: 2, sync: true }));

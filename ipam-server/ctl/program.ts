@@ -11,11 +11,10 @@ import { addGetCommand } from "./commands/get.ts";
 import { addImportCommand } from "./commands/import.ts";
 import { addReleaseCommand } from "./commands/release.ts";
 import { addReserveCommand } from "./commands/reserve.ts";
-import { addRestoreCommand } from "./commands/restore.ts";
 import { addStatusCommand } from "./commands/status.ts";
 import { addTraceCommand } from "./commands/trace.ts";
 import type { Context } from "./context.ts";
-import { EXIT_CODES, type ExitCode } from "./ctl-error.ts";
+import { CtlError, EXIT_CODES, type ExitCode } from "./ctl-error.ts";
 import type { Io, Sink } from "./io.ts";
 import { reportError } from "./report-error.ts";
 import { CTL_OPTIONS } from "./settings.ts";
@@ -47,7 +46,7 @@ export async function runProgram(argv: readonly string[], io: Io): Promise<ExitC
   addBackupCommand(program, context);
   addExportCommand(program, context);
   addImportCommand(program, context);
-  addRestoreCommand(program, context);
+  addMovedCommand(program);
   try {
     await program.parseAsync(argv, { from: "user" });
   } catch (error) {
@@ -56,6 +55,20 @@ export async function runProgram(argv: readonly string[], io: Io): Promise<ExitC
     return reportError(error, io);
   }
   return exitCode;
+}
+
+/** `restore` works on a stopped server's database, so it belongs to the server's program. */
+function addMovedCommand(program: Command): void {
+  program
+    .command("restore", { hidden: true })
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .helpOption(false)
+    .action(() => {
+      throw new CtlError("usage", "mooringctl restore is now: mooring-ipam restore", {
+        advice: "It has the same options; see mooring-ipam restore --help.",
+      });
+    });
 }
 
 function createProgram(io: Io): Command {

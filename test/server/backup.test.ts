@@ -8,6 +8,7 @@ import type { ClaimResult, Port } from "../../ipam-server/contract/index.ts";
 import { runCtl } from "../unit/ctl/fake-io.ts";
 import { Client, claimOf, networkOf, releaseOf } from "./client.ts";
 import { runCtlProcess } from "./ctl-process.ts";
+import { runRestore } from "./restore-command.ts";
 import { assertAheadOfBackup, goOnAfterBackup } from "./restored.ts";
 import { ServerProcess } from "./server-process.ts";
 
@@ -37,7 +38,7 @@ function change(path: string, sql: string): void {
   database.close();
 }
 const restore = (file: string, path: string, ...more: string[]) =>
-  runCtl(["restore", file, "--database", `sqlite:${path}`, ...more], { server: NOWHERE });
+  runRestore([file, "--database", `sqlite:${path}`, ...more]);
 
 test("a backup under load is of one moment: it holds all that was acknowledged before, its books agree, and claims went on", async () => {
   const database = at("load.db");
@@ -190,10 +191,10 @@ describe("what cannot be restored is refused by name, and leaves everything as i
   });
 
   test("into PostgreSQL, which has its own tools", async () => {
-    const run = await runCtl(["restore", backup, "--database", "postgres://h/d"], { server: NOWHERE });
+    const run = await runRestore([backup, "--database", "postgres://h/d"]);
     assert.equal(run.exitCode, 1);
     assert.match(run.stderr, /pg_restore/);
-    assert.equal((await runCtl(["restore", backup, "--database", "oracle"], { server: NOWHERE })).exitCode, 2);
+    assert.equal((await runRestore([backup, "--database", "oracle"])).exitCode, 2);
   });
 });
 

@@ -7,9 +7,9 @@ import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { MIGRATIONS } from "../../ipam-server/storage/postgres/migrations.ts";
 import { Client, claimOf, networkOf } from "../server/client.ts";
+import { runRestore } from "../server/restore-command.ts";
 import { assertAheadOfBackup, goOnAfterBackup } from "../server/restored.ts";
 import { ServerProcess } from "../server/server-process.ts";
-import { runCtl } from "../unit/ctl/fake-io.ts";
 import { findPostgres, PrivatePostgres } from "./private-postgres.ts";
 
 const run = promisify(execFile);
@@ -27,8 +27,7 @@ after(async () => {
 });
 
 const tool = (name: string, ...args: string[]) => run(join(findPostgres() ?? "", name), args, { timeout: DEADLINE_MS });
-const finish = (url: string, ...more: string[]) =>
-  runCtl(["restore", "--database", url, ...more], { server: "http://127.0.0.1:1" });
+const finish = (url: string, ...more: string[]) => runRestore(["--database", url, ...more]);
 
 /** The URL of a database with one port bound, and a dump of it. */
 async function makeDump(name: string): Promise<{ url: string; dump: string }> {
@@ -44,7 +43,7 @@ async function makeDump(name: string): Promise<{ url: string; dump: string }> {
 }
 
 describe("a database that pg_restore has put back", () => {
-  test("is ahead of what its dump knows nothing of, once mooringctl restore has seen it", async () => {
+  test("is ahead of what its dump knows nothing of, once mooring-ipam restore has seen it", async () => {
     const { url, dump } = await makeDump("good.dump");
     let lostSeq = 0;
     {
@@ -98,7 +97,7 @@ describe("a database that pg_restore has put back", () => {
     const { url, dump } = await makeDump("refused.dump");
     await assertRefused(
       url,
-      /restored by its own tools \(pg_restore.*then run mooringctl restore without a file/,
+      /restored by its own tools \(pg_restore.*then run mooring-ipam restore without a file/,
       dump,
     );
     await assertRefused(url, /--force is for files/, "--force");
@@ -113,9 +112,9 @@ describe("a database that pg_restore has put back", () => {
 
   test("is named by the environment too, where a password belongs", async () => {
     const { url } = await makeDump("environment.dump");
-    const run = await runCtl(["restore"], { server: "http://127.0.0.1:1", env: { MOORING_DATABASE: url } });
+    const run = await runRestore([], { MOORING_DATABASE: url });
     assert.deepEqual([run.exitCode, run.stderr], [0, ""]);
-    const none = await runCtl(["restore"], { server: "http://127.0.0.1:1" });
+    const none = await runRestore([]);
     assert.equal(none.exitCode, 2);
     assert.match(none.stderr, /--database/);
   });

@@ -72,11 +72,7 @@ const ARROWS: [string, string[]][] = [
   ],
 ];
 
-const MOVING = [
-  /^kube\//,
-  /^ipam-server\/(options|option-parsers)\.ts$/,
-  /^ipam-server\/storage\/(sqlite|postgres)\/restore/,
-];
+const MOVING = [/^kube\//, /^ipam-server\/(options|option-parsers)\.ts$/];
 
 function mayImport(file: string, target: string): boolean {
   // Rooms that are still to move.

@@ -8,7 +8,7 @@ Examples:
   $ mooringctl backup ipam-$(date +%F).db
   $ mooringctl backup --force /backup/ipam.db
 
-The file is a database of its own: mooringctl restore puts it in place. Servers on PostgreSQL are backed up by pg_dump or
+The file is a complete database: mooring-ipam restore puts it in place. Back up a server on PostgreSQL with pg_dump or
 pg_basebackup.`;
 
 export function addBackupCommand(parent: Command, { io, action }: Context): void {

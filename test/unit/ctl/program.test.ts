@@ -69,6 +69,12 @@ for (const [args, message] of [
   });
 }
 
+test("restore says that it is mooring-ipam restore now, whatever its options, and exits with 2", async () => {
+  const run = await runCtl(["restore", "a.db", "--database", "sqlite:b.db", "--force"]);
+  assert.deepEqual([run.exitCode, run.stdout], [2, ""]);
+  assert.match(run.stderr, /^mooringctl: mooringctl restore is now: mooring-ipam restore\n/);
+});
+
 test("the server comes from the flag, else the environment, else the configuration file", async () => {
   await using right = new FakeServer(() => ({ body: { networks: [] } }));
   const server = await right.listen();
