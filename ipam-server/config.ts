@@ -1,6 +1,6 @@
 import { integerBetween, oneOf, parseDurationMs, parseListenAddress, parseSwitch } from "./process/option-parsers.ts";
 import type { OptionValues } from "./process/options.ts";
-import { parsePostgresUrl } from "./storage/postgres/postgres-url.ts";
+import { parsePostgresUrl } from "./storage/postgres/database/postgres-url.ts";
 
 export type DatabaseAddress = { engine: "sqlite"; path: string } | { engine: "postgres"; url: string };
 

@@ -75,7 +75,7 @@ async function restore(database: string, file: string | undefined, { force }: Op
       );
     }
     if (force) throw new OptionError("--force is for files; pg_restore has --clean");
-    const { finishRestoration } = await import("./storage/postgres/restored-database.ts");
+    const { finishRestoration } = await import("./storage/postgres/transfer/restore-database.ts");
     const { name, ...content } = await finishRestoration(database, now);
     return { place: name, content };
   }
@@ -84,7 +84,7 @@ async function restore(database: string, file: string | undefined, { force }: Op
     throw new OptionError(`--database: "${database}" names no database: write sqlite:PATH or postgres://...`);
   }
   if (file === undefined) throw new OptionError("give the FILE of the backup");
-  const { restoreDatabase } = await import("./storage/sqlite/restore-database.ts");
+  const { restoreDatabase } = await import("./storage/sqlite/transfer/restore-database.ts");
   const { replaced, ...content } = await restoreDatabase({ backup: file, path, force: force ?? false, now });
   return { place: path, content, replaced };
 }

@@ -20,28 +20,28 @@ import type { NewEvent } from "../../domain/model/snapshot.ts";
 import { type NetworkEdit, resolveWish } from "../../domain/networks/network-edit.ts";
 import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
-import { EventNotifier } from "./announcer.ts";
-import { BatchDecider, type Decided } from "./batch-decider.ts";
-import { CatalogMemory } from "./catalog-memory.ts";
-import { type KnownCatalog, loadCatalog } from "./catalog-rows.ts";
-import { checkStore } from "./check.ts";
-import { TIMEOUTS } from "./connect.ts";
-import { EventListener } from "./event-listener.ts";
-import { EventPruner, lastSeqOf, planEvents, readEvents } from "./event-log.ts";
-import { close } from "./farewell.ts";
-import { LEADERSHIP_TIMES, Leadership } from "./leadership.ts";
-import { migrate } from "./migrate.ts";
-import { deleteNetwork, putNetwork } from "./network-writer.ts";
-import { findKeys, readPort, readPorts } from "./port-reader.ts";
-import { parsePostgresUrl } from "./postgres-url.ts";
-import { Primary } from "./primary.ts";
-import { Reader } from "./reader.ts";
-import { Readiness } from "./readiness.ts";
-import { toIpamError } from "./sqlstates.ts";
-import { type Bound, prepare, type Send } from "./statement.ts";
+import { EventNotifier } from "../event-notifier.ts";
+import { checkStore } from "./check/check-store.ts";
+import { close } from "./database/close-connection.ts";
+import { TIMEOUTS } from "./database/connect.ts";
+import { DiskSpaceProbe } from "./database/disk-space-probe.ts";
+import { toIpamError } from "./database/errors.ts";
+import { migrate } from "./database/migrate.ts";
+import { parsePostgresUrl } from "./database/postgres-url.ts";
+import { Primary } from "./database/primary.ts";
+import { Reader } from "./database/reader.ts";
+import { type Bound, prepare, type Send } from "./database/statement.ts";
+import { type TransactionPlan, Writer } from "./database/writer.ts";
+import { CatalogCache } from "./replicas/catalog-cache.ts";
+import { EventListener } from "./replicas/event-listener.ts";
+import { LEADERSHIP_TIMES, Leadership } from "./replicas/leadership.ts";
+import { loadCatalog, type VersionedCatalog } from "./rows/catalog-rows.ts";
+import { BatchDecider, type Decided } from "./statements/batch-decider.ts";
+import { EventPruner, lastSeqOf, planEvents, readEvents } from "./statements/event-log.ts";
+import { deleteNetwork, putNetwork } from "./statements/network-writer.ts";
+import { findKeys, readPort, readPorts } from "./statements/port-reader.ts";
 import type { PostgresStoreOptions } from "./store-options.ts";
-import { Transfers } from "./transfers.ts";
-import { type Plan, Writer } from "./writer.ts";
+import { Transfers } from "./transfer/transfers.ts";
 
 const DAY_MS = 86_400_000;
 const RETRY_FOR_MS = 10_000;
@@ -72,7 +72,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     const retryForMs = options.retryForMs ?? RETRY_FOR_MS;
     await using stack = new AsyncDisposableStack();
     const reader = stack.use(new Reader(primary, options.readers ?? 4, retryForMs));
-    await new Readiness(reader, clock).prove();
+    await new DiskSpaceProbe(reader, clock).probe();
     const catalog = await reader.read(loadCatalog);
     const writer = new Writer(primary, { clock, retryForMs, failpoint: options.failpoint });
     const store = new PostgresStore(primary, reader, writer, catalog, options, clock);
@@ -96,9 +96,9 @@ class PostgresStore implements Store {
   readonly #listener: EventListener;
   readonly #announcer: EventNotifier;
   readonly #decider: BatchDecider;
-  readonly #networks: CatalogMemory;
+  readonly #networks: CatalogCache;
   readonly #pruner: EventPruner;
-  readonly #readiness: Readiness;
+  readonly #readiness: DiskSpaceProbe;
   readonly #transfers: Transfers;
   readonly #options: PostgresStoreOptions;
   readonly #clock: () => number;
@@ -108,27 +108,27 @@ class PostgresStore implements Store {
     primary: Primary,
     reader: Reader,
     writer: Writer,
-    catalog: KnownCatalog,
+    catalog: VersionedCatalog,
     options: PostgresStoreOptions,
     clock: () => number,
   ) {
     this.#primary = primary;
     this.#reader = reader;
     this.#writer = writer;
-    this.#networks = new CatalogMemory(reader, catalog);
+    this.#networks = new CatalogCache(reader, catalog);
     this.#options = options;
     this.#clock = clock;
     this.#decider = new BatchDecider(work => reader.write(work));
     this.#pruner = new EventPruner(options.eventRetentionMs ?? 30 * DAY_MS);
     const { retryForMs = RETRY_FOR_MS, failpoint } = options;
     this.#transfers = new Transfers(primary, { clock, retryForMs, failpoint }, this.#id);
-    this.#readiness = new Readiness(reader, clock);
+    this.#readiness = new DiskSpaceProbe(reader, clock);
     this.#announcer = new EventNotifier();
     this.#listener = new EventListener(primary, {
-      lookEveryMs: options.lookEveryMs,
+      pollMs: options.pollMs,
       onSeq: (lastSeq, writerId) => {
         if (writerId !== undefined && writerId !== this.#id) this.#decider.invalidateCounters();
-        this.#announcer.announce(lastSeq);
+        this.#announcer.notify(lastSeq);
       },
     });
   }
@@ -145,15 +145,15 @@ class PostgresStore implements Store {
     this.#transfers.gate.refuseWhileImporting();
     const context = this.#context();
     const run = this.#decider.begin(batch, context);
-    const decideOn = async (send: Send): Promise<Plan<{ outcomes: Outcome[]; decision: Decided }>> => {
+    const decideOn = async (send: Send): Promise<TransactionPlan<{ outcomes: Outcome[]; decision: Decided }>> => {
       const decision = await run(send, this.#networks.known);
-      if (decision === "stale") await this.#networks.learnAnew(send);
+      if (decision === "stale") await this.#networks.reload(send);
       if (decision === "stale" || decision === "again") return "again";
       const { outcomes, statements, events } = decision;
       return { writes: [...statements, ...this.#planEvents(events, context.now)], result: { outcomes, decision } };
     };
-    const outcome = await this.#readiness.watch(() => this.#writer.transact("read", decideOn));
-    outcome.result.decision.remember();
+    const outcome = await this.#readiness.observe(() => this.#writer.transact("read", decideOn));
+    outcome.result.decision.updateCatalog();
     this.#announce(outcome.writes, outcome.answers);
     return outcome.result.outcomes;
   }
@@ -174,9 +174,9 @@ class PostgresStore implements Store {
   }
 
   #announce(writes: readonly Bound[], answers: Parameters<typeof lastSeqOf>[1]): void {
-    this.#pruner.learn(writes, answers);
+    this.#pruner.observe(writes, answers);
     const lastSeq = lastSeqOf(writes, answers);
-    if (lastSeq !== undefined) this.#announcer.announce(lastSeq);
+    if (lastSeq !== undefined) this.#announcer.notify(lastSeq);
   }
 
   async putNetwork(wish: NetworkEdit, caller: string): Promise<PutNetworkResponse> {
@@ -273,12 +273,12 @@ class PostgresStore implements Store {
 
   async ready(): Promise<void> {
     this.#transfers.gate.refuseWhileImporting();
-    await this.#readiness.prove();
+    await this.#readiness.probe();
   }
 
   async check(): Promise<Finding[]> {
     this.#transfers.gate.refuseWhileImporting();
-    return this.#reader.readPatiently(async send => checkStore(send, (await loadCatalog(send)).catalog));
+    return this.#reader.readLong(async send => checkStore(send, (await loadCatalog(send)).catalog));
   }
 
   readonly exportRows = () => this.#transfers.exportRows();
@@ -286,7 +286,7 @@ class PostgresStore implements Store {
   async importRows(rows: AsyncIterable<TransferRow | TransferEnd>): Promise<ImportResponse> {
     const { response, lastSeq } = await this.#transfers.importRows(rows);
     await this.#networks.refresh();
-    this.#announcer.announce(lastSeq);
+    this.#announcer.notify(lastSeq);
     return response;
   }
 

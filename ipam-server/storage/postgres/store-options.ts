@@ -1,5 +1,5 @@
-import type { Timeouts } from "./connect.ts";
-import type { LeadershipTimes } from "./leadership.ts";
+import type { Timeouts } from "./database/connect.ts";
+import type { LeadershipTimes } from "./replicas/leadership.ts";
 
 export interface PostgresStoreOptions {
   /** `postgres://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE`. */
@@ -19,7 +19,7 @@ export interface PostgresStoreOptions {
   /** How long a change or a read is tried again while the database is away or others are in the way. Default 10,000. */
   retryForMs?: number;
   /** How often the newest event is looked for beside being told of it. Default 5,000. */
-  lookEveryMs?: number;
+  pollMs?: number;
   timeouts?: Partial<Timeouts>;
   leadership?: Partial<LeadershipTimes>;
   /** For tests: called at each step inside a transaction; what it throws stands for a crash there. */

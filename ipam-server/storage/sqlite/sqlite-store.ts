@@ -22,20 +22,20 @@ import type { NewEvent, Writes } from "../../domain/model/snapshot.ts";
 import { type NetworkEdit, resolveWish } from "../../domain/networks/network-edit.ts";
 import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
-import { loadCatalog } from "./catalog-rows.ts";
-import { removeOldCopies } from "./copy-database.ts";
-import { DiskSpaceProbe } from "./disk-room.ts";
-import { EventLog } from "./event-log.ts";
-import { FileInPlace } from "./file-in-place.ts";
-import { inTransaction } from "./in-transaction.ts";
-import { NetworkWriter } from "./network-writer.ts";
-import { openDatabase } from "./open-database.ts";
-import { PortReader } from "./port-reader.ts";
-import { SnapshotLoader } from "./snapshot-loader.ts";
-import { toIpamError } from "./sqlite-error.ts";
+import { DiskSpaceProbe } from "./database/disk-space-probe.ts";
+import { toIpamError } from "./database/errors.ts";
+import { FileIdentity } from "./database/file-identity.ts";
+import { inTransaction } from "./database/in-transaction.ts";
+import { openDatabase } from "./database/open-database.ts";
+import { loadCatalog } from "./rows/catalog-rows.ts";
+import { EventLog } from "./statements/event-log.ts";
+import { NetworkWriter } from "./statements/network-writer.ts";
+import { PortReader } from "./statements/port-reader.ts";
+import { SnapshotLoader } from "./statements/snapshot-loader.ts";
+import { WriteApplier } from "./statements/write-applier.ts";
 import type { SqliteStoreOptions } from "./store-options.ts";
-import { Transfers } from "./transfers.ts";
-import { WriteApplier } from "./write-applier.ts";
+import { removeOldCopies } from "./transfer/copy-database.ts";
+import { Transfers } from "./transfer/transfers.ts";
 
 const DAY_MS = 86_400_000;
 const MAX_EXPIRED_AT_ONCE = 500;
@@ -56,7 +56,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
  */
 class SqliteStore implements Store {
   readonly #database: Database.Database;
-  readonly #file: FileInPlace;
+  readonly #file: FileIdentity;
   readonly #room: DiskSpaceProbe;
   readonly #options: SqliteStoreOptions;
   readonly #clock: () => number;
@@ -74,7 +74,7 @@ class SqliteStore implements Store {
 
   constructor(database: Database.Database, options: SqliteStoreOptions, clock: () => number) {
     this.#database = database;
-    this.#file = new FileInPlace(options.path);
+    this.#file = new FileIdentity(options.path);
     this.#room = new DiskSpaceProbe(options.path);
     this.#options = options;
     this.#clock = clock;
@@ -248,7 +248,7 @@ class SqliteStore implements Store {
   async ready(): Promise<void> {
     this.#guard(() => {
       this.#transact(() => this.#database.prepare("UPDATE store_state SET next_port_key = next_port_key").run());
-      this.#room.prove();
+      this.#room.probe();
     });
   }
 
@@ -275,7 +275,7 @@ class SqliteStore implements Store {
   }
 
   #transact<T>(work: () => T): T {
-    this.#file.assert();
+    this.#file.assertUnchanged();
     try {
       return inTransaction(this.#database, work);
     } catch (error) {
@@ -290,7 +290,7 @@ class SqliteStore implements Store {
     try {
       return work();
     } catch (error) {
-      this.#room.learn(error);
+      this.#room.observe(error);
       throw toIpamError(error, this.#options.path);
     }
   }

@@ -1,7 +1,7 @@
 import pg from "pg";
 import type { Store } from "../../../ipam-server/domain/store.ts";
 import { openPostgresStore } from "../../../ipam-server/storage/postgres/postgres-store.ts";
-import { PrivatePostgres } from "../../store/private-postgres.ts";
+import { PrivatePostgres } from "../../store/support/private-postgres.ts";
 import type { LoadResult } from "../load/load.ts";
 import { familyOf } from "../process-usage.ts";
 import type { Databases } from "./databases.ts";

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Random } from "../../store/random.ts";
+import type { Random } from "../../store/support/random.ts";
 import type { Fleet } from "./fleet.ts";
 import { ZoneModel } from "./model.ts";
 import { type ZonePod, zonePod } from "./pod.ts";

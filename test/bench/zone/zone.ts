@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Port, PortList } from "../../../ipam-server/contract/index.ts";
-import { Random } from "../../store/random.ts";
+import { Random } from "../../store/support/random.ts";
 import type { BenchContext } from "../context.ts";
 import { type Databases, type Engine, openDatabases } from "../databases/databases.ts";
 import { IpamProcess } from "../ipam/ipam-process.ts";

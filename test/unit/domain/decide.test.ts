@@ -5,7 +5,7 @@ import { decide } from "../../../ipam-server/domain/decide/decide.ts";
 import type { Item } from "../../../ipam-server/domain/decide/needs.ts";
 import type { Pool } from "../../../ipam-server/domain/model/catalog.ts";
 import type { Snapshot } from "../../../ipam-server/domain/model/snapshot.ts";
-import { attached, claim, network, REUSE_DELAY_MS, refused, release, START } from "../../store/builders.ts";
+import { attached, claim, network, REUSE_DELAY_MS, refused, release, START } from "../../store/support/builders.ts";
 import { buildCatalog } from "./catalog-builder.ts";
 
 const NET = network("net", 10, [{ cidr: "10.0.0.0/29" }]);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { planAllocations, planNeeds } from "../../../ipam-server/domain/decide/needs.ts";
-import { claim, network, release } from "../../store/builders.ts";
+import { claim, network, release } from "../../store/support/builders.ts";
 import { buildCatalog } from "./catalog-builder.ts";
 
 const catalog = buildCatalog([

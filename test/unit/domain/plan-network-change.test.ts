@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import type { SubnetSpec } from "../../../ipam-server/contract/index.ts";
 import { planNetworkChange, startCursor } from "../../../ipam-server/domain/networks/plan-network-change.ts";
 import { validateNetwork } from "../../../ipam-server/domain/networks/validate-network.ts";
-import { network } from "../../store/builders.ts";
+import { network } from "../../store/support/builders.ts";
 import { buildCatalog } from "./catalog-builder.ts";
 
 const SUBNET: SubnetSpec = { cidr: "10.0.0.0/24", gateway: "10.0.0.1", exclude: ["10.0.0.64/26"] };

@@ -5,7 +5,7 @@ import { type Item, planNeeds } from "../../../ipam-server/domain/decide/needs.t
 import type { Pool } from "../../../ipam-server/domain/model/catalog.ts";
 import type { PortRecord } from "../../../ipam-server/domain/model/port-record.ts";
 import { hasRoomForSlot, slotName, slotSeries } from "../../../ipam-server/domain/model/slots.ts";
-import { attached, claim, network, REUSE_DELAY_MS, release, START, slotClaim } from "../../store/builders.ts";
+import { attached, claim, network, REUSE_DELAY_MS, release, START, slotClaim } from "../../store/support/builders.ts";
 import { buildCatalog } from "./catalog-builder.ts";
 
 const APP = "c1/shop/web";

@@ -1,0 +1,111 @@
+import type { EventQuery, EventType, MooringEvent } from "../contract/index.ts";
+import { canonicalAddress } from "../domain/model/address.ts";
+import { toTimestamp } from "../domain/model/port-record.ts";
+import type { NewEvent } from "../domain/model/snapshot.ts";
+import { decodeMac, encodeMac } from "./postgres/rows/port-rows.ts";
+
+/** Columns of `events` in the order of EventRow, with their types. */
+export const EVENT_COLUMNS = [
+  ["seq", "bigint"],
+  ["time", "bigint"],
+  ["type", "text"],
+  ["caller", "text"],
+  ["port", "text"],
+  ["port_id", "text"],
+  ["cluster", "text"],
+  ["network", "text"],
+  ["host", "text"],
+  ["from_host", "text"],
+  ["epoch", "bigint"],
+  ["mac", "bigint"],
+  ["addresses", "text"],
+  ["state", "text"],
+  ["sandbox_id", "text"],
+  ["owner_uid", "text"],
+  ["message", "text"],
+] as const;
+
+export type EventRow = [
+  seq: number,
+  time: number,
+  type: EventType,
+  caller: string,
+  port: string | null,
+  portId: string | null,
+  cluster: string | null,
+  network: string | null,
+  host: string | null,
+  fromHost: string | null,
+  epoch: number | null,
+  mac: number | null,
+  addresses: string | null,
+  state: string | null,
+  sandboxId: string | null,
+  ownerUid: string | null,
+  message: string | null,
+];
+
+/** Of all columns but `seq` and `time`, which the transaction gives. */
+export type NewEventRow = EventRow extends [number, number, ...infer Rest] ? Rest : never;
+
+export function encodeEvent(event: NewEvent): NewEventRow {
+  return [
+    event.type as EventType,
+    event.caller,
+    event.port ?? null,
+    event.portId ?? null,
+    event.cluster ?? null,
+    event.network ?? null,
+    event.host ?? null,
+    event.fromHost ?? null,
+    event.epoch ?? null,
+    event.mac === undefined ? null : encodeMac(event.mac),
+    event.addresses?.join(",") ?? null,
+    event.state ?? null,
+    event.sandboxId ?? null,
+    event.ownerUid ?? null,
+    event.message ?? null,
+  ];
+}
+
+export function decodeEvent(row: EventRow): MooringEvent {
+  const [seq, time, type, caller, port, portId, cluster, network, host, fromHost, epoch, mac, addresses, ...rest] = row;
+  const [state, sandboxId, ownerUid, message] = rest;
+  const event: MooringEvent = { seq, time: toTimestamp(time), type, caller };
+  if (port !== null) event.port = port;
+  if (portId !== null) event.portId = portId;
+  if (cluster !== null) event.cluster = cluster;
+  if (network !== null) event.network = network;
+  if (host !== null) event.host = host;
+  if (fromHost !== null) event.fromHost = fromHost;
+  if (epoch !== null) event.epoch = epoch;
+  if (mac !== null) event.mac = decodeMac(mac);
+  if (addresses !== null) event.addresses = addresses.split(",");
+  if (state !== null) event.state = state;
+  if (sandboxId !== null) event.sandboxId = sandboxId;
+  if (ownerUid !== null) event.ownerUid = ownerUid;
+  if (message !== null) event.message = message;
+  return event;
+}
+
+const nameIdentity = (name: string) => `name ${name}`;
+export const addressIdentity = (address: string): string => `ip ${address}`;
+const macIdentity = (mac: string) => `mac ${mac}`;
+
+/**
+ * What a port no longer is or has from this event on, so that its life is still found by it; live ports are found by
+ * their own tables. Names have no comma (§ claims), so a list of these is joined by commas.
+ */
+export function identitiesOf(event: NewEvent): string[] | undefined {
+  const { type, port = "", mac = "", addresses = [], former } = event;
+  if (type === "port.deleted") {
+    return [nameIdentity(port), macIdentity(mac), ...addresses.map(addressIdentity)];
+  }
+  return former && [macIdentity(former.mac), ...former.addresses.map(addressIdentity)];
+}
+
+export function findIdentity({ port, ip, mac }: EventQuery): string | undefined {
+  if (port !== undefined) return nameIdentity(port);
+  if (ip !== undefined) return addressIdentity(canonicalAddress(ip) ?? ip);
+  return mac === undefined ? undefined : macIdentity(mac.toLowerCase());
+}

@@ -1,0 +1,134 @@
+import pg from "pg";
+import { IpamError } from "../../../contract/index.ts";
+import { close, dropSoonAfter } from "./close-connection.ts";
+import { remedyOf, toIpamError } from "./errors.ts";
+import type { PostgresUrl } from "./postgres-url.ts";
+
+export interface Timeouts {
+  connectMs: number;
+  /** A statement that takes longer is cancelled. */
+  statementMs: number;
+  /** A lock that is waited for longer is given up. */
+  lockMs: number;
+  /** A transaction whose client says nothing for so long is ended, and its locks with it. */
+  idleInTransactionMs: number;
+}
+
+export const TIMEOUTS: Timeouts = { connectMs: 5000, statementMs: 10_000, lockMs: 5000, idleInTransactionMs: 5000 };
+
+/** By which sessions are told apart from other programs'. */
+export const APPLICATION = "mooring-ipam";
+
+/** So much longer than the server's own time-out the client waits for an answer before it takes the connection for lost. */
+const ANSWER_GRACE_MS = 5000;
+const OLDEST_VERSION = 14;
+const INT8 = 20;
+
+/**
+ * All statements find their rows by an index, whatever the statistics of a table that was empty a moment ago say, and
+ * are planned once a connection. A server that waits for locks or writes still sees that its client is gone.
+ */
+const SESSION = `SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+  SET plan_cache_mode = force_generic_plan; SET jit = off; SET client_min_messages = error;
+  SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on; SET timezone = 'UTC';
+  SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3;
+  SET tcp_user_timeout = 15000; SET client_connection_check_interval = 2000;`;
+
+/** `bigint` columns that hold keys, times, MACs and counts stay below 2^53; offsets are asked for as text. */
+const types = {
+  getTypeParser(oid: number, format?: "text" | "binary") {
+    return oid === INT8 ? Number : pg.types.getTypeParser(oid, format);
+  },
+};
+
+/**
+ * A connection to the host that takes writes, tried in order from `first` on; answers which it was. Statements sent
+ * without waiting travel together (`pipeline`).
+ */
+export async function connect(
+  url: PostgresUrl,
+  first = 0,
+  timeouts: Timeouts = TIMEOUTS,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<{ client: pg.Client; index: number }> {
+  const failures: IpamError[] = [];
+  for (let offset = 0; offset < url.hosts.length; offset++) {
+    if (signal.aborted && failures.length > 0) break;
+    const index = (first + offset) % url.hosts.length;
+    try {
+      return { client: await connectTo(url, index, timeouts, signal), index };
+    } catch (error) {
+      failures.push(explain(error, nameOf(url, index)));
+    }
+  }
+  const [single, ...more] = failures;
+  if (single && more.length === 0) throw single;
+  throw new IpamError(
+    "unavailable",
+    `no host of the database ${url.name} takes writes: ${failures.map(({ message }) => message).join("; ")}`,
+    // One of them may be about to.
+    { cause: failures.find(failure => remedyOf(failure) !== "none") ?? single, retryAfterSeconds: 1 },
+  );
+}
+
+async function connectTo(url: PostgresUrl, index: number, timeouts: Timeouts, signal: AbortSignal): Promise<pg.Client> {
+  const { connectMs, statementMs, lockMs, idleInTransactionMs } = timeouts;
+  const client = new pg.Client({
+    connectionString: url.forHost(index),
+    application_name: APPLICATION,
+    pipeline: true,
+    types,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    connectionTimeoutMillis: connectMs,
+    statement_timeout: statementMs,
+    lock_timeout: lockMs,
+    idle_in_transaction_session_timeout: idleInTransactionMs,
+    query_timeout: statementMs + ANSWER_GRACE_MS,
+  });
+  // What is wrong with the connection is told to whoever waits for an answer.
+  client.on("error", () => {});
+  dropSoonAfter(signal, client);
+  try {
+    await client.connect();
+    const { rows } = await client.query<{ standby: boolean; readonly: boolean; version: number }>(
+      `SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only')::boolean AS readonly,
+         current_setting('server_version_num')::int / 10000 AS version`,
+    );
+    const { standby = false, readonly = false, version = 0 } = rows[0] ?? {};
+    if (version < OLDEST_VERSION) throw tooOld(nameOf(url, index), version);
+    if (standby || readonly) throw readOnly(nameOf(url, index), standby);
+    await client.query(SESSION);
+    return client;
+  } catch (error) {
+    await close(client);
+    throw error;
+  }
+}
+
+/** Whatever cannot be known otherwise is, at this moment, something about how the host is named or what it speaks. */
+function explain(error: unknown, name: string): IpamError {
+  const failure = toIpamError(error, name);
+  if (failure.code !== "internal") return failure;
+  const detail = `the database ${name} cannot be connected to (${failure.message}); correct --database, or the server's own settings`;
+  return new IpamError("unavailable", detail, { cause: error });
+}
+
+function readOnly(name: string, standby: boolean): IpamError {
+  const what = standby ? "a standby, which takes no writes" : "read-only (default_transaction_read_only)";
+  const advice =
+    "name the primary in --database, or all hosts with commas between, of which the writable one is chosen";
+  // It may be promoted, or another host may: as if a statement had been refused.
+  const cause = Object.assign(new Error("the server is read-only"), { code: "25006" });
+  return new IpamError("unavailable", `the database ${name} is ${what}; ${advice}`, { cause, retryAfterSeconds: 1 });
+}
+
+function tooOld(name: string, version: number): IpamError {
+  const advice = `Mooring needs ${OLDEST_VERSION} or newer`;
+  return new IpamError("unavailable", `the database ${name} is served by PostgreSQL ${version}; ${advice}`);
+}
+
+function nameOf({ hosts, database }: PostgresUrl, index: number): string {
+  const { host, port } = hosts[index] ?? { host: "?", port: 0 };
+  return `${database} on ${host}:${port}`;
+}

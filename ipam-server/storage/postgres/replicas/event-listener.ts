@@ -1,0 +1,77 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type pg from "pg";
+import { close, drop } from "../database/close-connection.ts";
+import type { Primary } from "../database/primary.ts";
+import { senderOf } from "../database/statement.ts";
+import { EVENTS_CHANNEL, readLastSeq } from "../statements/event-log.ts";
+
+/** A notification that was lost with its connection is made up for so soon. */
+const POLL_MS = 5000;
+const RECONNECT_MS = 250;
+
+export interface EventListenerOptions {
+  /** Called with the newest number and who wrote it, if that was told. */
+  onSeq(lastSeq: number, writer: string | undefined): void;
+  pollMs?: number | undefined;
+}
+
+/** Hears of the commits of all replicas (LISTEN). Looks by itself now and then, and after each reconnection. */
+export class EventListener implements AsyncDisposable {
+  readonly #primary: Primary;
+  readonly #options: EventListenerOptions;
+  readonly #stopping = new AbortController();
+  readonly #running: Promise<void>;
+  readonly #ready = Promise.withResolvers<void>();
+
+  constructor(primary: Primary, options: EventListenerOptions) {
+    this.#primary = primary;
+    this.#options = options;
+    this.#running = this.#run();
+  }
+
+  /** Resolves when it listens for the first time, or has failed to. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      try {
+        const client = await this.#primary.connect({}, signal);
+        try {
+          await this.#follow(client, signal);
+        } finally {
+          if (signal.aborted) await close(client);
+          else drop(client);
+        }
+      } catch {
+        // The next round tries again; what commits meanwhile is looked for then. Readiness tells of a database that is away.
+      }
+      this.#ready.resolve();
+      await delay(RECONNECT_MS * (0.5 + Math.random()), undefined, { signal }).catch(() => {});
+    }
+  }
+
+  async #follow(client: pg.Client, signal: AbortSignal): Promise<void> {
+    const lost = new AbortController();
+    client.on("end", () => lost.abort());
+    client.on("notification", ({ payload = "" }) => {
+      const [seq, writer] = payload.split(" ");
+      this.#options.onSeq(Number(seq), writer);
+    });
+    await client.query(`LISTEN ${EVENTS_CHANNEL}`);
+    const send = senderOf(client);
+    const over = AbortSignal.any([signal, lost.signal]);
+    while (!over.aborted) {
+      this.#options.onSeq(await readLastSeq(send), undefined);
+      this.#ready.resolve();
+      await delay(this.#options.pollMs ?? POLL_MS, undefined, { signal: over }).catch(() => {});
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+  }
+}

@@ -1,0 +1,260 @@
+import { type AllocationNeeds, type BindingKey, type Item, type Needs, nameOf } from "../../../domain/decide/needs.ts";
+import type { Catalog, Pool, SubnetRecord } from "../../../domain/model/catalog.ts";
+import type { HeldIp, PortRecord } from "../../../domain/model/port-record.ts";
+import type { AddressState, FreedAddress, Snapshot } from "../../../domain/model/snapshot.ts";
+import { toArray } from "../database/array-literal.ts";
+import { prepare, type Send } from "../database/statement.ts";
+import { type CatalogState, readState } from "../rows/catalog-rows.ts";
+import { decodeOffset, encodeOffset } from "../rows/offset-code.ts";
+import { decodeMac, decodePort, encodeMac, PORT_COLUMN_LIST, type PortRow } from "../rows/port-rows.ts";
+import { findSlots, NO_SLOTS } from "./slot-finder.ts";
+
+/** Looked at beyond the asked for, since some offsets after a cursor are held on somebody's wish. */
+const SLACK = 16;
+const MAX_WINDOW = 4096n;
+
+/** Subnets first, by id, then ports, by name: every replica locks in this order. */
+const LOCK_SUBNETS = prepare(
+  `SELECT id, held, outside, freed FROM subnets WHERE id = ANY (ARRAY(
+     SELECT subnet_id FROM fixed_ips WHERE port_key = ANY (ARRAY(SELECT key FROM ports WHERE name = ANY ($1::text[])))
+     UNION SELECT unnest($2::int[]) WHERE $3 = 1 OR EXISTS (
+       SELECT FROM unnest($4::text[]) AS wanted (name)
+       WHERE NOT EXISTS (SELECT FROM ports WHERE ports.name = wanted.name))
+     UNION SELECT unnest($5::int[])
+   )) ORDER BY id FOR NO KEY UPDATE`,
+);
+const LOCK_PORTS = prepare(
+  `SELECT ${PORT_COLUMN_LIST} FROM ports WHERE name = ANY ($1::text[]) ORDER BY name FOR UPDATE`,
+);
+const FIXED_IPS = prepare(
+  `SELECT port_key, subnet_id, ip_offset::text FROM fixed_ips
+   WHERE port_key = ANY (ARRAY(SELECT key FROM ports WHERE name = ANY ($1::text[])))`,
+);
+const USED_BETWEEN = `ARRAY(
+  SELECT ip_offset::text FROM fixed_ips WHERE subnet_id = p.subnet_id AND ip_offset BETWEEN p.from_offset AND p.to_offset
+  UNION ALL
+  SELECT ip_offset::text FROM freed WHERE subnet_id = p.subnet_id AND ip_offset BETWEEN p.from_offset AND p.to_offset)`;
+/** Each pool's cursor, and what is used in the window after it. */
+const POOLS = prepare(
+  `SELECT p.id, p.from_offset::text, p.to_offset::text, ${USED_BETWEEN} FROM (
+     SELECT id, subnet_id, next_offset AS from_offset,
+       least(last_offset::numeric, next_offset::numeric + $2::int - 1)::bigint AS to_offset
+     FROM pools WHERE subnet_id = ANY ($1::int[])) AS p`,
+);
+const WINDOW = prepare(
+  `SELECT ${USED_BETWEEN} FROM (SELECT $1::int AS subnet_id, $2::bigint AS from_offset, $3::bigint AS to_offset) AS p`,
+);
+/** Only of subnets whose pools run out, unless $3 says that they do. */
+const QUEUES = prepare(
+  `SELECT s.id, q.ip_offset::text, q.freed_at, q.last_port FROM subnets AS s
+   CROSS JOIN LATERAL (
+     SELECT ip_offset, freed_at, last_port FROM freed WHERE subnet_id = s.id AND pooled = 1
+     ORDER BY subnet_id, freed_at, ip_offset LIMIT $2::int) AS q
+   WHERE s.id = ANY ($1::int[]) AND s.freed > 0 AND ($3 = 1 OR $2::int > (
+     SELECT coalesce(sum(last_offset::numeric - next_offset::numeric + 1), 0) FROM pools WHERE subnet_id = s.id))
+   ORDER BY s.id, q.freed_at, q.ip_offset`,
+);
+const STATES = prepare(
+  `SELECT w.subnet_id, w.ip_offset::text, fixed_ips.port_key, freed.freed_at, freed.last_port
+   FROM unnest($1::int[], $2::bigint[]) AS w (subnet_id, ip_offset)
+   LEFT JOIN fixed_ips ON fixed_ips.subnet_id = w.subnet_id AND fixed_ips.ip_offset = w.ip_offset
+   LEFT JOIN freed ON freed.subnet_id = w.subnet_id AND freed.ip_offset = w.ip_offset`,
+);
+const MACS = prepare("SELECT network_id, mac, name FROM ports WHERE mac = ANY ($1::bigint[])");
+const BOUND = prepare(
+  `SELECT name FROM unnest($1::text[], $2::text[]) AS w (host, sandbox_id) JOIN ports
+     ON ports.host = w.host AND ports.sandbox_id = w.sandbox_id
+     AND substr(ports.sandbox_id, 1, 12) = substr(w.sandbox_id, 1, 12)
+   UNION
+   SELECT name FROM unnest($3::text[], $4::text[]) AS w (host, owner_uid) JOIN ports
+     ON ports.host = w.host AND ports.owner_uid = w.owner_uid`,
+);
+
+export type FixedIpRow = [portKey: number, subnetId: number, offset: string];
+type PoolRow = [id: number, from: string | null, to: string | null, used: string[]];
+type QueueRow = [subnetId: number, offset: string, freedAt: number, lastPort: string];
+type StateRow = [subnetId: number, offset: string, heldBy: number | null, freedAt: number | null, lastPort: string];
+
+export interface Loaded {
+  snapshot: Omit<Snapshot, "nextPortKey">;
+  /** What the transaction works with. */
+  state: CatalogState;
+  /** Subnets that nobody else changes until this transaction ends. */
+  locked: ReadonlySet<number>;
+}
+
+/** What a batch asks for before anything is known: which subnets to lock, and how many addresses may be taken of them. */
+export interface LoadPlan {
+  batch: readonly Item[];
+  needs: Needs;
+  allocations: AllocationNeeds;
+  /** Subnets that an earlier attempt turned out to need. */
+  alsoLock: ReadonlySet<number>;
+  /** Lock the candidates even if every claimed port exists. */
+  surelyAllocates: boolean;
+}
+
+/** Locks and loads what a batch needs, as a rule in one round trip. Brings the catalog's counters and cursors up to date. */
+export async function loadSnapshot(send: Send, plan: LoadPlan, catalog: Catalog): Promise<Loaded> {
+  const { needs, allocations } = plan;
+  const bound = needs.bindings.length > 0 ? await findBound(send, needs.bindings) : [];
+  const slots = needs.slots.length > 0 ? await findSlots(send, needs.slots) : NO_SLOTS;
+  const names = toArray([...new Set([...needs.portNames, ...bound, ...slots.names])].sort());
+  const candidates = [...allocations.keys()].flatMap(id => catalog.network(id).subnets);
+  const ids = toArray(candidates.map(({ id }) => id));
+  const count = Math.max(0, ...allocations.values());
+  const [locks, state, ports, fixedIps, pools, queues, addresses, macs] = await Promise.all([
+    send<[id: number, held: number, outside: number, freed: number]>(
+      LOCK_SUBNETS,
+      toArray([...namesThatMayFree(plan.batch), ...bound]),
+      ids,
+      plan.surelyAllocates || needs.slots.length > 0 ? 1 : 0,
+      candidates.length > 0 ? toArray(namesThatMayTake(plan.batch)) : "{}",
+      toArray([...plan.alsoLock]),
+    ),
+    readState(send),
+    send<PortRow & unknown[]>(LOCK_PORTS, names),
+    send<FixedIpRow>(FIXED_IPS, names),
+    candidates.length > 0 ? send<PoolRow>(POOLS, ids, count + SLACK) : [],
+    candidates.length > 0 ? send<QueueRow>(QUEUES, ids, count, 0) : [],
+    needs.addresses.length > 0 ? loadStates(send, needs.addresses, catalog) : [],
+    needs.macs.length > 0 ? findMacs(send, needs.macs) : [],
+  ]);
+
+  const locked = new Set<number>();
+  for (const [id, held, outside, freed] of locks) {
+    locked.add(id);
+    if (catalog.hasSubnet(id)) Object.assign(catalog.subnet(id), { held, outside, freed });
+  }
+  const usable = candidates.filter(({ id }) => locked.has(id));
+  const queueOf = Map.groupBy(queues, ([subnetId]) => subnetId);
+  const fresh = await loadFresh(send, usable, pools, count);
+  const freed = new Map<number, readonly FreedAddress[]>();
+  for (const subnet of usable) {
+    const found = subnet.ranges.reduce((sum, pool) => sum + (fresh.get(pool)?.length ?? 0), 0);
+    if (found >= count || subnet.freed === 0) continue;
+    const rows = queueOf.get(subnet.id) ?? (await send<QueueRow>(QUEUES, toArray([subnet.id]), count, 1));
+    freed.set(
+      subnet.id,
+      rows.map(([, offset, freedAt, lastPort]) => ({ offset: decode(subnet, offset), freedAt, lastPort })),
+    );
+  }
+  const known = catalogKnows(catalog, fixedIps) ? withFixedIps(ports, fixedIps, catalog) : [];
+  return {
+    snapshot: { catalog, ports: known, addresses, macs, vacantSlots: slots.vacant, fresh, freed },
+    state,
+    locked,
+  };
+}
+
+/** A subnet that another replica has added: the revision says so too, and the batch is decided anew. */
+const catalogKnows = (catalog: Catalog, rows: readonly FixedIpRow[]): boolean =>
+  rows.every(([, subnetId]) => catalog.hasSubnet(subnetId));
+
+/** Items after which a port's addresses may be free. */
+function namesThatMayFree(batch: readonly Item[]): string[] {
+  return batch.flatMap(item => {
+    const frees =
+      item.kind === "release" ||
+      item.kind === "deletePort" ||
+      item.kind === "expire" ||
+      (item.kind === "claim" && item.claim.onMismatch === "reallocate");
+    return frees ? (nameOf(item) ?? []) : [];
+  });
+}
+
+const namesThatMayTake = (batch: readonly Item[]): string[] =>
+  batch.flatMap(item => (item.kind === "claim" || item.kind === "reserve" ? (nameOf(item) ?? []) : []));
+
+async function findBound(send: Send, bindings: readonly BindingKey[]): Promise<string[]> {
+  const bySandbox = bindings.filter(({ sandboxId }) => sandboxId !== undefined);
+  const byOwner = bindings.filter(({ ownerUid }) => ownerUid !== undefined);
+  const rows = await send<[name: string]>(
+    BOUND,
+    toArray(bySandbox.map(({ host }) => host)),
+    toArray(bySandbox.map(({ sandboxId }) => sandboxId ?? null)),
+    toArray(byOwner.map(({ host }) => host)),
+    toArray(byOwner.map(({ ownerUid }) => ownerUid ?? null)),
+  );
+  return rows.map(([name]) => name);
+}
+
+export function withFixedIps(
+  rows: readonly PortRow[],
+  fixedIps: readonly FixedIpRow[],
+  catalog: Catalog,
+): PortRecord[] {
+  const ipsByPort = new Map<number, HeldIp[]>(rows.map(([key]) => [key, []]));
+  for (const [key, subnetId, stored] of fixedIps) {
+    const subnet = catalog.subnet(subnetId);
+    const ip = { subnetId, offset: decode(subnet, stored) };
+    const ips = ipsByPort.get(key);
+    if (subnet.cidr.version === 4) ips?.unshift(ip);
+    else ips?.push(ip);
+  }
+  return rows.map(row => decodePort(row, ipsByPort.get(row[0]) ?? []));
+}
+
+async function loadFresh(
+  send: Send,
+  subnets: readonly SubnetRecord[],
+  rows: readonly PoolRow[],
+  count: number,
+): Promise<Map<Pool, readonly bigint[]>> {
+  const fresh = new Map<Pool, readonly bigint[]>();
+  const rowOf = new Map(rows.map(row => [row[0], row]));
+  for (const subnet of subnets) {
+    for (const pool of subnet.ranges) {
+      const [, from, to, used] = rowOf.get(pool.id) ?? [pool.id, null, null, []];
+      pool.cursor = from === null ? pool.last + 1n : decode(subnet, from);
+      const offsets: bigint[] = [];
+      let end = to === null ? pool.last : decode(subnet, to);
+      addUnused(offsets, subnet, pool.cursor, end, used, count);
+      for (let window = BigInt(count + SLACK) * 2n; offsets.length < count && end < pool.last; window *= 2n) {
+        const start = end + 1n;
+        const size = window > MAX_WINDOW ? MAX_WINDOW : window;
+        end = start + size - 1n > pool.last ? pool.last : start + size - 1n;
+        const [row] = await send<[used: string[]]>(WINDOW, subnet.id, encode(subnet, start), encode(subnet, end));
+        addUnused(offsets, subnet, start, end, row?.[0] ?? [], count);
+      }
+      fresh.set(pool, offsets);
+    }
+  }
+  return fresh;
+}
+
+function addUnused(
+  offsets: bigint[],
+  subnet: SubnetRecord,
+  start: bigint,
+  end: bigint,
+  stored: readonly string[],
+  count: number,
+): void {
+  const used = new Set(stored.map(text => decode(subnet, text)));
+  for (let offset = start; offset <= end && offsets.length < count; offset++) {
+    if (!used.has(offset)) offsets.push(offset);
+  }
+}
+
+async function loadStates(send: Send, ips: readonly HeldIp[], catalog: Catalog): Promise<Snapshot["addresses"]> {
+  const rows = await send<StateRow>(
+    STATES,
+    toArray(ips.map(({ subnetId }) => subnetId)),
+    toArray(ips.map(({ subnetId, offset }) => encode(catalog.subnet(subnetId), offset))),
+  );
+  return rows.flatMap(([subnetId, stored, heldBy, freedAt, lastPort]) => {
+    const state: AddressState | undefined =
+      heldBy !== null ? { heldBy } : freedAt !== null ? { freedAt, lastPort } : undefined;
+    return state ? [{ subnetId, offset: decode(catalog.subnet(subnetId), stored), state }] : [];
+  });
+}
+
+async function findMacs(send: Send, macs: readonly string[]): Promise<Snapshot["macs"]> {
+  const encoded = macs.map(encodeMac).filter(Number.isSafeInteger);
+  const rows = await send<[networkId: number, mac: number, portName: string]>(MACS, toArray(encoded));
+  return rows.map(([networkId, mac, portName]) => ({ networkId, mac: decodeMac(mac), portName }));
+}
+
+const encode = ({ cidr }: SubnetRecord, offset: bigint): bigint => encodeOffset(cidr.version, offset);
+const decode = ({ cidr }: SubnetRecord, stored: string): bigint => decodeOffset(cidr.version, stored);

@@ -1,0 +1,56 @@
+import type { Catalog, SubnetRecord } from "../../../domain/model/catalog.ts";
+import type { PortRecord } from "../../../domain/model/port-record.ts";
+import type { FreedPage, TransferSource } from "../../../domain/transfer/export-store.ts";
+import type { TransferState } from "../../../domain/transfer/transfer.ts";
+import { prepare, type Send } from "../database/statement.ts";
+import { loadCatalog } from "../rows/catalog-rows.ts";
+import { decodeOffset, encodeOffset } from "../rows/offset-code.ts";
+import { PORT_COLUMN_LIST, type PortRow } from "../rows/port-rows.ts";
+import { addFixedIps } from "../statements/port-reader.ts";
+
+/** Rows at a time, which bounds the memory of it. */
+const PAGE = 1000;
+const PORTS = prepare(`SELECT ${PORT_COLUMN_LIST} FROM ports WHERE key > $1 ORDER BY key LIMIT ${PAGE}`);
+const FREED = prepare(
+  `SELECT ip_offset::text, pooled, freed_at, last_port FROM freed WHERE subnet_id = $1 AND ip_offset >= $2
+   ORDER BY ip_offset LIMIT ${PAGE}`,
+);
+const STATE = prepare(
+  `SELECT last_seq, next_port_key, epoch_floor FROM event_counter CROSS JOIN port_keys CROSS JOIN catalog_state`,
+);
+
+type FreedRow = [offset: string, pooled: number, freedAt: number, lastPort: string];
+
+/** Of one transaction, which sees one state of the database. */
+export class PostgresSource implements TransferSource {
+  readonly #send: Send;
+
+  constructor(send: Send) {
+    this.#send = send;
+  }
+
+  async readCatalog(): Promise<Catalog> {
+    return (await loadCatalog(this.#send)).catalog;
+  }
+
+  async readPorts(afterKey: number, catalog: Catalog): Promise<readonly PortRecord[]> {
+    return addFixedIps(this.#send, await this.#send<PortRow>(PORTS, afterKey), catalog);
+  }
+
+  async readFreed({ id, cidr: { version } }: SubnetRecord, fromOffset: bigint): Promise<FreedPage> {
+    const rows = await this.#send<FreedRow>(FREED, id, encodeOffset(version, fromOffset));
+    return rows.map(([stored, pooled, freedAt, lastPort]) => ({
+      offset: decodeOffset(version, stored),
+      pooled: pooled === 1,
+      freedAt,
+      lastPort,
+    }));
+  }
+
+  async readState(): Promise<Omit<TransferState, "kind">> {
+    const [row] = await this.#send<[lastSeq: number, nextPortKey: number, epochFloor: number]>(STATE);
+    if (!row) throw new Error("the tables event_counter, port_keys and catalog_state have one row each");
+    const [lastSeq, nextPortKey, epochFloor] = row;
+    return { lastSeq, nextPortKey, epochFloor };
+  }
+}

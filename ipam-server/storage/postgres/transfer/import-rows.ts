@@ -1,0 +1,127 @@
+import type { Catalog } from "../../../domain/model/catalog.ts";
+import type { HeldIp, PortRecord } from "../../../domain/model/port-record.ts";
+import type { Finding } from "../../../domain/store.ts";
+import {
+  type Clash,
+  type ImportedFreed,
+  MOST_COUNTED,
+  type TransferSink,
+} from "../../../domain/transfer/import-store.ts";
+import type { TransferState } from "../../../domain/transfer/transfer.ts";
+import type { ImportedNetwork } from "../../../domain/transfer/transfer-records.ts";
+import { checkStore } from "../check/check-store.ts";
+import { toColumns } from "../database/array-literal.ts";
+import { prepare, type Send } from "../database/statement.ts";
+import { encodeOffset } from "../rows/offset-code.ts";
+import { encodePort, PORT_COLUMN_LIST, PORT_COLUMNS } from "../rows/port-rows.ts";
+import { addSubnet, orderSubnets, writeNetwork } from "../statements/network-writer.ts";
+import { FREED_COLUMNS, HELD_COLUMNS, SET_COUNTERS, unnest } from "../statements/write-applier.ts";
+import { PostgresSource } from "./export-rows.ts";
+
+const countOf = (table: string) => `(SELECT count(*) FROM (SELECT FROM ${table} LIMIT ${MOST_COUNTED}) AS counted)`;
+const COUNT = prepare(`SELECT ${["networks", "ports", "events"].map(countOf).join(", ")}`);
+const SET_UPDATED = prepare("UPDATE networks SET updated_at = $2 WHERE id = $1");
+
+/** What a row before has is passed over, and so missing from the answer: the transaction goes on to say what it was. */
+const INSERT_PORTS = prepare(
+  `INSERT INTO ports (${PORT_COLUMN_LIST}) SELECT * FROM ${unnest(PORT_COLUMNS)} ON CONFLICT DO NOTHING RETURNING key`,
+);
+const addressesInto = (table: string, columns: readonly (readonly [name: string, type: string])[]) =>
+  prepare(
+    `INSERT INTO ${table} (${columns.map(([name]) => name).join(", ")}) SELECT * FROM ${unnest(columns)}
+     ON CONFLICT DO NOTHING RETURNING subnet_id, ip_offset::text`,
+  );
+const INSERT_HELD = addressesInto("fixed_ips", HELD_COLUMNS);
+const INSERT_FREED = addressesInto("freed", FREED_COLUMNS);
+const SET_STATE = [
+  prepare("UPDATE event_counter SET last_seq = $1, floor = $1"),
+  prepare("UPDATE port_keys SET next_port_key = $1"),
+  prepare("UPDATE catalog_state SET epoch_floor = $1, generation = generation + 1, revision = revision + 1"),
+] as const;
+
+/** Fills an empty database, in a transaction in which nobody else decides anything. */
+export class PostgresSink extends PostgresSource implements TransferSink {
+  readonly #send: Send;
+
+  constructor(send: Send) {
+    super(send);
+    this.#send = send;
+  }
+
+  async count() {
+    const [row] = await this.#send<[networks: number, ports: number, events: number]>(COUNT);
+    const [networks = 0, ports = 0, events = 0] = row ?? [];
+    return { networks, ports, events };
+  }
+
+  async addNetwork({ declaration, createdAt, updatedAt, subnets }: ImportedNetwork): Promise<void> {
+    const networkId = await writeNetwork(this.#send, declaration, createdAt);
+    await this.#send(SET_UPDATED, networkId, updatedAt);
+    for (const [position, subnet] of declaration.subnets.entries()) {
+      const kept = subnets[position];
+      if (!kept) continue;
+      const { held, outside, freed, cursors } = kept;
+      const id = await addSubnet(this.#send, networkId, subnet, ({ first }, index) => cursors[index] ?? first);
+      await this.#send(SET_COUNTERS, ...toColumns([[id, held, outside, freed]], 4));
+    }
+    await orderSubnets(this.#send, networkId, declaration);
+  }
+
+  async addPorts(ports: readonly PortRecord[], catalog: Catalog): Promise<Clash | undefined> {
+    const held = ports.flatMap(({ key, fixedIps }, index) =>
+      fixedIps.map(ip => ({ key, index, stored: encode(catalog, ip) })),
+    );
+    const [keys, addresses] = await Promise.all([
+      this.#send<[key: number]>(INSERT_PORTS, ...toColumns(ports.map(encodePort), PORT_COLUMNS.length)),
+      held.length === 0
+        ? []
+        : this.#send<AddressRow>(
+            INSERT_HELD,
+            ...toColumns(
+              held.map(({ stored, key }) => [...stored, key]),
+              3,
+            ),
+          ),
+    ]);
+    if (keys.length < ports.length) {
+      const put = new Set(keys.map(([key]) => key));
+      return { index: ports.findIndex(({ key }) => !put.has(key)), what: "its name, MAC or slot" };
+    }
+    const missing = firstMissing(held, addresses);
+    return missing && { index: missing.index, what: "an address" };
+  }
+
+  async addFreed(freed: readonly ImportedFreed[], catalog: Catalog): Promise<Clash | undefined> {
+    const rows = freed.map((ip, index) => ({ ip, index, stored: encode(catalog, ip) }));
+    const columns = toColumns(
+      rows.map(({ ip: { pooled, freedAt, lastPort }, stored }) => [...stored, pooled ? 1 : 0, freedAt, lastPort]),
+      FREED_COLUMNS.length,
+    );
+    const missing = firstMissing(rows, await this.#send<AddressRow>(INSERT_FREED, ...columns));
+    return missing && { index: missing.index, what: "the same address" };
+  }
+
+  async setState({ lastSeq, nextPortKey, epochFloor }: TransferState): Promise<void> {
+    const values = [lastSeq, nextPortKey, epochFloor];
+    await Promise.all(SET_STATE.map((statement, index) => this.#send(statement, values[index] ?? 0)));
+  }
+
+  async check(catalog: Catalog): Promise<Finding[]> {
+    return checkStore(this.#send, catalog);
+  }
+}
+
+type AddressRow = [subnetId: number, offset: string];
+type Stored = [subnetId: number, offset: bigint];
+
+const encode = (catalog: Catalog, { subnetId, offset }: HeldIp): Stored => [
+  subnetId,
+  encodeOffset(catalog.subnet(subnetId).cidr.version, offset),
+];
+
+/** The first whose address was not put in: of two with the same one, the later. */
+function firstMissing<T extends { stored: Stored }>(wanted: readonly T[], put: readonly AddressRow[]): T | undefined {
+  if (put.length === wanted.length) return undefined;
+  const left = new Set(put.map(([subnetId, offset]) => `${subnetId}/${offset}`));
+  return wanted.find(({ stored: [subnetId, offset] }) => !left.delete(`${subnetId}/${offset}`));
+}

@@ -1,0 +1,95 @@
+import type pg from "pg";
+import { IpamError } from "../../../contract/index.ts";
+import {
+  EPOCH_SKIP,
+  EVENTS_AHEAD,
+  KEYS_AHEAD,
+  type RestoredContent,
+  TERMS_AHEAD,
+} from "../../../domain/transfer/restore-offsets.ts";
+import { checkStore } from "../check/check-store.ts";
+import { close } from "../database/close-connection.ts";
+import { APPLICATION, TIMEOUTS } from "../database/connect.ts";
+import { toIpamError } from "../database/errors.ts";
+import { migrate } from "../database/migrate.ts";
+import { type PostgresUrl, parsePostgresUrl } from "../database/postgres-url.ts";
+import { Primary } from "../database/primary.ts";
+import { senderOf } from "../database/statement.ts";
+import { LOCK_CATALOG } from "../database/writer.ts";
+import { loadCatalog } from "../rows/catalog-rows.ts";
+
+/** Counting everything may take long. */
+const PATIENT = { ...TIMEOUTS, statementMs: 600_000 };
+
+const RAISE = [
+  `UPDATE catalog_state SET epoch_floor = greatest(epoch_floor, (SELECT max(epoch) FROM ports)) + ${EPOCH_SKIP},
+     generation = generation + 1, revision = revision + 1`,
+  `UPDATE event_counter SET last_seq = last_seq + ${EVENTS_AHEAD}, floor = last_seq + ${EVENTS_AHEAD}`,
+  `UPDATE port_keys SET next_port_key = next_port_key + ${KEYS_AHEAD}`,
+  `UPDATE leadership SET term = term + ${TERMS_AHEAD}, holder = NULL, until = '-infinity'`,
+];
+const CONTENT = `SELECT (SELECT count(*) FROM networks) AS networks, (SELECT count(*) FROM ports) AS ports,
+  (SELECT count(*) FROM ports WHERE host IS NOT NULL) AS bound, epoch_floor AS "epochFloor", floor AS "eventFloor",
+  (SELECT time FROM events ORDER BY seq DESC LIMIT 1) AS "newestChange" FROM catalog_state CROSS JOIN event_counter`;
+
+export interface RestoredDatabase extends RestoredContent {
+  /** Hosts and database, without a password. */
+  name: string;
+}
+
+/**
+ * Makes a database fit to serve that PostgreSQL's own tools have put back, and that no server has open: checks and
+ * migrates it, and puts its counters ahead of all that was given out since. `invalid_request` for a database that is not
+ * good, `conflict` while servers are connected, `unavailable` for the rest; nothing but the tables' version
+ * has changed then.
+ */
+export async function finishRestoration(url: string, now: number): Promise<RestoredDatabase> {
+  const primary = new Primary(parseUrl(url), PATIENT);
+  const { name } = primary;
+  try {
+    const client = await primary.connect();
+    try {
+      await assertNoOthers(client, name);
+      await migrate(client, name, now);
+      await client.query("BEGIN");
+      await client.query(`SELECT ${LOCK_CATALOG.change}`);
+      const send = senderOf(client);
+      const [finding] = await checkStore(send, (await loadCatalog(send)).catalog);
+      if (finding)
+        throw new IpamError("invalid_request", `the database ${name} is damaged: ${finding.what}: ${finding.where}`);
+      for (const statement of RAISE) await client.query(statement);
+      const { rows } = await client.query<RestoredContent & { newestChange: number | null }>(CONTENT);
+      await client.query("COMMIT");
+      const [content] = rows;
+      if (!content) throw new Error("the tables catalog_state and event_counter have one row each");
+      const { newestChange, ...counted } = content;
+      return { name, ...counted, ...(newestChange !== null && { newestChange }) };
+    } finally {
+      await close(client);
+    }
+  } catch (error) {
+    throw toIpamError(error, name);
+  }
+}
+
+function parseUrl(url: string): PostgresUrl {
+  try {
+    return parsePostgresUrl(url);
+  } catch (error) {
+    throw new IpamError("invalid_request", `--database ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function assertNoOthers(client: pg.Client, name: string): Promise<void> {
+  const { rows } = await client.query<{ there: boolean; servers: number }>(
+    `SELECT to_regclass('schema_migrations') IS NOT NULL AS there, (
+       SELECT count(*) FROM pg_stat_activity
+       WHERE datname = current_database() AND application_name = '${APPLICATION}' AND pid <> pg_backend_pid()
+     ) AS servers`,
+  );
+  const { there = false, servers = 0 } = rows[0] ?? {};
+  if (!there)
+    throw new IpamError("invalid_request", `the database ${name} holds nothing of Mooring; pg_restore into it first`);
+  if (servers > 0)
+    throw new IpamError("conflict", `servers have ${name} open (connections: ${servers}); stop them first`);
+}

@@ -1,0 +1,96 @@
+import type Database from "better-sqlite3";
+import type { Catalog } from "../../../domain/model/catalog.ts";
+import type { HeldIp } from "../../../domain/model/port-record.ts";
+import type { Writes } from "../../../domain/model/snapshot.ts";
+import { encodeCount, encodeOffset } from "../../offset-code.ts";
+import { encodeMac, encodePort, PORT_COLUMNS, type PortRow } from "../rows/port-rows.ts";
+
+/** Not in the usual update, which so leaves their indexes alone: only a reallocation changes MAC and network. */
+const FIXED_COLUMNS: ReadonlySet<string> = new Set([
+  "key",
+  "id",
+  "name",
+  "created_at",
+  "mac",
+  "network_id",
+  "slot_of",
+  "slot",
+]);
+const SETTABLE_INDEXES = PORT_COLUMNS.flatMap((column, index) => (FIXED_COLUMNS.has(column) ? [] : [index]));
+
+type Address = [subnetId: number, offset: bigint];
+
+/** Puts a decided batch into the tables; the caller holds the transaction. */
+export class WriteApplier {
+  readonly #deleteHeld: Database.Statement<Address>;
+  readonly #deleteFreed: Database.Statement<Address>;
+  readonly #deletePort: Database.Statement<[number]>;
+  readonly #updatePort: Database.Statement<unknown[]>;
+  readonly #parkMac: Database.Statement<[number]>;
+  readonly #movePort: Database.Statement<[number, number, number]>;
+  readonly #renamePort: Database.Statement<[string, number]>;
+  readonly #insertPort: Database.Statement<PortRow>;
+  readonly #insertHeld: Database.Statement<[...Address, number]>;
+  readonly #insertFreed: Database.Statement<[...Address, number, number, string]>;
+  readonly #setCursor: Database.Statement<[bigint, number]>;
+  readonly #setCounters: Database.Statement<[number, number, number, number]>;
+  readonly #setNextPortKey: Database.Statement<[number]>;
+
+  constructor(database: Database.Database) {
+    const settable = PORT_COLUMNS.filter(column => !FIXED_COLUMNS.has(column));
+    const marks = PORT_COLUMNS.map(() => "?").join(", ");
+    this.#deleteHeld = database.prepare("DELETE FROM fixed_ips WHERE subnet_id = ? AND offset = ?");
+    this.#deleteFreed = database.prepare("DELETE FROM freed WHERE subnet_id = ? AND offset = ?");
+    this.#deletePort = database.prepare("DELETE FROM ports WHERE key = ?");
+    this.#updatePort = database.prepare(
+      `UPDATE ports SET ${settable.map(column => `${column} = ?`).join(", ")} WHERE key = ?`,
+    );
+    this.#parkMac = database.prepare("UPDATE ports SET mac = -key WHERE key = ?");
+    this.#movePort = database.prepare("UPDATE ports SET network_id = ?, mac = ? WHERE key = ?");
+    this.#renamePort = database.prepare("UPDATE ports SET name = ? WHERE key = ?");
+    this.#insertPort = database.prepare(`INSERT INTO ports (${PORT_COLUMNS.join(", ")}) VALUES (${marks})`);
+    this.#insertHeld = database.prepare("INSERT INTO fixed_ips (subnet_id, offset, port_key) VALUES (?, ?, ?)");
+    this.#insertFreed = database.prepare(
+      "INSERT INTO freed (subnet_id, offset, pooled, freed_at, last_port) VALUES (?, ?, ?, ?, ?)",
+    );
+    this.#setCursor = database.prepare("UPDATE pools SET passed = ? WHERE id = ?");
+    this.#setCounters = database.prepare("UPDATE subnets SET held = ?, outside = ?, freed = ? WHERE id = ?");
+    this.#setNextPortKey = database.prepare("UPDATE store_state SET next_port_key = ?");
+  }
+
+  /** Deletes come before updates and inserts, so that what one item gives up another of the batch can take. */
+  apply(writes: Writes, catalog: Catalog, reach: (step: string) => void): void {
+    const stored = ({ subnetId, offset }: HeldIp): Address => [
+      subnetId,
+      encodeOffset(catalog.subnet(subnetId).cidr.version, offset),
+    ];
+    for (const ip of writes.deletedHeld) mustChangeOne(this.#deleteHeld.run(...stored(ip)));
+    for (const ip of writes.deletedFreed) mustChangeOne(this.#deleteFreed.run(...stored(ip)));
+    for (const { key } of writes.deletedPorts) mustChangeOne(this.#deletePort.run(key));
+    reach("deleted");
+    for (const port of writes.updatedPorts) {
+      const row = encodePort(port);
+      mustChangeOne(this.#updatePort.run(...SETTABLE_INDEXES.map(index => row[index]), port.key));
+    }
+    // One may get the MAC that another has given up, in whatever order they come here.
+    if (writes.movedPorts.length > 1) for (const { key } of writes.movedPorts) this.#parkMac.run(key);
+    for (const { networkId, mac, key } of writes.movedPorts) this.#movePort.run(networkId, encodeMac(mac), key);
+    for (const { name, key } of writes.renamedPorts) this.#renamePort.run(name, key);
+    reach("updated");
+    for (const port of writes.insertedPorts) this.#insertPort.run(...encodePort(port));
+    for (const ip of writes.insertedHeld) this.#insertHeld.run(...stored(ip), ip.portKey);
+    reach("held");
+    for (const ip of writes.insertedFreed) {
+      this.#insertFreed.run(...stored(ip), ip.pooled ? 1 : 0, ip.freedAt, ip.lastPort);
+    }
+    for (const [pool, cursor] of writes.cursors) this.#setCursor.run(encodeCount(cursor - pool.first), pool.id);
+    for (const [id, { held, outside, freed }] of writes.counters) this.#setCounters.run(held, outside, freed, id);
+    if (writes.nextPortKey !== undefined) this.#setNextPortKey.run(writes.nextPortKey);
+    reach("counted");
+  }
+}
+
+/** The snapshot said that the row is there, and nobody else writes. */
+function mustChangeOne({ changes }: Database.RunResult): void {
+  if (changes !== 1) throw new Error(`a row of the snapshot is not in the database (${changes} changed)`);
+}

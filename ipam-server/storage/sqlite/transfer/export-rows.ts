@@ -1,0 +1,70 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type Database from "better-sqlite3";
+import type { Catalog, SubnetRecord } from "../../../domain/model/catalog.ts";
+import type { PortRecord } from "../../../domain/model/port-record.ts";
+import type { FreedPage, TransferSource } from "../../../domain/transfer/export-store.ts";
+import type { TransferState } from "../../../domain/transfer/transfer.ts";
+import { decodeOffset, encodeOffset } from "../../offset-code.ts";
+import { loadCatalog } from "../rows/catalog-rows.ts";
+import { PORT_COLUMNS, type PortRow } from "../rows/port-rows.ts";
+import { SnapshotLoader } from "../statements/snapshot-loader.ts";
+
+/** Rows at a time, a few milliseconds: claims come in between. */
+const PAGE = 200;
+
+type FreedRow = [offset: bigint, pooled: bigint, freedAt: bigint, lastPort: string];
+
+/** The database must not change meanwhile. */
+export class SqliteSource implements TransferSource {
+  readonly #database: Database.Database;
+  readonly #loader: SnapshotLoader;
+  readonly #ports: Database.Statement<[number], PortRow>;
+  readonly #freed: Database.Statement<[number, bigint], FreedRow>;
+
+  constructor(database: Database.Database) {
+    this.#database = database;
+    this.#loader = new SnapshotLoader(database);
+    this.#ports = database
+      .prepare<[number], PortRow>(
+        `SELECT ${PORT_COLUMNS.join(", ")} FROM ports WHERE key > ? ORDER BY key LIMIT ${PAGE}`,
+      )
+      .raw();
+    this.#freed = database
+      .prepare<[number, bigint], FreedRow>(
+        `SELECT offset, pooled, freed_at, last_port FROM freed WHERE subnet_id = ? AND offset >= ?
+         ORDER BY offset LIMIT ${PAGE}`,
+      )
+      .raw()
+      .safeIntegers();
+  }
+
+  async readCatalog(): Promise<Catalog> {
+    return loadCatalog(this.#database);
+  }
+
+  async readPorts(afterKey: number, catalog: Catalog): Promise<readonly PortRecord[]> {
+    await nextTurn();
+    return this.#loader.withFixedIps(this.#ports.all(afterKey), catalog);
+  }
+
+  async readFreed({ id, cidr: { version } }: SubnetRecord, fromOffset: bigint): Promise<FreedPage> {
+    await nextTurn();
+    return this.#freed.all(id, encodeOffset(version, fromOffset)).map(([stored, pooled, freedAt, lastPort]) => ({
+      offset: decodeOffset(version, stored),
+      pooled: pooled === 1n,
+      freedAt: Number(freedAt),
+      lastPort,
+    }));
+  }
+
+  async readState(): Promise<Omit<TransferState, "kind">> {
+    const state = this.#database
+      .prepare<[], Omit<TransferState, "kind">>(
+        `SELECT max(event_floor, coalesce((SELECT max(seq) FROM events), 0)) AS lastSeq, next_port_key AS nextPortKey,
+           epoch_floor AS epochFloor FROM store_state`,
+      )
+      .get();
+    if (!state) throw new Error("the database has no state row");
+    return state;
+  }
+}

@@ -1,0 +1,4 @@
+import { testStore } from "../suite/store-suite.ts";
+import { sqliteEngine } from "../support/sqlite-engine.ts";
+
+testStore(sqliteEngine);

@@ -1,0 +1,24 @@
+import type { Store } from "../../../ipam-server/domain/store.ts";
+
+export interface EngineOptions {
+  reuseDelayMs: number;
+  clock: () => number;
+  fabricManaged?: boolean;
+  eventRetentionMs?: number;
+}
+
+/** One database of an engine under test, that outlives the stores opened on it. */
+export interface TestDatabase extends AsyncDisposable {
+  open(options: EngineOptions): Promise<Store>;
+  /** The next transaction that comes to this step fails there, once; the steps are the engine's own, see `steps`. */
+  failAt(step: string | undefined): void;
+  /** Goes on with what a crash at this moment would have left. */
+  crash(): Promise<void>;
+}
+
+/** The seam for PostgreSQL: the suite runs over every engine. */
+export interface Engine {
+  name: string;
+  steps: readonly string[];
+  createDatabase(): Promise<TestDatabase>;
+}

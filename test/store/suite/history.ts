@@ -1,0 +1,157 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { PortQuery } from "../../../ipam-server/contract/index.ts";
+import { attach, bornAt, Clock, claim, network, REUSE_DELAY_MS, release } from "../support/builders.ts";
+import type { Engine } from "./engine.ts";
+import { withStore } from "./with-store.ts";
+
+const networks = [network("net", 10, [{ cidr: "10.0.0.0/24" }, { cidr: "fd00::/64" }])];
+const sticky = { retention: { policy: "sticky" } } as const;
+
+export function testHistory(engine: Engine): void {
+  describe(`${engine.name}: looking up`, () => {
+    test("the trail of a port is found by name, address and MAC, also after it was deleted", async () => {
+      await withStore(engine, networks, async store => {
+        const mac = "02:00:00:00:00:01";
+        await attach(store, claim("web", "a", "s1", { mac, ...sticky }));
+        await attach(store, claim("web", "b", "s2", { owner: bornAt("s2", 1), ...sticky }));
+        const expected = ["port.created", "port.bound", "port.moved"];
+        const trails = async () => [
+          await store.readEvents({ port: "web" }),
+          await store.readEvents({ ip: "10.0.0.1" }),
+          await store.readEvents({ ip: "fd00:0::0001" }),
+          await store.readEvents({ mac }),
+        ];
+        for (const { events } of await trails())
+          assert.deepEqual(
+            events.map(({ type }) => type),
+            expected,
+          );
+        await store.commit([release("b", "s2"), { kind: "deletePort", name: "web", caller: "admin" }]);
+        for (const { events } of await trails()) {
+          assert.deepEqual(
+            events.map(({ type }) => type),
+            [...expected, "port.released", "port.deleted"],
+          );
+          assert.deepEqual(
+            [events.at(-1)?.caller, events[2]?.host, events[2]?.fromHost, events[2]?.epoch],
+            ["admin", "b", "a", 2],
+          );
+        }
+        await attach(store, claim("other", "a", "s3"));
+        assert.deepEqual(
+          (await store.readEvents({ port: "other" })).events.map(({ type }) => type),
+          ["port.created", "port.bound"],
+        );
+      });
+    });
+
+    test("events are read in order, from any of them on, by host and type", async () => {
+      await withStore(engine, networks, async store => {
+        const seen: number[] = [];
+        using stack = new DisposableStack();
+        stack.defer(store.onEvents(seq => seen.push(seq)));
+        await store.commit([claim("p", "a", "s1"), claim("q", "b", "s2")]);
+        const { events, lastSeq } = await store.readEvents({});
+        assert.deepEqual(
+          events.map(({ seq }) => seq),
+          [1, 2, 3, 4, 5],
+        );
+        assert.deepEqual([seen, lastSeq], [[5], 5]);
+        assert.deepEqual(
+          (await store.readEvents({ after: 3, limit: 1 })).events.map(({ seq }) => seq),
+          [4],
+        );
+        assert.deepEqual(
+          (await store.readEvents({ after: 1 }, 3)).events.map(({ seq }) => seq),
+          [2, 3],
+        );
+        assert.deepEqual(
+          (await store.readEvents({ host: "b", type: ["port.bound"] })).events.map(({ port }) => port),
+          ["q"],
+        );
+      });
+    });
+
+    test("events past their time go with later commits, and the numbers go on", async () => {
+      const options = { eventRetentionMs: 1000 };
+      await withStore(
+        engine,
+        networks,
+        async (store, clock) => {
+          await attach(store, claim("gone", "a", "s1"));
+          await store.commit([release("a", "s1")]);
+          clock.pass(1001);
+          await attach(store, claim("new", "a", "s2"));
+          const { events, lastSeq, oldestSeq } = await store.readEvents({});
+          assert.deepEqual([events.map(({ port }) => port), oldestSeq, lastSeq], [["new", "new"], 6, 7]);
+          assert.deepEqual((await store.readEvents({ port: "gone" })).events, []);
+        },
+        options,
+      );
+    });
+
+    test("ports are found by each filter and read page by page", async () => {
+      await withStore(engine, networks, async store => {
+        const labels = (index: number) => ({ labels: { shard: String(index % 2) }, cluster: `c${index % 2}` });
+        await store.commit(
+          Array.from({ length: 10 }, (_, index) =>
+            claim(`p${index}`, index < 3 ? "a" : "b", `s${index}`, { ...labels(index), ...sticky }),
+          ),
+        );
+        await store.commit([release("a", "s1")]);
+        const find = async (query: PortQuery) => (await store.readPorts(query)).ports.map(({ name }) => name).join(" ");
+        assert.equal(await find({ name: "p3" }), "p3");
+        assert.equal(await find({ host: "a" }), "p0 p2");
+        assert.equal(await find({ ip: "10.0.0.5" }), "p4");
+        assert.equal(await find({ mac: "0A:58:0A:00:00:05" }), "p4");
+        assert.equal(await find({ label: "shard in (1)", host: "b" }), "p3 p5 p7 p9");
+        assert.equal(await find({ state: "unbound" }), "p1");
+        assert.equal(await find({ state: "BUILD_ACTIVE", cluster: "c0" }), "p0 p2 p4 p6 p8");
+        assert.equal(await find({ network: "none" }), "");
+        const first = await store.readPorts({ label: "shard=1", limit: 2 });
+        const second = await store.readPorts({ label: "shard=1", limit: 2, cursor: first.nextCursor ?? "" });
+        const third = await store.readPorts({ label: "shard=1", limit: 2, cursor: second.nextCursor ?? "" });
+        const names = [first, second, third].map(({ ports }) => ports.map(({ name }) => name).join(" "));
+        assert.deepEqual([names, third.nextCursor], [["p1 p3", "p5 p7", "p9"], undefined]);
+        await assert.rejects(store.readPorts({ state: "UP" }), { code: "invalid_request", message: /ACTIVE_ACTIVE/ });
+        await assert.rejects(store.readPorts({ ip: "x" }), { code: "invalid_request" });
+      });
+    });
+
+    test("everything is there after the store is opened again", async () => {
+      await using database = await engine.createDatabase();
+      const options = { reuseDelayMs: REUSE_DELAY_MS, clock: new Clock().read };
+      const read = async () => {
+        await using store = await database.open(options);
+        return [await store.readNetworks(), await store.readPorts({}), await store.readEvents({})];
+      };
+      {
+        await using store = await database.open(options);
+        for (const manifest of networks) await store.putNetwork(manifest, "test");
+        await store.commit([
+          claim("web", "a", "s1", {
+            labels: { app: "web" },
+            workload: { kind: "StatefulSet", namespace: "default", name: "web", ordinal: 0 },
+          }),
+          claim("ttl", "a", "s2", { retention: { policy: "sticky", ttlSeconds: 9 } }),
+          release("a", "s2"),
+          {
+            kind: "reserve",
+            name: "db",
+            caller: "t",
+            reservation: { networkSelector: "", allowedNamespaces: ["c1/*"], deviceOwner: "vm" },
+          },
+        ]);
+      }
+      const once = await read();
+      await database.crash();
+      assert.deepEqual(await read(), once);
+      const [, { ports }] = once as [unknown, { ports: { labels: object; workload?: object; reservation?: object }[] }];
+      assert.deepEqual(
+        ports.map(({ reservation }) => reservation !== undefined),
+        [true, false, false],
+      );
+    });
+  });
+}

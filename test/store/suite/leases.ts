@@ -1,0 +1,316 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { type Claim, LEASE_PREFIX } from "../../../ipam-server/contract/index.ts";
+import type { Mutation, Store } from "../../../ipam-server/domain/store.ts";
+import {
+  addressesOf,
+  assertHealthy,
+  attach,
+  attached,
+  bornAt,
+  claim,
+  commitOne,
+  leaseClaim,
+  network,
+  REUSE_DELAY_MS,
+  refused,
+  release,
+  slotClaim,
+} from "../support/builders.ts";
+import type { Engine } from "./engine.ts";
+import { withStore } from "./with-store.ts";
+
+const NODE_LEASE = { size: 4, low: 2 };
+const NET = network("net", 10, [{ cidr: "10.0.0.0/24" }, { cidr: "fd00::/64" }], { nodeLease: NODE_LEASE });
+const HOUR_MS = 3_600_000;
+
+/** A pod on the host that was given what is leased. */
+const take = (leasedPort: string, name: string, host: string, uid: string, more = {}): Mutation =>
+  claim(name, host, uid, { leasedPort, ...more });
+const giveBack = (name: string, host: string, ownerUid: string): Mutation => ({
+  kind: "release",
+  caller: "test",
+  release: { name, host, ownerUid },
+});
+const namesOf = async (store: Store) => (await store.readPorts({})).ports.map(({ name }) => name).sort();
+
+export function testLeases(engine: Engine): void {
+  describe(`${engine.name}: leases`, () => {
+    test("a leased port is bound to its node for nobody yet, tells its end and what the network leases", async () => {
+      await withStore(engine, [NET], async (store, clock) => {
+        const { port, nodeLease } = await attach(store, leaseClaim("a", "1"));
+        assert.deepEqual(nodeLease, NODE_LEASE);
+        assert.deepEqual((await store.readNetwork("net")).nodeLease, NODE_LEASE);
+        assert.equal(port.expiresAt, new Date(clock.now + HOUR_MS).toISOString());
+        assert.equal(port.state, "DOWN_ACTIVE");
+        assert.equal(port.binding?.host, "a");
+        assert.equal(port.binding.sandbox, undefined);
+        assert.equal(addressesOf({ port }).length, 2);
+        await assertHealthy(store);
+      });
+    });
+
+    test("a pod's claim takes a leased port over as it is: id, addresses, MAC and epoch stay, the name is the pod's", async () => {
+      await withStore(engine, [NET], async store => {
+        const lease = await attach(store, leaseClaim("a", "1"));
+        const taking = take(lease.port.name, "c1/ns/p", "a", "p", { labels: { app: "web" }, cluster: "c1" });
+        const { port } = await attach(store, taking);
+        const { id, mac, fixedIps, epoch, network: on } = lease.port;
+        assert.deepEqual([port.id, port.mac, port.fixedIps, port.epoch, port.network], [id, mac, fixedIps, epoch, on]);
+        assert.deepEqual(port.binding?.sandbox, { id: "p", interface: "eth0" });
+        assert.deepEqual([port.owner?.uid, port.labels, port.expiresAt], ["p", { app: "web" }, undefined]);
+        assert.equal(port.state, "BUILD_ACTIVE");
+        assert.deepEqual(await namesOf(store), ["c1/ns/p"]);
+        assert.deepEqual(await store.readPort("c1/ns/p"), port);
+        const message = `from ${lease.port.name}`;
+        const { events } = await store.readEvents({ port: "c1/ns/p" });
+        assert.deepEqual(
+          events.map(({ type, message: text }) => [type, text]),
+          [["port.bound", message]],
+        );
+        await attach(store, leaseClaim("a", "2"));
+        await store.commit([release("a", "p")]);
+        const byAddress = await store.readEvents({ ip: addressesOf(lease)[0] ?? "" });
+        assert.deepEqual(
+          byAddress.events.map(({ type, port: name }) => `${type} ${name}`),
+          [
+            "port.created lease:a/1",
+            "port.bound lease:a/1",
+            "port.bound c1/ns/p",
+            "port.released c1/ns/p",
+            "port.deleted c1/ns/p",
+          ],
+        );
+        await assertHealthy(store);
+      });
+    });
+
+    test("taken again by the same sandbox it is the same answer; by another pod, or once it is gone, a conflict", async () => {
+      await withStore(engine, [NET], async store => {
+        const lease = await attach(store, leaseClaim("a", "1"));
+        const taking = take(lease.port.name, "p", "a", "p");
+        const first = await attach(store, taking);
+        const { lastSeq } = await store.readEvents({});
+        assert.deepEqual(await attach(store, taking), first);
+        assert.equal((await store.readEvents({})).lastSeq, lastSeq);
+        refused(
+          await commitOne(store, take(lease.port.name, "q", "a", "q")),
+          "conflict",
+          /no lease of host a any more/,
+        );
+        assert.deepEqual(await namesOf(store), ["p"]);
+      });
+    });
+
+    test("in one batch two pods cannot take the same lease, and one can be leased, taken and released", async () => {
+      await withStore(engine, [NET], async store => {
+        const name = "lease:a/1";
+        const outcomes = await store.commit([
+          leaseClaim("a", "1"),
+          take(name, "p", "a", "p"),
+          take(name, "q", "a", "q"),
+          release("a", "p"),
+        ]);
+        assert.equal(attached(outcomes[1]).port.id, attached(outcomes[0]).port.id);
+        refused(outcomes[2], "conflict");
+        assert.deepEqual(outcomes[3], { released: true, name: "p", deleted: true });
+        assert.deepEqual(await namesOf(store), []);
+        await assertHealthy(store);
+      });
+    });
+
+    test("a lease is its own host's alone, and a name that is there is not taken over", async () => {
+      await withStore(engine, [NET], async store => {
+        const { name } = (await attach(store, leaseClaim("a", "1"))).port;
+        refused(await commitOne(store, take(name, "p", "b", "p")), "conflict", /no lease of host b/);
+        await attach(store, claim("p", "b", "other"));
+        refused(await commitOne(store, take(name, "p", "a", "p")), "port_in_use", /is there already/);
+        await attach(store, claim("q", "a", "other"));
+        refused(await commitOne(store, take("q", "r", "a", "r")), "conflict", /q is no lease/);
+        assert.equal((await store.readPort(name)).binding?.host, "a");
+      });
+    });
+
+    test("what was claimed ahead of the pod's sandbox, which the node did not hear, gives way to the lease the pod has", async () => {
+      await withStore(engine, [NET], async store => {
+        const { port: lease } = await attach(store, leaseClaim("a", "1"));
+        const ahead = claim("p", "a", "p");
+        if (ahead.kind === "claim") delete ahead.claim.sandbox;
+        const { port: unused } = await attach(store, ahead);
+        refused(await commitOne(store, take("lease:a/2", "p", "a", "p")), "conflict");
+        assert.equal((await store.readPort("p")).id, unused.id, "a refusal changes nothing");
+        const taken = await attach(store, take(lease.name, "p", "a", "p"));
+        assert.deepEqual([taken.port.id, taken.port.epoch], [lease.id, lease.epoch]);
+        assert.deepEqual(await namesOf(store), ["p"]);
+        // Come late, it finds the pod's port.
+        assert.equal((await attach(store, ahead)).port.id, lease.id);
+        const { events } = await store.readEvents({ port: "p" });
+        assert.deepEqual(
+          events.map(({ type, portId }) => [type, portId === lease.id]),
+          [
+            ["port.created", false],
+            ["port.bound", false],
+            ["port.released", false],
+            ["port.deleted", false],
+            ["port.bound", true],
+          ],
+        );
+        await assertHealthy(store);
+      });
+    });
+
+    test("what another owner, another host or another sandbox has claimed, or what is kept, gives way to no lease", async () => {
+      await withStore(engine, [NET], async store => {
+        const { name } = (await attach(store, leaseClaim("a", "1"))).port;
+        const ahead = (port: string, host: string, uid: string, more: Partial<Claim> = {}) => {
+          const item = claim(port, host, uid, more);
+          if (item.kind === "claim") delete item.claim.sandbox;
+          return item;
+        };
+        await attach(store, ahead("other-owner", "a", "q"));
+        await attach(store, ahead("other-host", "b", "p"));
+        await attach(store, claim("other-sandbox", "a", "p", { sandbox: { id: "s0", interface: "eth0" } }));
+        await attach(store, ahead("kept", "a", "p", { retention: { policy: "sticky" } }));
+        for (const port of ["other-owner", "other-host", "other-sandbox", "kept"]) {
+          refused(await commitOne(store, take(name, port, "a", "p")), "port_in_use", /is there already/);
+        }
+        assert.equal((await store.readPort(name)).binding?.host, "a");
+        await assertHealthy(store);
+      });
+    });
+
+    test("a lease prolonged after it was taken, in the same batch, takes no address from those behind it", async () => {
+      await withStore(engine, [NET], async store => {
+        await attach(store, leaseClaim("a", "1"));
+        const outcomes = await store.commit([
+          take("lease:a/1", "p", "a", "p"),
+          leaseClaim("a", "1"),
+          claim("q", "b", "q"),
+          claim("r", "b", "r"),
+        ]);
+        const addresses = outcomes.flatMap(outcome => addressesOf(attached(outcome)));
+        assert.equal(new Set(addresses).size, 8);
+        await assertHealthy(store);
+      });
+    });
+
+    test("sticky ports are never made of leases", async () => {
+      await withStore(engine, [NET], async store => {
+        const { name } = (await attach(store, leaseClaim("a", "1"))).port;
+        const sticky = { retention: { policy: "sticky" } } as const;
+        refused(
+          await commitOne(store, take(name, "p", "a", "p", sticky)),
+          "invalid_request",
+          /sticky ports are claimed by name/,
+        );
+        const slot = slotClaim("app", "a", "p", { leasedPort: name });
+        refused(await commitOne(store, slot), "invalid_request", /leasedPort/);
+        assert.deepEqual(await namesOf(store), [name]);
+      });
+    });
+
+    test("leased addresses are nobody else's: a full network answers so, and its last tenth is not leased", async () => {
+      const tiny = network("tiny", 11, [{ cidr: "10.0.1.0/28" }], { nodeLease: NODE_LEASE });
+      await withStore(engine, [tiny], async store => {
+        const leases = await store.commit(Array.from({ length: 14 }, (_, n) => leaseClaim("a", String(n))));
+        const held = leases.filter(outcome => "port" in outcome).map(attached);
+        assert.equal(held.length, 13);
+        refused(leases.at(-1), "no_address_available", /less than a tenth of its addresses left/);
+        await attach(store, claim("last", "b", "last"));
+        refused(await commitOne(store, claim("more", "b", "more")), "no_address_available");
+        assert.equal(
+          new Set([...held, await store.readPort("last")].flatMap(h => addressesOf("port" in h ? h : { port: h })))
+            .size,
+          14,
+        );
+      });
+    });
+
+    test("claimed again it goes on for as long as before, without an event; its end frees nothing by itself", async () => {
+      await withStore(engine, [NET], async (store, clock) => {
+        const first = await attach(store, leaseClaim("a", "1"));
+        clock.pass(HOUR_MS / 2);
+        const { lastSeq } = await store.readEvents({});
+        const { port } = await attach(store, leaseClaim("a", "1"));
+        assert.deepEqual([port.id, port.epoch], [first.port.id, first.port.epoch]);
+        assert.equal(port.expiresAt, new Date(clock.now + HOUR_MS).toISOString());
+        assert.equal((await store.readEvents({})).lastSeq, lastSeq);
+        clock.pass(2 * HOUR_MS);
+        assert.equal(await store.collectExpired(), 0);
+        // Given away in time, told late.
+        const taken = await attach(store, take(port.name, "p", "a", "p"));
+        assert.equal(taken.port.id, port.id);
+        await assertHealthy(store);
+      });
+    });
+
+    test("given back its addresses wait out the reuse delay; a taken one is not given back any more", async () => {
+      await withStore(engine, [NET], async (store, clock) => {
+        const kept = await attach(store, leaseClaim("a", "1"));
+        const given = await attach(store, leaseClaim("a", "2"));
+        await attach(store, take(kept.port.name, "p", "a", "p"));
+        const back = await store.commit([
+          giveBack(kept.port.name, "a", "agent-a"),
+          giveBack(given.port.name, "a", "another"),
+          giveBack(given.port.name, "a", "agent-a"),
+        ]);
+        assert.deepEqual(back, [
+          { released: false, reason: "not_found", name: kept.port.name },
+          { released: false, reason: "stale", name: given.port.name },
+          { released: true, name: given.port.name, deleted: true },
+        ]);
+        const [wanted = ""] = addressesOf(given);
+        const again = claim("q", "b", "q", { ips: [wanted] });
+        refused(await commitOne(store, again), "address_in_use", /waits/);
+        clock.pass(REUSE_DELAY_MS);
+        assert.equal(addressesOf(await attach(store, again))[0], wanted);
+      });
+    });
+
+    test("a network that leases no more, or is not the one asked for, neither leases nor prolongs", async () => {
+      await withStore(engine, [NET], async store => {
+        const lease = await attach(store, leaseClaim("a", "1"));
+        refused(await commitOne(store, leaseClaim("a", "1", { networkSelector: "env=prod" })), "no_matching_network");
+        const { nodeLease: _, ...spec } = NET.spec;
+        const { changes } = await store.putNetwork({ ...NET, spec }, "test");
+        assert.match(changes.join(), /nodeLease: .*-> none/);
+        refused(await commitOne(store, leaseClaim("a", "1")), "conflict", /leases no addresses/);
+        refused(await commitOne(store, leaseClaim("a", "2")), "conflict", /leases no addresses/);
+        // What was given to a pod stays its own.
+        await attach(store, take(lease.port.name, "p", "a", "p"));
+        await assertHealthy(store);
+      });
+    });
+
+    test("the names of leases are theirs alone", async () => {
+      await withStore(engine, [NET], async store => {
+        const wrong = async (item: Mutation, pattern: RegExp) =>
+          refused(await commitOne(store, item), "invalid_request", pattern);
+        await wrong(claim("lease:a/1", "a", "p"), /begins the names of leases/);
+        await wrong(leaseClaim("a", "1", { name: "lease:b/1" }), /begins with lease:a\//);
+        await wrong(leaseClaim("a", "1", { name: "c1/ns/p" }), /begins with lease:a\//);
+        await wrong(leaseClaim("a", "1", { sandbox: { id: "s", interface: "eth0" } }), /for no sandbox/);
+        await wrong(leaseClaim("a", "1", { retention: { policy: "sticky" } }), /ephemeral/);
+        await wrong(leaseClaim("a", "1", { leasedPort: "lease:a/2" }), /of another one/);
+        const reservation = { networkSelector: "env=test" };
+        await wrong(
+          { kind: "reserve", caller: "test", name: `${LEASE_PREFIX}a/1`, reservation },
+          /begins the names of leases/,
+        );
+        assert.deepEqual(await namesOf(store), []);
+      });
+    });
+
+    test("a newer pod of the name moves a port that came from a lease, as any", async () => {
+      await withStore(engine, [NET], async store => {
+        const lease = await attach(store, leaseClaim("a", "1"));
+        await attach(store, take(lease.port.name, "p", "a", "p"));
+        const moved = await attach(store, claim("p", "b", "q", { owner: bornAt("q", 10) }));
+        assert.deepEqual(
+          [moved.port.id, moved.port.epoch, addressesOf(moved)],
+          [lease.port.id, lease.port.epoch + 1, addressesOf(lease)],
+        );
+      });
+    });
+  });
+}

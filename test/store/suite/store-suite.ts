@@ -1,0 +1,23 @@
+import { testAllocation } from "./allocation.ts";
+import { testBindings } from "./bindings.ts";
+import type { Engine } from "./engine.ts";
+import { testHistory } from "./history.ts";
+import { testLeadership } from "./leadership.ts";
+import { testLeases } from "./leases.ts";
+import { testNetworks } from "./networks.ts";
+import { testOrders } from "./orders.ts";
+import { testRandomWork } from "./random-work.ts";
+import { testSlots } from "./slots.ts";
+
+/** What every engine promises. */
+export function testStore(engine: Engine): void {
+  testBindings(engine);
+  testAllocation(engine);
+  testNetworks(engine);
+  testHistory(engine);
+  testOrders(engine);
+  testSlots(engine);
+  testLeases(engine);
+  testLeadership(engine);
+  testRandomWork(engine);
+}

@@ -1,0 +1,209 @@
+import assert from "node:assert/strict";
+import type { Claim, PortAttachment, Release } from "../../../ipam-server/contract/index.ts";
+import type { Mutation, Outcome, Store } from "../../../ipam-server/domain/store.ts";
+
+interface ModelPort {
+  id: string;
+  addresses: string[];
+  sticky: boolean;
+  epoch: number;
+  ownerUid: string | undefined;
+  host: string | undefined;
+  sandboxId: string | undefined;
+  underlay: string;
+}
+
+/**
+ * What the world outside knows of the store: only the answers that it gave. It does not choose addresses itself; it
+ * holds every answer against the promises (one holder an address, no reuse before the delay, epochs that grow, stale
+ * releases that change nothing) and at the end the whole store against itself.
+ */
+export class Model {
+  readonly ports = new Map<string, ModelPort>();
+  readonly #holders = new Map<string, string>();
+  readonly #freed = new Map<string, { at: number; by: string }>();
+  readonly #reuseDelayMs: number;
+  /** How many answers of each sort there were: a test that never meets a full pool proves little. */
+  readonly seen = new Map<string, number>();
+
+  constructor(reuseDelayMs: number) {
+    this.#reuseDelayMs = reuseDelayMs;
+  }
+
+  apply(batch: readonly Mutation[], outcomes: readonly Outcome[], now: number): void {
+    assert.equal(outcomes.length, batch.length);
+    batch.forEach((item, index) => {
+      const outcome = outcomes[index];
+      assert.ok(outcome);
+      this.#count(`${item.kind}: ${"problem" in outcome ? outcome.problem.code : "done"}`);
+      if (item.kind === "claim") this.#claim(item.claim, outcome, now);
+      else if (item.kind === "release") this.#release(item.release, outcome, now);
+      else if (item.kind === "report") this.#report(item.report.name, item.report.epoch, item.report.state, outcome);
+      else if (item.kind === "reserve") this.#reserve(item.name, outcome, now);
+      else this.#delete(item.name, outcome, now);
+    });
+  }
+
+  #count(what: string): void {
+    this.seen.set(what, (this.seen.get(what) ?? 0) + 1);
+  }
+
+  #claim({ name = "", host, sandbox, owner, leasedPort }: Claim, outcome: Outcome, now: number): void {
+    if (leasedPort !== undefined && "segment" in outcome) this.#take(leasedPort, name, owner.uid, outcome, now);
+    const old = this.ports.get(name);
+    if ("problem" in outcome) {
+      const { code } = outcome.problem;
+      if (old) assert.notEqual(code, "no_address_available", `port ${name} has its addresses already`);
+      return;
+    }
+    assert.ok("segment" in outcome);
+    const { port } = outcome;
+    const addresses = port.fixedIps.map(({ address }) => address);
+    if (!old) this.#hold(name, addresses, now);
+    else {
+      assert.equal(port.id, old.id, `port ${name} changed its id`);
+      assert.deepEqual(addresses, old.addresses, `port ${name} changed its addresses`);
+      const isSandbox = old.sandboxId === sandbox?.id || old.sandboxId === undefined || sandbox === undefined;
+      const same = old.host === host && isSandbox && old.ownerUid === owner.uid;
+      assert.equal(port.epoch, same ? old.epoch : old.epoch + 1, `epoch of port ${name}`);
+    }
+    assert.equal(port.binding?.host, host);
+    this.ports.set(name, {
+      id: port.id,
+      addresses,
+      sticky: port.retention.policy === "sticky",
+      epoch: port.epoch,
+      ownerUid: owner.uid,
+      host,
+      sandboxId: port.binding.sandbox?.id,
+      underlay: port.underlay,
+    });
+  }
+
+  /** A leased port becomes the pod's as it is, in place of what was claimed ahead of the pod's sandbox: it was the pod's all along. */
+  #take(leasedPort: string, name: string, ownerUid: string, { port }: PortAttachment, now: number): void {
+    const [lease, present] = [this.ports.get(leasedPort), this.ports.get(name)];
+    if (present !== undefined && present.id === port.id) return;
+    assert.ok(lease, `${leasedPort} was no lease, and ${name} took it`);
+    if (present !== undefined) {
+      const { host, sandboxId, sticky } = present;
+      const facts = [host, present.ownerUid, sandboxId, sticky];
+      assert.deepEqual(facts, [lease.host, ownerUid, undefined, false], `${name} was there and took a lease`);
+      this.#count("taken for what was claimed ahead");
+      this.#drop(name, now);
+    }
+    assert.equal(port.epoch, lease.epoch, `epoch of ${leasedPort}`);
+    this.ports.delete(leasedPort);
+    this.ports.set(name, { ...lease, epoch: port.epoch - 1 });
+    for (const address of lease.addresses) this.#holders.set(address, name);
+  }
+
+  #release({ name = "", host, sandbox, ownerUid }: Release, outcome: Outcome, now: number): void {
+    assert.ok("released" in outcome, JSON.stringify(outcome));
+    const port = this.ports.get(name);
+    const mine =
+      port !== undefined &&
+      port.host === host &&
+      port.sandboxId === sandbox?.id &&
+      (sandbox !== undefined || port.ownerUid === ownerUid);
+    assert.equal(outcome.released, mine, `release of ${name}`);
+    if (!outcome.released) {
+      const reason = !port ? "not_found" : port.host === undefined ? "unbound" : "stale";
+      assert.equal(outcome.reason, reason);
+    } else if (port) {
+      assert.equal(outcome.deleted, !port.sticky);
+      if (outcome.deleted) this.#drop(name, now);
+      else Object.assign(port, { host: undefined, sandboxId: undefined, underlay: "DOWN" });
+    }
+  }
+
+  #report(name: string, epoch: number, state: string, outcome: Outcome): void {
+    const port = this.ports.get(name);
+    const current = port?.host !== undefined && port.epoch === epoch;
+    assert.deepEqual(outcome, current ? { applied: true } : { applied: false, reason: port ? "stale" : "not_found" });
+    if (port && current) port.underlay = state;
+  }
+
+  #reserve(name: string, outcome: Outcome, now: number): void {
+    if ("problem" in outcome) return;
+    assert.ok("created" in outcome);
+    const { port, created } = outcome;
+    const old = this.ports.get(name);
+    assert.equal(created, old === undefined);
+    const addresses = port.fixedIps.map(({ address }) => address);
+    if (old) {
+      assert.deepEqual(addresses, old.addresses);
+      old.sticky = true;
+      return;
+    }
+    this.#hold(name, addresses, now);
+    const unbound = { ownerUid: undefined, host: undefined, sandboxId: undefined, underlay: "DOWN" };
+    this.ports.set(name, { id: port.id, addresses, sticky: true, epoch: 0, ...unbound });
+  }
+
+  #delete(name: string, outcome: Outcome, now: number): void {
+    const port = this.ports.get(name);
+    if ("problem" in outcome) {
+      assert.equal(outcome.problem.code, port ? "port_in_use" : "not_found");
+      assert.equal(port?.host !== undefined, port !== undefined);
+      return;
+    }
+    assert.ok(port && port.host === undefined, `port ${name} was deleted while bound`);
+    this.#drop(name, now);
+  }
+
+  #hold(name: string, addresses: readonly string[], now: number): void {
+    assert.ok(addresses.length > 0);
+    for (const address of addresses) {
+      assert.equal(
+        this.#holders.get(address),
+        undefined,
+        `${address} is held by ${this.#holders.get(address)} and ${name}`,
+      );
+      const freed = this.#freed.get(address);
+      if (freed && freed.by !== name) {
+        assert.ok(
+          now - freed.at >= this.#reuseDelayMs,
+          `${address} was handed out ${now - freed.at} ms after its release`,
+        );
+      }
+      this.#holders.set(address, name);
+      this.#freed.delete(address);
+    }
+  }
+
+  #drop(name: string, now: number): void {
+    for (const address of this.ports.get(name)?.addresses ?? []) {
+      this.#holders.delete(address);
+      this.#freed.set(address, { at: now, by: name });
+    }
+    this.ports.delete(name);
+  }
+
+  /** Everything that was acknowledged is there, and nothing else; every counter is right. */
+  async compare(store: Store): Promise<void> {
+    assert.deepEqual(await store.check(), []);
+    const { ports, nextCursor } = await store.readPorts({ limit: 1000 });
+    assert.equal(nextCursor, undefined);
+    const found = ports.map(port => ({
+      name: port.name,
+      id: port.id,
+      addresses: port.fixedIps.map(({ address }) => address),
+      epoch: port.epoch,
+      host: port.binding?.host,
+      sandboxId: port.binding?.sandbox?.id,
+      underlay: port.underlay,
+    }));
+    const known = [...this.ports].map(([name, port]) => {
+      const { id, addresses, epoch, host, sandboxId, underlay } = port;
+      return { name, id, addresses, epoch, host, sandboxId, underlay };
+    });
+    const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);
+    assert.deepEqual(found.sort(byName), known.sort(byName));
+    const subnets = (await store.readNetworks()).flatMap(network => network.subnets);
+    const held = subnets.reduce((sum, { usage }) => sum + usage.held, 0);
+    assert.equal(held, this.#holders.size, "held counters");
+    const freed = subnets.reduce((sum, { usage }) => sum + usage.freed, 0);
+    assert.ok(freed <= this.#freed.size, "freed counters");
+  }
+}
