@@ -1,4 +1,5 @@
 import { IpamError } from "../contract/index.ts";
+import { Semaphore } from "../process/semaphore.ts";
 
 export interface ReadQueueOptions {
   /** Reads that are under way at a time. */
@@ -24,35 +25,29 @@ const MAX_WAITING = 1000;
  */
 export class ReadQueue {
   readonly #options: Required<ReadQueueOptions>;
-  readonly #waiting: (() => void)[] = [];
-  #free: number;
+  readonly #semaphore: Semaphore;
 
   constructor(options: ReadQueueOptions) {
     this.#options = { maxWaiting: MAX_WAITING, now: () => performance.now(), ...options };
-    this.#free = options.lanes;
+    this.#semaphore = new Semaphore(options.lanes);
   }
 
   /** Rejects with `overloaded`, with `unavailable` when the deadline passes before it begins, and with what the work rejects with. */
   async run<T>(work: () => Promise<T>, { timeoutMs, isGone }: ReadDeadline): Promise<T> {
     const { maxWaiting, now } = this.#options;
     const deadline = now() + timeoutMs;
-    if (this.#free > 0) this.#free--;
-    else if (this.#waiting.length < maxWaiting) await new Promise<void>(resolve => this.#waiting.push(resolve));
-    else throw overloaded(this.#waiting.length);
+    if (!this.#semaphore.tryAcquire()) {
+      const { waiting } = this.#semaphore;
+      if (waiting >= maxWaiting) throw overloaded(waiting);
+      await this.#semaphore.acquire();
+    }
     try {
       if (isGone()) throw new IpamError("unavailable", "nobody waits for the answer any more");
       if (now() >= deadline) throw new IpamError("unavailable", "your deadline passed before the read was begun");
       return await work();
     } finally {
-      setImmediate(() => this.#pass());
+      setImmediate(() => this.#semaphore.release());
     }
-  }
-
-  /** The lane goes on with the next that waits. */
-  #pass(): void {
-    const next = this.#waiting.shift();
-    if (next) next();
-    else this.#free++;
   }
 }
 

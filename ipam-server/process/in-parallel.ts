@@ -1,14 +1,14 @@
-/** Does the work for every item, at most `limit` at once. Rejects with the first failure after the others have ended. */
+import { Semaphore } from "./semaphore.ts";
+
+/** Runs the work for every item, at most `limit` at a time. Rejects with the first failure after all items have run. */
 export async function inParallel<T>(
   limit: number,
   items: readonly T[],
   work: (item: T) => Promise<void>,
 ): Promise<void> {
-  const queue = items.values();
+  const semaphore = new Semaphore(limit);
   const failures: unknown[] = [];
-  const worker = async () => {
-    for (const item of queue) await work(item).catch(error => failures.push(error));
-  };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
+  const run = (item: T) => semaphore.run(() => work(item)).catch(error => failures.push(error));
+  await Promise.all(items.map(run));
   if (failures.length > 0) throw failures[0];
 }

@@ -1,5 +1,6 @@
 import { getSystemErrorName } from "node:util";
 import type { RawNetlinkSocket } from "netlink/dist/raw.js";
+import { Semaphore } from "../../../ipam-server/process/semaphore.ts";
 import type { Deadline } from "../deadline.ts";
 import type { Namespace } from "../kernel/netns.ts";
 import {
@@ -43,8 +44,8 @@ export class RouteSocket implements AsyncDisposable {
   readonly #pending = new Map<number, Pending>();
   readonly #listeners = new Set<(message: NetlinkMessage) => void>();
   readonly #port: number;
-  readonly #waiting: (() => void)[] = [];
-  #unanswered = 0;
+  /** Callers wait in order of arrival; each earlier one has a deadline. */
+  readonly #semaphore = new Semaphore(MAX_UNANSWERED);
   #seq = 0;
 
   private constructor(raw: RawNetlinkSocket) {
@@ -82,7 +83,7 @@ export class RouteSocket implements AsyncDisposable {
   }
 
   async #send(type: number, flags: number, payload: Buffer[], deadline: Deadline): Promise<NetlinkMessage[]> {
-    await this.#takeRoom();
+    await this.#semaphore.acquire();
     const seq = ++this.#seq;
     const { promise, resolve, reject } = Promise.withResolvers<NetlinkMessage[]>();
     this.#pending.set(seq, { replies: [], resolve, reject });
@@ -97,23 +98,8 @@ export class RouteSocket implements AsyncDisposable {
       return await deadline.race(promise, () => new NetlinkError("ETIMEDOUT", "the kernel did not answer in time"));
     } finally {
       this.#pending.delete(seq);
-      this.#giveRoom();
+      this.#semaphore.release();
     }
-  }
-
-  /** In order of arrival; those before it have deadlines, so that it comes. */
-  async #takeRoom(): Promise<void> {
-    if (this.#unanswered < MAX_UNANSWERED) {
-      this.#unanswered++;
-      return;
-    }
-    await new Promise<void>(resolve => this.#waiting.push(resolve));
-  }
-
-  #giveRoom(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#unanswered--;
-    else next();
   }
 
   /** Calls back for every notification of the joined groups. Returns its own undo. */

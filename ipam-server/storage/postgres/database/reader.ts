@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { IpamError } from "../../../contract/index.ts";
+import { Semaphore } from "../../../process/semaphore.ts";
 import { close, drop } from "./close-connection.ts";
 import type { Timeouts } from "./connect.ts";
 import { remedyOf } from "./errors.ts";
@@ -18,26 +19,6 @@ interface Connection {
   generation: number;
 }
 
-/** So many at a time, in order of arrival. */
-class LaneSemaphore {
-  readonly #waiting: (() => void)[] = [];
-  #free: number;
-
-  constructor(size: number) {
-    this.#free = size;
-  }
-
-  async enter(): Promise<void> {
-    while (this.#free === 0) await new Promise<void>(resolve => this.#waiting.push(resolve));
-    this.#free--;
-  }
-
-  leave(): void {
-    this.#free++;
-    this.#waiting.shift()?.();
-  }
-}
-
 /**
  * A few connections for reads, which wait for one another but never for changes, and one for small statements, which do not
  * wait for reads: a batch may stand still for them, with its locks, and a probe must not take a flood of lists for a fault.
@@ -47,12 +28,12 @@ export class Reader implements AsyncDisposable {
   readonly #retryForMs: number;
   readonly #stopping = new AbortController();
   readonly #idle: Connection[] = [];
-  readonly #reads: LaneSemaphore;
-  readonly #small = new LaneSemaphore(1);
+  readonly #reads: Semaphore;
+  readonly #small = new Semaphore(1);
 
   constructor(primary: Primary, size: number, retryForMs: number) {
     this.#primary = primary;
-    this.#reads = new LaneSemaphore(size);
+    this.#reads = new Semaphore(size);
     this.#retryForMs = retryForMs;
   }
 
@@ -66,15 +47,12 @@ export class Reader implements AsyncDisposable {
     return this.#use(this.#small, client => work(senderOf(client)), retryForMs);
   }
 
-  async #use<T>(lanes: LaneSemaphore, work: (client: pg.Client) => Promise<T>, forMs: number): Promise<T> {
-    await lanes.enter();
-    try {
+  #use<T>(semaphore: Semaphore, work: (client: pg.Client) => Promise<T>, forMs: number): Promise<T> {
+    return semaphore.run(async () => {
       if (this.#stopping.signal.aborted) throw new IpamError("unavailable", "the store is closed");
       const options = { durationMs: forMs, name: this.#primary.name, signal: this.#stopping.signal };
-      return await retry(() => this.#attempt(work), options);
-    } finally {
-      lanes.leave();
-    }
+      return retry(() => this.#attempt(work), options);
+    });
   }
 
   /** The same on a connection of its own, which may take its time. */
