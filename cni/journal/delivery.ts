@@ -2,6 +2,7 @@ import fs from "node:fs";
 import { ERROR_CODES } from "../../ipam-server/contract/error-codes.ts";
 import type { PortAttachment, Problem, Release, Report } from "../../ipam-server/contract/index.ts";
 import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
+import { removeDrafts } from "../../ipam-server/process/durable-file.ts";
 import type { IpamClient } from "../ipam-client.ts";
 import type { JournalEntry, PendingClaim } from "./entry.ts";
 import type { Journal } from "./journal.ts";
@@ -147,10 +148,9 @@ function startRun(kind: Kind): Run {
   return { kind, names: [], items: [] };
 }
 
-async function removeStaleDrafts(dir: string): Promise<void> {
-  const drafts = (await fs.promises.readdir(dir)).filter(name => name.endsWith(".draft"));
-  for (const draft of drafts) {
-    const { mtimeMs } = await fs.promises.stat(`${dir}/${draft}`).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
-    if (Date.now() - mtimeMs > STALE_DRAFT_MS) await fs.promises.rm(`${dir}/${draft}`, { force: true });
-  }
+function removeStaleDrafts(dir: string): Promise<void> {
+  return removeDrafts(dir, async draft => {
+    const { mtimeMs } = await fs.promises.stat(draft).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
+    return Date.now() - mtimeMs > STALE_DRAFT_MS;
+  });
 }

@@ -1,5 +1,6 @@
 // Through `fs.promises`, which loads when it is first used: most calls find no journal and never need it.
 import fs from "node:fs";
+import { writeDurably } from "../../ipam-server/process/durable-file.ts";
 import { CNI_CODES, CniError, describeError } from "../spec/cni-error.ts";
 import { formatEntry, type JournalEntry, parseEntry } from "./entry.ts";
 
@@ -88,39 +89,15 @@ export function openJournal(dir: string, { now, maxEntries = MAX_ENTRIES }: Jour
   };
 }
 
-/**
- * Write, fsync, link under a name nobody has, fsync the directory: after a power cut the entry is whole or was never
- * acknowledged.
- */
+/** Links each entry under a name that no other process has used, so that two that write in the same millisecond both succeed. */
 async function write(dir: string, stamp: string, firstTurn: number, text: string): Promise<void> {
   for (let turn = firstTurn; ; turn++) {
-    const name = `${stamp}-${String(turn).padStart(6, "0")}`;
-    const draft = `${dir}/.${name}.draft`;
-    const file = await unlessTaken(fs.promises.open(draft, "wx", 0o600));
-    if (file === undefined) continue;
     try {
-      try {
-        await file.writeFile(text);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      const taken = (await unlessTaken(fs.promises.link(draft, `${dir}/${name}.json`).then(() => true))) === undefined;
-      if (taken) continue;
-    } finally {
-      await fs.promises.unlink(draft);
+      await writeDurably(`${dir}/${stamp}-${String(turn).padStart(6, "0")}.json`, text, { replace: false });
+      return;
+    } catch (error) {
+      if (!hasCode(error, "EEXIST")) throw error;
     }
-    return syncDirectory(dir);
-  }
-}
-
-/** Undefined when the name is taken: another process writes in the same millisecond. */
-async function unlessTaken<T>(making: Promise<T>): Promise<T | undefined> {
-  try {
-    return await making;
-  } catch (error) {
-    if (hasCode(error, "EEXIST")) return undefined;
-    throw error;
   }
 }
 
@@ -130,15 +107,6 @@ async function setAside(dir: string, name: string): Promise<void> {
     await fs.promises.rename(`${dir}/${name}`, `${dir}/damaged/${name}`);
   } catch (error) {
     if (!isMissing(error)) throw error;
-  }
-}
-
-async function syncDirectory(dir: string): Promise<void> {
-  const handle = await fs.promises.open(dir, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

@@ -1,6 +1,6 @@
-import { randomUUID } from "node:crypto";
-import { type FileHandle, link, lstat, open, rename, rm } from "node:fs/promises";
+import { lstat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { writeDurably } from "../process/durable-file.ts";
 import { CtlError } from "./ctl-error.ts";
 
 /** Before the server is asked: whether the file may be written at all. */
@@ -12,39 +12,17 @@ export async function assertNotExisting(path: string, force: boolean): Promise<v
   if (!directory) throw new CtlError("usage", `there is no directory ${dirname(path)}; make it first`);
 }
 
-/** The file is there whole and on the disk, or as it was before. Only its owner may read it. */
+/** Saves the file completely or leaves it as it was. Only its owner may read it. Returns its size in bytes. */
 export async function saveFile(
   path: string,
   chunks: AsyncIterable<Uint8Array>,
-  { force, onBytes }: { force: boolean; onBytes?: (chunk: Uint8Array) => void },
+  { force }: { force: boolean },
 ): Promise<number> {
-  const draft = `${path}.partial-${randomUUID().slice(0, 8)}`;
-  let size = 0;
   try {
-    await using file = await open(draft, "wx", 0o600);
-    for await (const chunk of chunks) {
-      await writeWhole(file, chunk);
-      onBytes?.(chunk);
-      size += chunk.length;
-    }
-    await file.sync();
-    // A link never replaces what somebody made meanwhile.
-    if (force) await rename(draft, path);
-    else await link(draft, path);
-    await using directory = await open(dirname(path), "r");
-    await directory.sync();
-    return size;
+    // Without --force a file that another program created meanwhile is kept.
+    return await writeDurably(path, chunks, { replace: force });
   } catch (error) {
     throw explain(path, error);
-  } finally {
-    await rm(draft, { force: true });
-  }
-}
-
-async function writeWhole(file: FileHandle, chunk: Uint8Array): Promise<void> {
-  for (let from = 0; from < chunk.length; ) {
-    const { bytesWritten } = await file.write(chunk, from);
-    from += bytesWritten;
   }
 }
 

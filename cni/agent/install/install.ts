@@ -15,7 +15,14 @@ import {
 } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { copyDurably, draftOf, removeDrafts, replaceFile, replaceLink, syncFolder } from "./atomic-files.ts";
+import {
+  copySynced,
+  draftOf,
+  linkDurably,
+  removeDrafts,
+  syncPath,
+  writeDurably,
+} from "../../../ipam-server/process/durable-file.ts";
 import { type CniConfigurationFacts, CONFIGURATION_FILE, formatCniConfiguration } from "./cni-configuration.ts";
 
 /** Folders of the host as this process sees them. */
@@ -71,7 +78,7 @@ export async function installExecutable(source: InstallSource, places: InstallPl
     } finally {
       await rm(draft, { recursive: true, force: true });
     }
-    await syncFolder(join(home, VERSIONS));
+    await syncPath(join(home, VERSIONS));
   }
   await rm(join(target, RETIRED), { force: true });
   await switchLink(join(home, CURRENT), `${VERSIONS}/${version}`);
@@ -88,7 +95,7 @@ export async function installConfiguration(
   const path = join(places.conf, CONFIGURATION_FILE);
   const before = await readFile(path, "utf8").catch(() => undefined);
   if (before === content) return false;
-  await replaceFile(path, content, 0o644);
+  await writeDurably(path, content, { mode: 0o644 });
   return true;
 }
 
@@ -153,10 +160,11 @@ async function hashFiles(files: readonly InstallFile[]): Promise<string> {
 async function layOut(files: readonly InstallFile[], folder: string, node: string): Promise<void> {
   for (const part of ["", "bin", "lib"]) await mkdir(join(folder, part), { mode: 0o755 });
   for (const { from, to, mode } of files) {
-    if (to !== EXECUTABLE) await copyDurably(from, join(folder, to), mode);
-    else await replaceFile(join(folder, to), (await readFile(from, "utf8")).replace(/^#!.*\n/, `#!${node}\n`), mode);
+    if (to !== EXECUTABLE) await copySynced(from, join(folder, to), mode);
+    else
+      await writeDurably(join(folder, to), (await readFile(from, "utf8")).replace(/^#!.*\n/, `#!${node}\n`), { mode });
   }
-  for (const part of ["bin", "lib", ""]) await syncFolder(join(folder, part));
+  for (const part of ["bin", "lib", ""]) await syncPath(join(folder, part));
 }
 
 /** Another installer of the same version may have been faster. */
@@ -170,7 +178,7 @@ async function renameUnlessThere(from: string, to: string): Promise<void> {
 
 async function switchLink(path: string, target: string): Promise<void> {
   const before = await readlink(path).catch(() => undefined);
-  if (before !== target) await replaceLink(path, target);
+  if (before !== target) await linkDurably(path, target);
 }
 
 async function exists(path: string): Promise<boolean> {

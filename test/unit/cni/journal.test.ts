@@ -178,21 +178,21 @@ test("a process that died before acknowledging leaves a draft, which is no entry
   await using bench = await JournalBench.start();
   await bench.journal.append(release("a"));
   for (const [name, ageS] of [
-    [".000000000000001-000000.draft", 3600],
-    [".000000000000002-000000.draft", 0],
+    [".000000000000001-000000.mooring-draft", 3600],
+    [".000000000000002-000000.mooring-draft", 0],
   ] as const) {
     await writeFile(join(bench.dir, name), "{");
     const time = Date.now() / 1000 - ageS;
     await utimes(join(bench.dir, name), time, time);
   }
   await bench.deliver();
-  assert.deepEqual(await readdir(bench.dir), [".000000000000002-000000.draft"]);
+  assert.deepEqual(await readdir(bench.dir), [".000000000000002-000000.mooring-draft"]);
 });
 
 test("a process that died between its draft and its entry does not stop others at the same millisecond", async () => {
   await using bench = await JournalBench.start();
   await mkdir(bench.dir, { recursive: true });
-  await writeFile(join(bench.dir, ".000000001000000-000000.draft"), "{");
+  await writeFile(join(bench.dir, ".000000001000000-000000.mooring-draft"), "{");
   await bench.journal.append(release("a"));
   await bench.deliver();
   assert.deepEqual(bench.delivered, ["a"]);

@@ -10,6 +10,7 @@ import {
   KEYS_AHEAD,
   type RestoredContent,
 } from "../../../domain/transfer/restore-offsets.ts";
+import { syncPath } from "../../../process/durable-file.ts";
 import { checkStore } from "../check/check-store.ts";
 import { toIpamError } from "../database/errors.ts";
 import { openDatabase } from "../database/open-database.ts";
@@ -44,9 +45,9 @@ export async function restoreDatabase({ backup, path, force, now }: RestoreOptio
     // A server's own file, copied while it was stopped in a hurry, has its newest changes here.
     if (existsSync(`${backup}-wal`)) await copyFile(`${backup}-wal`, `${draft}-wal`, constants.COPYFILE_EXCL);
     const restored = prepareDraft(draft, backup, now);
-    await syncFile(draft);
+    await syncPath(draft);
     const replaced = await putInPlace(draft, target, force, now);
-    await syncFile(dirname(target));
+    await syncPath(dirname(target));
     return { ...restored, ...(replaced !== undefined && { replaced }) };
   } catch (error) {
     throw toIpamError(error, target);
@@ -192,11 +193,6 @@ async function statOf(path: string): Promise<Stats | undefined> {
     if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
     throw new IpamError("unavailable", `cannot look at ${path}: ${error.message}`, { cause: error });
   });
-}
-
-async function syncFile(path: string): Promise<void> {
-  await using file = await open(path, "r");
-  await file.sync();
 }
 
 class Closing implements Disposable {
