@@ -18,7 +18,7 @@ function parseCluster(text: string): string {
   return text;
 }
 
-/** Everything a person can set on the controller. */
+/** The options of mooring-controller. */
 export const CONTROLLER_OPTIONS = {
   server: {
     about: "the IPAM: http://HOST:PORT or https://HOST:PORT",

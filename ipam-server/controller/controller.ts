@@ -5,13 +5,13 @@ import type { MooringEvent, Port } from "../contract/index.ts";
 import { KubeApi } from "../kube/kube-api.ts";
 import { KubeEvents } from "../kube/kube-events.ts";
 import type { ListenAddress } from "../process/option-parsers.ts";
+import { buildMoveEvent, buildReclaimEvent } from "./address-events.ts";
 import { ControllerMetrics, HealthServer, type HealthState } from "./health.ts";
 import { IpamClient } from "./ipam-client.ts";
 import { IpamTransport } from "./ipam-transport.ts";
 import { KubeWatch } from "./kube-watch.ts";
 import { Leader } from "./leader.ts";
 import { PortView } from "./port-view.ts";
-import { describeGivenBack, describeMove } from "./report-kept-ports.ts";
 import { Sweeper } from "./sweeper.ts";
 
 export interface ControllerOptions {
@@ -21,23 +21,23 @@ export interface ControllerOptions {
   readToken?(): Promise<string | undefined>;
   cluster: string;
   identity: string;
-  lease: { namespace: string; name: string; durationSeconds?: number };
+  kubeLease: { namespace: string; name: string; durationSeconds?: number };
   graceMs: number;
   healthListen: ListenAddress;
   log: Logger;
 }
 
-/** Everything is read again from time to time, should an event ever have been missed. */
-const WHOLE_EVERY_MS = 10 * 60_000;
+/** All ports are reloaded this often, in case an event was missed. */
+const FULL_RELOAD_EVERY_MS = 10 * 60_000;
 
-/** Runs one replica until the signal aborts: stands for election, and decides while it leads. */
+/** Runs one replica until the signal aborts: takes part in the election, and sweeps while it is the leader. */
 export async function runController(options: ControllerOptions, signal: AbortSignal): Promise<void> {
   const { cluster, identity, log, graceMs } = options;
   await using stack = new AsyncDisposableStack();
 
   const failed = (component: string) => (error: unknown) => {
     metrics.failures.inc({ component });
-    log.warn({ err: error, component }, "failed; will be tried again");
+    log.warn({ err: error, component }, "failed, retrying");
   };
   const api = new KubeApi(options.kubeConfig);
   const { server, ca, readToken } = options;
@@ -57,11 +57,11 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     new Leader({
       api,
       identity,
-      ...options.lease,
+      ...options.kubeLease,
       onError: error => failed("lease")(error),
       onChange(isLeader) {
-        log.info({ identity }, isLeader ? "leads" : "follows");
-        sweeper.forget();
+        log.info({ identity }, isLeader ? "became leader" : "standby");
+        sweeper.reset();
       },
     }),
   );
@@ -69,9 +69,9 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   const onEvent = (event: MooringEvent, before: Port | undefined) => {
     const name = event.port ?? "";
     const pod = event.ownerUid === undefined ? undefined : watch.pod(event.ownerUid);
-    const told = describeMove(event, lastHosts.get(name) ?? before?.binding?.host, pod);
-    if (told !== undefined && leader.isLeader()) events.write(told);
-    rememberHost(lastHosts, event);
+    const kubeEvent = buildMoveEvent(event, lastHosts.get(name) ?? before?.binding?.host, pod);
+    if (kubeEvent !== undefined && leader.isLeader()) events.write(kubeEvent);
+    recordHost(lastHosts, event);
   };
   const ports = stack.use(
     new PortView({ client: ipam, cluster, onEvent, onError: error => failed("ipam-events")(error) }),
@@ -85,11 +85,11 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     ipam,
     mayAct: () => leader.isLeader(),
     now: () => performance.now(),
-    onGivenBack(due) {
-      metrics.givenBack.inc({ action: due.verdict.action });
-      log.info({ port: due.port.name, action: due.verdict.action, reason: due.verdict.reason }, "given back");
-      const told = describeGivenBack(due, undefined);
-      if (told !== undefined) events.write(told);
+    onReclaimed(due) {
+      metrics.reclaimed.inc({ action: due.decision.action });
+      log.info({ port: due.port.name, action: due.decision.action, reason: due.decision.reason }, "reclaimed");
+      const kubeEvent = buildReclaimEvent(due, undefined);
+      if (kubeEvent !== undefined) events.write(kubeEvent);
     },
     onError: (error, what) => failed(what.split(" ")[0] ?? "sweep")(error),
   });
@@ -104,11 +104,11 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   stack.use(await HealthServer.start(options.healthListen, state, metrics.registry));
 
   const everyMs = Math.min(10_000, Math.max(250, graceMs / 4));
-  let wholeAt = performance.now();
+  let reloadedAt = performance.now();
   while (!signal.aborted) {
     if (leader.isLeader()) {
-      if (performance.now() - wholeAt > WHOLE_EVERY_MS) {
-        wholeAt = performance.now();
+      if (performance.now() - reloadedAt > FULL_RELOAD_EVERY_MS) {
+        reloadedAt = performance.now();
         ports.markAllStale();
       }
       await sweeper.sweep(signal).catch(failed("sweep"));
@@ -118,8 +118,8 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   }
 }
 
-/** Where each port was unplugged last; forgotten once it is gone. */
-function rememberHost(hosts: Map<string, string>, event: MooringEvent): void {
+/** Keeps the last host of each port until the port is deleted. */
+function recordHost(hosts: Map<string, string>, event: MooringEvent): void {
   if (event.port === undefined) return;
   if (event.type === "port.deleted") hosts.delete(event.port);
   else if (event.host !== undefined && event.type !== "port.state") hosts.set(event.port, event.host);

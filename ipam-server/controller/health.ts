@@ -14,15 +14,15 @@ const HUNG_MS = 5 * 60_000;
 
 export class ControllerMetrics {
   readonly registry = new Registry();
-  readonly givenBack = new Counter({
+  readonly reclaimed = new Counter({
     name: "mooring_controller_reclaimed_total",
-    help: "Bindings released and ports deleted because nothing in Kubernetes asks for them",
+    help: "Bindings released and ports deleted because no Kubernetes workload uses them",
     labelNames: ["action"],
     registers: [this.registry],
   });
   readonly failures = new Counter({
     name: "mooring_controller_failures_total",
-    help: "Steps that failed and will be tried again, by where",
+    help: "Failed steps that are retried, by component",
     labelNames: ["component"],
     registers: [this.registry],
   });
@@ -30,7 +30,7 @@ export class ControllerMetrics {
   constructor(state: HealthState) {
     new Gauge({
       name: "mooring_controller_leader",
-      help: "1 while this replica decides",
+      help: "1 while this replica is the leader",
       registers: [this.registry],
       collect() {
         this.set(state.isLeader() ? 1 : 0);
@@ -38,7 +38,7 @@ export class ControllerMetrics {
     });
     new Gauge({
       name: "mooring_controller_suspects",
-      help: "Ports and bindings that look gone and wait for their grace period",
+      help: "Ports and bindings that look unused and are in their grace period",
       registers: [this.registry],
       collect() {
         this.set(state.suspectCount());

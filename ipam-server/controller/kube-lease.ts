@@ -1,6 +1,6 @@
-/** A Lease (coordination.k8s.io/v1) as far as an election needs it. */
-export interface LeaseRecord {
-  /** Empty: given up. */
+/** The fields of a Kubernetes Lease (coordination.k8s.io/v1) that an election uses. */
+export interface KubeLease {
+  /** Empty after the holder resigned. */
   holder: string;
   durationSeconds: number;
   acquireTime: string;
@@ -8,60 +8,61 @@ export interface LeaseRecord {
   transitions: number;
 }
 
-export interface LeaseClock {
-  /** Milliseconds since 1970, for the record's times, which people read. */
+export interface ElectionClock {
+  /** Milliseconds since 1970, for the record's times. */
   wallMs: number;
-  /** Milliseconds that never jump, for judging how long nothing has changed. */
+  /** Monotonic milliseconds, for measuring how long the record has not changed. */
   steadyMs: number;
 }
 
-/** What this candidate has seen, by its own clock: another's clock in the record proves nothing. */
-export interface LeaseSeen {
-  /** The record as it was when it last changed, and when that was seen. */
-  record: LeaseRecord | undefined;
+/** The record as this replica observed it. Times in the record come from another clock and are not compared. */
+export interface ObservedKubeLease {
+  /** The record at its last change. */
+  record: KubeLease | undefined;
+  /** When that change was observed, on the monotonic clock. */
   changedAt: number;
 }
 
-export type LeaseStep =
-  /** Write this record (creating the Lease if there is none), on the version that was read. */
-  { do: "write"; record: LeaseRecord; role: "leader" } | { do: "wait"; role: "follower"; leader: string };
+export type KubeLeaseStep =
+  /** Write this record to the version that was read; create the Lease if it does not exist. */
+  { do: "write"; record: KubeLease; role: "leader" } | { do: "wait"; role: "follower"; leader: string };
 
 /**
  * ```
- *            none, given up, or unchanged for its duration: write
+ *          absent, resigned, or unchanged for its duration: write
  *  follower ------------------------------------------------------> leader
  *     ^                                                              |  | renew: write
- *     +--------------- somebody else's name in it -------------------+  |
+ *     +--------------- another holder in it -------------------------+  |
  *     +--------------- no successful write for the renew deadline ------+   (leader.ts)
  * ```
  */
-export function decideLease(
-  seen: LeaseSeen,
-  current: LeaseRecord | undefined,
+export function decideKubeLease(
+  observed: ObservedKubeLease,
+  current: KubeLease | undefined,
   identity: string,
   durationSeconds: number,
-  clock: LeaseClock,
-): { seen: LeaseSeen; step: LeaseStep } {
-  const changed = !sameRecord(seen.record, current);
-  const next: LeaseSeen = changed ? { record: current, changedAt: clock.steadyMs } : seen;
+  clock: ElectionClock,
+): { observed: ObservedKubeLease; step: KubeLeaseStep } {
+  const changed = !isSameRecord(observed.record, current);
+  const next: ObservedKubeLease = changed ? { record: current, changedAt: clock.steadyMs } : observed;
   const time = microTime(clock.wallMs);
   const isMine = current?.holder === identity;
   const isFree = current === undefined || current.holder === "";
-  const isOver = !isFree && clock.steadyMs - next.changedAt >= current.durationSeconds * 1000;
-  if (!isMine && !isFree && !isOver)
-    return { seen: next, step: { do: "wait", role: "follower", leader: current.holder } };
-  const record: LeaseRecord = {
+  const hasExpired = !isFree && clock.steadyMs - next.changedAt >= current.durationSeconds * 1000;
+  if (!isMine && !isFree && !hasExpired)
+    return { observed: next, step: { do: "wait", role: "follower", leader: current.holder } };
+  const record: KubeLease = {
     holder: identity,
     durationSeconds,
     acquireTime: isMine ? current.acquireTime : time,
     renewTime: time,
     transitions: current === undefined ? 0 : current.transitions + (isMine ? 0 : 1),
   };
-  return { seen: next, step: { do: "write", record, role: "leader" } };
+  return { observed: next, step: { do: "write", record, role: "leader" } };
 }
 
-/** What a leader that goes leaves behind, so that the next need not wait. */
-export function resign(record: LeaseRecord, wallMs: number): LeaseRecord {
+/** Returns the record with which a leader resigns, so that the next one need not wait. */
+export function resign(record: KubeLease, wallMs: number): KubeLease {
   return { ...record, holder: "", durationSeconds: 1, renewTime: microTime(wallMs) };
 }
 
@@ -70,7 +71,7 @@ function microTime(wallMs: number): string {
   return new Date(wallMs).toISOString().replace("Z", "000Z");
 }
 
-function sameRecord(a: LeaseRecord | undefined, b: LeaseRecord | undefined): boolean {
+function isSameRecord(a: KubeLease | undefined, b: KubeLease | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
   return a.holder === b.holder && a.renewTime === b.renewTime && a.transitions === b.transitions;
 }

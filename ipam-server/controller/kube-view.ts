@@ -4,8 +4,8 @@ import type { PodView, WorkloadView } from "../kube/objects.ts";
 export type WatchedKind = Exclude<Workload["kind"], "Pod">;
 
 /**
- * What one look at Kubernetes showed. A resource that is absent here is not known (not listed yet, an API error, a CRD
- * that is not installed), and what is not known takes nothing away. A map that is there is whole.
+ * The state of Kubernetes from one read. An absent resource was not read (not listed yet, an API error, a CRD that is not
+ * installed), and nothing is reclaimed because of it. A map that is present is complete.
  */
 export interface KubeView {
   pods?: PodIndex;
@@ -22,7 +22,7 @@ export interface PodIndex {
 
 export interface NodeIndex {
   names: ReadonlySet<string>;
-  /** When they were looked at, by this machine's clock (milliseconds since 1970). */
+  /** When they were read, on this machine's clock (milliseconds since 1970). */
   at: number;
 }
 

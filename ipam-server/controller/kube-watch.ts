@@ -27,7 +27,7 @@ const KINDS = Object.keys(SOURCES) as WatchedKind[];
 
 const NODES = "/api/v1/nodes";
 
-/** Watches what sticky ports belong to, and the nodes that hold leases. What it shows may lag: see `fetchFreshView`. */
+/** Watches pods, workloads and nodes. Its view may lag; `fetchFreshView` reads the current state. */
 export class KubeWatch implements AsyncDisposable {
   readonly #pods: Reflector<objects.PodView>;
   readonly #nodes: Reflector<string>;
@@ -35,7 +35,12 @@ export class KubeWatch implements AsyncDisposable {
 
   constructor(api: Pick<KubeApi, "list" | "watch">, onError?: (error: KubeError) => void) {
     const common = { api, ...(onError && { onError }) };
-    this.#pods = new Reflector({ ...common, path: "/api/v1/pods", read: objects.readPodView, keyOf: pod => pod.uid });
+    this.#pods = new Reflector({
+      ...common,
+      path: "/api/v1/pods",
+      read: objects.readPodView,
+      keyOf: findPod => findPod.uid,
+    });
     this.#nodes = new Reflector({ ...common, path: NODES, read: objects.readNodeName, keyOf: name => name });
     this.#workloads = KINDS.map(kind => {
       const { group, resource, read, mayBeAbsent = false } = SOURCES[kind];
@@ -58,26 +63,28 @@ export class KubeWatch implements AsyncDisposable {
     );
   }
 
-  /** Undefined while pods are not known, or there is none of this UID. */
+  /** Returns undefined until pods were listed, and if no pod has this UID. */
   pod(uid: string): objects.PodView | undefined {
     return this.#pods.items?.get(uid);
   }
 
   view(): KubeView {
     const pods = this.#pods.items;
-    const known = this.#workloads.flatMap(([kind, { items }]) => (items === undefined ? [] : [[kind, items] as const]));
+    const listed = this.#workloads.flatMap(([kind, { items }]) =>
+      items === undefined ? [] : [[kind, items] as const],
+    );
     const nodes = this.#nodes.items;
     return {
       ...(pods && { pods: indexPods(pods.values()) }),
       ...(nodes && { nodes: { names: new Set(nodes.keys()), at: Date.now() } }),
-      workloads: Object.fromEntries(known),
+      workloads: Object.fromEntries(listed),
     };
   }
 }
 
 /**
- * One namespace as the API has it at this moment, for the kinds asked for. Pods are read last: whoever is about to come
- * back shows in them. Rejects with KubeError; nothing is left out but resources the API does not know.
+ * Reads the requested kinds of one namespace from the API. Pods are read last, so that a pod created in between is
+ * included. Rejects with KubeError; omits only kinds that are not installed.
  */
 export async function fetchFreshView(
   api: Pick<KubeApi, "list">,
@@ -100,7 +107,7 @@ export async function fetchFreshView(
   return { pods: indexPods(items.map(objects.readPodView)), workloads };
 }
 
-/** All nodes as the API has them at this moment. Rejects with KubeError. */
+/** Reads all nodes from the API. Rejects with KubeError. */
 export async function fetchFreshNodes(api: Pick<KubeApi, "list">, signal: AbortSignal): Promise<KubeView> {
   const { items } = await api.list(NODES, signal);
   return { nodes: { names: new Set(items.map(objects.readNodeName)), at: Date.now() }, workloads: {} };

@@ -2,35 +2,35 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { KubeApi } from "../kube/kube-api.ts";
 import { KubeError } from "../kube/kube-error.ts";
 import { record, text } from "../kube/objects.ts";
-import { decideLease, type LeaseClock, type LeaseRecord, type LeaseSeen, resign } from "./kube-lease.ts";
+import { decideKubeLease, type ElectionClock, type KubeLease, type ObservedKubeLease, resign } from "./kube-lease.ts";
 
 export interface LeaderOptions {
   api: Pick<KubeApi, "call" | "get">;
   namespace: string;
   name: string;
-  /** Unique among the candidates. */
+  /** Unique among the replicas. */
   identity: string;
   durationSeconds?: number;
   retryMs?: number;
-  clock?: () => LeaseClock;
+  clock?: () => ElectionClock;
   onChange?(isLeader: boolean): void;
   onError?(error: KubeError): void;
 }
 
 /**
- * Stands for election by a Lease, renews while elected, and gives the Lease up at the end. `isLeader()` turns false by
- * itself two thirds into the Lease's time without a renewal, so that a leader that was cut off stops before another begins.
+ * Acquires a Kubernetes Lease, renews it while it is the leader, and resigns when disposed. `isLeader()` turns false two
+ * thirds of the Lease's duration after the last renewal, so a disconnected leader stops before another starts.
  */
 export class Leader implements AsyncDisposable {
   readonly #options: LeaderOptions;
   readonly #path: string;
   readonly #stop = new AbortController();
   readonly #durationSeconds: number;
-  readonly #clock: () => LeaseClock;
-  #seen: LeaseSeen = { record: undefined, changedAt: 0 };
+  readonly #clock: () => ElectionClock;
+  #observed: ObservedKubeLease = { record: undefined, changedAt: 0 };
   #renewedAt: number | undefined;
-  #held: { record: LeaseRecord; metadata: unknown } | undefined;
-  #told = false;
+  #held: { record: KubeLease; metadata: unknown } | undefined;
+  #wasLeader = false;
   readonly #running: Promise<void>;
 
   constructor(options: LeaderOptions) {
@@ -38,7 +38,7 @@ export class Leader implements AsyncDisposable {
     this.#durationSeconds = options.durationSeconds ?? 15;
     this.#clock = options.clock ?? (() => ({ wallMs: Date.now(), steadyMs: performance.now() }));
     this.#path = `/apis/coordination.k8s.io/v1/namespaces/${options.namespace}/leases`;
-    this.#seen.changedAt = this.#clock().steadyMs;
+    this.#observed.changedAt = this.#clock().steadyMs;
     this.#running = this.#run();
   }
 
@@ -53,10 +53,10 @@ export class Leader implements AsyncDisposable {
     const held = this.#held;
     const mayStillHold = this.isLeader();
     this.#renewedAt = undefined;
-    this.#tell();
+    this.#notifyChange();
     if (held === undefined || !mayStillHold) return;
     const record = resign(held.record, this.#clock().wallMs);
-    // Not given up is not lost: the next leader waits for the Lease to run out.
+    // If this write fails the next leader waits until the Lease expires.
     await this.#write(record, held.metadata).catch(error => this.#options.onError?.(KubeError.from(error)));
   }
 
@@ -64,45 +64,51 @@ export class Leader implements AsyncDisposable {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
-        await this.#stand();
+        await this.#acquireOrRenew();
       } catch (error) {
-        // Another candidate was faster (409): the next round reads what it wrote.
+        // 409: another replica wrote first; the next round reads its record.
         if (!(error instanceof KubeError && error.status === 409)) this.#options.onError?.(KubeError.from(error));
       }
-      this.#tell();
+      this.#notifyChange();
       const retryMs = this.#options.retryMs ?? (this.#durationSeconds * 1000) / 7;
       await sleep(retryMs, undefined, { signal }).catch(() => undefined);
     }
   }
 
-  async #stand(): Promise<void> {
+  async #acquireOrRenew(): Promise<void> {
     const { current, metadata } = await this.#read();
     const clock = this.#clock();
-    const { seen, step } = decideLease(this.#seen, current, this.#options.identity, this.#durationSeconds, clock);
-    this.#seen = seen;
+    const { observed, step } = decideKubeLease(
+      this.#observed,
+      current,
+      this.#options.identity,
+      this.#durationSeconds,
+      clock,
+    );
+    this.#observed = observed;
     if (step.do === "wait") {
       this.#renewedAt = undefined;
       this.#held = undefined;
       return;
     }
     const written = await this.#write(step.record, metadata);
-    // Counted from before the write: the others count from when they see it.
+    // Measured from before the write, because the other replicas measure from when they observe it.
     this.#renewedAt = clock.steadyMs;
     this.#held = { record: step.record, metadata: written };
   }
 
-  async #read(): Promise<{ current: LeaseRecord | undefined; metadata: unknown }> {
+  async #read(): Promise<{ current: KubeLease | undefined; metadata: unknown }> {
     try {
       const lease = record(await this.#options.api.get(`${this.#path}/${this.#options.name}`), "lease");
-      return { current: readLease(lease), metadata: lease.metadata };
+      return { current: parseKubeLease(lease), metadata: lease.metadata };
     } catch (error) {
       if (error instanceof KubeError && error.status === 404) return { current: undefined, metadata: undefined };
       throw error;
     }
   }
 
-  /** With the metadata that was read, so that its resourceVersion makes a race a conflict. Returns the new metadata. */
-  async #write(lease: LeaseRecord, metadata: unknown): Promise<unknown> {
+  /** Writes with the metadata that was read, so a concurrent write fails with 409. Returns the new metadata. */
+  async #write(lease: KubeLease, metadata: unknown): Promise<unknown> {
     const { name, namespace, api } = this.#options;
     const spec = {
       holderIdentity: lease.holder,
@@ -119,20 +125,20 @@ export class Leader implements AsyncDisposable {
     return record(answer, "lease").metadata;
   }
 
-  #tell(): void {
+  #notifyChange(): void {
     const isLeader = this.isLeader();
-    if (isLeader === this.#told) return;
-    this.#told = isLeader;
+    if (isLeader === this.#wasLeader) return;
+    this.#wasLeader = isLeader;
     this.#options.onChange?.(isLeader);
   }
 }
 
-function readLease(lease: Record<string, unknown>): LeaseRecord {
+function parseKubeLease(lease: Record<string, unknown>): KubeLease {
   const spec = record(lease.spec ?? {}, "lease.spec");
   const optionalText = (value: unknown, field: string) => (value === undefined ? "" : text(value, field));
   const optionalCount = (value: unknown) => (typeof value === "number" && value >= 0 ? value : 0);
   return {
-    // An empty holder is one that resigned.
+    // Empty after the holder resigned.
     holder: typeof spec.holderIdentity === "string" ? spec.holderIdentity : "",
     durationSeconds: optionalCount(spec.leaseDurationSeconds),
     acquireTime: optionalText(spec.acquireTime, "lease.spec.acquireTime"),

@@ -17,7 +17,7 @@ function readKubeConfig(path: string | undefined): KubeConfig {
 
 async function main(): Promise<void> {
   const command = addOptions(new Command("mooring-controller"), CONTROLLER_OPTIONS)
-    .description("Decides for one cluster which kept addresses nobody asks for any longer, and gives them back.")
+    .description("Reclaims the kept addresses of one cluster that no workload uses any longer.")
     .parse();
   const config: ControllerConfig = readOptions(CONTROLLER_OPTIONS, {
     flags: command.opts(),
@@ -38,7 +38,7 @@ async function main(): Promise<void> {
       ...(tokenFile !== undefined && { readToken: async () => (await readFile(tokenFile, "utf8")).trim() }),
       cluster,
       identity: config.identity ?? hostname(),
-      lease: { namespace: config.leaseNamespace, name: config.leaseName },
+      kubeLease: { namespace: config.leaseNamespace, name: config.leaseName },
       graceMs: config.grace,
       healthListen: config.healthListen,
       log,

@@ -10,19 +10,16 @@ export interface PortViewOptions {
   onError?(error: IpamError): void;
 }
 
-/** More changed ports than this are cheaper read as a whole list. */
+/** Above this number of changed ports one complete list is cheaper than single reads. */
 const FULL_RELOAD_ABOVE = 500;
 
-/**
- * The cluster's ports as the IPAM has them: read once as a whole, then kept by reading again what the event stream says
- * has changed.
- */
+/** Caches the cluster's ports: lists them once, then reads those again that the event stream reports as changed. */
 export class PortView implements AsyncDisposable {
   readonly #options: PortViewOptions;
   readonly #stop = new AbortController();
   readonly #dirty = new Set<string>();
   #ports = new Map<string, Port>();
-  #whole = false;
+  #isSynced = false;
   #following: Promise<void> | undefined;
 
   constructor(options: PortViewOptions) {
@@ -34,24 +31,24 @@ export class PortView implements AsyncDisposable {
     await this.#following;
   }
 
-  /** The last known state of a port, without asking. */
+  /** Returns the cached port. */
   peek(name: string): Port | undefined {
     return this.#ports.get(name);
   }
 
-  /** All ports, with every change that was told of before this call. Rejects with IpamError. */
+  /** Returns all ports, including every change received before this call. Rejects with IpamError. */
   async refresh(): Promise<Iterable<Port>> {
     const { client } = this.#options;
     if (this.#following === undefined) {
-      // The stream begins before the list, so that nothing falls between the two.
+      // The stream starts before the list, so that no change is missed between the two.
       this.#following = this.#follow(await client.readLastSeq());
     }
-    if (!this.#whole || this.#dirty.size > FULL_RELOAD_ABOVE) await this.#readAll();
+    if (!this.#isSynced || this.#dirty.size > FULL_RELOAD_ABOVE) await this.#readAll();
     else await this.#readDirty();
     return this.#ports.values();
   }
 
-  /** Until disposed of, or until the database turns out to be another one: then the next refresh begins anew. */
+  /** Follows events until disposed, or until the database was replaced; then the next refresh reloads everything. */
   async #follow(after: number): Promise<void> {
     const { client, onError } = this.#options;
     const { signal } = this.#stop;
@@ -60,28 +57,28 @@ export class PortView implements AsyncDisposable {
       onError?.(error);
       if (error.code === "conflict") replaced.abort();
     };
-    const over = AbortSignal.any([signal, replaced.signal]);
-    await client.followEvents(after, event => this.#note(event), fail, over);
+    const ended = AbortSignal.any([signal, replaced.signal]);
+    await client.followEvents(after, event => this.#handleEvent(event), fail, ended);
     if (signal.aborted) return;
     this.markAllStale();
     this.#following = undefined;
   }
 
-  /** What was seen is doubted: the next refresh reads this port again. */
+  /** Makes the next refresh read this port again. */
   markStale(name: string): void {
     this.#dirty.add(name);
   }
 
-  /** The next refresh reads everything again. */
+  /** Makes the next refresh list all ports again. */
   markAllStale(): void {
-    this.#whole = false;
+    this.#isSynced = false;
   }
 
   async #readAll(): Promise<void> {
     this.#dirty.clear();
     const ports = await this.#options.client.readPorts(this.#options.cluster, this.#stop.signal);
     this.#ports = new Map(ports.map(port => [port.name, port]));
-    this.#whole = true;
+    this.#isSynced = true;
   }
 
   async #readDirty(): Promise<void> {
@@ -99,15 +96,15 @@ export class PortView implements AsyncDisposable {
     }
   }
 
-  #note(event: MooringEvent): void {
+  #handleEvent(event: MooringEvent): void {
     if (event.type === GAP) this.markAllStale();
     if (event.port === undefined) return;
     const before = this.#ports.get(event.port);
     const isOurs = event.cluster === this.#options.cluster || before !== undefined;
-    // A server that does not tell the cluster leaves only the name to go by.
+    // Older servers omit the cluster; the name then decides.
     if (!isOurs && !event.port.startsWith(`${this.#options.cluster}/`)) return;
     this.#options.onEvent?.(event, before);
-    // Plane states say nothing about who owns what, and are the most frequent of all.
+    // Plane states do not affect ownership and are the most frequent events.
     if (event.type !== "port.state") this.#dirty.add(event.port);
   }
 }

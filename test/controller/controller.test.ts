@@ -39,7 +39,7 @@ async function setUp(stack: AsyncDisposableStack, resources = [PODS, SETS, DEPLO
         server: ipam.url,
         cluster: "c1",
         identity,
-        lease: { namespace: "mooring-system", name: "controller", durationSeconds: 1 },
+        kubeLease: { namespace: "mooring-system", name: "controller", durationSeconds: 1 },
         graceMs: GRACE_MS,
         healthListen: { type: "tcp", host: "127.0.0.1", port: 0 },
         log: pino({ level: "silent" }),
@@ -81,7 +81,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     assert.ok(ipam.ports.has("c1/shop/web-2"));
     kube.remove(SETS, "shop", "web");
     await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
-    await eventually("an event", () => reasons().includes("AddressGivenBack"));
+    await eventually("an event", () => reasons().includes("AddressReclaimed"));
   });
 
   test("gives back what a set scaled down no longer asks for, and keeps the rest", async () => {

@@ -86,7 +86,7 @@ describe("the controller on a real Kubernetes", {
         server: ipam.url,
         cluster: "c1",
         identity: `test-${process.pid}`,
-        lease: { namespace: NS, name: "controller", durationSeconds: 5 },
+        kubeLease: { namespace: NS, name: "controller", durationSeconds: 5 },
         graceMs: 1_000,
         healthListen: { type: "tcp", host: "127.0.0.1", port: 0 },
         log: pino({ level: "silent" }),
@@ -138,7 +138,7 @@ describe("the controller on a real Kubernetes", {
     await remove(path("statefulsets/web"));
     await api.call("POST", path("statefulsets"), { body: workload("StatefulSet", 0) });
     await eventually("the port of the set that was made again to be given back", () => !port(0), 60_000);
-    await eventually("an event on the set", async () => (await reasons()).includes("AddressGivenBack"));
+    await eventually("an event on the set", async () => (await reasons()).includes("AddressReclaimed"));
   });
 
   test("knows the Deployment behind a real pod, and gives back its slots above what it may use", async () => {

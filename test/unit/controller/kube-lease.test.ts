@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { decideLease, type LeaseRecord, type LeaseSeen, resign } from "../../../ipam-server/controller/kube-lease.ts";
+import {
+  decideKubeLease,
+  type KubeLease,
+  type ObservedKubeLease,
+  resign,
+} from "../../../ipam-server/controller/kube-lease.ts";
 
-const NEVER: LeaseSeen = { record: undefined, changedAt: 0 };
-const held = (change: Partial<LeaseRecord> = {}): LeaseRecord => ({
+const NEVER: ObservedKubeLease = { record: undefined, changedAt: 0 };
+const held = (change: Partial<KubeLease> = {}): KubeLease => ({
   holder: "b",
   durationSeconds: 15,
   acquireTime: "2026-11-20T08:00:00.000000Z",
@@ -12,8 +17,8 @@ const held = (change: Partial<LeaseRecord> = {}): LeaseRecord => ({
   ...change,
 });
 const WALL = Date.UTC(2026, 10, 20, 9);
-const decide = (seen: LeaseSeen, current: LeaseRecord | undefined, steadyMs: number, wallMs = WALL) =>
-  decideLease(seen, current, "a", 15, { wallMs, steadyMs });
+const decide = (observed: ObservedKubeLease, current: KubeLease | undefined, steadyMs: number, wallMs = WALL) =>
+  decideKubeLease(observed, current, "a", 15, { wallMs, steadyMs });
 
 describe("an election by Lease", () => {
   test("is won where there is no Lease", () => {
@@ -37,23 +42,23 @@ describe("an election by Lease", () => {
   test("waits for a Lease to stand still for its whole duration from when it was first seen", () => {
     const first = decide(NEVER, held(), 1_000);
     assert.deepEqual(first.step, { do: "wait", role: "follower", leader: "b" });
-    assert.equal(decide(first.seen, held(), 15_999).step.do, "wait");
-    assert.equal(decide(first.seen, held(), 16_000).step.do, "write");
+    assert.equal(decide(first.observed, held(), 15_999).step.do, "wait");
+    assert.equal(decide(first.observed, held(), 16_000).step.do, "write");
   });
 
   test("begins to wait anew whenever the leader renews", () => {
     const first = decide(NEVER, held(), 1_000);
     const renewed = held({ renewTime: "2026-11-20T08:00:02.000000Z" });
-    const second = decide(first.seen, renewed, 15_000);
-    assert.equal(decide(second.seen, renewed, 29_999).step.do, "wait");
-    assert.equal(decide(second.seen, renewed, 30_000).step.do, "write");
+    const second = decide(first.observed, renewed, 15_000);
+    assert.equal(decide(second.observed, renewed, 29_999).step.do, "wait");
+    assert.equal(decide(second.observed, renewed, 30_000).step.do, "write");
   });
 
   test("goes by its own steady clock, however far anybody's wall clock is off", () => {
     const ancient = held({ renewTime: "1999-01-01T00:00:00.000000Z" });
     const first = decide(NEVER, ancient, 1_000);
     assert.equal(first.step.do, "wait");
-    assert.equal(decide(first.seen, ancient, 2_000, WALL + 86_400_000).step.do, "wait");
+    assert.equal(decide(first.observed, ancient, 2_000, WALL + 86_400_000).step.do, "wait");
   });
 
   test("is kept by renewing: the time of winning and the count of leaders stay", () => {
@@ -66,6 +71,6 @@ describe("an election by Lease", () => {
 
   test("is lost to a name in the Lease that is another's", () => {
     const mine = decide(NEVER, held({ holder: "a" }), 0);
-    assert.equal(decide(mine.seen, held({ transitions: 5 }), 60_000).step.do, "wait");
+    assert.equal(decide(mine.observed, held({ transitions: 5 }), 60_000).step.do, "wait");
   });
 });

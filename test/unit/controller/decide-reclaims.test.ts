@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Port, Workload } from "../../../ipam-server/contract/index.ts";
-import { classifyPort, decideGone } from "../../../ipam-server/controller/decide-gone.ts";
+import { classifyPort, decideReclaims } from "../../../ipam-server/controller/decide-reclaims.ts";
 import { indexPods, type KubeView } from "../../../ipam-server/controller/kube-view.ts";
 import type { WorkloadView } from "../../../ipam-server/kube/objects.ts";
 import { boundPort, POD_UID, stickyPort } from "./ports.ts";
@@ -257,7 +257,7 @@ describe("an unbound sticky port", () => {
 describe("nothing is due", () => {
   const gone = view({ workloads: none("StatefulSet") });
   const pass = (previous: ReadonlyMap<string, number>, now: number, seen = gone, ports = [stickyPort()]) =>
-    decideGone(ports, seen, "c1", previous, now, 30_000);
+    decideReclaims(ports, seen, "c1", previous, now, 30_000);
 
   test("before it has looked gone for a whole grace period", () => {
     const first = pass(new Map(), 1_000);

@@ -1,13 +1,13 @@
 import type { MooringEvent, Port, Workload } from "../contract/index.ts";
 import type { KubeEvent, Subject } from "../kube/kube-events.ts";
 import type { PodView } from "../kube/objects.ts";
-import type { Due } from "./decide-gone.ts";
+import type { Reclaim } from "./decide-reclaims.ts";
 
 /**
- * What to tell a pod of an event of the IPAM: that its address came along from another node. `lastHost` is where the
- * port was bound before, as far as this controller has seen.
+ * Returns the Kubernetes event for a pod whose address moved with it from another node; undefined if the IPAM's event is
+ * no such move. `lastHost` is the port's previous host, if this controller observed it.
  */
-export function describeMove(
+export function buildMoveEvent(
   event: MooringEvent,
   lastHost: string | undefined,
   pod: PodView | undefined,
@@ -20,13 +20,13 @@ export function describeMove(
   return { subject: podSubject(pod), type: "Normal", reason: "AddressKept", message };
 }
 
-/** Whom to tell that an address was given back: the workload that no longer asks for it, or the pod that is no more. */
-export function describeGivenBack({ port, verdict }: Due, podName: string | undefined): KubeEvent | undefined {
+/** Returns the event for a reclaimed address: on the workload that no longer needs it, or on the deleted pod. */
+export function buildReclaimEvent({ port, decision }: Reclaim, podName: string | undefined): KubeEvent | undefined {
   const addresses = port.fixedIps.map(ip => ip.address).join(", ");
-  if (verdict.action === "delete") {
+  if (decision.action === "delete") {
     if (port.workload === undefined) return undefined;
-    const message = `Gave back ${addresses} (port ${port.name}): ${verdict.reason}`;
-    return { subject: workloadSubject(port.workload), type: "Normal", reason: "AddressGivenBack", message };
+    const message = `Reclaimed ${addresses} (port ${port.name}): ${decision.reason}`;
+    return { subject: workloadSubject(port.workload), type: "Normal", reason: "AddressReclaimed", message };
   }
   const { namespace } = port;
   if (namespace === undefined) return undefined;
@@ -35,9 +35,9 @@ export function describeGivenBack({ port, verdict }: Due, podName: string | unde
     kind: "Pod",
     namespace,
     name: podName ?? lastPart(port),
-    uid: verdict.binding.ownerUid,
+    uid: decision.binding.ownerUid,
   };
-  const message = `Released ${addresses} (port ${port.name}) on ${verdict.binding.host}: ${verdict.reason}`;
+  const message = `Released ${addresses} (port ${port.name}) on ${decision.binding.host}: ${decision.reason}`;
   return { subject, type: "Warning", reason: "BindingReleased", message };
 }
 
@@ -50,7 +50,7 @@ function workloadSubject({ kind, namespace, name, uid }: Workload): Subject {
   return { apiVersion, kind, namespace, name, ...(uid !== undefined && { uid }) };
 }
 
-/** The pod's name where the port is named after it, else something like it: an event needs one, the UID is what counts. */
+/** Returns the pod's name if the port is named after it, else a placeholder: an event requires a name but is found by UID. */
 function lastPart(port: Port): string {
   const last = port.name.split("/").at(2) ?? "pod";
   return /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(last) ? last : "pod";

@@ -1,59 +1,59 @@
 import type { Binding, Port, Workload } from "../contract/index.ts";
 import { type KubeView, nameKey } from "./kube-view.ts";
 
-/** What to take away and why, for people. */
-export type Decision =
-  /** The binding's pod, or a lease's node, is no more: nobody will give it back. */
+/** What to reclaim, and the reason shown to people. */
+export type ReclaimDecision =
+  /** The binding's pod, or the lease's node, no longer exists, so it cannot release the binding itself. */
   | { action: "release"; binding: Binding; reason: string }
-  /** Nobody asks for the sticky port any longer. */
+  /** No workload needs the sticky port any longer. */
   | { action: "delete"; reason: string };
 
-export interface Due {
+export interface Reclaim {
   port: Port;
-  verdict: Decision;
+  decision: ReclaimDecision;
 }
 
-/** When each suspicion began, in milliseconds; by what is suspected of which life and epoch of a port. */
-export type Suspects = ReadonlyMap<string, number>;
+/** When each suspicion began, in milliseconds; keyed by action, port id and epoch. */
+export type SuspectedSince = ReadonlyMap<string, number>;
 
-/** Only Kubernetes makes UIDs of this form; owners of other runtimes are not the controller's to judge. */
+/** The form of Kubernetes UIDs. Owners of other runtimes have other forms, and the controller leaves them alone. */
 const POD_UID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /**
- * One pass: who looks gone now, and who has looked gone in every pass of a whole grace period. Those are due: a fresh
- * look (`judgePort` again, over what the API says at this moment) must confirm each before anything is taken away.
+ * Returns the suspects of this pass, and those that were suspects in every pass of a complete grace period. The latter
+ * are due: the caller confirms each with `classifyPort` over a fresh read before it reclaims anything. Pure.
  */
-export function decideGone(
+export function decideReclaims(
   ports: Iterable<Port>,
   view: KubeView,
   cluster: string,
-  previous: Suspects,
+  previous: SuspectedSince,
   now: number,
   graceMs: number,
-): { suspects: Suspects; due: Due[] } {
+): { suspects: SuspectedSince; due: Reclaim[] } {
   const suspects = new Map<string, number>();
-  const due: Due[] = [];
+  const due: Reclaim[] = [];
   for (const port of ports) {
-    const verdict = classifyPort(port, view, cluster);
-    if (verdict === undefined) continue;
-    const key = `${verdict.action} ${port.id} ${port.epoch}`;
+    const decision = classifyPort(port, view, cluster);
+    if (decision === undefined) continue;
+    const key = `${decision.action} ${port.id} ${port.epoch}`;
     const since = previous.get(key) ?? now;
     suspects.set(key, since);
-    if (now - since >= graceMs) due.push({ port, verdict });
+    if (now - since >= graceMs) due.push({ port, decision });
   }
   return { suspects, due };
 }
 
 /**
- * Judges one port by one look at Kubernetes:
+ * Decides about one port from one view of Kubernetes:
  *
- * - bound: to be released when no pod has the owner's UID;
- * - a lease: to be released when its time is over and its node is not there;
- * - unbound, sticky, without a TTL (the server's own) and not reserved (a person's): to be deleted when the workload
- *   that its last claim told of no longer asks for it;
- * - anything else, and everything of which something is not known: kept.
+ * - bound: release if no pod has the owner's UID;
+ * - a lease: release if it has expired and its node does not exist;
+ * - unbound, sticky, without a TTL (the server ends those) and not reserved (a person deletes those): delete if the
+ *   workload named by its last claim no longer needs it;
+ * - anything else, and any port for which the view lacks a resource: keep (undefined).
  */
-export function classifyPort(port: Port, view: KubeView, cluster: string): Decision | undefined {
+export function classifyPort(port: Port, view: KubeView, cluster: string): ReclaimDecision | undefined {
   const { binding, workload } = port;
   if (port.cluster !== cluster) return undefined;
   if (isLease(port)) return binding && classifyLease(port, binding, view);
@@ -65,7 +65,7 @@ export function classifyPort(port: Port, view: KubeView, cluster: string): Decis
   }
   const isKeptForItself = port.retention.policy === "sticky" && port.retention.ttlSeconds === undefined;
   if (!isKeptForItself || port.reservation !== undefined || workload === undefined) return undefined;
-  // A pod of the name the port is kept for will claim it, or is about to lose it to nobody: either way not now.
+  // While a pod of that name exists it may still claim the port.
   const pod = podName(workload);
   if (pod !== undefined && view.pods.names.has(`${workload.namespace}/${pod}`)) return undefined;
   const reason = reasonGone(workload, port.slot, view);
@@ -75,10 +75,10 @@ export function classifyPort(port: Port, view: KubeView, cluster: string): Decis
 export const isLease = ({ owner }: Port): boolean => owner?.kind === "lease";
 
 /**
- * Nobody else may have the address before: a node that this cluster does not know may still be cut off somewhere, and gives
- * away what it was leased until the end. A cluster without any node is a list that says nothing.
+ * Keeps a lease until it expires: a deleted node may still run without a connection, and assigns leased addresses until
+ * then. An empty list of nodes proves nothing.
  */
-function classifyLease({ expiresAt = "" }: Port, binding: Binding, { nodes }: KubeView): Decision | undefined {
+function classifyLease({ expiresAt = "" }: Port, binding: Binding, { nodes }: KubeView): ReclaimDecision | undefined {
   if (nodes === undefined || nodes.names.size === 0 || nodes.names.has(binding.host)) return undefined;
   if (!(Date.parse(expiresAt) < nodes.at)) return undefined;
   return { action: "release", binding, reason: `the lease has ended, and there is no node ${binding.host}` };
@@ -87,19 +87,19 @@ function classifyLease({ expiresAt = "" }: Port, binding: Binding, { nodes }: Ku
 function reasonGone(workload: Workload, slot: number | undefined, view: KubeView): string | undefined {
   const label = `${workload.kind} ${nameKey(workload)}`;
   if (workload.kind === "Pod") return `${label} is gone`;
-  const known = view.workloads[workload.kind];
-  if (known === undefined) return undefined;
-  const now = known.get(nameKey(workload));
+  const listed = view.workloads[workload.kind];
+  if (listed === undefined) return undefined;
+  const now = listed.get(nameKey(workload));
   if (now === undefined) return `${label} is gone`;
-  if (workload.uid !== undefined && now.uid !== workload.uid) return `${label} was made again`;
-  const place = workload.kind === "StatefulSet" ? workload.ordinal : slot;
-  if (place === undefined || (place >= now.from && place < now.to)) return undefined;
+  if (workload.uid !== undefined && now.uid !== workload.uid) return `${label} was created again`;
+  const index = workload.kind === "StatefulSet" ? workload.ordinal : slot;
+  if (index === undefined || (index >= now.from && index < now.to)) return undefined;
   const what = workload.kind === "StatefulSet" ? "ordinal" : "slot";
   const asked = now.to > now.from ? `${what}s ${now.from} to ${now.to - 1}` : `no ${what}`;
-  return `${label} asks for ${asked}, not ${place}`;
+  return `${label} asks for ${asked}, not ${index}`;
 }
 
-/** The one pod that the port is kept for, where its name is known: slots go to pods of any name. */
+/** Returns the name of the only pod the port is kept for; undefined for slots, which any pod of the application may get. */
 function podName(workload: Workload): string | undefined {
   if (workload.kind === "Pod") return workload.name;
   if (workload.kind === "StatefulSet" && workload.ordinal !== undefined) return `${workload.name}-${workload.ordinal}`;
