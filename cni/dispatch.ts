@@ -28,7 +28,7 @@ const VERBS: Record<Exclude<Command, "VERSION">, () => Promise<Verb>> = {
 };
 
 /** Never rejects: every failure is answered as the spec's error document and exit code 1. */
-export async function dispatch(call: Call, home: VerbBackend): Promise<Answer> {
+export async function dispatch(call: Call, backend: VerbBackend): Promise<Answer> {
   if (call.env.CNI_COMMAND === "VERSION") return { stdout: formatVersion(peek(call.stdin, "cniVersion")), exitCode: 0 };
   const { CNI_CODES, CniError } = await import("./spec/cni-error.ts");
   let answerIn: CniVersion = NEWEST_VERSION;
@@ -47,7 +47,7 @@ export async function dispatch(call: Call, home: VerbBackend): Promise<Answer> {
     const invocation = parseInvocation(command, call.env);
     const config = parseNetworkConfig(raw, cniVersion);
     const verb = await VERBS[command]();
-    return { stdout: await verb({ invocation, config, home }), exitCode: 0 };
+    return { stdout: await verb({ invocation, config, backend }), exitCode: 0 };
   } catch (error) {
     return { stdout: CniError.from(error).toJson(answerIn), exitCode: 1 };
   }

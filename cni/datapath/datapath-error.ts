@@ -1,5 +1,5 @@
 /** Where in the datapath something failed; `ovs` and `bridge` are worth another try, the rest are not as they stand. */
-export type DatapathStep = "namespace" | "veth" | "ovs" | "bridge" | "ofport" | "configure" | "unplug" | "offload";
+export type DatapathStep = "netns" | "veth" | "ovs" | "bridge" | "ofport" | "configure" | "unplug" | "offload";
 
 export class DatapathError extends Error {
   override readonly name = "DatapathError";

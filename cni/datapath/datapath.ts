@@ -1,18 +1,18 @@
-import { findDifferences, findIdDifferences } from "./check.ts";
-import type { DatapathContext, PlugStep } from "./context.ts";
+import type { DatapathContext, PlugStep } from "./datapath-context.ts";
 import { DatapathError, type DatapathStep } from "./datapath-error.ts";
 import { Deadline } from "./deadline.ts";
+import { findDifferences, findIdDifferences } from "./differences.ts";
+import { list } from "./inventory.ts";
+import { loadLibc } from "./kernel/libc.ts";
 import { type LinkRemoval, removeAtOnce } from "./kernel/link-removal.ts";
-import { loadLibc } from "./kernel/native.ts";
-import { openNamespace } from "./kernel/netns.ts";
-import { list } from "./list.ts";
+import { openNetns } from "./kernel/netns.ts";
 import { RouteSocket } from "./netlink/socket.ts";
 import type { NodeDatapath } from "./node-datapath.ts";
+import { fetchObservedState, fetchOvsState } from "./observed-state.ts";
 import { OvsdbClient } from "./ovsdb/client.ts";
 import { missingBridge, select, selectBridge } from "./ovsdb/ports.ts";
 import { readUuid } from "./ovsdb/value.ts";
 import { plug } from "./plug.ts";
-import { fetchOvsState, fetchSnapshot } from "./snapshot.ts";
 import { unplug } from "./unplug.ts";
 
 export interface DatapathOptions {
@@ -51,9 +51,9 @@ export function openDatapath({ ovsdb: remote, timeoutMs, onStep, removal }: Data
         "configure",
         (async () => {
           const deadline = new Deadline(timeoutMs);
-          using namespace = openNamespace(await loadLibc(), attachment.netns);
+          using netns = openNetns(await loadLibc(), attachment.netns);
           const state = await fetchOvsState(context, attachment, deadline);
-          const snapshot = await fetchSnapshot(context, attachment, namespace, state, deadline);
+          const snapshot = await fetchObservedState(context, attachment, netns, state, deadline);
           return [...findDifferences(attachment, snapshot), ...findIdDifferences(attachment, snapshot)];
         })(),
       ),
@@ -70,12 +70,12 @@ export function openDatapath({ ovsdb: remote, timeoutMs, onStep, removal }: Data
     ensureBridges: plan =>
       as(
         "bridge",
-        import("./bridges.ts").then(({ ensureBridges }) => ensureBridges(context, plan)),
+        import("./bridges/ensure-bridges.ts").then(({ ensureBridges }) => ensureBridges(context, plan)),
       ),
     removeOwnBridges: () =>
       as(
         "bridge",
-        import("./bridges.ts").then(({ removeOwnBridges }) => removeOwnBridges(context)),
+        import("./bridges/remove-bridges.ts").then(({ removeOwnBridges }) => removeOwnBridges(context)),
       ),
     replug: attachment =>
       as(

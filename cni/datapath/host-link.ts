@@ -1,9 +1,9 @@
-import type { DatapathContext } from "./context.ts";
+import type { SandboxIds } from "../external-ids.ts";
+import type { DatapathContext } from "./datapath-context.ts";
 import type { Deadline } from "./deadline.ts";
 import { deriveAlias, deriveHostInterfaces } from "./interface-name.ts";
 import { fetchLink, type Link } from "./netlink/link.ts";
 import type { RouteSocket } from "./netlink/socket.ts";
-import type { Identity } from "./ovsdb/ports.ts";
 
 export interface HostLinks {
   /** This identity's own link. */
@@ -18,7 +18,7 @@ export interface HostLinks {
  */
 export async function findHostLink(
   socket: RouteSocket,
-  { sandboxId, containerInterface }: Identity,
+  { sandboxId, containerInterface }: SandboxIds,
   takenNames: ReadonlySet<string>,
   deadline: Deadline,
 ): Promise<HostLinks> {
@@ -33,7 +33,7 @@ export async function findHostLink(
 /** True if there was one. It is gone when this resolves, and its end in the pod with it. */
 export async function deleteHostLink(
   context: DatapathContext,
-  identity: Identity,
+  identity: SandboxIds,
   deadline: Deadline,
 ): Promise<boolean> {
   const link = await findOwnLink(context, identity, deadline);
@@ -44,18 +44,18 @@ export async function deleteHostLink(
 /** True if there was one that is not silent already. It may be there for a moment, but nothing passes it any more. */
 export async function quiesceHostLink(
   context: DatapathContext,
-  identity: Identity,
+  identity: SandboxIds,
   deadline: Deadline,
 ): Promise<boolean> {
   const link = await findOwnLink(context, identity, deadline);
-  if (link === undefined || link.doomed) return false;
-  await context.removal.silence(link, deadline);
+  if (link === undefined || link.isPendingDeletion) return false;
+  await context.removal.quiesce(link, deadline);
   return true;
 }
 
 async function findOwnLink(
   context: DatapathContext,
-  identity: Identity,
+  identity: SandboxIds,
   deadline: Deadline,
 ): Promise<Link | undefined> {
   return (await findHostLink(await context.hostSocket(), identity, new Set(), deadline)).link;

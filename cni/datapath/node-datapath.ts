@@ -1,5 +1,6 @@
 import type { Attachment, Datapath, Plugged } from "./attachment.ts";
-import type { BridgePlan, RemovedBridges } from "./bridges.ts";
+import type { BridgePlan } from "./bridges/bridge-plan.ts";
+import type { RemovedBridges } from "./bridges/remove-bridges.ts";
 
 /** One of Mooring's own links of the host, known by its alias even when OVS has forgotten it. */
 export interface HostLink {

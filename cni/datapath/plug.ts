@@ -1,30 +1,30 @@
 import type { Attachment, Plugged } from "./attachment.ts";
-import { deriveExternalIds, findDifferences, findIdDifferences } from "./check.ts";
-import type { DatapathContext, PlugStep } from "./context.ts";
+import type { DatapathContext, PlugStep } from "./datapath-context.ts";
 import { DatapathError } from "./datapath-error.ts";
 import { Deadline } from "./deadline.ts";
+import { deriveExternalIds, findDifferences, findIdDifferences } from "./differences.ts";
 import { deleteHostLink } from "./host-link.ts";
 import { deriveAlias, deriveHostInterfaces, deriveHostMac } from "./interface-name.ts";
-import { loadLibc } from "./kernel/native.ts";
-import { type Namespace, openNamespace } from "./kernel/netns.ts";
+import { loadLibc } from "./kernel/libc.ts";
+import { type Netns, openNetns } from "./kernel/netns.ts";
 import { writeInterfaceSysctl } from "./kernel/sysctl.ts";
 import { createVeth, fetchLink, setLinkAlias, setLinkUp } from "./netlink/link.ts";
 import { NetlinkError, type RouteSocket } from "./netlink/socket.ts";
+import { fetchObservedState, fetchOvsState, type ObservedState, type OvsState } from "./observed-state.ts";
 import { addPort, fetchPorts, missingBridge, removePorts, setExternalIds, waitForConfigured } from "./ovsdb/ports.ts";
-import { addAddresses, addRoutes, awaitDad, explain, openPod } from "./pod.ts";
-import { fetchOvsState, fetchSnapshot, type OvsState, type Snapshot } from "./snapshot.ts";
+import { addAddresses, addRoutes, awaitDad, explain, openPod } from "./pod-interface.ts";
 
 /** Plugs the attachment, or finds it plugged, or repairs what is half there by making it anew. */
 export async function plug(context: DatapathContext, attachment: Attachment): Promise<Plugged> {
   const deadline = new Deadline(context.timeoutMs);
   checkInterfaceName(attachment.containerInterface);
-  using namespace = openNamespace(await loadLibc(), attachment.netns);
+  using netns = openNetns(await loadLibc(), attachment.netns);
   const state = await fetchOvsState(context, attachment, deadline);
   if (state.bridge === undefined) throw missingBridge(attachment.bridge);
   // Awaited here: the namespace is held open until the end.
   return (
-    (await plugNew(context, attachment, namespace, state, deadline)) ??
-    (await plugAgain(context, attachment, namespace, state, deadline))
+    (await plugNew(context, attachment, netns, state, deadline)) ??
+    (await plugAgain(context, attachment, netns, state, deadline))
   );
 }
 
@@ -35,14 +35,14 @@ export async function plug(context: DatapathContext, attachment: Attachment): Pr
 async function plugNew(
   context: DatapathContext,
   attachment: Attachment,
-  namespace: Namespace,
+  netns: Netns,
   state: OvsState,
   deadline: Deadline,
 ): Promise<Plugged | undefined> {
   if (state.ports.length > 0 || state.interfaces.length > 0 || state.takenNames.size > 0) return undefined;
   const [name = ""] = deriveHostInterfaces(attachment.sandboxId, attachment.containerInterface);
   try {
-    return await plugAnew(context, attachment, namespace, state, name, deadline);
+    return await plugAnew(context, attachment, netns, state, name, deadline);
   } catch (error) {
     const { step, cause } = error instanceof DatapathError ? error : {};
     if (step === "veth" && cause instanceof NetlinkError && cause.code === "EEXIST") return undefined;
@@ -54,18 +54,18 @@ async function plugNew(
 async function plugAgain(
   context: DatapathContext,
   attachment: Attachment,
-  namespace: Namespace,
+  netns: Netns,
   state: OvsState,
   deadline: Deadline,
 ): Promise<Plugged> {
-  const found = await fetchSnapshot(context, attachment, namespace, state, deadline);
+  const found = await fetchObservedState(context, attachment, netns, state, deadline);
   const plugged = await adopt(context, attachment, found, deadline);
   if (plugged !== undefined) return plugged;
   await clear(context, found, deadline);
   if (found.freeName === undefined) {
     throw new DatapathError("veth", "every name for the host interface is another pod's");
   }
-  return await plugAnew(context, attachment, namespace, state, found.freeName, deadline);
+  return await plugAnew(context, attachment, netns, state, found.freeName, deadline);
 }
 
 /** The kernel's own rule (dev_valid_name); the name becomes part of sysctl paths. */
@@ -81,7 +81,7 @@ function checkInterfaceName(name: string): void {
 async function adopt(
   { ovsdb }: DatapathContext,
   attachment: Attachment,
-  found: Snapshot,
+  found: ObservedState,
   deadline: Deadline,
 ): Promise<Plugged | undefined> {
   const { hostLink } = found;
@@ -95,7 +95,7 @@ async function adopt(
 }
 
 /** Removes leftovers of this identity. */
-async function clear(context: DatapathContext, found: Snapshot, deadline: Deadline): Promise<void> {
+async function clear(context: DatapathContext, found: ObservedState, deadline: Deadline): Promise<void> {
   if (found.ovs.ports.length > 0) {
     found.ovs.pendingCfg = await removePorts(context.ovsdb, found.ovs.ports, deadline);
   }
@@ -107,7 +107,7 @@ async function clear(context: DatapathContext, found: Snapshot, deadline: Deadli
 async function plugAnew(
   context: DatapathContext,
   attachment: Attachment,
-  namespace: Namespace,
+  netns: Netns,
   { bridge, pendingCfg }: OvsState,
   name: string,
   deadline: Deadline,
@@ -119,14 +119,14 @@ async function plugAnew(
   const undo = new AsyncDisposableStack();
   try {
     undo.defer(async () => void (await deleteHostLink(context, attachment, new Deadline(context.timeoutMs))));
-    await makeVeth(host, attachment, namespace, name, deadline);
+    await makeVeth(host, attachment, netns, name, deadline);
     await step("veth");
 
     // OVS takes its time to open the device; nothing else needs it until the pod's link goes up.
     undo.defer(() => removeOwnPorts(context, attachment));
     const [port, configured] = await Promise.allSettled([
       plugIntoOvs(context, attachment, name, deadline),
-      configureLinks(context, attachment, { host, namespace, name, netdev: bridge?.netdev ?? false }, deadline),
+      configureLinks(context, attachment, { host, netns, name, netdev: bridge?.netdev ?? false }, deadline),
     ]);
     await using opened = new AsyncDisposableStack();
     if (configured.status === "fulfilled") opened.use(configured.value.pod);
@@ -151,18 +151,18 @@ async function plugAnew(
 async function makeVeth(
   host: RouteSocket,
   attachment: Attachment,
-  namespace: Namespace,
+  netns: Netns,
   name: string,
   deadline: Deadline,
 ): Promise<void> {
-  const { containerInterface, mac, mtu, netns } = attachment;
-  const peer = { name: containerInterface, mac, netnsFd: namespace.fd };
+  const { containerInterface, mac, mtu } = attachment;
+  const peer = { name: containerInterface, mac, netnsFd: netns.fd };
   try {
     await createVeth(host, { name, mac: deriveHostMac(name), mtu, peer }, deadline);
   } catch (error) {
     if (!(error instanceof NetlinkError)) throw error;
-    const why = error.code === "EEXIST" ? `${containerInterface} exists already in ${netns}` : error.message;
-    throw new DatapathError("veth", `cannot make ${containerInterface} in ${netns}: ${why}`, error);
+    const why = error.code === "EEXIST" ? `${containerInterface} exists already in ${netns.path}` : error.message;
+    throw new DatapathError("veth", `cannot make ${containerInterface} in ${netns.path}: ${why}`, error);
   }
 }
 
@@ -181,7 +181,7 @@ async function plugIntoOvs(
 
 interface Ends {
   host: RouteSocket;
-  namespace: Namespace;
+  netns: Netns;
   /** Of the host's end. */
   name: string;
   netdev: boolean;
@@ -191,13 +191,13 @@ interface Ends {
 async function configureLinks(
   context: DatapathContext,
   attachment: Attachment,
-  { host, namespace, name, netdev }: Ends,
+  { host, netns, name, netdev }: Ends,
   deadline: Deadline,
 ): Promise<{ pod: RouteSocket; index: number }> {
   const index = await prepareHostLink(host, attachment, name, deadline);
   await context.onStep?.("host");
   await using held = new AsyncDisposableStack();
-  const pod = held.use(await openPod(namespace, attachment, netdev));
+  const pod = held.use(await openPod(netns, attachment, netdev));
   await context.onStep?.("offload");
   await context.onStep?.("sysctl");
   await addAddresses(pod, index, attachment, deadline);

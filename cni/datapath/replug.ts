@@ -1,15 +1,15 @@
 import type { Plugged } from "./attachment.ts";
-import { deriveExternalIds } from "./check.ts";
-import type { DatapathContext } from "./context.ts";
+import type { DatapathContext } from "./datapath-context.ts";
 import { DatapathError } from "./datapath-error.ts";
 import { Deadline } from "./deadline.ts";
+import { deriveExternalIds } from "./differences.ts";
 import { findHostLink } from "./host-link.ts";
 import { parseAlias } from "./interface-name.ts";
 import { fetchLinks, setLinkUp } from "./netlink/link.ts";
 import { RouteSocket } from "./netlink/socket.ts";
 import type { HostLink, Replug } from "./node-datapath.ts";
+import { fetchOvsState } from "./observed-state.ts";
 import { addPort, missingBridge, removePorts, setExternalIds, waitForConfigured } from "./ovsdb/ports.ts";
-import { fetchOvsState } from "./snapshot.ts";
 
 /** See NodeDatapath. The link is what tells that the pod is still there: its other end is the pod's interface. */
 export async function replug(context: DatapathContext, attachment: Replug): Promise<Plugged | undefined> {
@@ -20,7 +20,7 @@ export async function replug(context: DatapathContext, attachment: Replug): Prom
   if (state.bridge === undefined) throw missingBridge(bridge);
   const host = await context.hostSocket();
   const { link } = await findHostLink(host, attachment, new Set(), deadline);
-  if (link === undefined || link.doomed) return undefined;
+  if (link === undefined || link.isPendingDeletion) return undefined;
   if (state.takenNames.has(link.name)) {
     throw new DatapathError(
       "ovs",
@@ -51,8 +51,8 @@ export async function listLinks({ timeoutMs }: DatapathContext): Promise<HostLin
   // A socket of its own: the kernel answers one dump at a time.
   await using socket = await RouteSocket.open();
   const links = await fetchLinks(socket, new Deadline(timeoutMs));
-  return links.flatMap(({ name, alias, up, doomed }) => {
-    const identity = alias === undefined || doomed ? undefined : parseAlias(alias);
+  return links.flatMap(({ name, alias, up, isPendingDeletion }) => {
+    const identity = alias === undefined || isPendingDeletion ? undefined : parseAlias(alias);
     return identity === undefined ? [] : [{ name, up, ...identity }];
   });
 }

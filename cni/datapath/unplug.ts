@@ -1,14 +1,15 @@
-import type { DatapathContext } from "./context.ts";
+import type { SandboxIds } from "../external-ids.ts";
+import type { DatapathContext } from "./datapath-context.ts";
 import { DatapathError } from "./datapath-error.ts";
 import { Deadline } from "./deadline.ts";
 import { deleteHostLink, quiesceHostLink } from "./host-link.ts";
-import { fetchPorts, type Identity, removePorts } from "./ovsdb/ports.ts";
+import { fetchPorts, removePorts } from "./ovsdb/ports.ts";
 
 /**
  * Takes the attachment out of OVS, wherever it is plugged, and removes its veth. The pod's namespace is not needed: the
  * pod's end goes with the host's. With OVS away the link is deleted all the same, and then the failure reported.
  */
-export async function unplug(context: DatapathContext, identity: Identity): Promise<boolean> {
+export async function unplug(context: DatapathContext, identity: SandboxIds): Promise<boolean> {
   // OVS first: for a port whose device has gone it looks for a kernel module of that name, which holds up its other work.
   const [port] = await Promise.allSettled([unplugFromOvs(context, identity, new Deadline(context.timeoutMs))]);
   const remove = port.status === "rejected" ? deleteHostLink : quiesceHostLink;
@@ -22,7 +23,7 @@ export async function unplug(context: DatapathContext, identity: Identity): Prom
   return port.value || link.value;
 }
 
-async function unplugFromOvs({ ovsdb }: DatapathContext, identity: Identity, deadline: Deadline): Promise<boolean> {
+async function unplugFromOvs({ ovsdb }: DatapathContext, identity: SandboxIds, deadline: Deadline): Promise<boolean> {
   const ports = await fetchPorts(ovsdb, identity, deadline);
   if (ports.length > 0) await removePorts(ovsdb, ports, deadline);
   return ports.length > 0;

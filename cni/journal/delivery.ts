@@ -7,7 +7,7 @@ import type { IpamClient } from "../ipam-client.ts";
 import type { JournalEntry, PendingClaim } from "./entry.ts";
 import type { Journal } from "./journal.ts";
 import { lockJournal } from "./lock.ts";
-import { isFinal } from "./refusal.ts";
+import { isFinalRejection } from "./rejection.ts";
 
 export interface DeliveryOptions {
   /** Stands in for entries that were written without knowing it. */
@@ -90,7 +90,7 @@ async function deliverClaims(
     if (name === undefined || answer === undefined) continue;
     try {
       const outcome = answer.status === "fulfilled" ? answer.value : IpamError.from(answer.reason);
-      if (outcome instanceof IpamError && !isFinal(outcome)) throw outcome;
+      if (outcome instanceof IpamError && !isFinalRejection(outcome)) throw outcome;
       await settleClaim?.(entry, outcome);
       if (outcome instanceof IpamError) await setAside(journal, name, outcome.toProblem(), log);
       else await journal.remove(name);

@@ -3,6 +3,6 @@ import type { VerbBackend } from "../verbs/backend.ts";
 import { createExecutableBackend } from "../verbs/executable-backend.ts";
 
 /** Answers the call in this process. A bundle of its own: the call that is forwarded needs none of it, and starts sooner. */
-export function callHere(call: Call, home: Pick<VerbBackend, "log" | "signal">): Promise<Answer> {
-  return dispatch(call, createExecutableBackend(home));
+export function callHere(call: Call, backend: Pick<VerbBackend, "log" | "signal">): Promise<Answer> {
+  return dispatch(call, createExecutableBackend(backend));
 }

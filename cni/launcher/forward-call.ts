@@ -1,17 +1,10 @@
 import type { Answer, Call } from "../dispatch.ts";
+import { type AnswerLine, PROTOCOL_VERSION } from "./protocol.ts";
 import type { RawPipe } from "./raw-pipe.ts";
-
-/** Of what goes over the agent's socket. An agent of another version refuses the call, and says so. */
-export const PROTOCOL_VERSION = 1;
-
-/** What the agent sends back: an answer; `isMismatch` when it is one of another version. */
-export interface AnswerLine extends Answer {
-  isMismatch?: boolean;
-}
 
 export interface ForwardOptions {
   /** How an ADD waits for an agent that is away. */
-  patienceMs?: number;
+  retryForMs?: number;
   /** Absent: a socket of `node:net`. */
   pipe?: RawPipe;
 }
@@ -19,7 +12,7 @@ export interface ForwardOptions {
 /** An agent that takes a call and then says nothing is as good as none: the runtime's own limit is minutes. */
 const ANSWER_TIMEOUT_MS = 60_000;
 /** An agent that is replaced is away for a second or two. */
-const ADD_PATIENCE_MS = 5_000;
+const ADD_RETRY_FOR_MS = 5_000;
 const RETRY_MS = 50;
 
 /** The one key that must be known before the configuration is checked; what is wrong with the rest is told later. */
@@ -41,13 +34,13 @@ export function findAgentSocket(stdin: string): string | undefined {
 export async function forwardCall(
   socketPath: string,
   { env, stdin }: Call,
-  { patienceMs = ADD_PATIENCE_MS, pipe }: ForwardOptions = {},
+  { retryForMs = ADD_RETRY_FOR_MS, pipe }: ForwardOptions = {},
 ): Promise<Answer | undefined> {
   const exchange = pipe?.exchange ?? (await import("./net-pipe.ts")).exchange;
   const ours = Object.fromEntries(Object.entries(env).filter(([key]) => key.startsWith("CNI_")));
   const line = `${JSON.stringify({ version: PROTOCOL_VERSION, env: ours, stdin })}\n`;
   // Not `performance.now()`: what stands behind it is loaded at its first use, and takes longer than the agent.
-  const deadline = Date.now() + (env.CNI_COMMAND === "ADD" ? patienceMs : 0);
+  const deadline = Date.now() + (env.CNI_COMMAND === "ADD" ? retryForMs : 0);
   for (;;) {
     const answer = parseAnswer(await exchange(socketPath, line, ANSWER_TIMEOUT_MS));
     // What the executable can do alone loses nothing: the release waits in the journal for an agent that understands it.

@@ -28,7 +28,7 @@ export type CniCode = (typeof CNI_CODES)[keyof typeof CNI_CODES] | IpamCode;
 
 /** `ovs`, `bridge` and `ofport` may well succeed when the runtime asks again. */
 const CODE_BY_STEP: Record<DatapathStep, CniCode> = {
-  namespace: CNI_CODES.invalidEnvironment,
+  netns: CNI_CODES.invalidEnvironment,
   veth: CNI_CODES.datapath,
   ovs: CNI_CODES.tryAgain,
   bridge: CNI_CODES.tryAgain,

@@ -1,7 +1,7 @@
 import type { Dns, IpFamily, Labels, Retention } from "../../ipam-server/contract/index.ts";
 import { CNI_CODES, CniError } from "./cni-error.ts";
 import { findNearest } from "./nearest.ts";
-import { parseWishes, type RequestedAddresses } from "./requested-addresses.ts";
+import { parseRequestedAddresses, type RequestedAddresses } from "./requested-addresses.ts";
 import { type CniResult, parseDns, parseResult } from "./result.ts";
 import { parseRetention } from "./retention.ts";
 import { asArray, asInteger, asObject, asText, invalidKey, isObject, type JsonObject } from "./shape.ts";
@@ -34,7 +34,7 @@ export interface NetworkConfig {
   journalDir: string;
   /** The budget of a call's exchange with the IPAM. */
   timeoutMs: number;
-  wishes: RequestedAddresses;
+  requested: RequestedAddresses;
   labels: Labels;
   prevResult?: CniResult;
   /** GC only: `containerID/ifname` of each attachment that is to stay. */
@@ -103,7 +103,7 @@ export function parseNetworkConfig(raw: JsonObject, cniVersion: CniVersion): Net
     throw invalidKey("name", 'letters, digits, "_", "." and "-", a letter or digit first', name);
   }
   refuseDelegatedIpam(raw.ipam);
-  const { wishes, labels } = parseWishes(raw);
+  const { requested, labels } = parseRequestedAddresses(raw);
   return {
     cniVersion,
     name,
@@ -119,7 +119,7 @@ export function parseNetworkConfig(raw: JsonObject, cniVersion: CniVersion): Net
     ...(raw.dns !== undefined && { dns: parseDns(raw.dns, "dns") }),
     journalDir: raw.journalDir === undefined ? "/var/lib/mooring/journal" : parsePath(raw.journalDir, "journalDir"),
     timeoutMs: raw.timeoutMs === undefined ? 10_000 : asInteger(raw.timeoutMs, "timeoutMs", 100, 600_000),
-    wishes,
+    requested,
     labels,
     ...(raw.prevResult != null && { prevResult: parseResult(raw.prevResult) }),
     ...parseValidAttachments(raw["cni.dev/valid-attachments"] ?? raw["cni.dev/attachments"]),

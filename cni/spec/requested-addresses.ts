@@ -17,7 +17,7 @@ export interface RequestedAddresses {
  * Wishes and labels as the CNI conventions carry them: `runtimeConfig` (`ips`, `mac`) goes before `args.cni` (`ips`,
  * `labels`). Other keys there are for other plugins: the conventions say to ignore them.
  */
-export function parseWishes(raw: JsonObject): { wishes: RequestedAddresses; labels: Labels } {
+export function parseRequestedAddresses(raw: JsonObject): { requested: RequestedAddresses; labels: Labels } {
   const runtime = raw.runtimeConfig == null ? {} : asObject(raw.runtimeConfig, "runtimeConfig");
   const args = raw.args == null ? {} : asObject(raw.args, "args");
   const cni = args.cni == null ? {} : asObject(args.cni, "args.cni");
@@ -28,7 +28,7 @@ export function parseWishes(raw: JsonObject): { wishes: RequestedAddresses; labe
         ? parseIps(asTexts(cni.ips, "args.cni.ips"), refuseKey("args.cni.ips"))
         : [];
   return {
-    wishes: {
+    requested: {
       ...(ips.length > 0 && { ips }),
       ...(runtime.mac != null && runtime.mac !== "" && { mac: parseMac(runtime.mac, refuseKey("runtimeConfig.mac")) }),
     },

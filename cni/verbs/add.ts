@@ -9,26 +9,26 @@ import { CNI_CODES, CniError, describeError } from "../spec/cni-error.ts";
 import { appendResult, type CniResult, formatResult } from "../spec/result.ts";
 import { deriveAttachment, formatCidr, isSameBinding } from "./attachment.ts";
 import type { ExpectedPort, VerbCall } from "./backend.ts";
-import { deliverEarlier, release, silence } from "./teardown.ts";
+import { deliverEarlier, disconnect, release } from "./teardown.ts";
 
 /** A plane report is for people and drivers; a pod does not wait longer for it. */
 const REPORT_PATIENCE = { timeoutMs: 1000, repeats: 0 };
 
 /** Claims the port, plugs it, reports it. A failure leaves neither link nor binding behind. */
 export async function add(call: VerbCall): Promise<string> {
-  const { invocation, config, home } = call;
-  const claim = await home.deriveClaim(call);
+  const { invocation, config, backend } = call;
+  const claim = await backend.deriveClaim(call);
   const netns = requireNamespace(invocation.netns);
   await using held = new AsyncDisposableStack();
-  const ipam = held.use(await home.openIpam(config));
-  const journal = await home.openJournal(config);
+  const ipam = held.use(await backend.openIpam(config));
+  const journal = await backend.openJournal(config);
   // Addresses that earlier calls could not give back may be the ones this claim needs.
   await deliverEarlier(ipam, journal, call);
 
-  const expected = home.reserveExpectedPort(claim);
+  const expected = backend.reserveExpectedPort(claim);
   let datapath: Datapath | undefined;
   const openAndPlugExpected = async () => {
-    datapath = held.use(await home.openDatapath(config));
+    datapath = held.use(await backend.openDatapath(config));
     const early = expected && (await datapath.plug(deriveAttachment(expected.attachment, config, invocation, netns)));
     return { datapath, early };
   };
@@ -40,13 +40,13 @@ export async function add(call: VerbCall): Promise<string> {
   }
   const granted = decideGranted(claimed, expected);
   if (opened.status === "rejected") throw opened.reason;
-  home.signal.throwIfAborted();
+  backend.signal.throwIfAborted();
 
   const attachment = deriveAttachment(granted, config, invocation, netns);
   const { early } = opened.value;
   const isAsExpected = expected !== undefined && isSameBinding(expected.attachment, granted);
   const plugged = early !== undefined && isAsExpected ? early : await opened.value.datapath.plug(attachment);
-  home.signal.throwIfAborted();
+  backend.signal.throwIfAborted();
   undo.move();
 
   if (claimed.status === "rejected") expected?.confirmLater();
@@ -91,13 +91,13 @@ async function rollBackAdd(
   ipam: IpamClient,
   journal: Journal,
 ): Promise<void> {
-  const { invocation, home } = call;
+  const { invocation, backend } = call;
   try {
-    if (datapath !== undefined) await silence(datapath, call);
+    if (datapath !== undefined) await disconnect(datapath, call);
     const sandbox = { id: invocation.containerId, interface: invocation.ifname };
-    await release(ipam, journal, call, home.buildRelease(call, sandbox));
+    await release(ipam, journal, call, backend.buildRelease(call, sandbox));
   } catch (error) {
-    home.log(`undoing ADD of ${invocation.containerId}/${invocation.ifname}: ${describeError(error)}`);
+    backend.log(`undoing ADD of ${invocation.containerId}/${invocation.ifname}: ${describeError(error)}`);
   }
 }
 
@@ -114,7 +114,7 @@ async function reportActive(
   } catch (error) {
     const journaled = journal.append({ kind: "report", report });
     const outcome = await journaled.then(() => "journaled", describeError);
-    call.home.log(
+    call.backend.log(
       `${port.name}: the report of the underlay did not reach the IPAM (${describeError(error)}): ${outcome}`,
     );
   }

@@ -1,5 +1,6 @@
 import type { FixedIp, Port, PortAttachment, Route, Segment } from "../../ipam-server/contract/index.ts";
 import type { Attachment } from "../datapath/attachment.ts";
+import { formatPortIds } from "../external-ids.ts";
 import type { NetworkConfig } from "../spec/config.ts";
 import type { Invocation } from "../spec/environment.ts";
 
@@ -32,13 +33,13 @@ export function deriveAttachment(
     addresses: port.fixedIps.map(({ address, prefixLength }) => ({ address, prefixLength })),
     routes: routes.map(({ dst, gw }) => ({ dst, ...(gw !== undefined && { gw }) })),
     skipDad: previousBindingReleased,
-    externalIds: {
-      "mooring-port": port.name,
-      "mooring-port-id": port.id,
-      "mooring-epoch": String(port.epoch),
-      "mooring-network": config.name,
-      ...(port.owner !== undefined && { "mooring-owner": port.owner.uid }),
-    },
+    externalIds: formatPortIds({
+      portName: port.name,
+      portId: port.id,
+      epoch: port.epoch,
+      network: config.name,
+      ...(port.owner !== undefined && { ownerUid: port.owner.uid }),
+    }),
   };
 }
 

@@ -45,7 +45,7 @@ export interface CallFacts {
 
 /** All a verb is given. Its answer is what goes to stdout on success. */
 export interface VerbCall extends CallFacts {
-  home: VerbBackend;
+  backend: VerbBackend;
 }
 
 export type Verb = (call: VerbCall) => Promise<string>;

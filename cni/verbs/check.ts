@@ -1,6 +1,7 @@
 import type { Port } from "../../ipam-server/contract/index.ts";
 import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
 import type { Datapath, Difference } from "../datapath/attachment.ts";
+import { EXTERNAL_IDS } from "../external-ids.ts";
 import type { IpamClient } from "../ipam-client.ts";
 import { CNI_CODES, CniError } from "../spec/cni-error.ts";
 import type { CniResult } from "../spec/result.ts";
@@ -9,16 +10,16 @@ import type { VerbCall } from "./backend.ts";
 
 /** Compares what ADD answered, what the IPAM holds and what is plugged; every difference is named. */
 export async function check(call: VerbCall): Promise<string> {
-  const { invocation, config, home } = call;
+  const { invocation, config, backend } = call;
   const { prevResult } = config;
   if (prevResult === undefined) {
     const message = 'network configuration: "prevResult" is missing: CHECK compares with what ADD answered';
     throw new CniError(CNI_CODES.invalidConfig, message);
   }
-  const claim = await home.deriveClaim(call);
+  const claim = await backend.deriveClaim(call);
   await using held = new AsyncDisposableStack();
-  const datapath = held.use(await home.openDatapath(config));
-  const ipam = held.use(await home.openIpam(config));
+  const datapath = held.use(await backend.openDatapath(config));
+  const ipam = held.use(await backend.openIpam(config));
 
   const port = await readPort(ipam, claim.name ?? (await findName(datapath, call)));
   const network = await ipam.readNetwork(port.network);
@@ -43,7 +44,7 @@ async function findName(datapath: Datapath, { invocation, config }: VerbCall): P
   const mine = ports.find(
     ({ sandboxId, containerInterface }) => sandboxId === containerId && containerInterface === ifname,
   );
-  const name = mine?.externalIds["mooring-port"];
+  const name = mine?.externalIds[EXTERNAL_IDS.port];
   if (name !== undefined) return name;
   throw new CniError(CNI_CODES.different, `nothing is plugged into ${containerId}/${ifname}: delete the pod`);
 }

@@ -33,15 +33,16 @@ export function deriveClaim(
     networkSelector: config.networkSelector,
     ...(config.families !== undefined && { families: config.families }),
     ...(Object.keys(config.labels).length > 0 && { labels: config.labels }),
-    ...readWishes({ invocation, config }),
+    ...deriveRequested({ invocation, config }),
   };
 }
 
 /** Wanted addresses and MAC that the call itself carries: `runtimeConfig`, `args.cni`, then CNI_ARGS. */
-export function readWishes({ invocation, config }: CallFacts): { ips?: string[]; mac?: string } {
+export function deriveRequested({ invocation, config }: CallFacts): { ips?: string[]; mac?: string } {
   const args = parseCniArgs(invocation.args);
-  const ips = config.wishes.ips ?? (args.ip !== undefined ? parseIps(args.ip.split(","), refuseArg("IP")) : undefined);
-  const mac = config.wishes.mac ?? (args.mac !== undefined ? parseMac(args.mac, refuseArg("MAC")) : undefined);
+  const ips =
+    config.requested.ips ?? (args.ip !== undefined ? parseIps(args.ip.split(","), refuseArg("IP")) : undefined);
+  const mac = config.requested.mac ?? (args.mac !== undefined ? parseMac(args.mac, refuseArg("MAC")) : undefined);
   return { ...(ips !== undefined && { ips }), ...(mac !== undefined && { mac }) };
 }
 

@@ -2,7 +2,7 @@ import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
 import type { IpamClient } from "../ipam-client.ts";
 import type { VerbBackend } from "./backend.ts";
 
-/** The home of a one-shot call: everything is loaded and opened for this call, and only what it needs. */
+/** The backend of a one-shot call: everything is loaded and opened for this call, and only what it needs. */
 export function createExecutableBackend({ log, signal }: Pick<VerbBackend, "log" | "signal">): VerbBackend {
   const now = () => new Date();
   return {

@@ -1,29 +1,30 @@
 import type { Datapath, PluggedPort } from "../datapath/attachment.ts";
+import { EXTERNAL_IDS } from "../external-ids.ts";
 import { CNI_CODES, CniError, describeError } from "../spec/cni-error.ts";
 import type { VerbCall } from "./backend.ts";
-import { deliverEarlier, release, silence } from "./teardown.ts";
+import { deliverEarlier, disconnect, release } from "./teardown.ts";
 
 /**
  * Removes this network's attachments that the runtime does not list. An attachment belongs to this network when its OVS
  * port says so (`mooring-network`): whatever else is on the bridge is somebody else's.
  */
 export async function gc(call: VerbCall): Promise<string> {
-  const { config, home } = call;
+  const { config, backend } = call;
   const valid = config.validAttachments;
   if (valid === undefined) {
     const message = 'network configuration: "cni.dev/valid-attachments" is missing: GC would remove every attachment';
     throw new CniError(CNI_CODES.invalidConfig, message);
   }
   await using held = new AsyncDisposableStack();
-  const datapath = held.use(await home.openDatapath(config));
-  const ipam = held.use(await home.openIpam(config));
-  const journal = await home.openJournal(config);
+  const datapath = held.use(await backend.openDatapath(config));
+  const ipam = held.use(await backend.openIpam(config));
+  const journal = await backend.openJournal(config);
 
   const failures: string[] = [];
   for (const port of await listOrphans(datapath, config.bridge, config.name, valid)) {
     const sandbox = { id: port.sandboxId, interface: port.containerInterface };
     try {
-      await silence(datapath, { ...call, invocation: { ...call.invocation, netns: undefined } }, sandbox);
+      await disconnect(datapath, { ...call, invocation: { ...call.invocation, netns: undefined } }, sandbox);
       await release(ipam, journal, call, { sandbox });
     } catch (error) {
       failures.push(`${sandbox.id}/${sandbox.interface}: ${describeError(error)}`);
@@ -43,6 +44,6 @@ async function listOrphans(
   const ports = await datapath.list(bridge);
   return ports.filter(
     ({ sandboxId, containerInterface, externalIds }) =>
-      externalIds["mooring-network"] === network && !valid.has(`${sandboxId}/${containerInterface}`),
+      externalIds[EXTERNAL_IDS.network] === network && !valid.has(`${sandboxId}/${containerInterface}`),
   );
 }

@@ -1,4 +1,5 @@
 import type { NameFrom, Owner, Retention } from "../../ipam-server/contract/index.ts";
+import { DEFAULT_INTERFACE } from "../../ipam-server/contract/port.ts";
 
 /** What is known of the workload that a sandbox belongs to. */
 export interface Workload {
@@ -29,7 +30,7 @@ export function derivePort(workload: Workload, retention: Retention, now: Date):
   const { cluster, containerId, ifname, pod } = workload;
   const base = pod === undefined ? `${cluster}/containers/${containerId}` : `${cluster}/${pod.namespace}/${pod.name}`;
   return {
-    name: ifname === "eth0" ? base : `${base}/${ifname}`,
+    name: ifname === DEFAULT_INTERFACE ? base : `${base}/${ifname}`,
     nameFrom: "pod",
     ...(pod !== undefined && { namespace: pod.namespace }),
     owner: { kind: "pod", uid: pod?.uid ?? containerId, createdAt: now.toISOString() },

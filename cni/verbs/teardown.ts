@@ -16,43 +16,43 @@ const RELEASE_PATIENCE = { timeoutMs: 3000, repeats: 1 };
  * stay held. An OVS that does not answer is no such case, because the datapath removes the link first: what is left is a
  * row without a link, which OVS reports and GC removes.
  */
-export async function silence(
+export async function disconnect(
   datapath: Datapath,
-  { invocation, home }: VerbCall,
+  { invocation, backend }: VerbCall,
   sandbox: { id: string; interface: string } = { id: invocation.containerId, interface: invocation.ifname },
 ): Promise<void> {
   try {
     await datapath.unplug(sandbox.id, sandbox.interface, invocation.netns);
   } catch (error) {
     if (!(error instanceof DatapathError && (error.step === "ovs" || error.step === "bridge"))) throw error;
-    home.log(`${sandbox.id}/${sandbox.interface}: the link is gone, its OVS port is left for GC: ${error.message}`);
+    backend.log(`${sandbox.id}/${sandbox.interface}: the link is gone, its OVS port is left for GC: ${error.message}`);
   }
 }
 
 /** Tells the IPAM, after whatever earlier calls left in the journal, or journals it. Rejects only when neither works. */
 export async function release(ipam: IpamClient, journal: Journal, call: VerbCall, what: PendingRelease): Promise<void> {
-  const { config, home } = call;
-  const host = home.identify(config)?.host;
+  const { config, backend } = call;
+  const host = backend.identify(config)?.host;
   const entry = { kind: "release", release: { ...(host !== undefined && { host }), ...what } } as const;
   // Without a name only the agent can release: it fills in its own.
   if (host === undefined) return journal.append(entry);
   try {
-    await deliverJournal(journal, ipam, { host, log: home.log, timeoutMs: RELEASE_PATIENCE.timeoutMs });
+    await deliverJournal(journal, ipam, { host, log: backend.log, timeoutMs: RELEASE_PATIENCE.timeoutMs });
     const [result] = await ipam.release([{ host, ...what }], RELEASE_PATIENCE);
     if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
   } catch (error) {
     await journal.append(entry);
-    home.log(`the release is journaled in ${journal.dir}: ${describeError(error)}`);
+    backend.log(`the release is journaled in ${journal.dir}: ${describeError(error)}`);
   }
 }
 
 /** Before and after a verb's own work; failing to deliver what others left must not fail it. */
-export async function deliverEarlier(ipam: IpamClient, journal: Journal, { config, home }: VerbCall): Promise<void> {
-  const host = home.identify(config)?.host;
+export async function deliverEarlier(ipam: IpamClient, journal: Journal, { config, backend }: VerbCall): Promise<void> {
+  const host = backend.identify(config)?.host;
   if (host === undefined) return;
   try {
-    await deliverJournal(journal, ipam, { host, log: home.log, timeoutMs: RELEASE_PATIENCE.timeoutMs });
+    await deliverJournal(journal, ipam, { host, log: backend.log, timeoutMs: RELEASE_PATIENCE.timeoutMs });
   } catch (error) {
-    home.log(`the journal ${journal.dir} is not delivered: ${describeError(error)}`);
+    backend.log(`the journal ${journal.dir} is not delivered: ${describeError(error)}`);
   }
 }

@@ -50,6 +50,9 @@ export interface Owner {
   createdAt: Timestamp;
 }
 
+/** A pod's first interface, in the name that container runtimes give it (CNI_IFNAME). */
+export const DEFAULT_INTERFACE = "eth0";
+
 /** CNI_CONTAINERID and CNI_IFNAME. */
 export interface Sandbox {
   id: string;

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import type { Release } from "../contract/index.ts";
+import { DEFAULT_INTERFACE } from "../contract/port.ts";
 
 /** The binding a release is meant for. */
 export type BindingRef = Omit<Release, "name">;
@@ -24,7 +25,7 @@ export function parseFence(text: string): BindingRef {
   const ownerUid = given.get("owner");
   if (host === undefined) throw new InvalidArgumentError(`The host is missing. ${SHAPE}`);
   if (id !== undefined && ownerUid === undefined) {
-    return { host, sandbox: { id, interface: given.get("interface") ?? "eth0" } };
+    return { host, sandbox: { id, interface: given.get("interface") ?? DEFAULT_INTERFACE } };
   }
   if (ownerUid !== undefined && id === undefined && !given.has("interface")) return { host, ownerUid };
   throw new InvalidArgumentError(`Exactly one of sandbox and owner tells whose binding it is. ${SHAPE}`);

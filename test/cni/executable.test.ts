@@ -3,7 +3,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, afterEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { PLUG_STEPS } from "../../cni/datapath/context.ts";
+import { PLUG_STEPS } from "../../cni/datapath/datapath-context.ts";
 import { cni, deriveEnvironment, PLUGIN } from "../../scripts/lab/cni.ts";
 import { run } from "../../scripts/lab/command.ts";
 import { BRIDGE } from "../../scripts/lab/node.ts";

@@ -37,7 +37,7 @@ function importsOf(file: string, source: string): Import[] {
 const isMain = (file: string): boolean => file.endsWith("/main.ts");
 const within = (file: string, folder: string): boolean => file.startsWith(`${folder}/`);
 
-/** Each room and those that it may import from, itself included. The first match counts. A name that ends in `/*` is files of that folder alone. */
+/** Each room and those that it may import from, itself included. The first match counts. A name that ends in `/*` is files of that folder alone. A file may be named too. */
 const IPAM = "ipam-server";
 const rooms = (...names: string[]): string[] => names.map(name => `${IPAM}/${name}`);
 const ARROWS: [string, string[]][] = [
@@ -56,7 +56,8 @@ const ARROWS: [string, string[]][] = [
   [`${IPAM}/ctl`, rooms("contract", "process", "kube", "client", "ctl")],
   [`${IPAM}/panel`, rooms("contract", "process", "client", "panel")],
   [IPAM, [IPAM]],
-  ["cni/datapath", ["cni/datapath", ...rooms("process")]],
+  ["cni/datapath", ["cni/datapath", "cni/external-ids.ts", ...rooms("process")]],
+  ["cni/external-ids.ts", []],
   ["cni/agent", ["cni", ...rooms("contract", "process", "kube", "client")]],
   [
     "cni",
@@ -79,9 +80,9 @@ function mayImport(file: string, target: string): boolean {
   if (MOVING.some(pattern => pattern.test(target)) && !/contract|domain|dispatch/.test(file)) return true;
   // For its version.
   if (target === "package.json") return isMain(file);
-  const [, allowed = []] = ARROWS.find(([folder]) => within(file, folder)) ?? [];
+  const [, allowed = []] = ARROWS.find(([folder]) => file === folder || within(file, folder)) ?? [];
   return allowed.some(folder =>
-    folder.endsWith("/*") ? dirname(target) === folder.slice(0, -2) : within(target, folder),
+    folder.endsWith("/*") ? dirname(target) === folder.slice(0, -2) : target === folder || within(target, folder),
   );
 }
 
@@ -120,6 +121,8 @@ test("the arrows refuse what they are there to refuse", () => {
     ["ipam-server/http/app.ts", "ipam-server/auth/anonymous.ts"],
     ["ipam-server/ctl/client.ts", "ipam-server/domain/store.ts"],
     ["cni/datapath/datapath.ts", "ipam-server/contract/index.ts"],
+    ["cni/datapath/datapath.ts", "cni/dispatch.ts"],
+    ["cni/external-ids.ts", "cni/dispatch.ts"],
     ["cni/verbs/add.ts", "cni/agent/agent.ts"],
     ["cni/dispatch.ts", "ipam-server/domain/store.ts"],
     ["cni/dispatch.ts", "ipam-server/options.ts"],

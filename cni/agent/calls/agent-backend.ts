@@ -1,5 +1,6 @@
 import type { Claim, PortAttachment, Release, Sandbox } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
+import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import type { Datapath } from "../../datapath/attachment.ts";
 import type { IpamClient } from "../../ipam-client.ts";
 import { TransportError } from "../../ipam-transport.ts";
@@ -182,12 +183,12 @@ async function releaseStalePreclaim({ held, ipam }: AgentBackendOptions, claim: 
   const { owner, sandbox } = claim;
   const found = sandbox && held.find(owner.uid, sandbox.interface);
   if (found?.claim === undefined || found.sandboxId !== undefined || isSameRequest(found.claim, claim)) return;
-  held.drop(owner.uid, sandbox?.interface ?? "eth0");
+  held.drop(owner.uid, sandbox?.interface ?? DEFAULT_INTERFACE);
   await ipam.release([buildUnusedRelease(found.port.name, claim.host, owner.uid)]);
 }
 
 /** Names no sandbox that a runtime makes: ends the binding only while the IPAM knows no sandbox of it. */
-const NO_SANDBOX: Sandbox = { id: "none", interface: "eth0" };
+const NO_SANDBOX: Sandbox = { id: "none", interface: DEFAULT_INTERFACE };
 
 /** The release of a port that was claimed ahead: fenced against a sandbox that came after all. */
 export function buildUnusedRelease(name: string, host: string, ownerUid: string): Release {

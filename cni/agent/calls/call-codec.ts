@@ -1,5 +1,5 @@
 import type { Answer, Call } from "../../dispatch.ts";
-import { type AnswerLine, PROTOCOL_VERSION } from "../../launcher/forward-call.ts";
+import { type AnswerLine, PROTOCOL_VERSION } from "../../launcher/protocol.ts";
 import { CNI_CODES, CniError } from "../../spec/cni-error.ts";
 import { isObject } from "../../spec/shape.ts";
 import { NEWEST_VERSION } from "../../spec/versions.ts";

@@ -1,10 +1,11 @@
 import type { Claim, Sandbox } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
+import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import { KubeError } from "../../../ipam-server/kube/kube-error.ts";
 import { parseCniArgs } from "../../spec/cni-args.ts";
 import { CNI_CODES, CniError } from "../../spec/cni-error.ts";
 import type { CallFacts } from "../../verbs/backend.ts";
-import { deriveClaim as deriveDirectClaim, readWishes } from "../../verbs/claim.ts";
+import { deriveClaim as deriveDirectClaim, deriveRequested } from "../../verbs/claim.ts";
 import type { AgentConfig } from "../config.ts";
 import { annotationBehind } from "../pod/annotations.ts";
 import { type ClaimDefaults, deriveClaim } from "../pod/derive-claim.ts";
@@ -35,7 +36,7 @@ export class ClaimBuilder {
 
   /** Rejects with KubeError when the namespace cannot be read, with IpamError for annotations that mean nothing. */
   async deriveAhead(pod: NodePod): Promise<Claim> {
-    return this.#derive(pod, this.#defaults(), "eth0", undefined);
+    return this.#derive(pod, this.#defaults(), DEFAULT_INTERFACE, undefined);
   }
 
   /** Of a call: from the pod that CNI_ARGS names, else from the container alone. */
@@ -58,7 +59,7 @@ export class ClaimBuilder {
     const pod = await this.#find(podNamespace, podName, podUid);
     const claim = await this.#derive(pod, defaults, invocation.ifname, sandbox);
     const labels = { ...config.labels, ...claim.labels };
-    const whole = { ...readWishes(call), ...claim, ...(Object.keys(labels).length > 0 && { labels }) };
+    const whole = { ...deriveRequested(call), ...claim, ...(Object.keys(labels).length > 0 && { labels }) };
     this.#remember(whole, this.#sources.get(claim));
     return whole;
   }

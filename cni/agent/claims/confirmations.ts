@@ -1,6 +1,6 @@
 import { type Claim, IpamError, type PortAttachment } from "../../../ipam-server/contract/index.ts";
 import type { IpamClient } from "../../ipam-client.ts";
-import { isFinal } from "../../journal/refusal.ts";
+import { isFinalRejection } from "../../journal/rejection.ts";
 import { isSameBinding } from "../../verbs/attachment.ts";
 import { type KeyedQueue, sandboxKey } from "../calls/keyed-queue.ts";
 import type { HeldPorts } from "../ports/held-ports.ts";
@@ -64,7 +64,7 @@ export class Confirmations {
       }
     } catch (error) {
       const refusal = IpamError.from(error);
-      if (!isFinal(refusal)) throw error;
+      if (!isFinalRejection(refusal)) throw error;
       await refused.unplug(claim, refusal.message);
     }
     this.#waiting.delete(key);

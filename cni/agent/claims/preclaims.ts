@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import type { IpamClient } from "../../ipam-client.ts";
 import type { Journal } from "../../journal/journal.ts";
 import { describeError } from "../../spec/cni-error.ts";
@@ -79,18 +80,23 @@ export class Preclaims implements AsyncDisposable {
     try {
       const claim = await claims.deriveAhead(pod);
       // An ADD that came first has claimed already.
-      if (held.find(pod.uid, "eth0")?.attachment !== undefined || !this.#tried.has(pod.uid)) return;
+      if (held.find(pod.uid, DEFAULT_INTERFACE)?.attachment !== undefined || !this.#tried.has(pod.uid)) return;
       // Its ADD finds an address here: a port of its own would have to be given back.
       if (leases.reserve(claim)) return;
-      using drops = held.observeDrops(pod.uid, "eth0");
+      using drops = held.observeDrops(pod.uid, DEFAULT_INTERFACE);
       const attachment = await ipam.claim(claim);
       metrics.preclaims.inc({ outcome: "claimed" });
       leases.observe(claim, attachment);
       const { port } = attachment;
       // An answer that a DEL overtook may be of a binding that the DEL ended: nothing may be built on it.
-      if (!drops.wasDropped && held.find(pod.uid, "eth0")?.attachment === undefined) {
+      if (!drops.wasDropped && held.find(pod.uid, DEFAULT_INTERFACE)?.attachment === undefined) {
         const sandboxId = port.binding?.sandbox?.id;
-        held.put(pod.uid, "eth0", { port, attachment, claim, ...(sandboxId !== undefined && { sandboxId }) });
+        held.put(pod.uid, DEFAULT_INTERFACE, {
+          port,
+          attachment,
+          claim,
+          ...(sandboxId !== undefined && { sandboxId }),
+        });
       }
       log.debug({ pod: `${pod.namespace}/${pod.name}`, port: port.name, epoch: port.epoch }, "claimed ahead");
       if (!this.#tried.has(pod.uid)) await this.#giveBackUnused(pod.uid);
@@ -103,9 +109,9 @@ export class Preclaims implements AsyncDisposable {
   /** The pod is gone: what was claimed for it and never met a sandbox goes back. */
   async #giveBackUnused(ownerUid: string): Promise<void> {
     const { held, ipam, journal, nodeName, metrics, log } = this.#options;
-    const found = held.find(ownerUid, "eth0");
+    const found = held.find(ownerUid, DEFAULT_INTERFACE);
     if (found === undefined || found.sandboxId !== undefined) return;
-    held.drop(ownerUid, "eth0");
+    held.drop(ownerUid, DEFAULT_INTERFACE);
     metrics.preclaims.inc({ outcome: "released" });
     const release = buildUnusedRelease(found.port.name, nodeName, ownerUid);
     try {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Claim, Owner, Port, PortAttachment } from "../../../ipam-server/contract/index.ts";
 import { IpamError, LEASE_PREFIX } from "../../../ipam-server/contract/index.ts";
-import { isFinal } from "../../journal/refusal.ts";
+import { isFinalRejection } from "../../journal/rejection.ts";
 import type { AgentIpam } from "../ipam/agent-ipam.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import { LeasePool } from "./lease-pool.ts";
@@ -192,7 +192,7 @@ export class Leases implements AsyncDisposable {
       // Had it been ended, the other is as good, and in its place.
       if (answer.port.id !== id && !pool.has(name)) await this.#giveBack([answer]);
     } catch (error) {
-      if (!isFinal(IpamError.from(error))) return pool.postpone(name, this.#options.now());
+      if (!isFinalRejection(IpamError.from(error))) return pool.postpone(name, this.#options.now());
       this.#options.log.info({ lease: name, reason: IpamError.from(error).message }, "a lease is not prolonged");
       const item = pool.remove(name);
       if (item !== undefined) await this.#giveBack([item.attachment]);

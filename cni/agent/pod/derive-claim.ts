@@ -1,4 +1,5 @@
 import type { Claim, IpFamily, Labels, Retention, Sandbox } from "../../../ipam-server/contract/index.ts";
+import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import { type PodAnnotations, readAnnotations } from "./annotations.ts";
 import type { Namespace, Pod } from "./pod.ts";
 import { derivePortName } from "./port-name.ts";
@@ -49,7 +50,7 @@ export function deriveClaim(pod: Pod, namespace: Namespace, defaults: ClaimDefau
     retention,
   );
   // Further interfaces are there to be on other networks: which one says their own configuration, not the pod.
-  const where: PodAnnotations = place.interface === "eth0" ? wishes : {};
+  const where: PodAnnotations = place.interface === DEFAULT_INTERFACE ? wishes : {};
   const families = where.families ?? defaults.families;
   return {
     ...naming,

@@ -1,4 +1,5 @@
 import type { Claim } from "../../../ipam-server/contract/index.ts";
+import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import type { Pod } from "./pod.ts";
 
 /** As the API server makes names: at most 58 characters of `generateName`, then five of these. */
@@ -13,7 +14,7 @@ const RANDOM = /^[bcdfghjklmnpqrstvwxz2456789]{5}$/;
 export function mayUseLease(claim: Claim, pod: Pod): boolean {
   const { name, nameFrom = "pod", owner, sandbox, retention, ips, mac } = claim;
   const asksForAny = ips === undefined && mac === undefined;
-  const isFirst = sandbox === undefined || sandbox.interface === "eth0";
+  const isFirst = sandbox === undefined || sandbox.interface === DEFAULT_INTERFACE;
   const isEphemeral = retention === undefined || retention.policy === "ephemeral";
   const isOfPod = name !== undefined && nameFrom === "pod" && owner.kind === "pod";
   return asksForAny && isFirst && isEphemeral && isOfPod && hasGeneratedName(pod);

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { IpamError, type NameFrom, type Retention, type SlotOf } from "../../../ipam-server/contract/index.ts";
+import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import { ANNOTATION_PREFIX, type PodAnnotations } from "./annotations.ts";
 import type { Pod } from "./pod.ts";
 import type { Membership } from "./workload.ts";
@@ -14,7 +15,6 @@ export interface PortNaming {
 const MAX_NAME = 253;
 /** Room for what the IPAM appends to an application: `/4294967295/` and an interface of 15 characters. */
 const SLOT_ROOM = 27;
-const FIRST_INTERFACE = "eth0";
 
 /**
  * | pod                                             | name                                         |
@@ -33,7 +33,7 @@ export function derivePortName(
   place: { cluster: string; interface: string },
   retention: Retention,
 ): PortNaming {
-  const isFirst = place.interface === FIRST_INTERFACE;
+  const isFirst = place.interface === DEFAULT_INTERFACE;
   const suffix = isFirst ? "" : `/${place.interface}`;
   const prefix = `${place.cluster}/${pod.namespace}/`;
 

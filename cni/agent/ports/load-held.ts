@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
+import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import { describeError } from "../../spec/cni-error.ts";
 import type { AgentIpam } from "../ipam/agent-ipam.ts";
 import type { HeldPorts } from "./held-ports.ts";
@@ -25,7 +26,7 @@ export function loadHeld(options: LoadHeldOptions): AsyncDisposable & { retry():
           const { binding, owner } = port;
           // What is leased to this node is nobody's yet.
           if (binding?.host !== nodeName || owner?.kind === "lease") continue;
-          const ifname = binding.sandbox?.interface ?? "eth0";
+          const ifname = binding.sandbox?.interface ?? DEFAULT_INTERFACE;
           if (held.find(binding.ownerUid, ifname) !== undefined) continue;
           held.put(binding.ownerUid, ifname, { port, ...(binding.sandbox && { sandboxId: binding.sandbox.id }) });
         }

@@ -1,6 +1,8 @@
 import type { Port, PortAttachment, Release, Segment } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
+import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import type { Replug } from "../../datapath/node-datapath.ts";
+import { formatPortIds } from "../../external-ids.ts";
 import { sandboxKey } from "../calls/keyed-queue.ts";
 import { ClaimBuilder } from "../claims/claim-builder.ts";
 import { NETWORK_NAME } from "../install/cni-configuration.ts";
@@ -48,7 +50,8 @@ export class LocalChanges {
     const { held, ipam, turns } = this.#context;
     const { sandbox, ownerUid = "" } = release;
     const work = async () => {
-      if (held.find(ownerUid, sandbox?.interface ?? "eth0")?.port.name === port.name) held.dropPort(port.name);
+      if (held.find(ownerUid, sandbox?.interface ?? DEFAULT_INTERFACE)?.port.name === port.name)
+        held.dropPort(port.name);
       const [result] = await ipam.release([release]);
       if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
       return result?.released ?? false;
@@ -81,7 +84,8 @@ export class LocalChanges {
     const sandbox = { id: sandboxId, interface: containerInterface };
     const ahead = await this.#claims.deriveAhead(pod);
     // What an interface beside eth0 asks for is in its own network configuration, which only its calls bring.
-    const isSame = containerInterface === "eth0" && (ahead.slotOf !== undefined || ahead.name === ovs?.portName);
+    const isSame =
+      containerInterface === DEFAULT_INTERFACE && (ahead.slotOf !== undefined || ahead.name === ovs?.portName);
     if (!isSame) {
       log.warn({ port: ovs?.portName, sandboxId }, "the binding is lost and cannot be claimed again; delete the pod");
       return false;
@@ -173,13 +177,13 @@ export function deriveReplug(local: LocalPort, port: Port, segment: Segment, bri
     // What the pod was given, whatever the IPAM has by now.
     addresses: known?.addresses.length ? known.addresses.map(address => ({ address, prefixLength: 0 })) : port.fixedIps,
     ...(known?.netns !== undefined && { netns: known.netns }),
-    externalIds: {
-      "mooring-port": port.name,
-      "mooring-port-id": port.id,
-      "mooring-epoch": String(port.epoch),
-      "mooring-network": known?.network ?? NETWORK_NAME,
-      ...(port.owner !== undefined && { "mooring-owner": port.owner.uid }),
-    },
+    externalIds: formatPortIds({
+      portName: port.name,
+      portId: port.id,
+      epoch: port.epoch,
+      network: known?.network ?? NETWORK_NAME,
+      ...(port.owner !== undefined && { ownerUid: port.owner.uid }),
+    }),
   };
 }
 
@@ -197,13 +201,13 @@ export function deriveRestore(
     mac,
     addresses: before.addresses.map(address => ({ address, prefixLength: 0 })),
     ...(netns !== undefined && { netns }),
-    externalIds: {
-      "mooring-port": portName,
-      ...(portId !== undefined && { "mooring-port-id": portId }),
-      ...(epoch !== undefined && { "mooring-epoch": String(epoch) }),
-      "mooring-network": network ?? NETWORK_NAME,
-      ...(ownerUid !== undefined && { "mooring-owner": ownerUid }),
-    },
+    externalIds: formatPortIds({
+      portName,
+      network: network ?? NETWORK_NAME,
+      ...(portId !== undefined && { portId }),
+      ...(epoch !== undefined && { epoch }),
+      ...(ownerUid !== undefined && { ownerUid }),
+    }),
   };
 }
 

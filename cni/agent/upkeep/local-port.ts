@@ -1,8 +1,8 @@
 import { accessSync } from "node:fs";
 import { dirname } from "node:path";
 import type { PluggedPort } from "../../datapath/attachment.ts";
-import { ADDRESSES_KEY, NETNS_KEY } from "../../datapath/check.ts";
 import type { HostLink } from "../../datapath/node-datapath.ts";
+import { parseExternalIds } from "../../external-ids.ts";
 
 /** Of a sandbox's network namespace. `unknown` is treated as there by whatever takes something away. */
 export type SandboxState = "there" | "gone" | "unknown";
@@ -71,24 +71,9 @@ export const keyOf = ({ sandboxId, containerInterface }: { sandboxId: string; co
 export const bindingKey = (local: LocalPort): string => `${keyOf(local)} ${local.ovs?.portId} ${local.ovs?.epoch}`;
 
 function describe({ sandboxId, containerInterface, ofport, vlan, externalIds }: PluggedPort, look: LookAtSandbox) {
-  const epoch = Number(externalIds["mooring-epoch"]);
-  const text = (key: string, field: keyof OvsSide) => {
-    const value = externalIds[key];
-    return value === undefined ? {} : { [field]: value };
-  };
-  const ovs: OvsSide = {
-    addresses: externalIds[ADDRESSES_KEY]?.split(",").filter(each => each !== "") ?? [],
-    ...(ofport !== undefined && { ofport }),
-    ...(vlan !== undefined && { vlan }),
-    ...text("attached-mac", "mac"),
-    ...(Number.isSafeInteger(epoch) && { epoch }),
-    ...text("mooring-port", "portName"),
-    ...text("mooring-port-id", "portId"),
-    ...text("mooring-owner", "ownerUid"),
-    ...text("mooring-network", "network"),
-    ...text(NETNS_KEY, "netns"),
-  };
-  return { sandboxId, containerInterface, sandbox: look(externalIds[NETNS_KEY]), ovs };
+  const { sandboxId: _id, containerInterface: _interface, ...known } = parseExternalIds(externalIds);
+  const ovs: OvsSide = { ...known, ...(ofport !== undefined && { ofport }), ...(vlan !== undefined && { vlan }) };
+  return { sandboxId, containerInterface, sandbox: look(ovs.netns), ovs };
 }
 
 function exists(path: string): boolean {

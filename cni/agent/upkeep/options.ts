@@ -1,5 +1,5 @@
 import { oneOf, parseDurationMs } from "../../../ipam-server/process/option-parsers.ts";
-import type { Uplink } from "../../datapath/bridges.ts";
+import type { Uplink } from "../../datapath/bridges/bridge-plan.ts";
 
 function parseUplinks(text: string): Uplink[] {
   return text.split(",").map(pair => {

@@ -1,5 +1,5 @@
 import { DatapathError } from "../datapath-error.ts";
-import type { Libc } from "./native.ts";
+import type { Libc } from "./libc.ts";
 
 // linux/sockios.h, linux/ethtool.h
 const SIOCETHTOOL = 0x8946;

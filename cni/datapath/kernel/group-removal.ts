@@ -5,8 +5,8 @@ import { DatapathError } from "../datapath-error.ts";
 import type { Deadline } from "../deadline.ts";
 import { encodeGroupDeletion, type Link, markForDeletion, readOutcome } from "../netlink/link.ts";
 import { NetlinkError, type RouteSocket } from "../netlink/socket.ts";
+import { loadLibc } from "./libc.ts";
 import type { LinkRemoval } from "./link-removal.ts";
-import { loadLibc } from "./native.ts";
 
 const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
@@ -33,7 +33,7 @@ export class GroupRemoval implements LinkRemoval {
     this.#openHost = openHost;
   }
 
-  async silence(link: Link, deadline: Deadline): Promise<void> {
+  async quiesce(link: Link, deadline: Deadline): Promise<void> {
     await markForDeletion(await this.#openHost(), link.index, deadline);
     // Whoever needs the outcome waits for the deletion as well; a later one takes along what this one left.
     this.#schedule().catch(() => undefined);

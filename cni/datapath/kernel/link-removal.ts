@@ -8,7 +8,7 @@ import type { RouteSocket } from "../netlink/socket.ts";
  */
 export interface LinkRemoval extends AsyncDisposable {
   /** Resolves when nothing passes the link any more, and it will be gone soon whatever else happens. */
-  silence(link: Link, deadline: Deadline): Promise<void>;
+  quiesce(link: Link, deadline: Deadline): Promise<void>;
   /** Resolves when the link is gone. */
   remove(link: Link, deadline: Deadline): Promise<void>;
   /** Resolves when all that was silenced is gone: true if there was anything. */
@@ -19,5 +19,5 @@ export interface LinkRemoval extends AsyncDisposable {
 export function removeAtOnce(openHost: () => Promise<RouteSocket>): LinkRemoval {
   const remove = async (link: Link, deadline: Deadline) =>
     void (await deleteLink(await openHost(), link.index, deadline));
-  return { silence: remove, remove, finish: async () => false, [Symbol.asyncDispose]: async () => {} };
+  return { quiesce: remove, remove, finish: async () => false, [Symbol.asyncDispose]: async () => {} };
 }

@@ -1,11 +1,11 @@
 import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
 import { DatapathError } from "../datapath-error.ts";
-import type { Libc } from "./native.ts";
+import type { Libc } from "./libc.ts";
 
 const CLONE_NEWNET = 0x40000000;
 
 /** A network namespace held open by its file descriptor, so that it cannot be replaced under its path meanwhile. */
-export interface Namespace extends Disposable {
+export interface Netns extends Disposable {
   readonly path: string;
   /** For IFLA_NET_NS_FD. */
   readonly fd: number;
@@ -20,14 +20,14 @@ export interface Namespace extends Disposable {
  * Opens the namespace at `path` (CNI_NETNS). Rejects with step `namespace` if there is none, and if it is the host's own:
  * plugging that would take the node's interfaces for a pod's.
  */
-export function openNamespace(libc: Libc, path: string): Namespace {
+export function openNetns(libc: Libc, path: string): Netns {
   const fd = openFile(path);
   try {
     const home = openFile("/proc/thread-self/ns/net");
     try {
       const [here, there] = [fstatSync(home), fstatSync(fd)];
       if (here.dev === there.dev && here.ino === there.ino) {
-        throw new DatapathError("namespace", `${path} is the host's own network namespace, not a sandbox's`);
+        throw new DatapathError("netns", `${path} is the host's own network namespace, not a sandbox's`);
       }
       enterAndReturn(libc, path, fd, home, () => undefined);
     } finally {
@@ -56,7 +56,7 @@ function enterAndReturn<T>(libc: Libc, path: string, fd: number, home: number, w
   if (libc.setns(fd, CLONE_NEWNET) !== 0) {
     const why = libc.errorName();
     const hint = why === "EINVAL" ? `${path} is not a network namespace` : `cannot enter ${path}: ${why}`;
-    throw new DatapathError("namespace", why === "EPERM" ? `${hint}; CAP_SYS_ADMIN is needed` : hint);
+    throw new DatapathError("netns", why === "EPERM" ? `${hint}; CAP_SYS_ADMIN is needed` : hint);
   }
   try {
     return work();
@@ -85,6 +85,6 @@ function openFile(path: string): number {
       code === "ENOENT"
         ? `there is no network namespace at ${path}`
         : `cannot open the network namespace ${path}: ${code}`;
-    throw new DatapathError("namespace", message, error);
+    throw new DatapathError("netns", message, error);
   }
 }

@@ -53,7 +53,7 @@ export interface Link {
   /** Index of the other end of a veth, in that end's namespace. */
   peerIndex: number | undefined;
   /** Silenced, and about to be deleted. */
-  doomed: boolean;
+  isPendingDeletion: boolean;
 }
 
 export interface VethPair {
@@ -185,6 +185,6 @@ export function decodeLink(payload: Buffer): Link {
     alias: decodeText(attributes.get(IFLA_IFALIAS)),
     kind: info && decodeText(decodeAttributes(info).get(IFLA_INFO_KIND)),
     peerIndex: decodeU32(attributes.get(IFLA_LINK)),
-    doomed: decodeU32(attributes.get(IFLA_GROUP)) === PENDING_DELETION_GROUP,
+    isPendingDeletion: decodeU32(attributes.get(IFLA_GROUP)) === PENDING_DELETION_GROUP,
   };
 }

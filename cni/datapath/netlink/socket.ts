@@ -2,7 +2,7 @@ import { getSystemErrorName } from "node:util";
 import type { RawNetlinkSocket } from "netlink/dist/raw.js";
 import { Semaphore } from "../../../ipam-server/process/semaphore.ts";
 import type { Deadline } from "../deadline.ts";
-import type { Namespace } from "../kernel/netns.ts";
+import type { Netns } from "../kernel/netns.ts";
 import {
   decodeMessages,
   encodeMessage,
@@ -59,9 +59,9 @@ export class RouteSocket implements AsyncDisposable {
    * Opens the socket in `namespace`, or in the host's own, and joins `groups` (RTMGRP_ bits). Only the transport of the
    * netlink package is loaded: its generated rtnetlink types cost more at start than all else this plugin does.
    */
-  static async open(namespace?: Namespace, groups = 0): Promise<RouteSocket> {
+  static async open(netns?: Netns, groups = 0): Promise<RouteSocket> {
     const open = await RouteSocket.load(groups);
-    return namespace === undefined ? open() : namespace.run(open);
+    return netns === undefined ? open() : netns.run(open);
   }
 
   /** What opens a socket where it is called: for those who have more to do in a namespace than that. */

@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { DatapathError } from "../datapath-error.ts";
 import type { Deadline } from "../deadline.ts";
-import { OvsdbConnection, OvsdbRefusal } from "./connection.ts";
+import { OvsdbConnection, OvsdbErrorReply } from "./connection.ts";
 import type { Row } from "./value.ts";
 
 const DATABASE = "Open_vSwitch";
@@ -133,7 +133,7 @@ export class OvsdbClient implements Disposable {
 
   #failed(error: unknown): DatapathError {
     const message = error instanceof Error ? error.message : String(error);
-    const hint = error instanceof OvsdbRefusal ? "" : "; is ovsdb-server running, and is this its socket?";
+    const hint = error instanceof OvsdbErrorReply ? "" : "; is ovsdb-server running, and is this its socket?";
     return new DatapathError("ovs", `OVSDB at ${this.#remote}: ${message}${hint}`, error);
   }
 }

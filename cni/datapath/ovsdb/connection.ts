@@ -3,7 +3,7 @@ import type { Deadline } from "../deadline.ts";
 import { encodeJson, type JsonObject, OvsdbDecoder, OvsdbProtocolError } from "./codec.ts";
 
 /** The server's `error` member: it understood the request and refused it. */
-export class OvsdbRefusal extends Error {
+export class OvsdbErrorReply extends Error {
   override readonly name = "OvsdbRefusal";
 }
 
@@ -86,7 +86,7 @@ export class OvsdbConnection {
     } else if (method === undefined && typeof id === "number") {
       const pending = this.#pending.get(id);
       if (error === null || error === undefined) pending?.resolve(result);
-      else pending?.reject(new OvsdbRefusal(describe(error)));
+      else pending?.reject(new OvsdbErrorReply(describe(error)));
     }
     // Anything else is a notification of a later protocol version, which RFC 7047 lets us pass over.
   }

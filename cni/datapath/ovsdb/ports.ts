@@ -1,3 +1,4 @@
+import { formatSandboxIds, type SandboxIds } from "../../external-ids.ts";
 import { DatapathError } from "../datapath-error.ts";
 import type { Deadline } from "../deadline.ts";
 import { type Operation, type OperationResult, type OvsdbClient, TransactionError } from "./client.ts";
@@ -12,9 +13,6 @@ import {
   readUuids,
   type Uuid,
 } from "./value.ts";
-
-export const SANDBOX_KEY = "mooring-sandbox";
-export const INTERFACE_KEY = "mooring-interface";
 
 /** An access port of one interface, both rows named after the host link. */
 export interface OvsPort {
@@ -45,12 +43,7 @@ export interface NewPort {
   name: string;
   vlan: number | undefined;
   externalIds: Record<string, string>;
-  identity: Identity;
-}
-
-export interface Identity {
-  sandboxId: string;
-  containerInterface: string;
+  identity: SandboxIds;
 }
 
 const PORT_COLUMNS = ["_uuid", "name", "tag", "interfaces"];
@@ -73,8 +66,8 @@ export function selectPortsOf(interfaces: readonly Uuid[]): Operation[] {
   });
 }
 
-export function selectInterfaces(identity: Identity): Operation {
-  const where = [["external_ids", "includes", encodeMap(identityKeys(identity))]];
+export function selectInterfaces(identity: SandboxIds): Operation {
+  const where = [["external_ids", "includes", encodeMap(formatSandboxIds(identity))]];
   return { op: "select", table: "Interface", where, columns: INTERFACE_COLUMNS };
 }
 
@@ -120,7 +113,7 @@ export function missingBridge(bridge: string): DatapathError {
 
 /** Plugs a port in one transaction and resolves with the `ofport` that OVS gave it. */
 export async function addPort(client: OvsdbClient, port: NewPort, deadline: Deadline): Promise<number> {
-  const ids = { ...port.externalIds, ...identityKeys(port.identity) };
+  const ids = { ...port.externalIds, ...formatSandboxIds(port.identity) };
   const rows = [{ name: port.bridge }];
   const bridge = [["name", "==", port.bridge]];
   const operations: Operation[] = [
@@ -162,7 +155,7 @@ export async function addPort(client: OvsdbClient, port: NewPort, deadline: Dead
 }
 
 /** The ports of this identity, in whatever bridge. More than one only if somebody else has been at it. */
-export async function fetchPorts(client: OvsdbClient, identity: Identity, deadline: Deadline): Promise<OvsPort[]> {
+export async function fetchPorts(client: OvsdbClient, identity: SandboxIds, deadline: Deadline): Promise<OvsPort[]> {
   const [rows = []] = await select(client, [selectInterfaces(identity)], deadline);
   return fetchPortsOf(
     client,
@@ -202,11 +195,11 @@ export async function removePorts(client: OvsdbClient, ports: readonly OvsPort[]
 export async function setExternalIds(
   client: OvsdbClient,
   uuid: Uuid,
-  identity: Identity,
+  identity: SandboxIds,
   externalIds: Record<string, string>,
   deadline: Deadline,
 ): Promise<void> {
-  const row = { external_ids: encodeMap({ ...externalIds, ...identityKeys(identity) }) };
+  const row = { external_ids: encodeMap({ ...externalIds, ...formatSandboxIds(identity) }) };
   const update = { op: "update", table: "Interface", where: [["_uuid", "==", encodeUuid(uuid)]], row };
   await refusedAsOvs(client.transact([update], deadline), "change external_ids");
 }
@@ -227,10 +220,6 @@ export async function waitForConfigured(client: OvsdbClient, nextCfg: number, de
 export async function select(client: OvsdbClient, operations: Operation[], deadline: Deadline): Promise<Row[][]> {
   const results = await refusedAsOvs(client.transact(operations, deadline), "answer");
   return results.map(result => result.rows ?? []);
-}
-
-export function identityKeys({ sandboxId, containerInterface }: Identity): Record<string, string> {
-  return { [SANDBOX_KEY]: sandboxId, [INTERFACE_KEY]: containerInterface };
 }
 
 function readOfport(row: Row, port: NewPort): number | undefined {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { PROTOCOL_VERSION } from "../../../cni/launcher/forward-call.ts";
 import { exchange } from "../../../cni/launcher/net-pipe.ts";
+import { PROTOCOL_VERSION } from "../../../cni/launcher/protocol.ts";
 import { deriveEnvironment } from "../../../scripts/lab/cni.ts";
 import type { Endpoint } from "../../../scripts/lab/endpoint.ts";
 import type { BenchContext } from "../context.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
-import type { BridgePlan } from "../../../cni/datapath/bridges.ts";
+import type { BridgePlan } from "../../../cni/datapath/bridges/bridge-plan.ts";
 import { openDatapath } from "../../../cni/datapath/datapath.ts";
 import type { NodeDatapath } from "../../../cni/datapath/node-datapath.ts";
 import { attach } from "./attachment.ts";

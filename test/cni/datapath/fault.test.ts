@@ -46,7 +46,7 @@ describe("the datapath when something is wrong", { skip }, () => {
     const file = join(directory, "file");
     writeFileSync(file, "");
     const plugIn = (netns: string) => datapath.plug(attach(pod, 1, { netns }));
-    const step = "namespace";
+    const step = "netns";
     await assert.rejects(plugIn("/run/netns/gone"), {
       step,
       message: "there is no network namespace at /run/netns/gone",

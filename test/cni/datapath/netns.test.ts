@@ -3,8 +3,8 @@ import { readlinkSync, symlinkSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { loadLibc } from "../../../cni/datapath/kernel/native.ts";
-import { openNamespace } from "../../../cni/datapath/kernel/netns.ts";
+import { loadLibc } from "../../../cni/datapath/kernel/libc.ts";
+import { openNetns } from "../../../cni/datapath/kernel/netns.ts";
 import { Pod, skip } from "./node.ts";
 
 const current = () => readlinkSync("/proc/thread-self/ns/net");
@@ -12,7 +12,7 @@ const current = () => readlinkSync("/proc/thread-self/ns/net");
 describe("a network namespace", { skip }, () => {
   it("is entered for the work alone, and left whether that returns or throws", async () => {
     using pod = new Pod();
-    using namespace = openNamespace(await loadLibc(), pod.netns);
+    using namespace = openNetns(await loadLibc(), pod.netns);
     const home = current();
     assert.equal(namespace.run(current), readlinkSync(pod.netns));
     assert.equal(current(), home);
@@ -27,7 +27,7 @@ describe("a network namespace", { skip }, () => {
     using pod = new Pod();
     const path = join(tmpdir(), `mooring-netns-${process.pid}`);
     symlinkSync(pod.netns, path);
-    using namespace = openNamespace(await loadLibc(), path);
+    using namespace = openNetns(await loadLibc(), path);
     unlinkSync(path);
     assert.equal(namespace.run(current), readlinkSync(pod.netns));
   });
@@ -36,8 +36,8 @@ describe("a network namespace", { skip }, () => {
     using outer = new Pod();
     using inner = new Pod();
     const libc = await loadLibc();
-    using first = openNamespace(libc, outer.netns);
-    using second = openNamespace(libc, inner.netns);
+    using first = openNetns(libc, outer.netns);
+    using second = openNetns(libc, inner.netns);
     const seen = first.run(() => [current(), second.run(current), current()]);
     assert.deepEqual(
       seen,

@@ -77,7 +77,7 @@ for (const code of Object.keys(ERROR_CODES) as ErrorCode[]) {
 }
 
 const CODES: Record<DatapathStep, number> = {
-  namespace: 4,
+  netns: 4,
   veth: 120,
   ovs: 11,
   bridge: 11,

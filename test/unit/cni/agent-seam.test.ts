@@ -58,22 +58,22 @@ for (const [via, pipe] of [
       await using bench = await Harness.start();
       const path = join(bench.dir, "agent.sock");
       await using _agent = await serveAgent(path, socket => socket.end(answer ?? ""));
-      assert.equal(await forwardCall(path, CALL, { ...pipe, patienceMs: 0 }), undefined);
+      assert.equal(await forwardCall(path, CALL, { ...pipe, retryForMs: 0 }), undefined);
     });
   }
 
   test(`${via}: no agent's socket, or a socket that nobody serves, is no agent`, async () => {
     await using bench = await Harness.start();
-    assert.equal(await forwardCall(join(bench.dir, "none.sock"), CALL, { ...pipe, patienceMs: 0 }), undefined);
-    assert.equal(await forwardCall(await bench.write("file", ""), CALL, { ...pipe, patienceMs: 0 }), undefined);
+    assert.equal(await forwardCall(join(bench.dir, "none.sock"), CALL, { ...pipe, retryForMs: 0 }), undefined);
+    assert.equal(await forwardCall(await bench.write("file", ""), CALL, { ...pipe, retryForMs: 0 }), undefined);
   });
 
   test(`${via}: an ADD waits for an agent that is being replaced, and a DEL does not`, async () => {
     await using bench = await Harness.start();
     const path = join(bench.dir, "agent.sock");
     const del = { ...CALL, env: { ...CALL.env, CNI_COMMAND: "DEL" } };
-    assert.equal(await forwardCall(path, del, { ...pipe, patienceMs: 60_000 }), undefined);
-    const waiting = forwardCall(path, CALL, { ...pipe, patienceMs: 60_000 });
+    assert.equal(await forwardCall(path, del, { ...pipe, retryForMs: 60_000 }), undefined);
+    const waiting = forwardCall(path, CALL, { ...pipe, retryForMs: 60_000 });
     let calls = 0;
     await using _agent = await serveAgent(path, socket => {
       // The agent before hangs up on what it had not answered; the next one takes the call again.

@@ -82,7 +82,7 @@ export class Harness implements AsyncDisposable {
   }
 
   call(command: Command | undefined, conf: object | string = {}, env: Environment = {}): Promise<Answer> {
-    const home: VerbBackend = {
+    const backend: VerbBackend = {
       ...createExecutableBackend({ log: line => this.log.push(line), signal: this.ended.signal }),
       openDatapath: async () => {
         if (this.openFailure !== undefined) throw this.openFailure;
@@ -90,7 +90,7 @@ export class Harness implements AsyncDisposable {
       },
     };
     const stdin = typeof conf === "string" ? conf : JSON.stringify(this.conf({ ...conf }));
-    return dispatch({ env: { ...ENV, CNI_COMMAND: command, ...env }, stdin }, home);
+    return dispatch({ env: { ...ENV, CNI_COMMAND: command, ...env }, stdin }, backend);
   }
 
   /** A call that must succeed; its result, or undefined where the verb answers nothing. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CallCodec, type Received } from "../../../../cni/agent/calls/call-codec.ts";
-import { PROTOCOL_VERSION } from "../../../../cni/launcher/forward-call.ts";
+import { PROTOCOL_VERSION } from "../../../../cni/launcher/protocol.ts";
 
 const CALL = { env: { CNI_COMMAND: "ADD", CNI_IFNAME: "eth0" }, stdin: '{"name":"ü"}' };
 const line = (value: object) => Buffer.from(`${JSON.stringify({ version: PROTOCOL_VERSION, ...value })}\n`);

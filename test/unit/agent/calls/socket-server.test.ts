@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { SocketServer } from "../../../../cni/agent/calls/socket-server.ts";
-import { PROTOCOL_VERSION } from "../../../../cni/launcher/forward-call.ts";
+import { PROTOCOL_VERSION } from "../../../../cni/launcher/protocol.ts";
 
 const LINE = `${JSON.stringify({ version: PROTOCOL_VERSION, env: { CNI_COMMAND: "ADD" }, stdin: "{}" })}\n`;
 

@@ -1,16 +1,13 @@
+import { EXTERNAL_IDS, type ExternalIds, formatRecoveryIds, formatSandboxIds } from "../external-ids.ts";
 import type { Attachment, Difference } from "./attachment.ts";
 import { deriveAlias } from "./interface-name.ts";
 import { formatIp, parseCidr, parseIp } from "./kernel/ip-bytes.ts";
-import { identityKeys } from "./ovsdb/ports.ts";
-import type { PodState, Snapshot } from "./snapshot.ts";
-
-export const NETNS_KEY = "mooring-netns";
-export const ADDRESSES_KEY = "mooring-addresses";
+import type { ObservedState, PodState } from "./observed-state.ts";
 
 type Identified = Pick<Attachment, "externalIds" | "sandboxId" | "mac" | "addresses"> & { netns?: string };
 
 /** Compares what should be with what is; pure. Empty when a plug would have nothing to do. */
-export function findDifferences(attachment: Attachment, snapshot: Snapshot): Difference[] {
+export function findDifferences(attachment: Attachment, snapshot: ObservedState): Difference[] {
   return [
     ...hostDifferences(attachment, snapshot),
     ...ovsDifferences(attachment, snapshot),
@@ -19,31 +16,23 @@ export function findDifferences(attachment: Attachment, snapshot: Snapshot): Dif
 }
 
 /** Of `external_ids`: those can be put right without touching the port. */
-export function findIdDifferences(attachment: Attachment, snapshot: Snapshot): Difference[] {
+export function findIdDifferences(attachment: Attachment, snapshot: ObservedState): Difference[] {
   const found = snapshot.ovs.interfaces[0]?.externalIds;
   if (found === undefined) return [];
   return (
-    Object.entries({ ...deriveExternalIds(attachment), ...identityKeys(attachment) })
+    Object.entries({ ...deriveExternalIds(attachment), ...formatSandboxIds(attachment) })
       // After OVSDB was lost nobody knows the namespace's path any more; the port is right without.
-      .filter(([key, value]) => found[key] !== value && !(key === NETNS_KEY && found[key] === undefined))
+      .filter(([key, value]) => found[key] !== value && !(key === EXTERNAL_IDS.netns && found[key] === undefined))
       .map(([key, value]) => ({ what: `external_ids:${key}`, expected: value, found: found[key] ?? "nothing" }))
   );
 }
 
-/** `iface-id` and `attached-mac` are what SDN controllers look for on an Interface (OVS integration guide). */
-export function deriveExternalIds(attachment: Identified): Record<string, string> {
-  const { externalIds, sandboxId, mac, netns, addresses } = attachment;
-  return {
-    "iface-id": externalIds["mooring-port"] ?? sandboxId,
-    "attached-mac": mac,
-    // For those who find the port later: whether its sandbox is still there, and what it answers to.
-    ...(netns !== undefined && { [NETNS_KEY]: netns }),
-    [ADDRESSES_KEY]: addresses.map(({ address }) => address).join(","),
-    ...externalIds,
-  };
+export function deriveExternalIds({ externalIds, sandboxId, addresses, ...ids }: Identified): ExternalIds {
+  const recovery = { ...ids, addresses: addresses.map(({ address }) => address) };
+  return { ...formatRecoveryIds(recovery, externalIds[EXTERNAL_IDS.port] ?? sandboxId), ...externalIds };
 }
 
-function hostDifferences(attachment: Attachment, { hostLink, pod }: Snapshot): Difference[] {
+function hostDifferences(attachment: Attachment, { hostLink, pod }: ObservedState): Difference[] {
   if (hostLink === undefined) return [{ what: "host interface", expected: "a veth", found: "nothing" }];
   const alias = deriveAlias(attachment.sandboxId, attachment.containerInterface);
   return [
@@ -54,7 +43,7 @@ function hostDifferences(attachment: Attachment, { hostLink, pod }: Snapshot): D
   ];
 }
 
-function ovsDifferences(attachment: Attachment, { ovs, actualBridge, hostLink }: Snapshot): Difference[] {
+function ovsDifferences(attachment: Attachment, { ovs, actualBridge, hostLink }: ObservedState): Difference[] {
   const [port, ...morePorts] = ovs.ports;
   const [row] = ovs.interfaces;
   const expected = `a port on ${attachment.bridge}`;
@@ -71,7 +60,7 @@ function ovsDifferences(attachment: Attachment, { ovs, actualBridge, hostLink }:
   ];
 }
 
-function podDifferences(attachment: Attachment, { hostLink, pod }: Snapshot): Difference[] {
+function podDifferences(attachment: Attachment, { hostLink, pod }: ObservedState): Difference[] {
   // Without the host side nothing under this name in the pod can be ours: the ends of a veth go together.
   if (hostLink === undefined) return [];
   const name = attachment.containerInterface;

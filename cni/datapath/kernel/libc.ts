@@ -41,6 +41,6 @@ async function bindLibc(): Promise<Libc> {
       errorName: () => names.get(koffi.errno()) ?? `errno ${koffi.errno()}`,
     };
   } catch (error) {
-    throw new DatapathError("namespace", "libc cannot be loaded, which entering a network namespace needs", error);
+    throw new DatapathError("netns", "libc cannot be loaded, which entering a network namespace needs", error);
   }
 }

@@ -1,15 +1,16 @@
+import { EXTERNAL_IDS, isMade } from "../../external-ids.ts";
 import { DatapathError } from "../datapath-error.ts";
 import type { Deadline } from "../deadline.ts";
-import type { OvsdbClient } from "./client.ts";
-import { SANDBOX_KEY, select } from "./ports.ts";
-import { type Row, readMap, readText, readUuid, readUuids, type Uuid } from "./value.ts";
+import type { OvsdbClient } from "../ovsdb/client.ts";
+import { select } from "../ovsdb/ports.ts";
+import { type Row, readMap, readText, readUuid, readUuids, type Uuid } from "../ovsdb/value.ts";
 
 export interface OvsPortRow {
   uuid: Uuid;
   name: string;
   /** Of a patch port: the name of the other end. */
   peer: string | undefined;
-  /** Made by the agent; see MADE_KEY. */
+  /** Made by the agent; see MADE. */
   isMade: boolean;
   /** A pod's. */
   isPod: boolean;
@@ -25,15 +26,13 @@ export interface OvsBridgeRow {
 }
 
 /** All bridges of the node and how they hang together. */
-export interface Topology {
+export interface OvsTopology {
   /** Of the one row of table Open_vSwitch. */
   uuid: Uuid;
   bridges: OvsBridgeRow[];
 }
 
-const MADE = "mooring-made";
-
-export async function fetchTopology(ovsdb: OvsdbClient, deadline: Deadline): Promise<Topology> {
+export async function fetchTopology(ovsdb: OvsdbClient, deadline: Deadline): Promise<OvsTopology> {
   const all = (table: string, columns: string[]) => ({ op: "select", table, where: [], columns });
   const [roots = [], bridges = [], ports = [], interfaces = []] = await select(
     ovsdb,
@@ -55,13 +54,13 @@ export async function fetchTopology(ovsdb: OvsdbClient, deadline: Deadline): Pro
       uuid: readUuid(row),
       name: readText(row, "name"),
       datapathType: readText(row, "datapath_type") || "system",
-      isMade: readMap(row, "external_ids")[MADE] === "true",
+      isMade: isMade(readMap(row, "external_ids")),
       ports: readUuids(row, "ports").flatMap(uuid => portRows.get(uuid) ?? []),
     })),
   };
 }
 
-export function findPort(topology: Topology, name: string): OvsPortRow | undefined {
+export function findPort(topology: OvsTopology, name: string): OvsPortRow | undefined {
   return topology.bridges.flatMap(({ ports }) => ports).find(port => port.name === name);
 }
 
@@ -73,7 +72,7 @@ function readPort(row: Row, interfaces: ReadonlyMap<Uuid, Row>): OvsPortRow {
     uuid: readUuid(row),
     name: readText(row, "name"),
     peer: members.map(member => readMap(member, "options").peer)[0],
-    isMade: readMap(row, "external_ids")[MADE] === "true",
-    isPod: members.some(member => readMap(member, "external_ids")[SANDBOX_KEY] !== undefined),
+    isMade: isMade(readMap(row, "external_ids")),
+    isPod: members.some(member => readMap(member, "external_ids")[EXTERNAL_IDS.sandbox] !== undefined),
   };
 }

@@ -1,5 +1,6 @@
+import { parseExternalIds } from "../external-ids.ts";
 import type { PluggedPort } from "./attachment.ts";
-import type { DatapathContext } from "./context.ts";
+import type { DatapathContext } from "./datapath-context.ts";
 import { Deadline } from "./deadline.ts";
 import * as ovs from "./ovsdb/ports.ts";
 import { readUuids } from "./ovsdb/value.ts";
@@ -22,15 +23,15 @@ export async function list({ ovsdb, timeoutMs }: DatapathContext, bridge: string
   return ports
     .map(ovs.readPort)
     .filter(port => members.has(port.uuid))
-    .flatMap(port => port.interfaceUuids.map(uuid => describe(bridge, port, rows.get(uuid))))
+    .flatMap(port => port.interfaceUuids.map(uuid => toPluggedPort(bridge, port, rows.get(uuid))))
     .filter(port => port !== undefined);
 }
 
-function describe(bridge: string, port: ovs.OvsPort, row: ovs.OvsInterface | undefined): PluggedPort | undefined {
-  const sandboxId = row?.externalIds[ovs.SANDBOX_KEY];
-  const containerInterface = row?.externalIds[ovs.INTERFACE_KEY];
-  if (row === undefined || sandboxId === undefined || containerInterface === undefined) return undefined;
+function toPluggedPort(bridge: string, port: ovs.OvsPort, row: ovs.OvsInterface | undefined): PluggedPort | undefined {
+  if (row === undefined) return undefined;
   const { name: hostInterface, externalIds } = row;
+  const { sandboxId, containerInterface } = parseExternalIds(externalIds);
+  if (sandboxId === undefined || containerInterface === undefined) return undefined;
   const ofport = row.ofport !== undefined && row.ofport > 0 ? row.ofport : undefined;
   return { hostInterface, bridge, sandboxId, containerInterface, ofport, vlan: port.vlan, externalIds };
 }

@@ -3,8 +3,8 @@ import { DatapathError, type DatapathStep } from "./datapath-error.ts";
 import type { Deadline } from "./deadline.ts";
 import { disableTxChecksumOffload } from "./kernel/ethtool.ts";
 import { formatIp, parseCidr, parseIp } from "./kernel/ip-bytes.ts";
-import { loadLibc } from "./kernel/native.ts";
-import type { Namespace } from "./kernel/netns.ts";
+import { loadLibc } from "./kernel/libc.ts";
+import type { Netns } from "./kernel/netns.ts";
 import { writeInterfaceSysctl } from "./kernel/sysctl.ts";
 import { addAddress, RTMGRP_IPV6_IFADDR, waitForDad } from "./netlink/address.ts";
 import { addRoute } from "./netlink/route.ts";
@@ -15,11 +15,11 @@ import { NetlinkError, RouteSocket } from "./netlink/socket.ts";
  * checksums (for the userspace datapath), announces the addresses itself (gratuitous ARP, unsolicited neighbour
  * advertisement), and takes addresses and routes from nobody but us.
  */
-export async function openPod(namespace: Namespace, attachment: Attachment, netdev: boolean): Promise<RouteSocket> {
+export async function openPod(netns: Netns, attachment: Attachment, netdev: boolean): Promise<RouteSocket> {
   const { containerInterface: name, skipDad } = attachment;
   const libc = await loadLibc();
   const open = await RouteSocket.load(skipDad ? 0 : RTMGRP_IPV6_IFADDR);
-  return namespace.run(() => {
+  return netns.run(() => {
     if (netdev) disableTxChecksumOffload(libc, name);
     setPodSysctls(attachment);
     return open();

@@ -1,9 +1,9 @@
 import type { Attachment } from "./attachment.ts";
-import type { DatapathContext } from "./context.ts";
+import type { DatapathContext } from "./datapath-context.ts";
 import type { Deadline } from "./deadline.ts";
 import { findHostLink } from "./host-link.ts";
 import { deriveHostInterfaces } from "./interface-name.ts";
-import type { Namespace } from "./kernel/netns.ts";
+import type { Netns } from "./kernel/netns.ts";
 import { fetchAddresses, type LinkAddress } from "./netlink/address.ts";
 import { fetchLink, type Link } from "./netlink/link.ts";
 import { fetchRoutes, type LinkRoute } from "./netlink/route.ts";
@@ -31,7 +31,7 @@ export interface PodState {
 }
 
 /** Everything that is there of one attachment; what to make of it is decided elsewhere. */
-export interface Snapshot {
+export interface ObservedState {
   ovs: OvsState;
   /** The bridge that really has the port. */
   actualBridge: string | undefined;
@@ -72,13 +72,13 @@ export async function fetchOvsState(
   };
 }
 
-export async function fetchSnapshot(
+export async function fetchObservedState(
   context: DatapathContext,
   attachment: Attachment,
-  namespace: Namespace,
+  netns: Netns,
   state: OvsState,
   deadline: Deadline,
-): Promise<Snapshot> {
+): Promise<ObservedState> {
   const host = await context.hostSocket();
   const { link, freeName } = await findHostLink(host, attachment, state.takenNames, deadline);
   const [port] = state.ports;
@@ -88,12 +88,12 @@ export async function fetchSnapshot(
     actualBridge: bridges.flat().map(ovs.readBridge)[0]?.name,
     hostLink: link,
     freeName,
-    pod: link && (await fetchPodState(namespace, attachment.containerInterface, deadline)),
+    pod: link && (await fetchPodState(netns, attachment.containerInterface, deadline)),
   };
 }
 
-async function fetchPodState(namespace: Namespace, name: string, deadline: Deadline): Promise<PodState | undefined> {
-  await using socket = await RouteSocket.open(namespace);
+async function fetchPodState(netns: Netns, name: string, deadline: Deadline): Promise<PodState | undefined> {
+  await using socket = await RouteSocket.open(netns);
   const link = await fetchLink(socket, name, deadline);
   if (link === undefined) return undefined;
   const addresses = await fetchAddresses(socket, link.index, deadline);

@@ -1,0 +1,95 @@
+/** Every key of OVS `external_ids` that Mooring reads or writes. `iface-id`, `attached-mac`: the OVS integration guide. */
+export const EXTERNAL_IDS = {
+  ifaceId: "iface-id",
+  attachedMac: "attached-mac",
+  port: "mooring-port",
+  portId: "mooring-port-id",
+  epoch: "mooring-epoch",
+  network: "mooring-network",
+  owner: "mooring-owner",
+  sandbox: "mooring-sandbox",
+  interface: "mooring-interface",
+  netns: "mooring-netns",
+  addresses: "mooring-addresses",
+  made: "mooring-made",
+} as const;
+
+export type ExternalIds = Record<string, string>;
+
+/** The CNI identity of an attachment: CNI_CONTAINERID and CNI_IFNAME. */
+export interface SandboxIds {
+  sandboxId: string;
+  containerInterface: string;
+}
+
+/** The IPAM's port that an Interface row serves. */
+export interface PortIds {
+  portName: string;
+  portId?: string;
+  epoch?: number;
+  /** Name of the CNI network configuration. */
+  network: string;
+  ownerUid?: string;
+}
+
+/** What the agent restores a port from after OVSDB was lost. */
+export interface RecoveryIds {
+  mac: string;
+  addresses: readonly string[];
+  /** Absent: no longer known. */
+  netns?: string;
+}
+
+/** All that `parseExternalIds` finds; a field is absent if its key is. */
+export interface ParsedIds extends Partial<SandboxIds & PortIds & Omit<RecoveryIds, "addresses">> {
+  addresses: string[];
+}
+
+/** Marks every row that Mooring made besides the pods' ports; a row without it belongs to others. */
+export const MADE: ExternalIds = { [EXTERNAL_IDS.made]: "true" };
+
+export function isMade(ids: ExternalIds): boolean {
+  return ids[EXTERNAL_IDS.made] === "true";
+}
+
+export function formatSandboxIds({ sandboxId, containerInterface }: SandboxIds): ExternalIds {
+  return { [EXTERNAL_IDS.sandbox]: sandboxId, [EXTERNAL_IDS.interface]: containerInterface };
+}
+
+export function formatPortIds({ portName, portId, epoch, network, ownerUid }: PortIds): ExternalIds {
+  return {
+    [EXTERNAL_IDS.port]: portName,
+    ...(portId !== undefined && { [EXTERNAL_IDS.portId]: portId }),
+    ...(epoch !== undefined && { [EXTERNAL_IDS.epoch]: String(epoch) }),
+    [EXTERNAL_IDS.network]: network,
+    ...(ownerUid !== undefined && { [EXTERNAL_IDS.owner]: ownerUid }),
+  };
+}
+
+/** `iface-id` is the port's name, or the sandbox's id where the port has none. */
+export function formatRecoveryIds({ mac, addresses, netns }: RecoveryIds, ifaceId: string): ExternalIds {
+  return {
+    [EXTERNAL_IDS.ifaceId]: ifaceId,
+    [EXTERNAL_IDS.attachedMac]: mac,
+    ...(netns !== undefined && { [EXTERNAL_IDS.netns]: netns }),
+    [EXTERNAL_IDS.addresses]: addresses.join(","),
+  };
+}
+
+/** Never throws: others write these columns too, so an epoch that is no integer is left out. */
+export function parseExternalIds(ids: ExternalIds): ParsedIds {
+  const epoch = Number(ids[EXTERNAL_IDS.epoch]);
+  const text = (key: string, field: keyof ParsedIds) => (ids[key] === undefined ? {} : { [field]: ids[key] });
+  return {
+    addresses: ids[EXTERNAL_IDS.addresses]?.split(",").filter(each => each !== "") ?? [],
+    ...(Number.isSafeInteger(epoch) && { epoch }),
+    ...text(EXTERNAL_IDS.attachedMac, "mac"),
+    ...text(EXTERNAL_IDS.port, "portName"),
+    ...text(EXTERNAL_IDS.portId, "portId"),
+    ...text(EXTERNAL_IDS.owner, "ownerUid"),
+    ...text(EXTERNAL_IDS.network, "network"),
+    ...text(EXTERNAL_IDS.netns, "netns"),
+    ...text(EXTERNAL_IDS.sandbox, "sandboxId"),
+    ...text(EXTERNAL_IDS.interface, "containerInterface"),
+  };
+}
