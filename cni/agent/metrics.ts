@@ -1,13 +1,13 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
-/** What gauges read at each scrape. */
+/** The state that gauges read at each scrape. */
 export interface AgentState {
   journalDepth(): number;
   heldPorts(): number;
-  /** Seconds since the watch of pods was heard last; Infinity before its first list. */
-  watchSilenceSeconds(): number;
+  /** Seconds since the last event of the pod watch; Infinity before its first list. */
+  watchLastEventAgeSeconds(): number;
   isIpamReachable(): boolean;
-  /** The networks of the leases that wait for a pod, one for each. */
+  /** The network of each idle lease. */
   leasedFrom(): Iterable<string>;
 }
 
@@ -19,7 +19,7 @@ export class AgentMetrics {
   readonly registry = new Registry();
   readonly steps = new Histogram({
     name: "mooring_agent_call_seconds",
-    help: "Time of the steps of CNI calls; total is from the call received to its answer",
+    help: "Duration of the steps of CNI calls; total is from the received call to its answer",
     labelNames: ["command", "step"],
     buckets: BUCKETS,
     registers: [this.registry],
@@ -32,30 +32,31 @@ export class AgentMetrics {
   });
   readonly preclaims = new Counter({
     name: "mooring_agent_preclaims_total",
-    help: "Ports claimed before their sandbox (claimed, failed), released unused, and found waiting by ADD (hit) or not (miss)",
+    help: "Pre-claims: claimed, failed or released unused; hit or miss at ADD",
     labelNames: ["outcome"],
     registers: [this.registry],
   });
   readonly leases = new Counter({
     name: "mooring_agent_leases_total",
-    help: "Leased addresses: leased and renewed by the IPAM, assigned to pods, confirmed or refused by the IPAM, returned unused",
+    help: "Address leases: leased and renewed, assigned to pods, confirmed or refused by the IPAM, returned unused",
     labelNames: ["outcome"],
     registers: [this.registry],
   });
   readonly fencedPorts = new Counter({
     name: "mooring_agent_fenced_ports_total",
-    help: "Local ports unplugged because their binding is elsewhere or gone",
+    help: "Local ports disconnected because their binding moved, ended or was refused, by reason",
     labelNames: ["reason"],
     registers: [this.registry],
   });
   readonly failures = new Counter({
     name: "mooring_agent_failures_total",
-    help: "Background steps that failed and will be tried again, by where",
+    help: "Failures of background work, which is retried, by component",
     labelNames: ["component"],
     registers: [this.registry],
   });
 
-  constructor(state: AgentState) {
+  /** Registers the gauges of a running agent. Call it once. */
+  registerGauges(state: AgentState): void {
     const gauge = (name: string, help: string, read: () => number) =>
       new Gauge({
         name,
@@ -65,19 +66,19 @@ export class AgentMetrics {
           this.set(read());
         },
       });
-    gauge("mooring_agent_journal_entries", "Claims, releases and reports that wait for the IPAM", () =>
+    gauge("mooring_agent_journal_entries", "Journaled claims, releases and reports not yet delivered to the IPAM", () =>
       state.journalDepth(),
     );
-    gauge("mooring_agent_held_ports", "Bindings of this node that the agent knows", () => state.heldPorts());
-    gauge("mooring_agent_pod_watch_last_event_age_seconds", "Since Kubernetes was heard of pods last", () =>
-      state.watchSilenceSeconds(),
+    gauge("mooring_agent_held_ports", "Bindings of this node in the agent's cache", () => state.heldPorts());
+    gauge("mooring_agent_pod_watch_last_event_age_seconds", "Seconds since the last event of the pod watch", () =>
+      state.watchLastEventAgeSeconds(),
     );
-    gauge("mooring_agent_ipam_reachable", "1 while the last exchange with the IPAM ended with an answer", () =>
+    gauge("mooring_agent_ipam_reachable", "1 if the IPAM answered the last request", () =>
       state.isIpamReachable() ? 1 : 0,
     );
     new Gauge({
       name: "mooring_agent_lease_addresses",
-      help: "Leased addresses that wait for a pod, by network",
+      help: "Idle leased addresses, by network",
       labelNames: ["network"],
       registers: [this.registry],
       collect() {
@@ -87,7 +88,7 @@ export class AgentMetrics {
     });
   }
 
-  /** The work's outcome, its time observed either way. */
+  /** Settles as the work does, and observes its duration either way. */
   async time<T>(command: string, step: CallStep, work: Promise<T>): Promise<T> {
     const end = this.steps.startTimer({ command, step });
     try {

@@ -109,6 +109,7 @@ async function reportActive(
   { port }: PortAttachment,
 ): Promise<void> {
   const report = { name: port.name, epoch: port.epoch, plane: "underlay", state: "ACTIVE" } as const;
+  if (call.backend.background) return call.backend.background.postReport(call.config, report, REPORT_PATIENCE);
   try {
     await ipam.report([report], REPORT_PATIENCE);
   } catch (error) {

@@ -1,6 +1,6 @@
-import type { Claim, PortAttachment, Sandbox } from "../../ipam-server/contract/index.ts";
+import type { Claim, PortAttachment, Report, Sandbox } from "../../ipam-server/contract/index.ts";
 import type { Datapath } from "../datapath/attachment.ts";
-import type { IpamClient } from "../ipam-client.ts";
+import type { IpamClient, RetryPolicy } from "../ipam-client.ts";
 import type { PendingRelease } from "../journal/entry.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { NetworkConfig } from "../spec/config.ts";
@@ -18,15 +18,25 @@ export interface VerbBackend {
   identify(config: NetworkConfig): { host: string; cluster: string } | undefined;
   /** The claim an ADD makes, from all that is known of the pod here; CHECK finds the port's name in it. */
   deriveClaim(call: CallFacts): Promise<Claim>;
-  /** What the IPAM will most likely answer to the claim, because this node holds the port already. */
+  /**
+   * Reserves the port that the IPAM most likely grants, because this node holds it or a leased address: it is the
+   * sandbox's from here on. Returns undefined if there is none.
+   */
   reserveExpectedPort(claim: Claim): ExpectedPort | undefined;
   /** Whose binding ends with this sandbox. */
   buildRelease(call: CallFacts, sandbox: Sandbox): PendingRelease;
+  /** Present if a process outlives the call: it delivers the journals, and a verb need not wait for reports. */
+  background?: BackgroundDelivery;
   now(): Date;
   /** One line of diagnostics for people; never protocol. */
   log(line: string): void;
   /** Aborted when the runtime wants the call to end. */
   signal: AbortSignal;
+}
+
+export interface BackgroundDelivery {
+  /** Sends the report without waiting for an answer. A report that fails is journaled, and logged if that fails too. */
+  postReport(config: NetworkConfig, report: Report, timeouts: RetryPolicy): void;
 }
 
 export interface ExpectedPort {

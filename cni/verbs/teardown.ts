@@ -37,7 +37,8 @@ export async function release(ipam: IpamClient, journal: Journal, call: VerbCall
   // Without a name only the agent can release: it fills in its own.
   if (host === undefined) return journal.append(entry);
   try {
-    await deliverJournal(journal, ipam, { host, log: backend.log, timeoutMs: RELEASE_PATIENCE.timeoutMs });
+    if (!backend.background)
+      await deliverJournal(journal, ipam, { host, log: backend.log, timeoutMs: RELEASE_PATIENCE.timeoutMs });
     const [result] = await ipam.release([{ host, ...what }], RELEASE_PATIENCE);
     if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
   } catch (error) {
@@ -49,7 +50,7 @@ export async function release(ipam: IpamClient, journal: Journal, call: VerbCall
 /** Before and after a verb's own work; failing to deliver what others left must not fail it. */
 export async function deliverEarlier(ipam: IpamClient, journal: Journal, { config, backend }: VerbCall): Promise<void> {
   const host = backend.identify(config)?.host;
-  if (host === undefined) return;
+  if (host === undefined || backend.background !== undefined) return;
   try {
     await deliverJournal(journal, ipam, { host, log: backend.log, timeoutMs: RELEASE_PATIENCE.timeoutMs });
   } catch (error) {

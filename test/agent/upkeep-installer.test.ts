@@ -56,19 +56,12 @@ describe("an agent that installs", () => {
   };
   const install = () => {
     const config = { socket: socket(), bridge: "br-int", ovsdb: "unix:/db.sock", journalDir: "/j", daemonSet: OWN };
-    const state = {
-      journalDepth: () => 0,
-      heldPorts: () => 0,
-      watchSilenceSeconds: () => 0,
-      isIpamReachable: () => true,
-      leasedFrom: () => [],
-    };
     const context = {
       config,
       api: new KubeApi(kube.kubeConfig(), 1000),
       datapath: { removeOwnBridges: async () => ({ removed: [`${++removedBridges}`], kept: [] }) },
       log: pino({ level: "silent" }),
-      metrics: new AgentMetrics(state),
+      metrics: new AgentMetrics(),
     } as unknown as InstallerOptions["context"];
     const places = {
       bin: join(dir, "bin"),

@@ -8,8 +8,8 @@ import { failed } from "./call-codec.ts";
 import { type KeyedQueue, sandboxKey } from "./keyed-queue.ts";
 
 export interface CallsOptions {
-  home: AgentBackendOptions;
-  turns: KeyedQueue;
+  backend: AgentBackendOptions;
+  queue: KeyedQueue;
   events: Pick<KubeEvents, "write">;
   log: Logger;
   /** After it a call is ended, which undoes an ADD. Below the minute that the executable waits. Default 45000. */
@@ -43,7 +43,7 @@ export class Calls {
   /** Never rejects. Aborting `callerGone` ends what only its caller wants; a DEL goes on. */
   async answer(call: Call, callerGone: AbortSignal): Promise<Answer> {
     const subject = describeSubject(call);
-    const { metrics } = this.#options.home;
+    const { metrics } = this.#options.backend;
     const started = performance.now();
     const end = metrics.steps.startTimer({ command: subject.command, step: "total" });
     const answer = await this.#answerInTime(call, subject, callerGone);
@@ -79,27 +79,27 @@ export class Calls {
   }
 
   #answerInTurn(call: Call, subject: Subject, signal: AbortSignal): Promise<Answer> {
-    const { turns, home, log } = this.#options;
+    const { queue, backend, log } = this.#options;
     const run = async (): Promise<Answer> => {
       // Its turn came too late: nobody waits for it any more.
       if (signal.aborted && subject.command !== "DEL") return failed(CNI_CODES.tryAgain, String(signal.reason));
       const { command } = subject;
       const context = { command, signal, log: (line: string) => log.warn({ ...subject }, line) };
-      return dispatch(call, createAgentBackend(home, context));
+      return dispatch(call, createAgentBackend(backend, context));
     };
     const { sandbox, ifname } = subject;
-    return sandbox === undefined || ifname === undefined ? run() : turns.run(sandboxKey(sandbox, ifname), run);
+    return sandbox === undefined || ifname === undefined ? run() : queue.run(sandboxKey(sandbox, ifname), run);
   }
 
   #conclude(subject: Subject, { stdout, exitCode }: Answer, elapsedMs: number): void {
-    const { home, log, events } = this.#options;
+    const { backend, log, events } = this.#options;
     const facts = { ...subject, ms: Math.round(elapsedMs * 10) / 10 };
     if (exitCode === 0) {
       log.info(facts, "answered");
       return;
     }
     const { code, msg } = JSON.parse(stdout) as { code: number; msg: string };
-    home.metrics.errors.inc({ command: subject.command, code: String(code) });
+    backend.metrics.errors.inc({ command: subject.command, code: String(code) });
     log.warn({ ...facts, code, reason: msg }, "failed");
     const { pod } = subject;
     if (subject.command !== "ADD" || pod === undefined) return;

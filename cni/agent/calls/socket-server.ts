@@ -10,7 +10,7 @@ export interface SocketServerOptions {
   /** Must not reject. */
   answer(call: Call, callerGone: AbortSignal): Promise<Answer>;
   /** A caller says what it wants at once. Default 10000. */
-  silenceMs?: number;
+  idleTimeoutMs?: number;
 }
 
 /** A node has hundreds of pods at most, and each one call at a time. */
@@ -79,7 +79,7 @@ export class SocketServer implements AsyncDisposable {
       socket.setTimeout(0);
       void this.#answer(received, gone.signal).then(line => socket.end(line));
     };
-    socket.setTimeout(this.#options.silenceMs ?? 10_000, () => socket.destroy());
+    socket.setTimeout(this.#options.idleTimeoutMs ?? 10_000, () => socket.destroy());
     socket.on("data", take);
     socket.on("end", () => {
       // A caller that ends shows as the end of what it says; it closes nothing that we would hear of before we answer.

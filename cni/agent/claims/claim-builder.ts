@@ -7,13 +7,13 @@ import { CNI_CODES, CniError } from "../../spec/cni-error.ts";
 import type { CallFacts } from "../../verbs/backend.ts";
 import { deriveClaim as deriveDirectClaim, deriveRequested } from "../../verbs/claim.ts";
 import type { AgentConfig } from "../config.ts";
-import { annotationBehind } from "../pod/annotations.ts";
+import { findAnnotation } from "../pod/annotations.ts";
 import { type ClaimDefaults, deriveClaim } from "../pod/derive-claim.ts";
-import { mayUseLease } from "../pod/lease-eligible.ts";
+import { canUseLease } from "../pod/lease-eligible.ts";
 import type { Namespace } from "../pod/pod.ts";
 import type { NodePod, PodSource } from "../pod/pods.ts";
 
-export interface ClaimMakerOptions {
+export interface ClaimBuilderOptions {
   config: AgentConfig;
   pods: Pick<PodSource, "find" | "namespace">;
   now(): Date;
@@ -27,15 +27,15 @@ export interface ClaimSource {
 
 /** Makes the claims of this node's pods: ahead of the sandbox and for it, by the same rules. */
 export class ClaimBuilder {
-  readonly #options: ClaimMakerOptions;
+  readonly #options: ClaimBuilderOptions;
   readonly #sources = new WeakMap<Claim, ClaimSource>();
 
-  constructor(options: ClaimMakerOptions) {
+  constructor(options: ClaimBuilderOptions) {
     this.#options = options;
   }
 
   /** Rejects with KubeError when the namespace cannot be read, with IpamError for annotations that mean nothing. */
-  async deriveAhead(pod: NodePod): Promise<Claim> {
+  async derivePreclaim(pod: NodePod): Promise<Claim> {
     return this.#derive(pod, this.#defaults(), DEFAULT_INTERFACE, undefined);
   }
 
@@ -68,15 +68,15 @@ export class ClaimBuilder {
   explain(error: unknown, claim: Claim): unknown {
     if (!(error instanceof IpamError) || error.details.field === undefined) return error;
     const source = this.#sources.get(claim);
-    const annotation = source && annotationBehind(error.details.field, source.pod, source.namespace);
+    const annotation = source && findAnnotation(error.details.field, source.pod, source.namespace);
     if (annotation === undefined) return error;
     return new IpamError(error.code, `${annotation}: ${error.message}`, { ...error.details, cause: error });
   }
 
   /** Of a claim made here. */
-  mayUseLease(claim: Claim): boolean {
+  canUseLease(claim: Claim): boolean {
     const source = this.#sources.get(claim);
-    return source !== undefined && mayUseLease(claim, source.pod);
+    return source !== undefined && canUseLease(claim, source.pod);
   }
 
   async #derive(pod: NodePod, defaults: ClaimDefaults, ifname: string, sandbox: Sandbox | undefined): Promise<Claim> {

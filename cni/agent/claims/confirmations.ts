@@ -9,8 +9,8 @@ import type { RejectedPorts } from "../ports/rejected-ports.ts";
 export interface ConfirmationsOptions {
   ipam: Pick<IpamClient, "claim" | "release">;
   held: HeldPorts;
-  turns: KeyedQueue;
-  refused: Pick<RejectedPorts, "unplug">;
+  queue: KeyedQueue;
+  rejected: Pick<RejectedPorts, "unplug">;
 }
 
 /**
@@ -39,7 +39,7 @@ export class Confirmations {
     const entries = [...this.#waiting];
     const outcomes = await Promise.allSettled(
       entries.map(([key, entry]) =>
-        this.#options.turns.run(key, () => this.#confirm(key, entry.claim, entry.expected)),
+        this.#options.queue.run(key, () => this.#confirm(key, entry.claim, entry.expected)),
       ),
     );
     const failure = outcomes.find(outcome => outcome.status === "rejected");
@@ -48,7 +48,7 @@ export class Confirmations {
 
   /** In turn with the sandbox's calls: a claim that overtook its DEL would never be released. */
   async #confirm(key: string, claim: Claim, expected: PortAttachment): Promise<void> {
-    const { ipam, held, refused } = this.#options;
+    const { ipam, held, rejected } = this.#options;
     const { sandbox, owner } = claim;
     if (sandbox === undefined || held.find(owner.uid, sandbox.interface)?.sandboxId !== sandbox.id) {
       this.#waiting.delete(key);
@@ -59,13 +59,13 @@ export class Confirmations {
       if (isSameBinding(attachment, expected)) {
         held.put(owner.uid, sandbox.interface, { port: attachment.port, attachment, claim, sandboxId: sandbox.id });
       } else {
-        await refused.unplug(claim, "the IPAM gives it another binding by now");
+        await rejected.unplug(claim, "the IPAM gives it another binding by now");
         await ipam.release([{ name: attachment.port.name, host: claim.host, sandbox }]);
       }
     } catch (error) {
       const refusal = IpamError.from(error);
       if (!isFinalRejection(refusal)) throw error;
-      await refused.unplug(claim, refusal.message);
+      await rejected.unplug(claim, refusal.message);
     }
     this.#waiting.delete(key);
   }

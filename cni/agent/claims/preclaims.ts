@@ -3,7 +3,7 @@ import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import type { IpamClient } from "../../ipam-client.ts";
 import type { Journal } from "../../journal/journal.ts";
 import { describeError } from "../../spec/cni-error.ts";
-import { buildUnusedRelease } from "../calls/agent-backend.ts";
+import { buildUnusedRelease } from "../calls/build-release.ts";
 import type { Leases } from "../leases/leases.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import { needsPort } from "../pod/pod.ts";
@@ -11,10 +11,10 @@ import type { NodePod, PodChange, PodSource } from "../pod/pods.ts";
 import type { HeldPorts } from "../ports/held-ports.ts";
 import type { ClaimBuilder } from "./claim-builder.ts";
 
-export interface ClaimsAheadOptions {
+export interface PreclaimsOptions {
   nodeName: string;
   pods: Pick<PodSource, "subscribe">;
-  claims: Pick<ClaimBuilder, "deriveAhead">;
+  claims: Pick<ClaimBuilder, "derivePreclaim">;
   ipam: Pick<IpamClient, "claim" | "release">;
   held: HeldPorts;
   leases: Pick<Leases, "reserve" | "cancelReservation" | "observe">;
@@ -34,7 +34,7 @@ const RELEASE_PATIENCE = { timeoutMs: 3000, repeats: 1 };
  * A port claimed ahead belongs to its pod until ADD brings a sandbox; a pod that is gone before that gives it back.
  */
 export class Preclaims implements AsyncDisposable {
-  readonly #options: ClaimsAheadOptions;
+  readonly #options: PreclaimsOptions;
   readonly #subscription: Disposable;
   /** UIDs of the pods that are here and whose port was claimed or tried. */
   readonly #tried = new Set<string>();
@@ -42,7 +42,7 @@ export class Preclaims implements AsyncDisposable {
   #gathered: NodePod[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(options: ClaimsAheadOptions) {
+  constructor(options: PreclaimsOptions) {
     this.#options = options;
     this.#subscription = options.pods.subscribe(change => this.#take(change));
   }
@@ -58,7 +58,7 @@ export class Preclaims implements AsyncDisposable {
       this.#tried.delete(pod.uid);
       this.#options.leases.cancelReservation(pod.uid);
       this.#run(this.#giveBackUnused(pod.uid));
-    } else if (decidesToClaim(pod, this.#options.nodeName) && !this.#tried.has(pod.uid)) {
+    } else if (shouldPreclaim(pod, this.#options.nodeName) && !this.#tried.has(pod.uid)) {
       this.#tried.add(pod.uid);
       this.#gathered.push(pod);
       this.#timer ??= setTimeout(() => this.#claimGathered(), this.#options.gatherMs ?? 5);
@@ -78,7 +78,7 @@ export class Preclaims implements AsyncDisposable {
   async #claim(pod: NodePod): Promise<void> {
     const { claims, ipam, held, leases, metrics, log } = this.#options;
     try {
-      const claim = await claims.deriveAhead(pod);
+      const claim = await claims.derivePreclaim(pod);
       // An ADD that came first has claimed already.
       if (held.find(pod.uid, DEFAULT_INTERFACE)?.attachment !== undefined || !this.#tried.has(pod.uid)) return;
       // Its ADD finds an address here: a port of its own would have to be given back.
@@ -129,6 +129,6 @@ export class Preclaims implements AsyncDisposable {
 }
 
 /** Only a pod whose first container is yet to run: one that runs has its port. */
-export function decidesToClaim(pod: NodePod, nodeName: string): boolean {
+export function shouldPreclaim(pod: NodePod, nodeName: string): boolean {
   return pod.waiting && needsPort(pod, nodeName);
 }

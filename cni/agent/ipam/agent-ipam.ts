@@ -14,15 +14,15 @@ import { createHeaders } from "../../ipam-transport.ts";
 import { BatchQueue } from "./batch-queue.ts";
 import { followEvents } from "./event-follower.ts";
 
-/** The IPAM as the agent asks it: what arrives together shares a request; lists and events besides. */
+/** The agent's IPAM client. Items that are sent at the same time share a request. */
 export interface AgentIpam extends IpamClient {
-  /** All ports that this host is bound to, all pages or a rejection: never a part. */
+  /** Returns all ports bound to this host. Rejects if a page cannot be read. */
   readPortsOfHost(host: string): Promise<Port[]>;
-  /** The newest event's number. */
+  /** Returns the sequence number of the newest event. */
   readLastSeq(): Promise<number>;
   /**
-   * Calls back for each event after `after` of what is bound to the host, was, or has just moved away, resuming where the stream broke, until the signal aborts. `onError`
-   * hears of each break; `conflict` says that the database is another one: compare everything and start anew.
+   * Streams events with seq > `after` for ports bound to `host`, or just released or moved from it. Reconnects and resumes
+   * until the signal aborts. `onError` gets each break; `conflict` means another database: compare everything, start again.
    */
   followEvents(
     host: string,
@@ -31,30 +31,30 @@ export interface AgentIpam extends IpamClient {
     onError: (error: IpamError) => void,
     signal: AbortSignal,
   ): Promise<void>;
-  /** Whether the last exchange ended with an answer. */
+  /** True if the IPAM answered the last request, also with an error. */
   readonly isReachable: boolean;
+  /** Calls back each time the IPAM becomes reachable again. */
+  onReachable(listener: () => void): void;
 }
 
 export interface AgentIpamOptions {
   url: string;
   tokenFile?: string;
   caFile?: string;
-  /** The file's content, for the event stream. */
+  /** The content of `caFile`, for the event stream. */
   ca?: string;
-  /** Of a claim with its repetitions. */
+  /** Bounds a claim with its retries. */
   timeoutMs: number;
-  /** Ends what is waited for; what concludes or undoes is told all the same. */
+  /** Ends requests in flight, except releases and reports. */
   signal?: AbortSignal;
-  /** Told when the IPAM answers again after it did not. */
-  onBack?(): void;
 }
 
 const PAGE = 1000;
-/** The server's limit is 1000 items; smaller requests are answered sooner. */
+/** Below the server's limit of 1000, because smaller requests are answered sooner. */
 const MAX_ITEMS = 200;
 
 export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
-  const { url, tokenFile, caFile, ca, timeoutMs, signal, onBack } = options;
+  const { url, tokenFile, caFile, ca, timeoutMs, signal } = options;
   const client = createIpamClient({
     url,
     timeoutMs,
@@ -63,28 +63,29 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
     ...(signal && { signal }),
   });
   let isReachable = true;
+  const listeners: (() => void)[] = [];
 
-  /** Any answer is one, also a refusal. */
-  const watched = async <T>(exchange: Promise<T>): Promise<T> => {
+  /** An error answer also proves that the IPAM is reachable. */
+  const trackReachability = async <T>(exchange: Promise<T>): Promise<T> => {
     try {
       const answer = await exchange;
-      noteReachable(true);
+      setReachable(true);
       return answer;
     } catch (error) {
       const { code } = IpamError.from(error);
-      noteReachable(code !== "unavailable" && code !== "internal");
+      setReachable(code !== "unavailable" && code !== "internal");
       throw error;
     }
   };
-  const noteReachable = (now: boolean) => {
+  const setReachable = (now: boolean) => {
     const isBack = now && !isReachable;
     isReachable = now;
-    if (isBack) onBack?.();
+    if (isBack) for (const listener of listeners) listener();
   };
-  /** What is not valid in one claim has the server refuse the whole request: the others' claims must not suffer for it. */
+  /** One invalid claim fails the request, so that a failed batch is bisected to isolate it. */
   const claimAll = async (items: Claim[]): Promise<ClaimResult[]> => {
     try {
-      return await watched(client.claimAll(items));
+      return await trackReachability(client.claimAll(items));
     } catch (error) {
       const refusal = IpamError.from(error);
       if (refusal.code !== "invalid_request") throw error;
@@ -94,13 +95,13 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
     }
   };
   const claims = new BatchQueue<Claim, ClaimResult>({ maxItems: MAX_ITEMS, send: claimAll });
-  /** Only what is willing to wait alike travels together. */
+  /** Batches only items with the same timeout and retries. */
   const byPatience = <I, R>(send: (items: I[], patience: RetryPolicy | undefined) => Promise<R[]>) => {
     const queues = new Map<string, BatchQueue<I, R>>();
     return (items: I[], patience: RetryPolicy | undefined): Promise<R[]> => {
       const key = patience === undefined ? "" : `${patience.timeoutMs}/${patience.repeats}`;
       let queue = queues.get(key);
-      queue ??= new BatchQueue({ maxItems: MAX_ITEMS, send: batch => watched(send(batch, patience)) });
+      queue ??= new BatchQueue({ maxItems: MAX_ITEMS, send: batch => trackReachability(send(batch, patience)) });
       queues.set(key, queue);
       return Promise.all(items.map(item => (queue as BatchQueue<I, R>).push(item)));
     };
@@ -111,6 +112,7 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
     get isReachable() {
       return isReachable;
     },
+    onReachable: listener => void listeners.push(listener),
     async claim(claim) {
       const result = await claims.push(claim);
       if ("problem" in result) throw IpamError.fromProblem(result.problem);
@@ -118,16 +120,16 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
     },
     release: byPatience<Release, ReleaseResult>(client.release),
     report: byPatience<Report, ReportResult>(client.report),
-    readPort: name => watched(client.readPort(name)),
-    readNetwork: name => watched(client.readNetwork(name)),
-    ready: () => watched(client.ready()),
-    readLastSeq: () => watched(client.readLastSeq()),
+    readPort: name => trackReachability(client.readPort(name)),
+    readNetwork: name => trackReachability(client.readNetwork(name)),
+    ready: () => trackReachability(client.ready()),
+    readLastSeq: () => trackReachability(client.readLastSeq()),
     async readPortsOfHost(host) {
       const ports: Port[] = [];
       let cursor: string | undefined;
       do {
         const query = new URLSearchParams({ host, limit: String(PAGE), ...(cursor !== undefined && { cursor }) });
-        const page = await watched(client.readPorts(String(query)));
+        const page = await trackReachability(client.readPorts(String(query)));
         ports.push(...page.ports);
         cursor = page.nextCursor;
       } while (cursor !== undefined);

@@ -13,7 +13,7 @@ export interface DeliveryOptions {
   ipam: AgentIpam;
   journals: Journals;
   confirmations: Confirmations;
-  takings: Pick<UnreportedLeases, "settle">;
+  unreported: Pick<UnreportedLeases, "settle">;
   metrics: Pick<AgentMetrics, "failures">;
   log: Logger;
   everyMs?: number;
@@ -39,7 +39,7 @@ export class Delivery implements AsyncDisposable {
   }
 
   /** There may be something to deliver, or the IPAM is back. */
-  kick(): void {
+  wake(): void {
     this.#wake.abort();
   }
 
@@ -69,11 +69,11 @@ export class Delivery implements AsyncDisposable {
   }
 
   async #pass(): Promise<void> {
-    const { nodeName, ipam, journals, confirmations, takings, log } = this.#options;
+    const { nodeName, ipam, journals, confirmations, unreported, log } = this.#options;
     const options = {
       host: nodeName,
       log: (line: string) => log.warn(line),
-      settleClaim: (...told: Parameters<UnreportedLeases["settle"]>) => takings.settle(...told),
+      settleClaim: (...told: Parameters<UnreportedLeases["settle"]>) => unreported.settle(...told),
     };
     if (!ipam.isReachable) await ipam.ready();
     await confirmations.confirmAll();

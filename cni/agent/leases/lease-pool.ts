@@ -6,7 +6,7 @@ export interface LeasedAddress {
   attachment: PortAttachment;
   /** From here on it may not. By the node's own clock, as all times here: milliseconds, whatever they begin at. */
   endsAt: number;
-  prolongAt: number;
+  renewAt: number;
 }
 
 /** No clock counts quite as another does. */
@@ -18,7 +18,7 @@ const RETRY_AFTER = 1 / 12;
 
 /** The addresses that this node is leased for pods that ask in one way, and the terms. Does nothing by itself. */
 export class LeasePool {
-  readonly wish: LeaseRequest;
+  readonly request: LeaseRequest;
   /** As the network last said. */
   terms: NodeLease;
   /** When an address was given to a pod last; at first when the pool was made. */
@@ -30,7 +30,7 @@ export class LeasePool {
   readonly #promised = new Set<string>();
 
   constructor(wish: LeaseRequest, terms: NodeLease, now: number) {
-    this.wish = wish;
+    this.request = wish;
     this.terms = terms;
     this.usedAt = now;
   }
@@ -52,14 +52,14 @@ export class LeasePool {
     const leaseMs = Date.parse(expiresAt) - Date.parse(updatedAt);
     const endsAt = sentAt + leaseMs * (1 - MARGIN);
     if (!(endsAt > now)) return false;
-    this.#items.set(name, { attachment, endsAt, prolongAt: sentAt + leaseMs * PROLONG_AFTER });
+    this.#items.set(name, { attachment, endsAt, renewAt: sentAt + leaseMs * PROLONG_AFTER });
     return true;
   }
 
   /** It could not be prolonged now. */
   postpone(name: string, now: number): void {
     const item = this.#items.get(name);
-    if (item !== undefined) item.prolongAt = now + (item.endsAt - item.prolongAt) * RETRY_AFTER;
+    if (item !== undefined) item.renewAt = now + (item.endsAt - item.renewAt) * RETRY_AFTER;
   }
 
   has(name: string): boolean {
@@ -67,7 +67,7 @@ export class LeasePool {
   }
 
   /** The oldest lease that has not ended. */
-  take(ownerUid: string, now: number): PortAttachment | undefined {
+  assign(ownerUid: string, now: number): PortAttachment | undefined {
     this.#promised.delete(ownerUid);
     for (const [name, { attachment, endsAt }] of this.#items) {
       if (endsAt <= now) continue;
@@ -118,7 +118,7 @@ export class LeasePool {
 
   /** When something is to be done next, not counting what is to be done now. */
   nextAt(idleMs: number): number {
-    const times = [...this.#items.values()].flatMap(({ endsAt, prolongAt }) => [endsAt, prolongAt]);
+    const times = [...this.#items.values()].flatMap(({ endsAt, renewAt }) => [endsAt, renewAt]);
     if (this.#items.size < this.terms.low) times.push(this.fillAt);
     return Math.min(this.usedAt + idleMs, ...times);
   }

@@ -6,7 +6,7 @@ export type LeaseRequest = Pick<
   "networkSelector" | "families" | "availabilityZone" | "physicalNetworks" | "cluster" | "host"
 >;
 
-export function wishOf(claim: Claim): LeaseRequest {
+export function deriveRequest(claim: Claim): LeaseRequest {
   const { networkSelector, families, availabilityZone, physicalNetworks, cluster, host } = claim;
   return {
     networkSelector,
@@ -24,7 +24,7 @@ export function keyOf({ networkSelector, families, availabilityZone, physicalNet
 }
 
 /** A leased address as the pod's that it is given to: what the IPAM will answer when it hears of it. */
-export function deriveTaken({ port, ...rest }: PortAttachment, claim: Claim & { name: string }): PortAttachment {
+export function deriveAssigned({ port, ...rest }: PortAttachment, claim: Claim & { name: string }): PortAttachment {
   const { owner, host, sandbox, cluster, namespace, labels = {} } = claim;
   const { expiresAt: _ended, ...kept } = port;
   return {

@@ -7,12 +7,12 @@ import { isFinalRejection } from "../../journal/rejection.ts";
 import type { AgentIpam } from "../ipam/agent-ipam.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import { LeasePool } from "./lease-pool.ts";
-import { deriveTaken, keyOf, type LeaseRequest, wishOf } from "./lease-request.ts";
+import { deriveAssigned, deriveRequest, keyOf, type LeaseRequest } from "./lease-request.ts";
 
 export interface LeasesOptions {
   ipam: Pick<AgentIpam, "claim" | "release" | "isReachable">;
   /** Whether a claim may be answered with any address: see `mayUseLease`. */
-  mayUse(claim: Claim): boolean;
+  canUse(claim: Claim): boolean;
   metrics: Pick<AgentMetrics, "leases">;
   log: Logger;
   /** Milliseconds of a clock that nobody sets and that goes on while the machine sleeps. */
@@ -22,7 +22,7 @@ export interface LeasesOptions {
 }
 
 /** What a pod was given. */
-export interface TakenLease {
+export interface AssignedLease {
   /** The lease's name. */
   leasedPort: string;
   /** As the pod's. */
@@ -72,21 +72,21 @@ export class Leases implements AsyncDisposable {
 
   /** What the IPAM answered to a claim: whether pods that ask like this may get leased addresses. */
   observe(claim: Claim, { nodeLease, port }: PortAttachment): void {
-    if (this.#stop.signal.aborted || !this.#options.mayUse(claim)) return;
-    const wish = wishOf(claim);
+    if (this.#stop.signal.aborted || !this.#options.canUse(claim)) return;
+    const wish = deriveRequest(claim);
     const pool = this.#pools.get(keyOf(wish));
     if (nodeLease !== undefined) this.#open(wish, nodeLease);
     else if (pool !== undefined) void this.#giveBack(removeFrom(pool, item => item.network === port.network));
   }
 
   /** An address for the claim's pod, from now on the pod's. Undefined: ask the IPAM. */
-  take(claim: Claim): TakenLease | undefined {
+  assign(claim: Claim): AssignedLease | undefined {
     const pool = this.#poolFor(claim);
-    const lease = pool?.take(claim.owner.uid, this.#options.now());
+    const lease = pool?.assign(claim.owner.uid, this.#options.now());
     if (pool === undefined || lease === undefined || claim.name === undefined) return undefined;
     this.#options.metrics.leases.inc({ outcome: "assigned" });
     if (pool.size < pool.terms.low) this.#wake.abort();
-    return { leasedPort: lease.port.name, attachment: deriveTaken(lease, { ...claim, name: claim.name }) };
+    return { leasedPort: lease.port.name, attachment: deriveAssigned(lease, { ...claim, name: claim.name }) };
   }
 
   /** Whether a pod that is about to ask will find an address here. */
@@ -127,8 +127,8 @@ export class Leases implements AsyncDisposable {
   }
 
   #poolFor(claim: Claim): LeasePool | undefined {
-    if (this.#pools.size === 0 || this.#stop.signal.aborted || !this.#options.mayUse(claim)) return undefined;
-    return this.#pools.get(keyOf(wishOf(claim)));
+    if (this.#pools.size === 0 || this.#stop.signal.aborted || !this.#options.canUse(claim)) return undefined;
+    return this.#pools.get(keyOf(deriveRequest(claim)));
   }
 
   #open(wish: LeaseRequest, terms: LeasePool["terms"]): void {
@@ -165,14 +165,14 @@ export class Leases implements AsyncDisposable {
       return this.#giveBack(pool.removeAll().map(({ attachment }) => attachment));
     }
     await this.#giveBack(pool.removeUnfit(now()).map(({ attachment }) => attachment));
-    const due = [...pool.items()].filter(({ prolongAt }) => prolongAt <= now());
+    const due = [...pool.items()].filter(({ renewAt }) => renewAt <= now());
     await Promise.all(due.map(({ attachment }) => this.#prolong(pool, attachment)));
     await this.#fill(pool);
   }
 
   async #fill(pool: LeasePool): Promise<void> {
     const { log, now } = this.#options;
-    const names = Array.from({ length: pool.shortfall(now()) }, () => this.#newName(pool.wish.host));
+    const names = Array.from({ length: pool.shortfall(now()) }, () => this.#newName(pool.request.host));
     if (names.length === 0) return;
     const outcomes = await Promise.allSettled(names.map(name => this.#claim(pool, name, "leased")));
     const failure = outcomes.find(outcome => outcome.status === "rejected")?.reason;
@@ -207,7 +207,7 @@ export class Leases implements AsyncDisposable {
     this.#underWay.add(name);
     try {
       const retention = { policy: "ephemeral" } as const;
-      const attachment = await ipam.claim({ ...pool.wish, name, owner: this.#owner, retention });
+      const attachment = await ipam.claim({ ...pool.request, name, owner: this.#owner, retention });
       metrics.leases.inc({ outcome });
       if (attachment.nodeLease !== undefined) pool.terms = attachment.nodeLease;
       // Taken or dropped since: it is not this node's to give away again.

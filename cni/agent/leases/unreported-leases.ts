@@ -17,17 +17,15 @@ import type { Journals } from "../ipam/journals.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import type { HeldPorts } from "../ports/held-ports.ts";
 import type { RejectedPorts } from "../ports/rejected-ports.ts";
-import type { TakenLease } from "./leases.ts";
+import type { AssignedLease } from "./leases.ts";
 
-export interface TakingsOptions {
+export interface UnreportedLeasesOptions {
   ipam: Pick<IpamClient, "release" | "report">;
   held: HeldPorts;
-  turns: KeyedQueue;
-  refused: Pick<RejectedPorts, "unplug">;
+  queue: KeyedQueue;
+  rejected: Pick<RejectedPorts, "unplug">;
   metrics: Pick<AgentMetrics, "leases">;
   log: Logger;
-  /** There is something to deliver. */
-  onRecorded(): void;
 }
 
 /** A leased address that a pod has, and of which the IPAM has yet to hear. */
@@ -45,16 +43,22 @@ interface LeaseAssignment extends PendingClaim {
  * meanwhile goes behind it.
  */
 export class UnreportedLeases {
-  readonly #options: TakingsOptions;
+  readonly #options: UnreportedLeasesOptions;
   /** By the lease's name. */
   readonly #waiting = new Map<string, LeaseAssignment>();
+  #onRecorded: () => void = () => {};
 
-  constructor(options: TakingsOptions) {
+  constructor(options: UnreportedLeasesOptions) {
     this.#options = options;
   }
 
   get size(): number {
     return this.#waiting.size;
+  }
+
+  /** Calls back after each entry that is journaled for delivery. */
+  onRecorded(listener: () => void): void {
+    this.#onRecorded = listener;
   }
 
   /** Whether a pod was given this lease, and the IPAM may not know. */
@@ -63,7 +67,7 @@ export class UnreportedLeases {
   }
 
   /** From here on the address is the pod's. `record` must follow. */
-  begin(claim: Claim & { name: string; sandbox: Sandbox }, { leasedPort, attachment }: TakenLease): void {
+  begin(claim: Claim & { name: string; sandbox: Sandbox }, { leasedPort, attachment }: AssignedLease): void {
     const { held } = this.#options;
     const { owner, sandbox } = claim;
     this.#waiting.set(leasedPort, {
@@ -94,12 +98,12 @@ export class UnreportedLeases {
     const { claim, expected } = taking;
     if (!taking.isWritten) await journal.append({ kind: "claim", claim, expected });
     taking.isWritten = true;
-    this.#options.onRecorded();
+    this.#onRecorded();
     return expected;
   }
 
   /** The report of a port that the IPAM does not know by its name yet: told when it does. */
-  reportLater(report: Report): boolean {
+  deferReport(report: Report): boolean {
     const taking = this.findPort(report.name);
     if (taking === undefined) return false;
     taking.report = report;
@@ -107,7 +111,7 @@ export class UnreportedLeases {
   }
 
   /** Undefined when the sandbox's end can be told at once. Else it is durable when this resolves, and told in order. */
-  releaseBehind(release: Release, patience?: RetryPolicy): Promise<ReleaseResult[]> | undefined {
+  releaseAfterClaim(release: Release, patience?: RetryPolicy): Promise<ReleaseResult[]> | undefined {
     const taking = this.find(release.sandbox);
     return taking?.journal === undefined ? undefined : this.#releaseBehind(taking, taking.journal, release, patience);
   }
@@ -129,7 +133,7 @@ export class UnreportedLeases {
       return this.#options.ipam.release([release], patience);
     }
     forget();
-    this.#options.onRecorded();
+    this.#onRecorded();
     return [{ released: true, name: taking.claim.name, deleted: true }];
   }
 
@@ -182,10 +186,10 @@ export class UnreportedLeases {
 
   /** In turn with the sandbox's calls: its DEL may have come, or come first. */
   async #unplug(claim: LeasedClaim, taking: LeaseAssignment | undefined, reason: string): Promise<void> {
-    const { turns, refused } = this.#options;
+    const { queue, rejected } = this.#options;
     const { sandbox } = claim;
-    await turns.run(sandboxKey(sandbox.id, sandbox.interface), async () => {
-      if (!taking?.isReleased) await refused.unplug(claim, reason);
+    await queue.run(sandboxKey(sandbox.id, sandbox.interface), async () => {
+      if (!taking?.isReleased) await rejected.unplug(claim, reason);
     });
   }
 

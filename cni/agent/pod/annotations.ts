@@ -101,7 +101,7 @@ const CLAIM_FIELDS: Record<string, string> = {
  * Where the IPAM's verdict on a claim's field (`claims[3].networkSelector`) comes from, for the message on the pod:
  * `annotation mooring.dev/network-selector of namespace shop`; undefined when no annotation said it.
  */
-export function annotationBehind(field: string, pod: Pod, namespace: Namespace): string | undefined {
+export function findAnnotation(field: string, pod: Pod, namespace: Namespace): string | undefined {
   const last = field.match(/([A-Za-z]+)(?:\[\d+\])?$/)?.[1] ?? "";
   const key = ANNOTATION_PREFIX + (CLAIM_FIELDS[last] ?? "");
   if (pod.annotations[key] !== undefined) return `annotation ${key} of pod ${pod.namespace}/${pod.name}`;

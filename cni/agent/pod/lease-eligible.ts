@@ -11,7 +11,7 @@ const RANDOM = /^[bcdfghjklmnpqrstvwxz2456789]{5}$/;
  * have made before: ephemeral, without wanted addresses, of the pod's first interface, and under a name that the API
  * server made up. A name that comes back may have a port waiting for it, which only the IPAM knows.
  */
-export function mayUseLease(claim: Claim, pod: Pod): boolean {
+export function canUseLease(claim: Claim, pod: Pod): boolean {
   const { name, nameFrom = "pod", owner, sandbox, retention, ips, mac } = claim;
   const asksForAny = ips === undefined && mac === undefined;
   const isFirst = sandbox === undefined || sandbox.interface === DEFAULT_INTERFACE;

@@ -57,7 +57,7 @@ export class PodSource implements AsyncDisposable {
   }
 
   /** Seconds since the watch was heard last; a healthy one says something about every minute. */
-  get silenceSeconds(): number {
+  get lastEventAgeSeconds(): number {
     const { heardAt } = this.#pods;
     return heardAt === undefined ? Number.POSITIVE_INFINITY : (Date.now() - heardAt) / 1000;
   }

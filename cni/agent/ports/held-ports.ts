@@ -23,7 +23,7 @@ export class HeldPorts {
   readonly #byOwner = new Map<string, HeldPort>();
   readonly #observers = new Map<string, Set<DropObserver>>();
   /** Whether all that the IPAM had for this node was read once: before, who is not found here may hold a port all the same. */
-  isWhole = false;
+  isSynced = false;
 
   find(ownerUid: string, ifname: string): HeldPort | undefined {
     return this.#byOwner.get(keyOf(ownerUid, ifname));

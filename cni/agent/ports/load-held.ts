@@ -30,7 +30,7 @@ export function loadHeld(options: LoadHeldOptions): AsyncDisposable & { retry():
           if (held.find(binding.ownerUid, ifname) !== undefined) continue;
           held.put(binding.ownerUid, ifname, { port, ...(binding.sandbox && { sandboxId: binding.sandbox.id }) });
         }
-        held.isWhole = true;
+        held.isSynced = true;
         log.info({ ports: held.size }, "knows what this node holds");
         return;
       } catch (error) {

@@ -7,7 +7,7 @@ import type { AgentMetrics } from "../metrics.ts";
 import type { PodSource } from "../pod/pods.ts";
 import type { HeldPorts } from "./held-ports.ts";
 
-export interface RefusedPortsOptions {
+export interface RejectedPortsOptions {
   datapath: Pick<Datapath, "unplug">;
   held: HeldPorts;
   pods: Pick<PodSource, "items">;
@@ -18,9 +18,9 @@ export interface RefusedPortsOptions {
 
 /** Silences what was plugged before the IPAM was asked, when it says no. */
 export class RejectedPorts {
-  readonly #options: RefusedPortsOptions;
+  readonly #options: RejectedPortsOptions;
 
-  constructor(options: RefusedPortsOptions) {
+  constructor(options: RejectedPortsOptions) {
     this.#options = options;
   }
 

@@ -1,6 +1,6 @@
 import type { Port, Release } from "../../../ipam-server/contract/index.ts";
+import { bindingOf, classifyBinding, type NodeIdentity } from "./binding-relation.ts";
 import { bindingKey, keyOf, type LocalPort } from "./local-port.ts";
-import { bindingOf, classifyBinding, type NodeIdentity } from "./supersede.ts";
 
 /** All that a sweep compares, read at about one moment. What could not be read whole is absent: unknown is kept. */
 export interface SweepView {
@@ -123,8 +123,8 @@ function classifyBindings(view: SweepView): SweepAction[] {
 }
 
 /** OVSDB was wiped under a live pod: what it last said of it stands as long as nobody says otherwise. */
-function isForgotten({ ovs, before }: LocalPort): boolean {
-  return ovs === undefined && before?.portName !== undefined && before.mac !== undefined;
+function isForgotten({ ovs, lastKnown }: LocalPort): boolean {
+  return ovs === undefined && lastKnown?.portName !== undefined && lastKnown.mac !== undefined;
 }
 
 const isLease = ({ owner }: Port): boolean => owner?.kind === "lease";
@@ -159,15 +159,15 @@ function livesElsewhere(local: LocalPort, ownerUid: string | undefined, { local:
 }
 
 /** First looks by what they would take away. */
-export type Suspects = ReadonlyMap<string, number>;
+export type PendingRemovals = ReadonlyMap<string, number>;
 
 /** What has looked so for the whole grace period is due; what looks otherwise by now is forgotten. */
-export function confirm(
+export function selectDue(
   actions: readonly DestructiveAction[],
-  before: Suspects,
+  before: PendingRemovals,
   now: number,
   graceMs: number,
-): { due: DestructiveAction[]; suspects: Suspects } {
+): { due: DestructiveAction[]; suspects: PendingRemovals } {
   const suspects = new Map(actions.map(action => [suspicionOf(action), before.get(suspicionOf(action)) ?? now]));
   const due = actions.filter(action => now - (suspects.get(suspicionOf(action)) ?? now) >= graceMs);
   // At its first look nothing is due, however short the grace: the second look must be another one.

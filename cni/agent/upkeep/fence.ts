@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { GAP, type IpamError, LEASE_PREFIX, type MooringEvent } from "../../../ipam-server/contract/index.ts";
+import { classifyEvent, endsHeldBinding, type NodeIdentity } from "./binding-relation.ts";
 import type { LocalChanges } from "./local-changes.ts";
 import { bindingKey } from "./local-port.ts";
 import type { NodeView } from "./node-view.ts";
-import { classifyEvent, endsHeldBinding, type NodeIdentity } from "./supersede.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
 
 export interface FenceOptions {
-  context: Pick<UpkeepContext, "ipam" | "log" | "metrics" | "config" | "held" | "leases" | "turns">;
+  context: Pick<UpkeepContext, "ipam" | "log" | "metrics" | "config" | "held" | "leases" | "queue">;
   view: NodeView;
   changes: Pick<LocalChanges, "fence">;
   /** The binding of this sandbox's port was ended. */
@@ -90,7 +90,7 @@ export class Fence implements AsyncDisposable {
 
   /** A call that runs now may plug what it was granted before the event, after the event has found nothing plugged. */
   #judgeAgain(event: MooringEvent): void {
-    void this.#options.context.turns.settled().then(() => this.#judge(event));
+    void this.#options.context.queue.settled().then(() => this.#judge(event));
   }
 
   #judge(event: MooringEvent): void {

@@ -47,7 +47,7 @@ export class LocalChanges {
 
   /** Ends a binding that nothing is plugged for. */
   async release(port: Port, release: Release): Promise<boolean> {
-    const { held, ipam, turns } = this.#context;
+    const { held, ipam, queue } = this.#context;
     const { sandbox, ownerUid = "" } = release;
     const work = async () => {
       if (held.find(ownerUid, sandbox?.interface ?? DEFAULT_INTERFACE)?.port.name === port.name)
@@ -56,7 +56,7 @@ export class LocalChanges {
       if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
       return result?.released ?? false;
     };
-    return sandbox === undefined ? work() : turns.run(sandboxKey(sandbox.id, sandbox.interface), work);
+    return sandbox === undefined ? work() : queue.run(sandboxKey(sandbox.id, sandbox.interface), work);
   }
 
   /** Puts a live sandbox's port back into OVS as the IPAM has it. */
@@ -72,7 +72,7 @@ export class LocalChanges {
     if (wanted === undefined) return false;
     return this.#inTurn(local, async () => {
       const plugged = await datapath.replug(wanted);
-      log.warn({ port: local.before?.portName, sandboxId: local.sandboxId }, "plugged again from memory");
+      log.warn({ port: local.lastKnown?.portName, sandboxId: local.sandboxId }, "plugged again from memory");
       return plugged !== undefined;
     });
   }
@@ -82,7 +82,7 @@ export class LocalChanges {
     const { config, ipam, held, log } = this.#context;
     const { sandboxId, containerInterface, ovs } = local;
     const sandbox = { id: sandboxId, interface: containerInterface };
-    const ahead = await this.#claims.deriveAhead(pod);
+    const ahead = await this.#claims.derivePreclaim(pod);
     // What an interface beside eth0 asks for is in its own network configuration, which only its calls bring.
     const isSame =
       containerInterface === DEFAULT_INTERFACE && (ahead.slotOf !== undefined || ahead.name === ovs?.portName);
@@ -137,10 +137,10 @@ export class LocalChanges {
   }
 
   async #release({ sandboxId, containerInterface }: LocalPort): Promise<void> {
-    const { ipam, takings, journal, config, log } = this.#context;
+    const { ipam, unreported, journal, config, log } = this.#context;
     const release = { host: config.nodeName, sandbox: { id: sandboxId, interface: containerInterface } };
     try {
-      const [result] = await (takings.releaseBehind(release, RELEASE_PATIENCE) ??
+      const [result] = await (unreported.releaseAfterClaim(release, RELEASE_PATIENCE) ??
         ipam.release([release], RELEASE_PATIENCE));
       if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
     } catch (error) {
@@ -159,7 +159,7 @@ export class LocalChanges {
   }
 
   #inTurn(local: LocalPort, work: () => Promise<boolean>): Promise<boolean> {
-    return this.#context.turns.run(sandboxKey(local.sandboxId, local.containerInterface), async () =>
+    return this.#context.queue.run(sandboxKey(local.sandboxId, local.containerInterface), async () =>
       (await this.#view.findAgain(local)) === undefined ? false : work(),
     );
   }
@@ -167,7 +167,7 @@ export class LocalChanges {
 
 export function deriveReplug(local: LocalPort, port: Port, segment: Segment, bridge: string): Replug {
   const { sandboxId, containerInterface } = local;
-  const known = local.ovs ?? local.before;
+  const known = local.ovs ?? local.lastKnown;
   return {
     sandboxId,
     containerInterface,
@@ -188,18 +188,18 @@ export function deriveReplug(local: LocalPort, port: Port, segment: Segment, bri
 }
 
 export function deriveRestore(
-  { sandboxId, containerInterface, before }: LocalPort,
+  { sandboxId, containerInterface, lastKnown }: LocalPort,
   bridge: string,
 ): Replug | undefined {
-  const { portName, portId, epoch, mac, vlan, netns, network, ownerUid } = before ?? {};
-  if (before === undefined || portName === undefined || mac === undefined) return undefined;
+  const { portName, portId, epoch, mac, vlan, netns, network, ownerUid } = lastKnown ?? {};
+  if (lastKnown === undefined || portName === undefined || mac === undefined) return undefined;
   return {
     sandboxId,
     containerInterface,
     bridge,
     ...(vlan !== undefined && { vlan }),
     mac,
-    addresses: before.addresses.map(address => ({ address, prefixLength: 0 })),
+    addresses: lastKnown.addresses.map(address => ({ address, prefixLength: 0 })),
     ...(netns !== undefined && { netns }),
     externalIds: formatPortIds({
       portName,

@@ -32,16 +32,16 @@ export interface LocalPort {
   /** Absent: OVS has forgotten it, or never knew. */
   ovs?: OvsSide;
   /** What OVS knew when it was last seen to know it. */
-  before?: OvsSide;
+  lastKnown?: OvsSide;
 }
 
-export type LookAtSandbox = (netns: string | undefined) => SandboxState;
+export type ReadSandboxState = (netns: string | undefined) => SandboxState;
 
 /** OVS and the kernel each know half; put together by sandbox and interface. */
 export function mergeLocalPorts(
   plugged: readonly PluggedPort[],
   links: readonly HostLink[],
-  look: LookAtSandbox,
+  look: ReadSandboxState,
 ): LocalPort[] {
   const linked = new Set(links.map(keyOf));
   const known = plugged.map(port => ({ ...describe(port, look), hasLink: linked.has(keyOf(port)) }));
@@ -58,7 +58,7 @@ export function mergeLocalPorts(
  * A runtime mounts a sandbox's namespace under a path and takes the path away with it. Only a folder that can be looked
  * into tells that something is not in it.
  */
-export const lookAtSandbox: LookAtSandbox = netns => {
+export const readSandboxState: ReadSandboxState = netns => {
   if (netns === undefined) return "unknown";
   if (exists(netns)) return "there";
   return exists(dirname(netns)) ? "gone" : "unknown";
@@ -70,7 +70,7 @@ export const keyOf = ({ sandboxId, containerInterface }: { sandboxId: string; co
 /** One plugging of it: another epoch is another life. */
 export const bindingKey = (local: LocalPort): string => `${keyOf(local)} ${local.ovs?.portId} ${local.ovs?.epoch}`;
 
-function describe({ sandboxId, containerInterface, ofport, vlan, externalIds }: PluggedPort, look: LookAtSandbox) {
+function describe({ sandboxId, containerInterface, ofport, vlan, externalIds }: PluggedPort, look: ReadSandboxState) {
   const { sandboxId: _id, containerInterface: _interface, ...known } = parseExternalIds(externalIds);
   const ovs: OvsSide = { ...known, ...(ofport !== undefined && { ofport }), ...(vlan !== undefined && { vlan }) };
   return { sandboxId, containerInterface, sandbox: look(ovs.netns), ovs };

@@ -1,16 +1,16 @@
 import type { NodeDatapath } from "../../datapath/node-datapath.ts";
-import { keyOf, type LocalPort, lookAtSandbox, mergeLocalPorts, type OvsSide } from "./local-port.ts";
+import { keyOf, type LocalPort, mergeLocalPorts, type OvsSide, readSandboxState } from "./local-port.ts";
 
 /** What is plugged on this node, read from OVS and the kernel whenever asked; the last answer is kept as an index. */
 export class NodeView {
   readonly #datapath: Pick<NodeDatapath, "list" | "listLinks">;
   readonly #bridge: string;
-  readonly #look: typeof lookAtSandbox;
+  readonly #look: typeof readSandboxState;
   #known: ReadonlyMap<string, OvsSide> = new Map();
   #names: ReadonlySet<string | undefined> = new Set();
   #addresses: ReadonlySet<string> = new Set();
 
-  constructor(datapath: Pick<NodeDatapath, "list" | "listLinks">, bridge: string, look = lookAtSandbox) {
+  constructor(datapath: Pick<NodeDatapath, "list" | "listLinks">, bridge: string, look = readSandboxState) {
     this.#datapath = datapath;
     this.#bridge = bridge;
     this.#look = look;
@@ -22,8 +22,8 @@ export class NodeView {
     const plugged = await this.#datapath.list(this.#bridge);
     const found = mergeLocalPorts(plugged, await this.#datapath.listLinks(), this.#look);
     const local = found.map(port => {
-      const before = port.ovs === undefined ? this.#known.get(keyOf(port)) : undefined;
-      return before === undefined ? port : { ...port, before };
+      const lastKnown = port.ovs === undefined ? this.#known.get(keyOf(port)) : undefined;
+      return lastKnown === undefined ? port : { ...port, lastKnown };
     });
     this.#known = new Map(local.flatMap(port => entryOf(port)));
     this.#names = new Set(local.map(({ ovs }) => ovs?.portName));
@@ -50,6 +50,6 @@ export class NodeView {
 }
 
 function entryOf(port: LocalPort): [string, OvsSide][] {
-  const side = port.ovs ?? port.before;
+  const side = port.ovs ?? port.lastKnown;
   return side === undefined ? [] : [[keyOf(port), side]];
 }

@@ -3,9 +3,9 @@ import { describeError } from "../../spec/cni-error.ts";
 import type { Sweeper } from "./sweeper.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
 
-export interface KeeperOptions {
+export interface ReconcileLoopOptions {
   context: Pick<UpkeepContext, "config" | "datapath" | "log" | "metrics">;
-  sweeper: Pick<Sweeper, "sweep" | "suspectCount">;
+  sweeper: Pick<Sweeper, "sweep" | "pendingCount">;
   /** How often OVSDB is asked whether it is still the same. Default 2000. */
   watchMs?: number;
 }
@@ -17,7 +17,7 @@ const RETRY_MS = 2000;
  * grace, and every few minutes. Each time the bridges first, then the sweep.
  */
 export class ReconcileLoop implements AsyncDisposable {
-  readonly #options: KeeperOptions;
+  readonly #options: ReconcileLoopOptions;
   readonly #stop = new AbortController();
   readonly #running: Promise<unknown>;
   readonly #ready = Promise.withResolvers<void>();
@@ -25,7 +25,7 @@ export class ReconcileLoop implements AsyncDisposable {
   #wake = new AbortController();
   #lastFailure: string | undefined;
 
-  constructor(options: KeeperOptions) {
+  constructor(options: ReconcileLoopOptions) {
     this.#options = options;
     this.#running = Promise.all([this.#run(), this.#watchOvs()]);
   }
@@ -69,7 +69,7 @@ export class ReconcileLoop implements AsyncDisposable {
     const isSwept = await this.#attempt("sweep", () => sweeper.sweep());
     if (!areBridgesThere || !isSwept) return RETRY_MS;
     this.#lastFailure = undefined;
-    return sweeper.suspectCount > 0 ? Math.min(sweepInterval, sweepGrace + 50) : sweepInterval;
+    return sweeper.pendingCount > 0 ? Math.min(sweepInterval, sweepGrace + 50) : sweepInterval;
   }
 
   async #ensureBridges(): Promise<void> {

@@ -3,12 +3,12 @@ import type { Port } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import type { NodePod } from "../pod/pods.ts";
 import {
-  confirm,
   type DestructiveAction,
   decideSweep,
-  type Suspects,
+  type PendingRemovals,
   type SweepAction,
   type SweepView,
+  selectDue,
 } from "./decide-sweep.ts";
 import type { LocalChanges } from "./local-changes.ts";
 import { bindingKey, type LocalPort } from "./local-port.ts";
@@ -31,7 +31,7 @@ export class Sweeper {
   /** Local ports whose binding the IPAM said had ended; see SweepView. */
   readonly ended = new Set<string>();
   readonly #sweeps: Counter;
-  #suspects: Suspects = new Map();
+  #suspects: PendingRemovals = new Map();
 
   constructor(options: SweeperOptions) {
     this.#options = options;
@@ -44,7 +44,7 @@ export class Sweeper {
   }
 
   /** How many things look abandoned and wait for their second look. */
-  get suspectCount(): number {
+  get pendingCount(): number {
     return this.#suspects.size;
   }
 
@@ -57,7 +57,7 @@ export class Sweeper {
     const { view, pods } = await this.#fetchView(local);
     const actions = decideSweep(view);
     const taking = actions.filter(action => action.kind === "unplug" || action.kind === "release");
-    const { due, suspects } = confirm(taking, this.#suspects, this.#now(), config.sweepGrace);
+    const { due, suspects } = selectDue(taking, this.#suspects, this.#now(), config.sweepGrace);
     this.#suspects = suspects;
     const work: SweepAction[] = [...actions.filter(action => !isDestructive(action)), ...due];
     for (let from = 0; from < work.length; from += AT_ONCE) {
@@ -68,7 +68,7 @@ export class Sweeper {
 
   /** Bindings before pods: a pod is there before its claim is, so a binding seen here has its pod in the later read. */
   async #fetchView(local: LocalPort[]): Promise<{ view: SweepView; pods: ReadonlyMap<string, NodePod> | undefined }> {
-    const { config, ipam, held, leases, takings, pods: source } = this.#options.context;
+    const { config, ipam, held, leases, unreported, pods: source } = this.#options.context;
     const self = { host: config.nodeName, cluster: config.cluster };
     const heldBefore = new Set(held.values());
     const leasedBefore = new Set(leases.ports());
@@ -84,7 +84,7 @@ export class Sweeper {
     }
     const others = bindings === undefined ? new Map() : await this.#fetchOthers(local, bindings);
     const pods = await this.#read("pods", async () => new Map((await source.fetchAll()).map(pod => [pod.uid, pod])));
-    const isLeaseInUse = (name: string) => leases.isInUse(name) || takings.has(name);
+    const isLeaseInUse = (name: string) => leases.isInUse(name) || unreported.has(name);
     const view = {
       self,
       local,

@@ -30,12 +30,12 @@ export interface UpkeepContext {
   /** Drop a lease here when it turned out to be ended. */
   leases: Pick<Leases, "ports" | "isInUse" | "dropWhere">;
   /** A sandbox's end goes behind what the IPAM has yet to hear of it. */
-  takings: Pick<UnreportedLeases, "has" | "releaseBehind">;
+  unreported: Pick<UnreportedLeases, "has" | "releaseAfterClaim">;
   /**
    * Unplug only inside `turns.take(sandboxKey(sandboxId, ifname), ...)`, and look again once inside: CNI calls of the
    * sandbox take their turns there too.
    */
-  turns: KeyedQueue;
+  queue: KeyedQueue;
   /** Kubernetes events on pods. */
   events: KubeEvents;
   metrics: AgentMetrics;

@@ -1,13 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
-import { KeyedQueue } from "../../../cni/agent/calls/keyed-queue.ts";
-import { Confirmations } from "../../../cni/agent/claims/confirmations.ts";
-import { type AgentIpam, createAgentIpam } from "../../../cni/agent/ipam/agent-ipam.ts";
-import { Delivery } from "../../../cni/agent/ipam/delivery.ts";
+import type { AgentIpam } from "../../../cni/agent/ipam/agent-ipam.ts";
 import { followEvents } from "../../../cni/agent/ipam/event-follower.ts";
 import { Journals } from "../../../cni/agent/ipam/journals.ts";
 import type { AgentMetrics } from "../../../cni/agent/metrics.ts";
-import { HeldPorts } from "../../../cni/agent/ports/held-ports.ts";
+import { createNodeCore, type NodeCore } from "../../../cni/agent/node-core.ts";
 import { ERROR_CODES, GAP, IpamError, type MooringEvent, type Port } from "../../../ipam-server/contract/index.ts";
 import { claimOf, type ZonePod } from "./pod.ts";
 import { countError, type Seen } from "./record.ts";
@@ -15,37 +12,36 @@ import { countError, type Seen } from "./record.ts";
 export interface SimulatedAgentOptions {
   name: string;
   url: string;
-  /** Its journals are real. */
   journalDir: string;
   metrics: AgentMetrics;
   log: Logger;
-  /** What it sees goes where this says now. */
+  /** Returns the record of the current measurement. */
   seen(): Seen;
 }
 
-/** As the real agent has them. */
+/** The real agent's values. */
 const IPAM_TIMEOUT_MS = 8_000;
 const RELEASE_PATIENCE = { timeoutMs: 3000, repeats: 1 };
 const REPORT_PATIENCE = { timeoutMs: 1000, repeats: 0 };
 const READ_RETRY_MS = [250, 500, 1000, 2000, 5000, 10_000] as const;
-/** What the kubelet pauses before it tries a sandbox again, each time more, and never all pods at the same moment. */
+/** The kubelet's growing pauses before it retries a sandbox, with jitter. */
 const KUBELET_RETRY_MS = [1000, 2000, 4000] as const;
 const GIVE_UP_MS = 180_000;
-/** The runtime makes the sandbox before it calls ADD. */
+/** The time in which the runtime creates the sandbox, before ADD. */
 const SANDBOX_MS = { least: 50, more: 200 };
 
 /**
- * A node's agent with everything of the real one that talks to the IPAM: its client, its batches, its event stream, its
- * journals and their delivery. Datapath, kubelet and Kubernetes are played.
+ * An agent with the real one's node core: IPAM client, batches, event stream, journals and delivery. Datapath, kubelet and
+ * Kubernetes are simulated.
  */
 export class SimulatedAgent {
   readonly #options: SimulatedAgentOptions;
   readonly #journals: Journals;
-  /** By port name, as the node's sandboxes are. */
+  /** The node's sandboxes, by port name. */
   readonly #running = new Map<string, { pod: ZonePod; port: Port }>();
-  /** Calls that are under way. */
+  /** Port names of calls in flight. */
   readonly #busy = new Set<string>();
-  #life: { stop: AbortController; ipam: AgentIpam; delivery: Delivery; over: Promise<unknown> } | undefined;
+  #process: { stop: AbortController; core: NodeCore; following: Promise<void> } | undefined;
   #isFollowing = false;
   #comparing: Promise<void> | undefined;
 
@@ -54,38 +50,40 @@ export class SimulatedAgent {
     this.#journals = new Journals(options.journalDir);
   }
 
-  start(): void {
-    const { name: nodeName, url, metrics, log } = this.#options;
+  async start(): Promise<void> {
+    const { name: nodeName, url, journalDir, metrics, log } = this.#options;
     const stop = new AbortController();
-    const ipam = createAgentIpam({
-      url,
-      timeoutMs: IPAM_TIMEOUT_MS,
-      signal: stop.signal,
-      onBack: () => delivery.kick(),
+    const core = await createNodeCore({
+      nodeName,
+      ipam: { url, timeoutMs: IPAM_TIMEOUT_MS, signal: stop.signal },
+      journalDir,
+      datapath: { unplug: async () => false },
+      pods: { items: undefined },
+      events: { write: () => {} },
+      metrics,
+      log,
+      canUseLease: () => false,
+      now: () => performance.now(),
+      loadsHeldPorts: false,
+      delivers: true,
     });
-    const held = new HeldPorts();
-    const refused = { unplug: async () => {} };
-    const confirmations = new Confirmations({ ipam, held, turns: new KeyedQueue(), refused });
-    const takings = { settle: async () => {} };
-    const journals = this.#journals;
-    const delivery: Delivery = new Delivery({ nodeName, ipam, journals, confirmations, takings, metrics, log });
-    this.#life = { stop, ipam, delivery, over: this.#follow(ipam, stop.signal) };
+    this.#process = { stop, core, following: this.#follow(core.ipam, stop.signal) };
   }
 
-  /** `crash`: the node lost its power, and with it all sandboxes. */
+  /** `crash`: the node lost power and all its sandboxes. */
   async stop(how: "agent" | "crash"): Promise<void> {
-    const life = this.#life;
-    if (life === undefined) return;
-    this.#life = undefined;
-    life.stop.abort(new Error("the agent stops"));
+    const process = this.#process;
+    if (process === undefined) return;
+    this.#process = undefined;
+    process.stop.abort(new Error("the agent stops"));
     if (how === "crash") this.#running.clear();
-    await Promise.all([life.over, this.#comparing, life.delivery[Symbol.asyncDispose]()]);
-    await life.ipam[Symbol.asyncDispose]();
+    await Promise.all([process.following, this.#comparing]);
+    await process.core[Symbol.asyncDispose]();
   }
 
-  /** Nothing is under way, nothing is left to tell, and all has been compared since the stream broke. */
+  /** True if no call is in flight, the journals are empty, and bindings were compared since the stream last broke. */
   get isSettled(): boolean {
-    if (this.#life === undefined) return true;
+    if (this.#process === undefined) return true;
     return this.#isFollowing && this.#comparing === undefined && this.#busy.size === 0 && this.#journals.depth() === 0;
   }
 
@@ -93,30 +91,30 @@ export class SimulatedAgent {
     return this.#journals.depth();
   }
 
-  /** A pod is scheduled here: claimed ahead, then by ADD until it succeeds. Rejects when the node is lost or it never did. */
+  /** Schedules a pod here: pre-claim, then ADD until it succeeds. Rejects if the node stops or ADD never succeeds. */
   async add(pod: ZonePod): Promise<Port> {
     this.#busy.add(pod.name);
     try {
-      const life = this.#life;
-      if (life === undefined) throw new Error(`${this.#options.name} is down`);
+      const process = this.#process;
+      if (process === undefined) throw new Error(`${this.#options.name} is down`);
       const { seen } = this.#options;
-      const aheadAt = performance.now();
-      const ahead = life.ipam.claim(claimOf(pod, this.#options.name, "ahead")).then(
-        () => void seen().aheadMs.push(performance.now() - aheadAt),
-        error => countError(seen(), `ahead: ${IpamError.from(error).code}`),
+      const preclaimedAt = performance.now();
+      const preclaim = process.core.ipam.claim(claimOf(pod, this.#options.name, "preclaim")).then(
+        () => void seen().preclaimMs.push(performance.now() - preclaimedAt),
+        error => countError(seen(), `preclaim: ${IpamError.from(error).code}`),
       );
-      await pause(SANDBOX_MS.least + Math.random() * SANDBOX_MS.more, life.stop.signal);
-      const port = await this.#claimUntilDone(pod, life.ipam, life.stop.signal);
-      await ahead;
+      await pause(SANDBOX_MS.least + Math.random() * SANDBOX_MS.more, process.stop.signal);
+      const port = await this.#claimUntilDone(pod, process.core.ipam, process.stop.signal);
+      await preclaim;
       this.#running.set(pod.name, { pod, port });
-      await this.#report(life.ipam, port);
+      await this.#report(process.core.ipam, port);
       return port;
     } finally {
       this.#busy.delete(pod.name);
     }
   }
 
-  /** A pod ends: as `release` of `cni/verbs/teardown.ts`, it always ends well. */
+  /** Ends a pod. Always succeeds, as `release` of `cni/verbs/teardown.ts`. */
   async del({ name, sandboxId }: ZonePod): Promise<void> {
     const { seen, name: host } = this.#options;
     this.#busy.add(name);
@@ -125,7 +123,7 @@ export class SimulatedAgent {
       const release = { name, host, sandbox: { id: sandboxId, interface: "eth0" } };
       const startedAt = performance.now();
       try {
-        const [result] = (await this.#life?.ipam.release([release], RELEASE_PATIENCE)) ?? [];
+        const [result] = (await this.#process?.core.ipam.release([release], RELEASE_PATIENCE)) ?? [];
         if (result === undefined) throw new Error("the agent is down");
         if ("problem" in result) throw IpamError.fromProblem(result.problem);
         seen().releaseMs.push(performance.now() - startedAt);
@@ -139,7 +137,7 @@ export class SimulatedAgent {
     }
   }
 
-  /** As the kubelet and the runtime do, for as long as trying again may help. */
+  /** Retries as the kubelet and the runtime do, while the error is retryable. */
   async #claimUntilDone(pod: ZonePod, ipam: AgentIpam, signal: AbortSignal): Promise<Port> {
     const { seen, name } = this.#options;
     const startedAt = performance.now();
@@ -170,21 +168,21 @@ export class SimulatedAgent {
     }
   }
 
-  /** As `Fence`: the stream begins before the comparison, and after each break everything is compared. */
+  /** Like `Fence`: opens the stream before the comparison, and compares everything after each break. */
   async #follow(ipam: AgentIpam, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const after = await patiently(() => ipam.readLastSeq(), signal);
+      const after = await retry(() => ipam.readLastSeq(), signal);
       if (after === undefined) return;
-      const anew = new AbortController();
+      const reopen = new AbortController();
       const onError = (error: IpamError) => {
         this.#options.seen().streamBreaks++;
-        if (error.code === "conflict") anew.abort();
+        if (error.code === "conflict") reopen.abort();
         else this.#compareWhenBack(ipam, signal);
       };
-      const ended = AbortSignal.any([signal, anew.signal]);
+      const ended = AbortSignal.any([signal, reopen.signal]);
       const { url, name } = this.#options;
       const follower = { url, headers: async () => ({}), host: name };
-      const following = followEvents(follower, after, event => this.#note(event), onError, ended);
+      const following = followEvents(follower, after, event => this.#handleEvent(event), onError, ended);
       this.#isFollowing = true;
       this.#compareWhenBack(ipam, signal);
       await following;
@@ -192,7 +190,7 @@ export class SimulatedAgent {
     }
   }
 
-  #note(event: MooringEvent): void {
+  #handleEvent(event: MooringEvent): void {
     const { name, seen } = this.#options;
     seen().events++;
     if (event.type === GAP) return;
@@ -206,7 +204,7 @@ export class SimulatedAgent {
   }
 
   #compareWhenBack(ipam: AgentIpam, signal: AbortSignal): void {
-    this.#comparing ??= patiently(async () => {
+    this.#comparing ??= retry(async () => {
       await ipam.ready();
       await this.#compare(ipam);
     }, signal)
@@ -216,14 +214,14 @@ export class SimulatedAgent {
       });
   }
 
-  /** What is bound here and has no sandbox goes back; a sandbox whose binding is lost claims it again. */
+  /** Releases bindings without a sandbox, and claims lost bindings of live sandboxes again. */
   async #compare(ipam: AgentIpam): Promise<void> {
     const { name: host, seen } = this.#options;
     const before = [...this.#running.values()];
     const bound = await ipam.readPortsOfHost(host);
-    const isLeftOver = ({ name, binding }: Port) =>
+    const isUnused = ({ name, binding }: Port) =>
       binding?.sandbox !== undefined && !this.#running.has(name) && !this.#busy.has(name);
-    const releases = bound.filter(isLeftOver).map(({ name, binding }) => ({
+    const releases = bound.filter(isUnused).map(({ name, binding }) => ({
       ...{ name, host },
       ...(binding?.sandbox && { sandbox: binding.sandbox }),
     }));
@@ -238,8 +236,8 @@ export class SimulatedAgent {
   }
 }
 
-/** Until it succeeds, with growing pauses; undefined when the signal came first. */
-async function patiently<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+/** Retries until the work succeeds, with growing pauses. Returns undefined if the signal aborts first. */
+async function retry<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
   for (let attempt = 0; !signal.aborted; attempt++) {
     try {
       return await work();
@@ -250,7 +248,7 @@ async function patiently<T>(work: () => Promise<T>, signal: AbortSignal): Promis
   return undefined;
 }
 
-/** Comes to its end early when the signal aborts. */
+/** Resolves early when the signal aborts. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { signal }).catch(() => undefined);
 }

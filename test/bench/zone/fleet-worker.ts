@@ -14,13 +14,7 @@ const delay = monitorEventLoopDelay({ resolution: 10 });
 delay.enable();
 
 const log = pino({ level: "silent" });
-const metrics = new AgentMetrics({
-  journalDepth: () => 0,
-  heldPorts: () => 0,
-  watchSilenceSeconds: () => 0,
-  isIpamReachable: () => true,
-  leasedFrom: () => [],
-});
+const metrics = new AgentMetrics();
 const agents = new Map(
   options.nodes.map(({ name, url }) => {
     const journalDir = join(options.journalDir, name);
@@ -32,7 +26,7 @@ type Handlers = {
   [C in FleetCall]: (argument: FleetCalls[C]["argument"]) => Promise<FleetCalls[C]["answer"]>;
 };
 const handlers: Handlers = {
-  start: async ({ node }) => void agentOf(node).start(),
+  start: async ({ node }) => void (await agentOf(node).start()),
   stop: async ({ node, how }) => void (await agentOf(node).stop(how)),
   add: ({ node, pod }) => agentOf(node).add(pod),
   del: async ({ node, pod }) => void (await agentOf(node).del(pod)),

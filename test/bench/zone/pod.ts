@@ -61,7 +61,7 @@ export function zonePod(index: number, life: number, isSticky: boolean): ZonePod
 }
 
 /** By the agent's own rules. */
-export function claimOf({ pod, sandboxId }: ZonePod, host: string, stage: "ahead" | "add"): Claim {
+export function claimOf({ pod, sandboxId }: ZonePod, host: string, stage: "preclaim" | "add"): Claim {
   const defaults = {
     cluster: CLUSTER,
     networkSelector: "env=prod",

@@ -2,8 +2,8 @@
 export interface Seen {
   /** Of ADD: from its first try until it has its port, all repetitions and pauses of the runtime included. */
   addMs: number[];
-  /** Of a claim ahead of its sandbox. */
-  aheadMs: number[];
+  /** Durations of pre-claims. */
+  preclaimMs: number[];
   /** Of a release that the IPAM has taken. */
   releaseMs: number[];
   /** From a commit's time until the event is at a node it is about. */
@@ -21,7 +21,7 @@ export interface Seen {
 
 export function nothingSeen(): Seen {
   return {
-    ...{ addMs: [], aheadMs: [], releaseMs: [], eventDelayMs: [], errors: {} },
+    ...{ addMs: [], preclaimMs: [], releaseMs: [], eventDelayMs: [], errors: {} },
     ...{ events: 0, journaled: 0, swept: 0, reclaimed: 0, streamBreaks: 0 },
   };
 }
@@ -33,7 +33,7 @@ export function countError(seen: Seen, code: string): void {
 export function mergeSeen(all: readonly Seen[]): Seen {
   const total = nothingSeen();
   for (const seen of all) {
-    for (const key of ["addMs", "aheadMs", "releaseMs", "eventDelayMs"] as const)
+    for (const key of ["addMs", "preclaimMs", "releaseMs", "eventDelayMs"] as const)
       total[key] = total[key].concat(seen[key]);
     for (const key of ["events", "journaled", "swept", "reclaimed", "streamBreaks"] as const) total[key] += seen[key];
     for (const [code, count] of Object.entries(seen.errors)) total.errors[code] = (total.errors[code] ?? 0) + count;

@@ -17,7 +17,7 @@ export function reportZone({ options, phases, broken, ports, databaseBytes, abou
       `${nodes} nodes' agents, ${pods} pods, ${replicas} server${replicas === 1 ? "" : "s"}; the churn lasted ${seconds} s at ${speed} times 10 percent a minute; seed ${seed}.`,
       `The database ended at ${(databaseBytes / MIB).toFixed(0)} MiB.`,
       "Client, batches, event stream, journals and their delivery are the agent's own code; kubelet, runtime and datapath are played: a sandbox takes 50 to 250 ms, a failed ADD is tried again after 1, 2, then 4 s, a quarter more or less.",
-      "ADD: the claim of ADD, from its first try until it has its port, the kubelet's pauses included; ahead: the claim when the pod is scheduled, as far as it succeeded.",
+      "ADD: the claim of ADD, from its first try until it has its port, the kubelet's pauses included; pre-claim: the claim when the pod is scheduled, as far as it succeeded.",
       "Servers and simulator share the machine: where the simulator's own event loop is late, so are its figures.",
       ...remarks,
       ...phases.flatMap(describeErrors),
@@ -34,16 +34,16 @@ function claimsTable(phases: readonly PhaseFigures[]): Table {
       { name: "phase" },
       { name: "s", digits: 1 },
       { name: "claims/s" },
-      ...["ADD p50 ms", "p95 ms", "p99 ms", "max ms", "ahead p50 ms", "p99 ms", "release p50 ms", "p99 ms"].map(ms),
+      ...["ADD p50 ms", "p95 ms", "p99 ms", "max ms", "pre-claim p50 ms", "p99 ms", "release p50 ms", "p99 ms"].map(ms),
       { name: "failed tries" },
       { name: "journaled" },
     ],
     rows: phases.map(({ name, seconds, seen }) => {
-      const { addMs, aheadMs, releaseMs } = seen;
+      const { addMs, preclaimMs, releaseMs } = seen;
       return [
-        ...[name, seconds, (addMs.length + aheadMs.length) / seconds],
+        ...[name, seconds, (addMs.length + preclaimMs.length) / seconds],
         ...[0.5, 0.95, 0.99, 1].map(q => known(quantile(addMs, q))),
-        ...[0.5, 0.99].map(q => known(quantile(aheadMs, q))),
+        ...[0.5, 0.99].map(q => known(quantile(preclaimMs, q))),
         ...[0.5, 0.99].map(q => known(quantile(releaseMs, q))),
         ...[Object.values(seen.errors).reduce((sum, count) => sum + count, 0), seen.journaled],
       ];

@@ -4,18 +4,18 @@ import { join } from "node:path";
 import { pino } from "pino";
 import type { AgentBackendOptions } from "../../../cni/agent/calls/agent-backend.ts";
 import { Calls } from "../../../cni/agent/calls/calls.ts";
-import { KeyedQueue } from "../../../cni/agent/calls/keyed-queue.ts";
+import type { KeyedQueue } from "../../../cni/agent/calls/keyed-queue.ts";
 import { ClaimBuilder } from "../../../cni/agent/claims/claim-builder.ts";
-import { Confirmations } from "../../../cni/agent/claims/confirmations.ts";
+import type { Confirmations } from "../../../cni/agent/claims/confirmations.ts";
 import { AGENT_OPTIONS, type AgentConfig } from "../../../cni/agent/config.ts";
-import { type AgentIpam, createAgentIpam } from "../../../cni/agent/ipam/agent-ipam.ts";
-import { Journals } from "../../../cni/agent/ipam/journals.ts";
-import { Leases } from "../../../cni/agent/leases/leases.ts";
-import { UnreportedLeases } from "../../../cni/agent/leases/unreported-leases.ts";
+import type { AgentIpam } from "../../../cni/agent/ipam/agent-ipam.ts";
+import type { Journals } from "../../../cni/agent/ipam/journals.ts";
+import type { Leases } from "../../../cni/agent/leases/leases.ts";
+import type { UnreportedLeases } from "../../../cni/agent/leases/unreported-leases.ts";
 import { AgentMetrics } from "../../../cni/agent/metrics.ts";
+import { createNodeCore } from "../../../cni/agent/node-core.ts";
 import { type NodePod, readNodePod } from "../../../cni/agent/pod/pods.ts";
-import { HeldPorts } from "../../../cni/agent/ports/held-ports.ts";
-import { RejectedPorts } from "../../../cni/agent/ports/rejected-ports.ts";
+import type { HeldPorts } from "../../../cni/agent/ports/held-ports.ts";
 import type { Answer } from "../../../cni/dispatch.ts";
 import { deliverJournal } from "../../../cni/journal/delivery.ts";
 import type { Command, Environment } from "../../../cni/spec/environment.ts";
@@ -26,123 +26,80 @@ import { FakeIpam } from "../../fakes/ipam-server.ts";
 
 const AGENT = { agentSocket: "/run/mooring/agent.sock" };
 
-/** The agent's part between socket and node: a fake datapath and a fake IPAM, pods and annotations as the test says. */
-export class AgentBench implements AsyncDisposable {
-  readonly node: FakeNode;
-  readonly held = new HeldPorts();
-  readonly turns = new KeyedQueue();
-  readonly pods: Map<string, NodePod>;
-  readonly #before: AgentBench | undefined;
-  readonly namespaceAnnotations: Record<string, string> = {};
+/** The agent between its socket and its node, with a fake datapath, a fake IPAM, and pods from the test. */
+export class Harness implements AsyncDisposable {
   readonly events: KubeEvent[] = [];
-  readonly dir: string;
-  readonly ipam: FakeIpam;
-  readonly client: AgentIpam;
-  readonly config: AgentConfig;
-  readonly claims: ClaimBuilder;
-  readonly confirmations: Confirmations;
   readonly calls: Calls;
-  readonly metrics: AgentMetrics;
+  readonly held: HeldPorts;
+  readonly queue: KeyedQueue;
   readonly journals: Journals;
   readonly leases: Leases;
-  readonly takings: UnreportedLeases;
-  /** Of the clock that leases are measured by. */
-  timeMs = 0;
+  readonly unreported: UnreportedLeases;
+  readonly confirmations: Confirmations;
+  readonly client: AgentIpam;
+  readonly dir: string;
+  readonly ipam: FakeIpam;
+  readonly node: FakeNode;
+  readonly pods: Map<string, NodePod>;
+  readonly namespaceAnnotations: Record<string, string>;
+  readonly config: AgentConfig;
+  readonly claims: ClaimBuilder;
+  readonly metrics: AgentMetrics;
+  readonly #parts: Parts;
 
-  private constructor(dir: string, ipam: FakeIpam, deadlineMs: number, before?: AgentBench) {
-    this.dir = dir;
-    this.ipam = ipam;
-    this.#before = before;
-    this.node = before?.node ?? new FakeNode();
-    this.pods = before?.pods ?? new Map();
-    const flags = { server: ipam.url, networkSelector: "env=prod", availabilityZone: "az1" };
-    const options = readOptions(AGENT_OPTIONS, { flags, env: {}, readFile: () => "" });
-    this.config = { ...options, nodeName: "node-a", cluster: "c1" };
-    this.client = createAgentIpam({ url: ipam.url, timeoutMs: 500 });
-    const log = pino({ level: "silent" });
-    this.metrics = new AgentMetrics({
-      journalDepth: () => 0,
-      heldPorts: () => 0,
-      watchSilenceSeconds: () => 0,
-      isIpamReachable: () => true,
-      leasedFrom: () => Array.from(this.leases.ports(), ({ network }) => network),
-    });
-    this.claims = new ClaimBuilder({
-      config: this.config,
-      now: () => new Date(),
-      pods: {
-        find: async (_namespace, name) => this.pods.get(name),
-        namespace: async name => ({ name, annotations: this.namespaceAnnotations }),
-      },
-    });
-    const { held, turns, metrics, client } = this;
-    const events = { write: (event: KubeEvent) => void this.events.push(event) };
-    const refused = new RejectedPorts({
-      datapath: this.node.open(),
-      held,
-      pods: this.#podSource(),
-      events,
-      metrics,
-      log,
-    });
-    this.confirmations = new Confirmations({ ipam: client, held, turns, refused });
-    this.journals = new Journals(join(dir, "journal"));
-    const { journals } = this;
-    held.isWhole = true;
-    this.leases = new Leases({
-      ipam: client,
-      mayUse: claim => this.claims.mayUseLease(claim),
-      metrics,
-      log,
-      now: () => this.timeMs,
-      wallClock: () => new Date(),
-    });
-    this.takings = new UnreportedLeases({ ipam: client, held, turns, refused, metrics, log, onRecorded: () => {} });
-    const home: AgentBackendOptions = {
-      config: this.config,
-      ipam: client,
-      datapath: this.node.open(),
-      claims: this.claims,
-      held,
-      leases: this.leases,
-      takings: this.takings,
-      metrics,
+  private constructor(parts: Parts) {
+    const { core, config, claims, metrics, world } = parts;
+    this.#parts = parts;
+    ({ dir: this.dir, ipam: this.ipam, node: this.node, pods: this.pods } = world);
+    ({ held: this.held, queue: this.queue, journals: this.journals, leases: this.leases } = core);
+    ({ unreported: this.unreported, confirmations: this.confirmations, ipam: this.client } = core);
+    [this.config, this.claims, this.metrics] = [config, claims, metrics];
+    this.namespaceAnnotations = world.namespaceAnnotations;
+    this.events = parts.events;
+    const { journals, confirmations } = this;
+    const backend: AgentBackendOptions = {
+      ...{ config, ipam: core.ipam, datapath: world.node.open(), claims, metrics },
+      ...{ held: core.held, leases: core.leases, unreported: core.unreported },
       journalOf: name => journals.of(name),
-      confirmLater: (claim, expected) => this.confirmations.add(claim, expected),
+      confirmLater: (claim, expected) => confirmations.add(claim, expected),
     };
-    this.calls = new Calls({ home, turns, log, deadlineMs, events });
+    const { log, deadlineMs } = parts;
+    const events = { write: (event: KubeEvent) => void this.events.push(event) };
+    this.calls = new Calls({ backend, queue: this.queue, log, deadlineMs, events });
   }
 
-  static async start({ deadlineMs = 10_000 } = {}): Promise<AgentBench> {
-    return new AgentBench(await mkdtemp(join(tmpdir(), "mooring-agent-")), await FakeIpam.start(), deadlineMs);
+  static async start({ deadlineMs = 10_000 } = {}): Promise<Harness> {
+    const dir = await mkdtemp(join(tmpdir(), "mooring-agent-"));
+    const ipam = await FakeIpam.start();
+    const world = { dir, ipam, node: new FakeNode(), pods: new Map(), namespaceAnnotations: {} };
+    return new Harness(await assemble(world, deadlineMs, true));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.leases[Symbol.asyncDispose]();
-    await this.client[Symbol.asyncDispose]();
-    if (this.#before !== undefined) return;
+    await this.#parts.core[Symbol.asyncDispose]();
+    if (!this.#parts.ownsWorld) return;
     await this.ipam[Symbol.asyncDispose]();
-    // Reports that nobody waits for may still be journaled.
+    // Posted reports may still be journaled.
     await rm(this.dir, { recursive: true, force: true, maxRetries: 5 });
   }
 
-  /** The next process on the same node: knows nothing but what is on the disk, and the pods. */
-  takeOver(): AgentBench {
-    return new AgentBench(this.dir, this.ipam, 10_000, this);
+  /** Starts the next agent process on the same node: it has the disk, OVS and the pods, and no memory. */
+  async takeOver(): Promise<Harness> {
+    return new Harness(await assemble(this.#parts.world, 10_000, false));
   }
 
-  #podSource() {
-    const { pods } = this;
-    return {
-      get items() {
-        return new Map([...pods.values()].map(pod => [pod.uid, pod]));
-      },
-    };
+  /** The time of the clock that leases are measured with. */
+  set timeMs(ms: number) {
+    this.#parts.clock.timeMs = ms;
   }
 
-  /** As `Delivery` does it. */
+  get timeMs(): number {
+    return this.#parts.clock.timeMs;
+  }
+
+  /** Delivers the journals once, as `Delivery` does. */
   async deliver(): Promise<void> {
-    const settleClaim = (...told: Parameters<UnreportedLeases["settle"]>) => this.takings.settle(...told);
+    const settleClaim = (...outcome: Parameters<UnreportedLeases["settle"]>) => this.unreported.settle(...outcome);
     for (const journal of this.journals.all()) {
       await deliverJournal(journal, this.client, { host: "node-a", log: () => {}, settleClaim });
     }
@@ -167,9 +124,9 @@ export class AgentBench implements AsyncDisposable {
     return pod;
   }
 
-  /** As `ClaimsAhead` does it. */
-  async claimAhead(pod: NodePod): Promise<void> {
-    const claim = await this.claims.deriveAhead(pod);
+  /** Claims the pod's port before its ADD, as `Preclaims` does. */
+  async preclaim(pod: NodePod): Promise<void> {
+    const claim = await this.claims.derivePreclaim(pod);
     const attachment = await this.client.claim(claim);
     this.held.put(pod.uid, "eth0", { port: attachment.port, attachment, claim });
   }
@@ -196,6 +153,62 @@ export class AgentBench implements AsyncDisposable {
     const conf = { cniVersion: "1.1.0", name: "moored", type: "mooring", ...AGENT, ...more.conf };
     return this.calls.answer({ env, stdin: JSON.stringify(conf) }, more.gone ?? new AbortController().signal);
   }
+}
+
+/** What outlives an agent process. */
+interface World {
+  dir: string;
+  ipam: FakeIpam;
+  node: FakeNode;
+  pods: Map<string, NodePod>;
+  namespaceAnnotations: Record<string, string>;
+}
+
+type Parts = Awaited<ReturnType<typeof assemble>>;
+
+async function assemble(world: World, deadlineMs: number, ownsWorld: boolean) {
+  const { dir, ipam, node, pods, namespaceAnnotations } = world;
+  const flags = { server: ipam.url, networkSelector: "env=prod", availabilityZone: "az1" };
+  const options = readOptions(AGENT_OPTIONS, { flags, env: {}, readFile: () => "" });
+  const config: AgentConfig = { ...options, nodeName: "node-a", cluster: "c1" };
+  const claims = new ClaimBuilder({
+    config,
+    now: () => new Date(),
+    pods: {
+      find: async (_namespace, name) => pods.get(name),
+      namespace: async name => ({ name, annotations: namespaceAnnotations }),
+    },
+  });
+  const clock = { timeMs: 0 };
+  const events: KubeEvent[] = [];
+  const log = pino({ level: "silent" });
+  const metrics = new AgentMetrics();
+  const core = await createNodeCore({
+    nodeName: "node-a",
+    ipam: { url: ipam.url, timeoutMs: 500 },
+    journalDir: join(dir, "journal"),
+    datapath: node.open(),
+    pods: {
+      get items() {
+        return new Map([...pods.values()].map(pod => [pod.uid, pod]));
+      },
+    },
+    events: { write: event => void events.push(event) },
+    metrics,
+    log,
+    canUseLease: claim => claims.canUseLease(claim),
+    now: () => clock.timeMs,
+    loadsHeldPorts: false,
+    delivers: false,
+  });
+  metrics.registerGauges({
+    journalDepth: () => 0,
+    heldPorts: () => 0,
+    watchLastEventAgeSeconds: () => 0,
+    isIpamReachable: () => true,
+    leasedFrom: () => Array.from(core.leases.ports(), ({ network }) => network),
+  });
+  return { core, config, claims, metrics, clock, events, log, world, deadlineMs, ownsWorld };
 }
 
 export function readError({ stdout, exitCode }: Answer): { code: number; msg: string } {

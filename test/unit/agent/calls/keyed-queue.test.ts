@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { KeyedQueue } from "../../../../cni/agent/calls/keyed-queue.ts";
 
 test("work under one key runs in order of arrival and never beside each other, whatever fails", async () => {
-  const turns = new KeyedQueue();
+  const queue = new KeyedQueue();
   const log: string[] = [];
   const work =
     (name: string, fails = false) =>
@@ -15,9 +15,9 @@ test("work under one key runs in order of arrival and never beside each other, w
       return name;
     };
   const outcomes = await Promise.allSettled([
-    turns.run("s/eth0", work("add", true)),
-    turns.run("s/eth0", work("del")),
-    turns.run("s/eth0", work("add again")),
+    queue.run("s/eth0", work("add", true)),
+    queue.run("s/eth0", work("del")),
+    queue.run("s/eth0", work("add again")),
   ]);
   assert.deepEqual(
     outcomes.map(({ status }) => status),
@@ -27,13 +27,13 @@ test("work under one key runs in order of arrival and never beside each other, w
 });
 
 test("work under other keys does not wait, and nothing is kept of keys that are done", async () => {
-  const turns = new KeyedQueue();
+  const queue = new KeyedQueue();
   const { promise, resolve } = Promise.withResolvers<void>();
-  const slow = turns.run("a", () => promise);
-  assert.equal(await turns.run("b", async () => "done"), "done");
-  assert.ok(turns.isTaken("a"));
+  const slow = queue.run("a", () => promise);
+  assert.equal(await queue.run("b", async () => "done"), "done");
+  assert.ok(queue.isTaken("a"));
   resolve();
   await slow;
-  await turns.drained();
-  assert.ok(!turns.isTaken("a"));
+  await queue.drained();
+  assert.ok(!queue.isTaken("a"));
 });

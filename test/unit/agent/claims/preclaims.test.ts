@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { pino } from "pino";
-import { decidesToClaim, Preclaims } from "../../../../cni/agent/claims/preclaims.ts";
+import { Preclaims, shouldPreclaim } from "../../../../cni/agent/claims/preclaims.ts";
 import { type NodePod, type PodChange, readNodePod } from "../../../../cni/agent/pod/pods.ts";
 import { HeldPorts } from "../../../../cni/agent/ports/held-ports.ts";
 import { openJournal } from "../../../../cni/journal/journal.ts";
@@ -40,7 +40,7 @@ test("only a pod of this node that waits for its first container is claimed for"
     [{ phase: "Pending" }, { nodeName: "node-b" }, false],
     [{ phase: "Pending" }, { nodeName: NODE, hostNetwork: true }, false],
   ] as const) {
-    assert.equal(decidesToClaim(readPod("u", status, spec), NODE), decision, JSON.stringify({ status, spec }));
+    assert.equal(shouldPreclaim(readPod("u", status, spec), NODE), decision, JSON.stringify({ status, spec }));
   }
 });
 
@@ -72,7 +72,7 @@ class Harness {
       log: pino({ level: "silent" }),
       metrics: { preclaims: { inc: ({ outcome }: { outcome: string }) => this.outcomes.push(outcome) } as never },
       claims: {
-        deriveAhead: async pod => ({
+        derivePreclaim: async pod => ({
           name: `c/default/${pod.name}`,
           host: NODE,
           owner: { kind: "pod", uid: pod.uid, createdAt: pod.createdAt },
@@ -124,76 +124,76 @@ function attach(claim: Claim, sandboxId?: string): PortAttachment {
 }
 
 test("each pod is claimed for once, however often it changes", async () => {
-  const bench = new Harness("once");
-  for (let turn = 0; turn < 3; turn++) await bench.hold("u1");
-  await bench.settle();
-  assert.equal(bench.claims.length, 1);
-  assert.equal(bench.claims[0]?.sandbox, undefined);
-  assert.equal(bench.held.find("u1", "eth0")?.attachment?.port.epoch, 1);
+  const harness = new Harness("once");
+  for (let turn = 0; turn < 3; turn++) await harness.hold("u1");
+  await harness.settle();
+  assert.equal(harness.claims.length, 1);
+  assert.equal(harness.claims[0]?.sandbox, undefined);
+  assert.equal(harness.held.find("u1", "eth0")?.attachment?.port.epoch, 1);
 });
 
 test("a pod that a leased address waits for is not claimed for, and its promise ends with it", async () => {
-  const bench = new Harness("leased");
-  bench.leased.add("u1");
-  bench.tell({ type: "present", pod: readPod("u1") });
-  await bench.hold("u2");
+  const harness = new Harness("leased");
+  harness.leased.add("u1");
+  harness.tell({ type: "present", pod: readPod("u1") });
+  await harness.hold("u2");
   assert.deepEqual(
-    bench.claims.map(({ owner }) => owner.uid),
+    harness.claims.map(({ owner }) => owner.uid),
     ["u2"],
   );
-  assert.deepEqual(bench.learned, ["c/default/pod-u2"], "what the IPAM says of leases is learned here too");
-  bench.tell({ type: "gone", pod: readPod("u1") });
-  await bench.settle();
-  assert.deepEqual([bench.leased.size, bench.releases.length], [0, 0]);
+  assert.deepEqual(harness.learned, ["c/default/pod-u2"], "what the IPAM says of leases is learned here too");
+  harness.tell({ type: "gone", pod: readPod("u1") });
+  await harness.settle();
+  assert.deepEqual([harness.leased.size, harness.releases.length], [0, 0]);
 });
 
 test("a pod that is gone before its claim is answered gives the port back, fenced against a sandbox", async () => {
-  const bench = new Harness("gone");
+  const harness = new Harness("gone");
   const answered = Promise.withResolvers<PortAttachment>();
-  bench.answer = () => answered.promise;
-  const claim = await bench.claimFor("u1");
-  bench.tell({ type: "gone", pod: readPod("u1") });
+  harness.answer = () => answered.promise;
+  const claim = await harness.claimFor("u1");
+  harness.tell({ type: "gone", pod: readPod("u1") });
   answered.resolve(attach(claim));
-  await bench.settle();
+  await harness.settle();
   const sandbox = { id: "none", interface: "eth0" };
-  assert.deepEqual(bench.releases, [{ name: "c/default/pod-u1", host: NODE, ownerUid: "u1", sandbox }]);
-  assert.equal(bench.held.size, 0);
+  assert.deepEqual(harness.releases, [{ name: "c/default/pod-u1", host: NODE, ownerUid: "u1", sandbox }]);
+  assert.equal(harness.held.size, 0);
 });
 
 test("a pod that met its sandbox is left to its DEL", async () => {
-  const bench = new Harness("met");
-  bench.answer = async claim => attach(claim, "s1");
-  await bench.hold("u1");
-  bench.tell({ type: "gone", pod: readPod("u1") });
-  await bench.settle();
-  assert.deepEqual(bench.releases, []);
+  const harness = new Harness("met");
+  harness.answer = async claim => attach(claim, "s1");
+  await harness.hold("u1");
+  harness.tell({ type: "gone", pod: readPod("u1") });
+  await harness.settle();
+  assert.deepEqual(harness.releases, []);
 });
 
 test("an unused port whose release cannot be told is journaled", async () => {
-  const bench = new Harness("journaled");
-  await bench.hold("u1");
-  bench.isDown = true;
-  bench.tell({ type: "gone", pod: readPod("u1") });
-  await bench.settle();
-  assert.equal((await bench.journal.list()).length, 1);
+  const harness = new Harness("journaled");
+  await harness.hold("u1");
+  harness.isDown = true;
+  harness.tell({ type: "gone", pod: readPod("u1") });
+  await harness.settle();
+  assert.equal((await harness.journal.list()).length, 1);
 });
 
 test("a claim that fails is counted and no more: ADD claims by itself", async () => {
-  const bench = new Harness("failed");
-  bench.answer = () => Promise.reject(new IpamError("no_address_available", "full"));
-  await bench.claimFor("u1");
-  await bench.settle();
-  assert.deepEqual([bench.outcomes, bench.held.size], [["failed"], 0]);
+  const harness = new Harness("failed");
+  harness.answer = () => Promise.reject(new IpamError("no_address_available", "full"));
+  await harness.claimFor("u1");
+  await harness.settle();
+  assert.deepEqual([harness.outcomes, harness.held.size], [["failed"], 0]);
 });
 
 test("an answer that a DEL overtook is not built on", async () => {
-  const bench = new Harness("overtaken");
+  const harness = new Harness("overtaken");
   const answered = Promise.withResolvers<PortAttachment>();
-  bench.answer = () => answered.promise;
-  const claim = await bench.claimFor("u1");
+  harness.answer = () => answered.promise;
+  const claim = await harness.claimFor("u1");
   // ADD and DEL came and went meanwhile.
-  bench.held.drop("u1", "eth0");
+  harness.held.drop("u1", "eth0");
   answered.resolve(attach(claim));
-  await bench.settle();
-  assert.equal(bench.held.size, 0);
+  await harness.settle();
+  assert.equal(harness.held.size, 0);
 });

@@ -61,7 +61,8 @@ test("one bad item fails alone, and releases that wait alike share a request", a
 test("it knows whether the IPAM answers, and tells when it does again; a refusal is an answer", async () => {
   await using fake = await FakeIpam.start();
   let backs = 0;
-  await using ipam = createAgentIpam({ url: fake.url, timeoutMs: 1000, onBack: () => backs++ });
+  await using ipam = createAgentIpam({ url: fake.url, timeoutMs: 1000 });
+  ipam.onReachable(() => backs++);
   fake.instead.push("hang up");
   await assert.rejects(ipam.ready());
   assert.equal(ipam.isReachable, false);

@@ -15,7 +15,7 @@ export const LEASE_MS = 3_600_000;
 const SERVER_NOW = Date.parse("2031-05-05T05:05:05.000Z");
 
 /** A node's leases, an IPAM that is a map, and a clock that the test sets. */
-export class LeaseBench implements AsyncDisposable {
+export class Harness implements AsyncDisposable {
   readonly claims: Claim[] = [];
   readonly releases: Release[] = [];
   readonly outcomes = new Map<string, number>();
@@ -41,7 +41,7 @@ export class LeaseBench implements AsyncDisposable {
           return !isAway();
         },
       },
-      mayUse: ({ labels }) => labels?.fixed === undefined,
+      canUse: ({ labels }) => labels?.fixed === undefined,
       metrics: {
         leases: {
           inc: ({ outcome }: { outcome: string }, by = 1) =>
@@ -59,21 +59,21 @@ export class LeaseBench implements AsyncDisposable {
     return this.leases[Symbol.asyncDispose]();
   }
 
-  static async filled(terms: NodeLease = { size: 4, low: 2 }, idleMs?: number): Promise<LeaseBench> {
-    const bench = new LeaseBench(idleMs);
-    bench.terms = terms;
-    bench.learn();
-    await bench.waitForStock(terms.size);
-    return bench;
+  static async filled(terms: NodeLease = { size: 4, low: 2 }, idleMs?: number): Promise<Harness> {
+    const harness = new Harness(idleMs);
+    harness.terms = terms;
+    harness.observe();
+    await harness.waitForStock(terms.size);
+    return harness;
   }
 
   /** What a pod's claim was answered with, as `attachment` gives it. */
-  learn(claim = pod("first")): void {
+  observe(claim = pod("first")): void {
     this.leases.observe(claim, this.attach(claim));
   }
 
-  take(uid: string): string | undefined {
-    return this.leases.take(pod(uid))?.leasedPort;
+  assign(uid: string): string | undefined {
+    return this.leases.assign(pod(uid))?.leasedPort;
   }
 
   names(): string[] {

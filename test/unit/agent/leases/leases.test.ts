@@ -2,34 +2,34 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IpamError } from "../../../../ipam-server/contract/index.ts";
 import { waitFor } from "../../../../scripts/lab/command.ts";
-import { AWAY, LEASE_MS, LeaseBench, pod } from "./harness.ts";
+import { AWAY, Harness, LEASE_MS, pod } from "./harness.ts";
 
 const TEN_MINUTES = 10 * 60_000;
 
 test("a network that leases is learned of by an answer, and the node is leased its share by one owner in one go", async () => {
-  await using bench = await LeaseBench.filled({ size: 4, low: 2 });
-  assert.equal(bench.claims.length, 4);
-  for (const { name, owner, sandbox, retention, networkSelector, cluster, host } of bench.claims) {
+  await using harness = await Harness.filled({ size: 4, low: 2 });
+  assert.equal(harness.claims.length, 4);
+  for (const { name, owner, sandbox, retention, networkSelector, cluster, host } of harness.claims) {
     assert.match(name ?? "", /^lease:node-a\/[0-9a-f]{16}$/);
     assert.deepEqual([owner.kind, sandbox, retention?.policy], ["lease", undefined, "ephemeral"]);
     assert.deepEqual([networkSelector, cluster, host], ["env=prod", "c1", "node-a"]);
   }
-  assert.equal(new Set(bench.claims.map(({ owner }) => owner.uid)).size, 1);
+  assert.equal(new Set(harness.claims.map(({ owner }) => owner.uid)).size, 1);
 });
 
 test("nothing is leased for networks that lease nothing, and for pods that may not use it", async () => {
-  await using bench = new LeaseBench();
-  bench.learn(pod("fixed", { labels: { fixed: "" } }));
-  bench.terms = undefined;
-  bench.learn();
-  await bench.pass();
-  assert.equal(bench.claims.length, 0);
+  await using harness = new Harness();
+  harness.observe(pod("fixed", { labels: { fixed: "" } }));
+  harness.terms = undefined;
+  harness.observe();
+  await harness.pass();
+  assert.equal(harness.claims.length, 0);
 });
 
 test("a lease is taken once, and becomes the pod's with id, epoch, addresses and MAC", async () => {
-  await using bench = await LeaseBench.filled();
-  const [port] = bench.leases.ports();
-  const taken = bench.leases.take(pod("u1", { labels: { app: "web" } }));
+  await using harness = await Harness.filled();
+  const [port] = harness.leases.ports();
+  const taken = harness.leases.assign(pod("u1", { labels: { app: "web" } }));
   assert.equal(taken?.leasedPort, port?.name);
   const { attachment } = taken ?? assert.fail();
   assert.deepEqual(
@@ -42,11 +42,11 @@ test("a lease is taken once, and becomes the pod's with id, epoch, addresses and
   );
   assert.deepEqual(attachment.port.binding?.sandbox, { id: "sandbox-of-u1", interface: "eth0" });
   assert.equal(attachment.port.expiresAt, undefined);
-  assert.notEqual(bench.take("u2"), taken?.leasedPort);
+  assert.notEqual(harness.assign("u2"), taken?.leasedPort);
 });
 
 test("only who asks in the same way gets of a pool", async () => {
-  await using bench = await LeaseBench.filled();
+  await using harness = await Harness.filled();
   for (const change of [
     { networkSelector: "env=other" },
     { families: ["ipv6" as const] },
@@ -54,246 +54,246 @@ test("only who asks in the same way gets of a pool", async () => {
     { physicalNetworks: ["physnet9"] },
     { labels: { fixed: "" } },
   ]) {
-    assert.equal(bench.leases.take(pod("u1", change)), undefined, JSON.stringify(change));
+    assert.equal(harness.leases.assign(pod("u1", change)), undefined, JSON.stringify(change));
   }
-  assert.ok(bench.leases.take(pod("u1")));
+  assert.ok(harness.leases.assign(pod("u1")));
 });
 
 test("below the low mark, and not before, the node asks for more, up to its share", async () => {
-  await using bench = await LeaseBench.filled({ size: 4, low: 2 });
-  bench.take("u1");
-  bench.take("u2");
-  await bench.pass();
-  assert.equal(bench.claims.length, 4);
-  bench.take("u3");
-  await bench.waitForStock(4);
-  assert.equal(bench.claims.length, 7);
+  await using harness = await Harness.filled({ size: 4, low: 2 });
+  harness.assign("u1");
+  harness.assign("u2");
+  await harness.pass();
+  assert.equal(harness.claims.length, 4);
+  harness.assign("u3");
+  await harness.waitForStock(4);
+  assert.equal(harness.claims.length, 7);
 });
 
 test("leases are prolonged when a third of their time is over, and keep their ends apart from any machine's date", async () => {
-  await using bench = await LeaseBench.filled();
-  const before = bench.names();
-  await bench.pass(LEASE_MS / 3 - 1000);
-  assert.equal(bench.claims.length, 4);
-  await bench.pass(2000);
+  await using harness = await Harness.filled();
+  const before = harness.names();
+  await harness.pass(LEASE_MS / 3 - 1000);
+  assert.equal(harness.claims.length, 4);
+  await harness.pass(2000);
   assert.deepEqual(
-    bench.claims
+    harness.claims
       .slice(4)
       .map(({ name }) => name)
       .toSorted(),
     before.toSorted(),
   );
-  await bench.pass(LEASE_MS * 0.9);
-  assert.equal(bench.names().length, 4, "prolonged, they go on");
+  await harness.pass(LEASE_MS * 0.9);
+  assert.equal(harness.names().length, 4, "prolonged, they go on");
 });
 
 test("with the IPAM away leases are taken until they end by the node's own clock, and not after", async () => {
-  await using bench = await LeaseBench.filled();
-  bench.refusal = AWAY;
-  await bench.pass(LEASE_MS * 0.9);
-  assert.ok(bench.take("u1"));
-  bench.timeMs = 1000 + LEASE_MS * 0.99;
+  await using harness = await Harness.filled();
+  harness.refusal = AWAY;
+  await harness.pass(LEASE_MS * 0.9);
+  assert.ok(harness.assign("u1"));
+  harness.timeMs = 1000 + LEASE_MS * 0.99;
   // No round has run since: what is over is found over when it is asked for.
-  assert.equal(bench.take("u2"), undefined);
+  assert.equal(harness.assign("u2"), undefined);
 });
 
 test("the time is counted from before the claim was sent, however late its answer came", async () => {
-  await using bench = new LeaseBench();
-  bench.onClaim = async () => {
+  await using harness = new Harness();
+  harness.onClaim = async () => {
     await new Promise(resolve => setImmediate(resolve));
-    bench.timeMs = 1000 + LEASE_MS * 0.5;
+    harness.timeMs = 1000 + LEASE_MS * 0.5;
   };
-  bench.learn();
-  await bench.waitForStock(4);
-  bench.timeMs = 1000 + LEASE_MS * 0.99;
-  assert.equal(bench.take("u1"), undefined);
+  harness.observe();
+  await harness.waitForStock(4);
+  harness.timeMs = 1000 + LEASE_MS * 0.99;
+  assert.equal(harness.assign("u1"), undefined);
 });
 
 test("what was over when its answer came is given back, and so is an answer that tells no end", async () => {
-  await using bench = new LeaseBench();
-  bench.onClaim = () => {
-    bench.timeMs += LEASE_MS;
+  await using harness = new Harness();
+  harness.onClaim = () => {
+    harness.timeMs += LEASE_MS;
   };
-  bench.learn();
-  await waitFor("the leases to go back", () => bench.releases.length >= 4);
-  assert.deepEqual(bench.names(), []);
+  harness.observe();
+  await waitFor("the leases to go back", () => harness.releases.length >= 4);
+  assert.deepEqual(harness.names(), []);
 });
 
 test("a lease that the IPAM prolongs no more goes back and is given to nobody", async () => {
-  await using bench = await LeaseBench.filled();
-  const before = bench.names();
-  bench.refusal = new IpamError("conflict", "leases no addresses");
-  await bench.pass(LEASE_MS / 3);
-  assert.equal(bench.take("u1"), undefined);
-  assert.deepEqual(bench.releases.map(({ name }) => name).toSorted(), before.toSorted());
+  await using harness = await Harness.filled();
+  const before = harness.names();
+  harness.refusal = new IpamError("conflict", "leases no addresses");
+  await harness.pass(LEASE_MS / 3);
+  assert.equal(harness.assign("u1"), undefined);
+  assert.deepEqual(harness.releases.map(({ name }) => name).toSorted(), before.toSorted());
 });
 
 test("a lease that was ended meanwhile is made anew by its prolongation, and only the new one given away", async () => {
-  await using bench = await LeaseBench.filled({ size: 1, low: 1 });
-  const [before] = bench.leases.ports();
-  bench.held.delete(before?.name ?? "");
-  await bench.pass(LEASE_MS / 3);
-  const taken = bench.leases.take(pod("u1"));
+  await using harness = await Harness.filled({ size: 1, low: 1 });
+  const [before] = harness.leases.ports();
+  harness.held.delete(before?.name ?? "");
+  await harness.pass(LEASE_MS / 3);
+  const taken = harness.leases.assign(pod("u1"));
   assert.equal(taken?.leasedPort, before?.name);
   assert.notEqual(taken?.attachment.port.id, before?.id);
-  assert.deepEqual(bench.releases, []);
+  assert.deepEqual(harness.releases, []);
 });
 
 test("a lease taken while it is being prolonged, of which the IPAM hears first, leaves nothing behind", async () => {
-  await using bench = await LeaseBench.filled({ size: 1, low: 1 });
+  await using harness = await Harness.filled({ size: 1, low: 1 });
   const answer = Promise.withResolvers<void>();
-  bench.onClaim = () => answer.promise;
-  await bench.pass(LEASE_MS / 3);
-  const taken = bench.take("u1") ?? assert.fail();
+  harness.onClaim = () => answer.promise;
+  await harness.pass(LEASE_MS / 3);
+  const taken = harness.assign("u1") ?? assert.fail();
   // As when it is the pod's port: the name is free again.
-  bench.held.delete(taken);
+  harness.held.delete(taken);
   answer.resolve();
-  await waitFor("the other one to go back", () => bench.releases.some(({ name }) => name === taken));
-  assert.equal(bench.held.has(taken), false);
+  await waitFor("the other one to go back", () => harness.releases.some(({ name }) => name === taken));
+  assert.equal(harness.held.has(taken), false);
 });
 
 test("a lease taken while it is being prolonged stays the pod's", async () => {
-  await using bench = await LeaseBench.filled({ size: 1, low: 1 });
+  await using harness = await Harness.filled({ size: 1, low: 1 });
   const answer = Promise.withResolvers<void>();
-  bench.onClaim = () => answer.promise;
-  await bench.pass(LEASE_MS / 3);
-  const taken = bench.take("u1");
+  harness.onClaim = () => answer.promise;
+  await harness.pass(LEASE_MS / 3);
+  const taken = harness.assign("u1");
   assert.ok(taken);
   answer.resolve();
-  await bench.pass();
-  assert.equal(bench.names().includes(taken), false);
-  assert.deepEqual(bench.releases, []);
+  await harness.pass();
+  assert.equal(harness.names().includes(taken), false);
+  assert.deepEqual(harness.releases, []);
 });
 
 test("unused for ten minutes the node gives all back, and is leased again when pods come again", async () => {
-  await using bench = await LeaseBench.filled({ size: 4, low: 2 }, TEN_MINUTES);
-  bench.take("u1");
-  await bench.pass(9 * 60_000);
-  assert.equal(bench.names().length, 3);
-  await bench.pass(2 * 60_000);
-  assert.deepEqual([bench.names().length, bench.releases.length], [0, 3]);
-  assert.equal(bench.releases[0]?.ownerUid, bench.claims[0]?.owner.uid);
-  bench.learn();
-  await bench.waitForStock(4);
+  await using harness = await Harness.filled({ size: 4, low: 2 }, TEN_MINUTES);
+  harness.assign("u1");
+  await harness.pass(9 * 60_000);
+  assert.equal(harness.names().length, 3);
+  await harness.pass(2 * 60_000);
+  assert.deepEqual([harness.names().length, harness.releases.length], [0, 3]);
+  assert.equal(harness.releases[0]?.ownerUid, harness.claims[0]?.owner.uid);
+  harness.observe();
+  await harness.waitForStock(4);
 });
 
 test("with the IPAM away nothing is given back for being idle: pods to come could have nothing else", async () => {
-  await using bench = await LeaseBench.filled({ size: 4, low: 2 }, TEN_MINUTES);
-  bench.refusal = AWAY;
-  await bench.pass(2 * TEN_MINUTES);
-  assert.ok(bench.take("u1"));
-  bench.refusal = undefined;
-  await bench.pass(TEN_MINUTES);
-  assert.deepEqual([bench.names().length, bench.releases.length], [0, 3]);
+  await using harness = await Harness.filled({ size: 4, low: 2 }, TEN_MINUTES);
+  harness.refusal = AWAY;
+  await harness.pass(2 * TEN_MINUTES);
+  assert.ok(harness.assign("u1"));
+  harness.refusal = undefined;
+  await harness.pass(TEN_MINUTES);
+  assert.deepEqual([harness.names().length, harness.releases.length], [0, 3]);
 });
 
 test("a cordoned node gives all back and is leased nothing, until it is uncordoned", async () => {
-  await using bench = await LeaseBench.filled();
-  bench.leases.setCordoned(true);
-  await waitFor("the leases to go back", () => bench.releases.length === 4);
-  bench.learn();
-  assert.equal(bench.take("u1"), undefined);
-  assert.equal(bench.claims.length, 4);
-  bench.leases.setCordoned(false);
-  bench.learn();
-  await bench.waitForStock(4);
+  await using harness = await Harness.filled();
+  harness.leases.setCordoned(true);
+  await waitFor("the leases to go back", () => harness.releases.length === 4);
+  harness.observe();
+  assert.equal(harness.assign("u1"), undefined);
+  assert.equal(harness.claims.length, 4);
+  harness.leases.setCordoned(false);
+  harness.observe();
+  await harness.waitForStock(4);
 });
 
 test("leases that come while the node is being cordoned go back", async () => {
-  await using bench = new LeaseBench();
+  await using harness = new Harness();
   const answer = Promise.withResolvers<void>();
-  bench.onClaim = () => answer.promise;
-  bench.learn();
-  await waitFor("the claims", () => bench.claims.length === 4);
-  bench.leases.setCordoned(true);
+  harness.onClaim = () => answer.promise;
+  harness.observe();
+  await waitFor("the claims", () => harness.claims.length === 4);
+  harness.leases.setCordoned(true);
   answer.resolve();
-  await waitFor("the leases to go back", () => bench.releases.length === 4);
-  assert.equal(bench.held.size, 0);
+  await waitFor("the leases to go back", () => harness.releases.length === 4);
+  assert.equal(harness.held.size, 0);
 });
 
 test("a smaller share sends back what is beyond it", async () => {
-  await using bench = await LeaseBench.filled({ size: 4, low: 2 });
-  bench.terms = { size: 2, low: 1 };
-  bench.learn();
-  await bench.pass();
-  assert.deepEqual([bench.names().length, bench.releases.length], [2, 2]);
+  await using harness = await Harness.filled({ size: 4, low: 2 });
+  harness.terms = { size: 2, low: 1 };
+  harness.observe();
+  await harness.pass();
+  assert.deepEqual([harness.names().length, harness.releases.length], [2, 2]);
 });
 
 test("an answer without a lease sends that network's leases back", async () => {
-  await using bench = await LeaseBench.filled();
-  bench.terms = undefined;
-  bench.learn();
-  await bench.pass();
-  assert.deepEqual([bench.names().length, bench.releases.length], [0, 4]);
+  await using harness = await Harness.filled();
+  harness.terms = undefined;
+  harness.observe();
+  await harness.pass();
+  assert.deepEqual([harness.names().length, harness.releases.length], [0, 4]);
 });
 
 test("refused, the node asks again later and later, and at once when the IPAM is back", async () => {
-  await using bench = new LeaseBench();
-  bench.refusal = new IpamError("no_address_available", "little left");
-  bench.learn();
-  await waitFor("the claims", () => bench.claims.length === 4);
-  await bench.pass();
-  await bench.pass();
-  assert.equal(bench.claims.length, 4, "not again at once");
+  await using harness = new Harness();
+  harness.refusal = new IpamError("no_address_available", "little left");
+  harness.observe();
+  await waitFor("the claims", () => harness.claims.length === 4);
+  await harness.pass();
+  await harness.pass();
+  assert.equal(harness.claims.length, 4, "not again at once");
   // Twelve hours of a pod every nine minutes.
   for (let minutes = 0; minutes < 720; minutes += 1) {
-    bench.learn();
-    if (minutes % 9 === 0) bench.take(`u${minutes}`);
-    await bench.pass(60_000);
+    harness.observe();
+    if (minutes % 9 === 0) harness.assign(`u${minutes}`);
+    await harness.pass(60_000);
   }
-  const asked = bench.claims.length / 4;
+  const asked = harness.claims.length / 4;
   assert.ok(asked > 72 && asked < 400, `${asked} times in twelve hours`);
-  bench.refusal = undefined;
-  bench.leases.retry();
-  await bench.waitForStock(4);
+  harness.refusal = undefined;
+  harness.leases.retry();
+  await harness.waitForStock(4);
 });
 
 test("a lease that the IPAM ended is given to nobody, and replaced", async () => {
-  await using bench = await LeaseBench.filled({ size: 4, low: 4 });
-  const [ended = ""] = bench.names();
-  bench.leases.dropWhere(({ name }) => name === ended);
-  assert.equal(bench.names().includes(ended), false);
-  await bench.waitForStock(4);
-  assert.deepEqual(bench.releases, []);
+  await using harness = await Harness.filled({ size: 4, low: 4 });
+  const [ended = ""] = harness.names();
+  harness.leases.dropWhere(({ name }) => name === ended);
+  assert.equal(harness.names().includes(ended), false);
+  await harness.waitForStock(4);
+  assert.deepEqual(harness.releases, []);
 });
 
 test("no more pods are promised an address than there are, and one that is gone frees its promise", async () => {
-  await using bench = await LeaseBench.filled({ size: 2, low: 1 });
+  await using harness = await Harness.filled({ size: 2, low: 1 });
   assert.deepEqual(
-    ["u1", "u1", "u2", "u3"].map(uid => bench.leases.reserve(pod(uid))),
+    ["u1", "u1", "u2", "u3"].map(uid => harness.leases.reserve(pod(uid))),
     [true, true, true, false],
   );
-  bench.leases.cancelReservation("u1");
-  assert.ok(bench.leases.reserve(pod("u3")));
-  assert.ok(bench.take("u2"));
-  assert.equal(bench.leases.reserve(pod("u4")), false);
+  harness.leases.cancelReservation("u1");
+  assert.ok(harness.leases.reserve(pod("u3")));
+  assert.ok(harness.assign("u2"));
+  assert.equal(harness.leases.reserve(pod("u4")), false);
 });
 
 test("what is asked for or waits is in use; what was taken, dropped or lost is not", async () => {
-  await using bench = new LeaseBench();
+  await using harness = new Harness();
   const answer = Promise.withResolvers<void>();
-  bench.onClaim = () => answer.promise;
-  bench.learn();
-  await waitFor("the claims", () => bench.claims.length === 4);
-  const [first = "", second = ""] = bench.claims.map(({ name }) => name ?? "");
-  assert.ok(bench.leases.isInUse(first));
+  harness.onClaim = () => answer.promise;
+  harness.observe();
+  await waitFor("the claims", () => harness.claims.length === 4);
+  const [first = "", second = ""] = harness.claims.map(({ name }) => name ?? "");
+  assert.ok(harness.leases.isInUse(first));
   answer.resolve();
-  await bench.waitForStock(4);
-  assert.ok(bench.leases.isInUse(first));
-  assert.equal(bench.take("u1"), first);
-  bench.leases.dropWhere(({ name }) => name === second);
-  assert.deepEqual([bench.leases.isInUse(first), bench.leases.isInUse(second)], [false, false]);
+  await harness.waitForStock(4);
+  assert.ok(harness.leases.isInUse(first));
+  assert.equal(harness.assign("u1"), first);
+  harness.leases.dropWhere(({ name }) => name === second);
+  assert.deepEqual([harness.leases.isInUse(first), harness.leases.isInUse(second)], [false, false]);
 });
 
 test("an agent that ends gives its leases back, and gives away no more", async () => {
-  const bench = await LeaseBench.filled();
-  await bench[Symbol.asyncDispose]();
-  assert.equal(bench.held.size, 0);
-  assert.equal(bench.take("u1"), undefined);
+  const harness = await Harness.filled();
+  await harness[Symbol.asyncDispose]();
+  assert.equal(harness.held.size, 0);
+  assert.equal(harness.assign("u1"), undefined);
 });
 
 test("with the IPAM away an agent ends all the same", async () => {
-  const bench = await LeaseBench.filled();
-  bench.refusal = AWAY;
-  await bench[Symbol.asyncDispose]();
+  const harness = await Harness.filled();
+  harness.refusal = AWAY;
+  await harness[Symbol.asyncDispose]();
 });

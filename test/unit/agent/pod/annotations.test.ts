@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { annotationBehind, readAnnotations } from "../../../../cni/agent/pod/annotations.ts";
+import { findAnnotation, readAnnotations } from "../../../../cni/agent/pod/annotations.ts";
 import { readNamespace, readPod } from "../../../../cni/agent/pod/pod.ts";
 import { IpamError } from "../../../../ipam-server/contract/index.ts";
 import { namespaceObject, podObject } from "./pods.ts";
@@ -139,7 +139,7 @@ describe("the annotation behind the IPAM's verdict", () => {
   ];
   for (const [field, expected] of rows) {
     test(`${field || "(no field)"} leads to ${expected ?? "none"}`, () => {
-      assert.equal(annotationBehind(field, pod, namespace), expected);
+      assert.equal(findAnnotation(field, pod, namespace), expected);
     });
   }
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deriveClaim } from "../../../../cni/agent/pod/derive-claim.ts";
-import { mayUseLease } from "../../../../cni/agent/pod/lease-eligible.ts";
+import { canUseLease } from "../../../../cni/agent/pod/lease-eligible.ts";
 import { readNamespace, readPod } from "../../../../cni/agent/pod/pod.ts";
 import { namespaceObject, type PodShape, podObject, REPLICA_SET, STATEFUL_SET } from "./pods.ts";
 
@@ -46,8 +46,8 @@ for (const [promise, shape, may, ifname = "eth0"] of CASES) {
     const place = { host: "node-a", interface: ifname, sandbox: { id: "s1", interface: ifname } };
     const defaults = { cluster: "c1", networkSelector: "env=prod" };
     const claim = deriveClaim(pod, readNamespace(namespaceObject()), defaults, place);
-    assert.equal(mayUseLease(claim, pod), may);
+    assert.equal(canUseLease(claim, pod), may);
     const { sandbox: _ahead, ...ahead } = claim;
-    if (ifname === "eth0") assert.equal(mayUseLease(ahead, pod), may, "ahead of its sandbox");
+    if (ifname === "eth0") assert.equal(canUseLease(ahead, pod), may, "ahead of its sandbox");
   });
 }

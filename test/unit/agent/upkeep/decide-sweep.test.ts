@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {
-  confirm,
   type DestructiveAction,
   decideSweep,
   type SweepAction,
   type SweepView,
+  selectDue,
 } from "../../../../cni/agent/upkeep/decide-sweep.ts";
 import { bindingKey } from "../../../../cni/agent/upkeep/local-port.ts";
 import { boundAhead, local, port, SELF, unbound } from "./local.ts";
@@ -38,7 +38,7 @@ function say(action: SweepAction): string {
 const forgotten = local();
 delete forgotten.ovs;
 const FORGOTTEN = { ...forgotten, sandbox: "unknown" as const };
-const REMEMBERED = { ...FORGOTTEN, before: { ...local().ovs, addresses: [], mac: "0a:58:0a:64:01:01" } };
+const REMEMBERED = { ...FORGOTTEN, lastKnown: { ...local().ovs, addresses: [], mac: "0a:58:0a:64:01:01" } };
 const ELSEWHERE = port({ epoch: 4 }, { host: "node-b", ownerUid: "u2", sandbox: { id: "s9", interface: "eth0" } });
 const others = (found: ReturnType<typeof unbound> | undefined) => ({ bindings: [], others: new Map([[NAME, found]]) });
 const withoutPods = (changes: Partial<SweepView>) => {
@@ -259,20 +259,20 @@ describe("the second look", () => {
   });
 
   test("takes nothing at the first, even without grace", () => {
-    assert.deepEqual(confirm([unplug("a")], new Map(), 1000, 0).due, []);
+    assert.deepEqual(selectDue([unplug("a")], new Map(), 1000, 0).due, []);
   });
   test("takes what has looked so for the whole grace period", () => {
-    const first = confirm([unplug("a")], new Map(), 1000, 500);
-    const early = confirm([unplug("a")], first.suspects, 1499, 500);
+    const first = selectDue([unplug("a")], new Map(), 1000, 500);
+    const early = selectDue([unplug("a")], first.suspects, 1499, 500);
     assert.deepEqual(early.due, []);
-    assert.equal(confirm([unplug("a")], early.suspects, 1500, 500).due.length, 1);
+    assert.equal(selectDue([unplug("a")], early.suspects, 1500, 500).due.length, 1);
   });
   test("begins anew when it looked otherwise in between, or for another reason", () => {
-    const first = confirm([unplug("a")], new Map(), 1000, 500);
-    const between = confirm([], first.suspects, 1200, 500);
-    assert.deepEqual(confirm([unplug("a")], between.suspects, 2000, 500).due, []);
-    assert.deepEqual(confirm([unplug("b")], first.suspects, 2000, 500).due, []);
-    assert.deepEqual(confirm([unplug("a", { sandboxId: "s2" })], first.suspects, 2000, 500).due, []);
+    const first = selectDue([unplug("a")], new Map(), 1000, 500);
+    const between = selectDue([], first.suspects, 1200, 500);
+    assert.deepEqual(selectDue([unplug("a")], between.suspects, 2000, 500).due, []);
+    assert.deepEqual(selectDue([unplug("b")], first.suspects, 2000, 500).due, []);
+    assert.deepEqual(selectDue([unplug("a", { sandboxId: "s2" })], first.suspects, 2000, 500).due, []);
   });
   test("takes another binding of the same port for another thing", () => {
     const release = (epoch: number): DestructiveAction => {
@@ -283,8 +283,8 @@ describe("the second look", () => {
         why: "its pod is gone",
       };
     };
-    const first = confirm([release(3)], new Map(), 1000, 500);
-    assert.deepEqual(confirm([release(4)], first.suspects, 2000, 500).due, []);
-    assert.equal(confirm([release(3)], first.suspects, 2000, 500).due.length, 1);
+    const first = selectDue([release(3)], new Map(), 1000, 500);
+    assert.deepEqual(selectDue([release(4)], first.suspects, 2000, 500).due, []);
+    assert.equal(selectDue([release(3)], first.suspects, 2000, 500).due.length, 1);
   });
 });

@@ -12,7 +12,7 @@ import { boundAhead, event, local, port } from "./local.ts";
 /** A fence on node-a, its events and what is plugged as the test says. */
 async function startFence() {
   const held = new HeldPorts();
-  const turns = new KeyedQueue();
+  const queue = new KeyedQueue();
   const plugged: LocalPort[] = [];
   const fenced: string[] = [];
   let looks = 0;
@@ -26,7 +26,7 @@ async function startFence() {
     },
     config: { nodeName: "node-a", cluster: "c1" },
     held,
-    turns,
+    queue,
     log: pino({ level: "silent" }),
     metrics: { failures: { inc() {} } },
     ipam: {
@@ -60,7 +60,7 @@ async function startFence() {
     onEnded: () => {},
     compare: () => {},
   } as unknown as FenceOptions);
-  return { fence, held, leased, turns, plugged, fenced, looks: () => looks, tell: await following };
+  return { fence, held, leased, queue, plugged, fenced, looks: () => looks, tell: await following };
 }
 
 const MOVED = event({ type: "port.moved", epoch: 4, fromHost: "node-a", host: "node-b", ownerUid: "u2" });
@@ -91,10 +91,10 @@ test("a lease that somebody ended is out of the pool when its event is read, and
 
 for (const what of ["told to the sandbox's call already", "not yet known here"]) {
   test(`a binding that moves away while its port is plugged, ${what}, is fenced when the call is over`, async () => {
-    const { fence, held, turns, plugged, fenced, looks, tell } = await startFence();
+    const { fence, held, queue, plugged, fenced, looks, tell } = await startFence();
     await using _ = fence;
     const { promise: plugging, resolve: finish } = Promise.withResolvers<void>();
-    const call = turns.run("s1/eth0", () => plugging);
+    const call = queue.run("s1/eth0", () => plugging);
     if (what !== "not yet known here") held.put("u1", "eth0", { port: port(), sandboxId: "s1" });
     tell(MOVED);
     await waitFor("the event to find nothing plugged", async () => looks() === 1);

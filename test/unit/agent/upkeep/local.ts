@@ -1,5 +1,5 @@
+import type { NodeIdentity } from "../../../../cni/agent/upkeep/binding-relation.ts";
 import type { LocalPort, OvsSide } from "../../../../cni/agent/upkeep/local-port.ts";
-import type { NodeIdentity } from "../../../../cni/agent/upkeep/supersede.ts";
 import type { Binding, MooringEvent, Port } from "../../../../ipam-server/contract/index.ts";
 
 export const SELF: NodeIdentity = { host: "node-a", cluster: "c1" };

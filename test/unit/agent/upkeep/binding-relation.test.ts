@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { LocalPort } from "../../../../cni/agent/upkeep/local-port.ts";
 import {
   classifyBinding,
   classifyEvent,
   type EventAction,
   type NewerBinding,
-} from "../../../../cni/agent/upkeep/supersede.ts";
+} from "../../../../cni/agent/upkeep/binding-relation.ts";
+import type { LocalPort } from "../../../../cni/agent/upkeep/local-port.ts";
 import type { MooringEvent } from "../../../../ipam-server/contract/index.ts";
 import { event, local, SELF } from "./local.ts";
 

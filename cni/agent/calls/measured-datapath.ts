@@ -1,0 +1,14 @@
+import type { Datapath } from "../../datapath/attachment.ts";
+import type { AgentMetrics } from "../metrics.ts";
+
+/** The agent's open datapath for one call, with `plug` and `unplug` timed. Disposing of it closes nothing. */
+export function measureDatapath(datapath: Datapath, metrics: AgentMetrics, command: string): Datapath {
+  return {
+    plug: attachment => metrics.time(command, "plug", datapath.plug(attachment)),
+    unplug: (...args) => metrics.time(command, "unplug", datapath.unplug(...args)),
+    check: attachment => datapath.check(attachment),
+    list: bridge => datapath.list(bridge),
+    ready: bridge => datapath.ready(bridge),
+    async [Symbol.asyncDispose]() {},
+  };
+}
