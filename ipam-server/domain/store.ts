@@ -1,46 +1,18 @@
 import type {
-  Claim,
-  ClaimResult,
   EventList,
   EventQuery,
   ImportResponse,
   Network,
   Port,
   PortList,
-  PortPrecondition,
   PortQuery,
-  PortReservation,
-  Problem,
   PutNetworkResponse,
-  Release,
-  ReleaseResult,
-  Report,
-  ReportResult,
   TransferEnd,
 } from "../contract/index.ts";
 import type { Duty } from "./model/leadership.ts";
+import type { Mutation, Outcome } from "./model/mutation.ts";
 import type { NetworkEdit } from "./networks/network-edit.ts";
 import type { TransferRow } from "./transfer/transfer.ts";
-
-/** One item of a batch. Items are decided in order; one bad item fails alone. */
-export type Mutation =
-  | { kind: "claim"; claim: Claim; caller: string }
-  | { kind: "release"; release: Release; caller: string }
-  | { kind: "report"; report: Report; caller: string }
-  | { kind: "reserve"; name: string; reservation: PortReservation; caller: string }
-  | { kind: "deletePort"; name: string; fence?: PortPrecondition; caller: string };
-
-export type ReserveResult = { port: Port; created: boolean };
-
-/** What a mutation of each kind answers with; an IpamError's problem when it failed alone. */
-export interface OutcomeByKind {
-  claim: ClaimResult;
-  release: ReleaseResult;
-  report: ReportResult;
-  reserve: ReserveResult | { problem: Problem };
-  deletePort: { deleted: Port } | { problem: Problem };
-}
-export type Outcome = OutcomeByKind[Mutation["kind"]];
 
 /** A broken promise of the store, found by `check`. */
 export interface Finding {

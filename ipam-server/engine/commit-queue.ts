@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { IpamError } from "../contract/index.ts";
-import type { Mutation, Outcome, Store } from "../domain/store.ts";
+import type { Mutation, Outcome } from "../domain/model/mutation.ts";
+import type { Store } from "../domain/store.ts";
 
 export interface BatcherOptions {
   /** Items that may wait; past it callers get `overloaded`. */

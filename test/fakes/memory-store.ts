@@ -9,8 +9,9 @@ import {
   type PutNetworkResponse,
 } from "../../ipam-server/contract/index.ts";
 import { type Duty, leadAlone } from "../../ipam-server/domain/model/leadership.ts";
-import { type NetworkEdit, resolveWish } from "../../ipam-server/domain/networks/network-edit.ts";
-import type { Mutation, Outcome, Store } from "../../ipam-server/domain/store.ts";
+import type { Mutation, Outcome } from "../../ipam-server/domain/model/mutation.ts";
+import { applyEdit, type NetworkEdit } from "../../ipam-server/domain/networks/network-edit.ts";
+import type { Store } from "../../ipam-server/domain/store.ts";
 import type { TransferRow } from "../../ipam-server/domain/transfer/transfer.ts";
 
 /**
@@ -45,7 +46,7 @@ export class MemoryStore implements Store {
   }
 
   async putNetwork(edit: NetworkEdit): Promise<PutNetworkResponse> {
-    const manifest = resolveWish(edit, []);
+    const manifest = applyEdit(edit, []);
     const { name, labels = {} } = manifest.metadata;
     const time = new Date().toISOString();
     const { segment, subnets = [], vpc = "default", mtu = 1500 } = manifest.spec;

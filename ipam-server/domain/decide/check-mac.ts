@@ -4,12 +4,10 @@ import { deriveMacOfIpv4, deriveMacOfKey, isDerivedMac, parseMac } from "../mode
 import type { HeldIp } from "../model/port-record.ts";
 import type { WorkingState } from "./working-state.ts";
 
-/** The MAC that a port gets with these addresses: the wanted one if it may have it, else the derived one. */
+/** The wanted MAC if this port may have it, else the one derived from its addresses. */
 export function checkMac(
   wanted: string | undefined,
-  network: NetworkRecord,
-  ips: readonly HeldIp[],
-  port: { name: string; key: number },
+  { network, ips, port }: { network: NetworkRecord; ips: readonly HeldIp[]; port: { name: string; key: number } },
   working: WorkingState,
 ): string {
   const derived = deriveMac(ips, port.key, working);

@@ -1,84 +1,51 @@
 import { type Claim, type ClaimResult, IpamError, type NameFrom } from "../../contract/index.ts";
-import { type PortRecord, sameSandbox, toAttachment, toTimestamp } from "../model/port-record.ts";
+import { type ParsedClaim, parseClaim } from "../model/mutation.ts";
+import { type HeldIp, type PortRecord, sameSandbox, toAttachment, toTimestamp } from "../model/port-record.ts";
 import { isReserved, mayClaim } from "../model/reservation.ts";
-import type { Slot } from "../model/slots.ts";
-import { addressTexts, choosePlacement, type DecisionContext, type Placement } from "./allocate.ts";
-import { assertLeasable, assertLeaseName, isLease, prolong, takeLease } from "./decide-lease.ts";
+import { choosePlacement, type Placement } from "./choose-placement.ts";
+import { assertLeasable, assertLeaseName, assignLease, isLease, renewLease } from "./decide-lease.ts";
+import type { DecisionScope } from "./decision-scope.ts";
 import { findMismatch } from "./mismatch.ts";
 import { emitPortEvent } from "./port-event.ts";
-import type { WorkingState } from "./working-state.ts";
 
 /**
- * "The port of this name, bound to me" (§ the rules that keep an address safe, 3).
+ * "The port of this name, bound to me":
  *
  *     no port ------------- create, bind          bound to me --------- the same answer, the same epoch
- *     bound to another ---- refuse, or move       unbound ------------- bind
+ *     bound to another ---- reject, or move       unbound ------------- bind
  */
-export function decideClaim(
-  claim: Claim,
-  caller: string,
-  working: WorkingState,
-  context: DecisionContext,
-): ClaimResult {
-  const { name } = claim;
+export function decideClaim(unparsed: Claim, scope: DecisionScope): ClaimResult {
+  const { name, leasedPort } = unparsed;
   if (name === undefined) {
     throw new IpamError("invalid_request", "name is missing; give it, or slotOf for the IPAM to pick one", {
       field: "name",
     });
   }
-  assertLeaseName(name, claim);
-  const ownerCreatedAt = parseOwnerTime(claim);
-  const { leasedPort } = claim;
-  if (leasedPort !== undefined) {
-    return takeLease({ ...claim, name, leasedPort }, ownerCreatedAt, caller, working, context);
-  }
-  const port = working.port(name);
-  if (!port) return createBound(name, undefined, claim, ownerCreatedAt, caller, working, context);
-  return takePort(port, claim, ownerCreatedAt, caller, working, context);
+  assertLeaseName(name, unparsed);
+  const claim = parseClaim(unparsed);
+  if (leasedPort !== undefined) return assignLease({ ...claim, name, leasedPort }, scope);
+  const port = scope.working.port(name);
+  return port ? bindPort(port, claim, scope) : createBound({ name, slot: undefined }, claim, scope);
 }
 
-/** Binds a port that exists, or says why not. */
-export function takePort(
-  port: PortRecord,
-  claim: Claim,
-  ownerCreatedAt: number,
-  caller: string,
-  working: WorkingState,
-  context: DecisionContext,
-): ClaimResult {
+/** Binds an existing port, or throws the IpamError that explains why the claim may not have it. */
+export function bindPort(port: PortRecord, claim: ParsedClaim, scope: DecisionScope): ClaimResult {
   assertMayClaim(port, claim);
-  if (isBoundTo(port, claim)) return repeat(port, claim, working, context);
-  assertMayTake(port, claim, ownerCreatedAt);
+  if (isBoundTo(port, claim)) return repeat(port, claim, scope);
+  assertMayRebind(port, claim);
 
-  const mismatch = findMismatch(port, claim, working);
-  if (!mismatch) return bind(port, claim, ownerCreatedAt, caller, working, context, port.binding === undefined);
+  const mismatch = findMismatch(port, claim, scope.working);
+  if (!mismatch) return bind({ ...port, previousBindingReleased: port.binding === undefined }, claim, scope);
   if (claim.onMismatch !== "reallocate" || isReserved(port)) throw mismatch;
-  const placement = choosePlacement(claim, port, working, context);
-  const moved = reallocate(port, placement, caller, working, context);
-  return bind(moved, claim, ownerCreatedAt, caller, working, context, placement.previousBindingReleased);
+  const placement = choosePlacement(claim, port, scope);
+  return bind(reallocate(port, placement, scope), claim, scope);
 }
 
-export function parseOwnerTime({ owner }: Claim): number {
-  const time = Date.parse(owner.createdAt);
-  if (Number.isNaN(time)) {
-    throw new IpamError(
-      "invalid_request",
-      `owner.createdAt is ${JSON.stringify(owner.createdAt)}; expected a time such as 2026-11-20T08:00:00.000Z`,
-      { field: "owner.createdAt" },
-    );
-  }
-  return time;
-}
-
-/** A new port, bound. */
+/** Creates a port and binds it. */
 export function createBound(
-  name: string,
-  slot: Slot | undefined,
-  claim: Claim,
-  ownerCreatedAt: number,
-  caller: string,
-  working: WorkingState,
-  context: DecisionContext,
+  { name, slot }: Pick<PortRecord, "name" | "slot">,
+  claim: ParsedClaim,
+  scope: DecisionScope,
 ): ClaimResult {
   if (claim.nameFrom === "reserved") {
     throw new IpamError(
@@ -87,9 +54,10 @@ export function createBound(
       { field: "name" },
     );
   }
-  const placement = choosePlacement(claim, { name, key: working.peekPortKey() }, working, context);
+  const { working } = scope;
+  const placement = choosePlacement(claim, { name, key: working.peekPortKey() }, scope);
   if (claim.owner.kind === "lease") assertLeasable(placement.network, working);
-  const port = createPort(name, placement, caller, working, context, {
+  const port = createPort(name, placement, scope, {
     labels: claim.labels ?? {},
     retention: claim.retention ?? { policy: "ephemeral" },
     cluster: claim.cluster,
@@ -97,19 +65,18 @@ export function createBound(
     workload: claim.workload,
     slot,
   });
-  return bind(port, claim, ownerCreatedAt, caller, working, context, placement.previousBindingReleased);
+  return bind(port, claim, scope);
 }
 
-/** A new unbound port that holds its addresses. */
+/** Creates an unbound port that holds its addresses. */
 export function createPort(
   name: string,
   placement: Placement,
-  caller: string,
-  working: WorkingState,
-  context: DecisionContext,
-  told: Pick<PortRecord, "labels" | "retention" | "cluster" | "namespace" | "workload"> &
+  scope: DecisionScope,
+  given: Pick<PortRecord, "labels" | "retention" | "cluster" | "namespace" | "workload"> &
     Partial<Pick<PortRecord, "reservation" | "slot">>,
 ): PortRecord {
+  const { working, context } = scope;
   const port: PortRecord = {
     key: working.newPortKey(),
     id: context.newId(),
@@ -122,7 +89,7 @@ export function createPort(
     nameFrom: undefined,
     reservation: undefined,
     slot: undefined,
-    ...told,
+    ...given,
     epoch: 0,
     underlay: "DOWN",
     overlay: "DOWN",
@@ -134,14 +101,14 @@ export function createPort(
   };
   for (const ip of port.fixedIps) working.hold(ip, port.key);
   working.putPort(port);
-  emitPortEvent(working, "port.created", port, caller);
+  emitPortEvent("port.created", port, scope);
   return port;
 }
 
-function assertMayClaim(port: PortRecord, claim: Claim): void {
+function assertMayClaim(port: PortRecord, claim: ParsedClaim): void {
   if (port.reservation) {
     if (mayClaim(port.reservation, claim.cluster, claim.namespace)) return;
-    const allowed = port.reservation.allowedNamespaces.join(", ") || "nobody";
+    const allowed = port.reservation.allowedNamespaces.join(", ") || "no namespace";
     throw new IpamError(
       "forbidden",
       `port ${port.name} is reserved for ${allowed}, not for ${claim.cluster ?? "?"}/${claim.namespace ?? "?"}; \`mooringctl reserve\` changes that`,
@@ -154,14 +121,16 @@ function assertMayClaim(port: PortRecord, claim: Claim): void {
   );
 }
 
-/** Same host and owner; the same sandbox, or one of the two does not know the sandbox yet. */
-function isBoundTo({ binding, owner }: PortRecord, claim: Claim): boolean {
+/** True for the same host and owner, and the same sandbox unless one of the two has none yet. */
+function isBoundTo({ binding, owner }: PortRecord, claim: ParsedClaim): boolean {
   if (!binding || binding.host !== claim.host || owner?.uid !== claim.owner.uid) return false;
   return !claim.sandbox || !binding.sandbox || sameSandbox(binding.sandbox, claim.sandbox);
 }
 
-function repeat(port: PortRecord, claim: Claim, working: WorkingState, context: DecisionContext): ClaimResult {
-  if (isLease(port)) return prolong(port, claim, working, context);
+/** The answer to a claim that is bound already, with the sandbox added if the binding had none. */
+function repeat(port: PortRecord, claim: ParsedClaim, scope: DecisionScope): ClaimResult {
+  const { working, context } = scope;
+  if (isLease(port)) return renewLease(port, claim, scope);
   if (!port.binding || port.binding.sandbox || !claim.sandbox) return toAttachment(port, working.catalog);
   const filled: PortRecord = {
     ...port,
@@ -172,11 +141,12 @@ function repeat(port: PortRecord, claim: Claim, working: WorkingState, context: 
   return toAttachment(filled, working.catalog);
 }
 
-function assertMayTake(port: PortRecord, claim: Claim, ownerCreatedAt: number): void {
+/** Throws when the port belongs to an owner from whom the claim's owner may not get it. */
+function assertMayRebind(port: PortRecord, claim: ParsedClaim): void {
   const { owner, binding } = port;
   if (!owner || owner.uid === claim.owner.uid) return;
   if (port.slot) {
-    // A slot that was picked is unbound, and its application's pods have no order among them.
+    // A picked slot is unbound, and its application's pods have no order among them.
     if (claim.slotOf) return;
     throw new IpamError(
       "port_in_use",
@@ -199,10 +169,10 @@ function assertMayTake(port: PortRecord, claim: Claim, ownerCreatedAt: number): 
     );
   }
   if (nameFromOf(claim) === "pod") {
-    if (ownerCreatedAt >= owner.createdAt) return;
+    if (claim.owner.createdAt >= owner.createdAt) return;
     throw new IpamError(
       "stale_owner",
-      `port ${port.name} belongs to ${owner.kind} ${owner.uid}, created at ${toTimestamp(owner.createdAt)}, later than ${claim.owner.uid} at ${toTimestamp(ownerCreatedAt)}; an older owner never gets it back`,
+      `port ${port.name} belongs to ${owner.kind} ${owner.uid}, created at ${toTimestamp(owner.createdAt)}, later than ${claim.owner.uid} at ${toTimestamp(claim.owner.createdAt)}; an older owner never gets it back`,
     );
   }
   if (!binding) return;
@@ -213,73 +183,71 @@ function assertMayTake(port: PortRecord, claim: Claim, ownerCreatedAt: number): 
   );
 }
 
-/** Kubernetes lets one pod of a name live at a time, but a machine may be called as a pod is. */
-const isOtherKind = ({ workload }: PortRecord, claim: Claim): boolean =>
+/** Kubernetes runs one pod of a name at a time, but a VM may have the same name as a pod. */
+const isOtherKind = ({ workload }: PortRecord, claim: ParsedClaim): boolean =>
   workload !== undefined && claim.workload !== undefined && workload.kind !== claim.workload.kind;
 
-const nameFromOf = ({ nameFrom = "pod" }: Claim): NameFrom => nameFrom;
+const nameFromOf = ({ nameFrom = "pod" }: ParsedClaim): NameFrom => nameFrom;
 
-/** Pods have an order among themselves, and so have those of one name from labels: between them there is none. */
+/** Owners are ordered only within one source of names. */
 const NAME_SOURCES = {
   pod: "a pod of this name",
   labels: "a name made of labels",
   reserved: "a reserved name",
 } as const satisfies Record<NameFrom, string>;
 
-/** A new binding: the epoch grows. `fenced`: the last holder of the addresses is known to be gone. */
-function bind(
-  port: PortRecord,
-  claim: Claim,
-  ownerCreatedAt: number,
-  caller: string,
-  working: WorkingState,
-  context: DecisionContext,
-  previousBindingReleased: boolean,
-): ClaimResult {
+/** Binds the port with the next epoch. */
+function bind(port: PortRecord, claim: ParsedClaim, scope: DecisionScope): ClaimResult {
+  const { working, context } = scope;
   const { host, sandbox, owner } = claim;
   const fromHost = port.binding?.host;
   const reserved = isReserved(port);
-  const isForLater = owner.kind === "lease";
+  const isLeased = owner.kind === "lease";
   const bound: PortRecord = {
     ...port,
-    // A reserved port keeps what the person who reserved it said.
+    // A reserved port keeps the labels and retention of its reservation.
     labels: reserved ? port.labels : (claim.labels ?? port.labels),
     retention: reserved ? port.retention : (claim.retention ?? port.retention),
-    owner: { kind: owner.kind, uid: owner.uid, createdAt: ownerCreatedAt },
+    owner,
     binding: { host, sandbox, boundAt: context.now },
     nameFrom: nameFromOf(claim),
     cluster: claim.cluster ?? port.cluster,
     namespace: claim.namespace ?? port.namespace,
     workload: claim.workload ?? port.workload,
-    epoch: Math.max(port.epoch, context.epochFloor ?? 0) + 1,
-    underlay: isForLater ? "DOWN" : "BUILD",
+    epoch: Math.max(port.epoch, context.minimumEpoch ?? 0) + 1,
+    underlay: isLeased ? "DOWN" : "BUILD",
     overlay: context.fabricManaged ? "BUILD" : "ACTIVE",
-    previousBindingReleased,
     updatedAt: context.now,
     releasedAt: undefined,
-    expiresAt: isForLater ? context.now + context.leaseMs : undefined,
+    expiresAt: isLeased ? context.now + context.leaseMs : undefined,
   };
   working.putPort(bound);
-  if (fromHost === undefined) emitPortEvent(working, "port.bound", bound, caller);
-  else emitPortEvent(working, "port.moved", bound, caller, { fromHost });
+  if (fromHost === undefined) emitPortEvent("port.bound", bound, scope);
+  else emitPortEvent("port.moved", bound, scope, { fromHost });
   return toAttachment(bound, working.catalog);
 }
 
 function reallocate(
   port: PortRecord,
-  { network, ips, mac }: Placement,
-  caller: string,
-  working: WorkingState,
-  context: DecisionContext,
+  { network, ips, mac, previousBindingReleased }: Placement,
+  scope: DecisionScope,
 ): PortRecord {
-  const moved: PortRecord = { ...port, networkId: network.id, fixedIps: ips, mac, updatedAt: context.now };
-  const kept = (ip: { subnetId: number; offset: bigint }, among: PortRecord["fixedIps"]) =>
+  const { working, context } = scope;
+  const moved: PortRecord = {
+    ...port,
+    networkId: network.id,
+    fixedIps: ips,
+    mac,
+    previousBindingReleased,
+    updatedAt: context.now,
+  };
+  const kept = (ip: HeldIp, among: PortRecord["fixedIps"]) =>
     among.some(other => other.subnetId === ip.subnetId && other.offset === ip.offset);
   for (const ip of port.fixedIps) if (!kept(ip, ips)) working.free(ip, port, context.now);
   for (const ip of ips) if (!kept(ip, port.fixedIps)) working.hold(ip, port.key);
   working.putPort(moved);
-  const before = addressTexts(port.fixedIps, working);
-  emitPortEvent(working, "port.reallocated", moved, caller, {
+  const before = working.addressTexts(port.fixedIps);
+  emitPortEvent("port.reallocated", moved, scope, {
     message: `was ${before.join(", ")} on network ${working.catalog.network(port.networkId).name}`,
     former: { mac: port.mac, addresses: before },
   });

@@ -1,21 +1,18 @@
-import { IpamError, type PortPrecondition } from "../../contract/index.ts";
+import { IpamError, type Port, type PortPrecondition } from "../../contract/index.ts";
+import type { OutcomeByKind } from "../model/mutation.ts";
 import { type PortRecord, toPort } from "../model/port-record.ts";
-import type { OutcomeByKind } from "../store.ts";
-import type { DecisionContext } from "./allocate.ts";
+import type { DecisionScope } from "./decision-scope.ts";
 import { emitPortEvent } from "./port-event.ts";
-import type { WorkingState } from "./working-state.ts";
 
-/** A person or a controller deletes a port: only an unbound one, and only the one they saw. */
+/** Deletes an unbound port at the request of a person or a controller, if it is still the one they saw. */
 export function decideDelete(
   name: string,
-  fence: PortPrecondition | undefined,
-  caller: string,
-  working: WorkingState,
-  context: DecisionContext,
+  precondition: PortPrecondition | undefined,
+  scope: DecisionScope,
 ): OutcomeByKind["deletePort"] {
-  const port = working.port(name);
+  const port = scope.working.port(name);
   if (!port) throw new IpamError("not_found", `there is no port ${name}`);
-  if ((fence?.id ?? port.id) !== port.id || (fence?.epoch ?? port.epoch) !== port.epoch) {
+  if ((precondition?.id ?? port.id) !== port.id || (precondition?.epoch ?? port.epoch) !== port.epoch) {
     throw new IpamError(
       "conflict",
       `port ${name} has id ${port.id} and epoch ${port.epoch} by now, so it is not the one that was to be deleted; look again`,
@@ -24,35 +21,33 @@ export function decideDelete(
   }
   if (port.binding) {
     throw new IpamError(
-      fence ? "conflict" : "port_in_use",
+      precondition ? "conflict" : "port_in_use",
       `port ${name} is bound on host ${port.binding.host}; release it first (mooringctl release ${name})`,
       { ports: [name] },
     );
   }
-  const deleted = toPort(port, working.catalog);
-  deletePort(port, caller, working, context);
-  return { deleted };
+  return { deleted: deletePort(port, scope) };
 }
 
-/** The store collects a port whose TTL ended, unless it was bound again meanwhile. */
-export function decideExpire(
-  name: string,
-  caller: string,
-  working: WorkingState,
-  context: DecisionContext,
-): OutcomeByKind["deletePort"] {
-  const port = working.port(name);
-  if (!port || port.binding || port.expiresAt === undefined || port.expiresAt > context.now) {
+/** Deletes a port whose retention has ended, for the store. Throws `conflict` if it was bound again meanwhile. */
+export function decideExpire(name: string, scope: DecisionScope): OutcomeByKind["deletePort"] {
+  const port = scope.working.port(name);
+  if (!port || port.binding || port.expiresAt === undefined || port.expiresAt > scope.context.now) {
     throw new IpamError("conflict", `port ${name} is not due`);
   }
-  const deleted = toPort(port, working.catalog);
-  deletePort(port, caller, working, context);
-  return { deleted };
+  return { deleted: deletePort(port, scope) };
 }
 
-/** Its addresses go to the queue of freed ones. */
-export function deletePort(port: PortRecord, caller: string, working: WorkingState, context: DecisionContext): void {
+function deletePort(port: PortRecord, scope: DecisionScope): Port {
+  const deleted = toPort(port, scope.working.catalog);
+  removePort(port, scope);
+  return deleted;
+}
+
+/** Removes the port and appends its addresses to the queue of freed ones. */
+export function removePort(port: PortRecord, scope: DecisionScope): void {
+  const { working, context } = scope;
   for (const ip of port.fixedIps) working.free(ip, port, context.now);
   working.removePort(port);
-  emitPortEvent(working, "port.deleted", port, caller);
+  emitPortEvent("port.deleted", port, scope);
 }

@@ -1,21 +1,16 @@
 import { IpamError, type Release, type ReleaseResult } from "../../contract/index.ts";
 import { type PortRecord, sameSandbox } from "../model/port-record.ts";
 import { isReserved } from "../model/reservation.ts";
-import type { DecisionContext } from "./allocate.ts";
-import { deletePort } from "./decide-delete.ts";
+import { removePort } from "./decide-delete.ts";
+import type { DecisionScope } from "./decision-scope.ts";
 import { emitPortEvent } from "./port-event.ts";
-import type { WorkingState } from "./working-state.ts";
 
 /**
- * "My sandbox is gone" (§ the rules that keep an address safe, 2): ends the binding if it is still the caller's.
- * Whatever else is success that changes nothing, so that a late DEL may come at any time and any number of times.
+ * "My sandbox is gone": ends the binding if it is still the caller's. Anything else succeeds and changes nothing, so that
+ * a late or repeated DEL is harmless.
  */
-export function decideRelease(
-  release: Release,
-  caller: string,
-  working: WorkingState,
-  context: DecisionContext,
-): ReleaseResult {
+export function decideRelease(release: Release, scope: DecisionScope): ReleaseResult {
+  const { working } = scope;
   if (!release.sandbox && release.ownerUid === undefined) {
     throw new IpamError("invalid_request", "a release needs sandbox or ownerUid to say whose binding ends", {
       field: "sandbox",
@@ -23,19 +18,19 @@ export function decideRelease(
   }
   if (release.name === undefined) {
     const mine = [...working.ports()].filter(port => isMine(port, release));
-    const [first] = mine.map(port => end(port, caller, working, context));
+    const [first] = mine.map(port => endBinding(port, scope));
     return first ?? { released: false, reason: "not_found" };
   }
   const port = working.port(release.name);
   if (!port) return { released: false, reason: "not_found", name: release.name };
   if (!port.binding) return { released: false, reason: "unbound", name: port.name };
   if (!isMine(port, release)) return { released: false, reason: "stale", name: port.name };
-  return end(port, caller, working, context);
+  return endBinding(port, scope);
 }
 
 /**
- * A sandbox speaks for its own binding only. The owner speaks before the sandbox is known, and no longer: who has seen a
- * binding without one would end what has been plugged since.
+ * A sandbox ends only its own binding. An owner ends only a binding without a sandbox: a caller that saw none would
+ * otherwise end what was plugged since.
  */
 function isMine({ binding, owner }: PortRecord, { host, sandbox, ownerUid }: Release): boolean {
   if (!binding || binding.host !== host) return false;
@@ -43,9 +38,9 @@ function isMine({ binding, owner }: PortRecord, { host, sandbox, ownerUid }: Rel
   return ownerUid !== undefined && owner?.uid === ownerUid;
 }
 
-function end(port: PortRecord, caller: string, working: WorkingState, context: DecisionContext): ReleaseResult {
+function endBinding(port: PortRecord, scope: DecisionScope): ReleaseResult {
   const { binding, owner, retention } = port;
-  const { now } = context;
+  const { now } = scope.context;
   const released: PortRecord = {
     ...port,
     binding: undefined,
@@ -55,13 +50,13 @@ function end(port: PortRecord, caller: string, working: WorkingState, context: D
     releasedAt: now,
     expiresAt: retention.ttlSeconds === undefined ? undefined : now + retention.ttlSeconds * 1000,
   };
-  working.putPort(released);
-  emitPortEvent(working, "port.released", released, caller, {
+  scope.working.putPort(released);
+  emitPortEvent("port.released", released, scope, {
     ...(binding && { host: binding.host }),
     ...(binding?.sandbox && { sandboxId: binding.sandbox.id }),
     ...(owner && { ownerUid: owner.uid }),
   });
   const deleted = retention.policy === "ephemeral" && !isReserved(port);
-  if (deleted) deletePort(released, caller, working, context);
+  if (deleted) removePort(released, scope);
   return { released: true, name: port.name, deleted };
 }

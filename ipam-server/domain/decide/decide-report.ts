@@ -1,21 +1,15 @@
 import type { Report, ReportResult } from "../../contract/index.ts";
-import type { DecisionContext } from "./allocate.ts";
+import type { DecisionScope } from "./decision-scope.ts";
 import { emitPortEvent } from "./port-event.ts";
-import type { WorkingState } from "./working-state.ts";
 
-/** A plane's state, fenced by the epoch (§ the rules that keep an address safe, 4). */
-export function decideReport(
-  { name, epoch, plane, state, message }: Report,
-  caller: string,
-  working: WorkingState,
-  context: DecisionContext,
-): ReportResult {
-  const port = working.port(name);
+/** Sets a plane's state. A report of an earlier binding, seen by its epoch, changes nothing. */
+export function decideReport({ name, epoch, plane, state, message }: Report, scope: DecisionScope): ReportResult {
+  const port = scope.working.port(name);
   if (!port) return { applied: false, reason: "not_found" };
   if (!port.binding || port.epoch !== epoch) return { applied: false, reason: "stale" };
   if (port[plane] === state) return { applied: true };
-  const reported = { ...port, [plane]: state, updatedAt: context.now };
-  working.putPort(reported);
-  emitPortEvent(working, "port.state", reported, caller, message === undefined ? {} : { message });
+  const reported = { ...port, [plane]: state, updatedAt: scope.context.now };
+  scope.working.putPort(reported);
+  emitPortEvent("port.state", reported, scope, message === undefined ? {} : { message });
   return { applied: true };
 }

@@ -1,45 +1,40 @@
 import { IpamError, LEASE_PREFIX, type PortReservation, type Reservation } from "../../contract/index.ts";
 import { validateLabels } from "../model/labels.ts";
+import type { ReserveResult } from "../model/mutation.ts";
 import { type PortRecord, toPort } from "../model/port-record.ts";
-import type { ReserveResult } from "../store.ts";
-import { choosePlacement, type DecisionContext } from "./allocate.ts";
+import { choosePlacement } from "./choose-placement.ts";
 import { createPort } from "./decide-claim.ts";
-import { describeHoldingMismatch } from "./mismatch.ts";
+import type { DecisionScope } from "./decision-scope.ts";
+import { findAddressMismatch } from "./mismatch.ts";
 import { emitPortEvent } from "./port-event.ts";
-import type { WorkingState } from "./working-state.ts";
 
 const NAMESPACE = /^(\*|[A-Za-z0-9._-]+\/(\*|[A-Za-z0-9._-]+))$/;
 
-/** Keeps a name and its addresses for those who may claim it. Declarative: the same again changes nothing. */
-export function decideReserve(
-  name: string,
-  wish: PortReservation,
-  caller: string,
-  working: WorkingState,
-  context: DecisionContext,
-): ReserveResult {
-  const reservation = toReservation(wish);
+/** Reserves a name and its addresses for the namespaces that may claim it. Declarative and idempotent. */
+export function decideReserve(name: string, request: PortReservation, scope: DecisionScope): ReserveResult {
+  const { working } = scope;
+  const reservation = toReservation(request);
   if (name.startsWith(LEASE_PREFIX)) {
     throw new IpamError("invalid_request", `name is ${name}, but ${LEASE_PREFIX} begins the names of leases`, {
       field: "name",
     });
   }
-  validateLabels(wish.labels ?? {}, "labels");
+  validateLabels(request.labels ?? {}, "labels");
   const port = working.port(name);
   if (!port) {
-    const placement = choosePlacement(wish, { name, key: working.peekPortKey() }, working, context);
-    const created = createPort(name, placement, caller, working, context, {
-      labels: wish.labels ?? {},
+    const placement = choosePlacement(request, { name, key: working.peekPortKey() }, scope);
+    const created = createPort(name, placement, scope, {
+      labels: request.labels ?? {},
       retention: { policy: "sticky" },
       reservation,
       cluster: undefined,
       namespace: undefined,
       workload: undefined,
     });
-    emitPortEvent(working, "port.reserved", created, caller);
+    emitPortEvent("port.reserved", created, scope);
     return { port: toPort(created, working.catalog), created: true };
   }
-  return change(port, wish, reservation, caller, working, context);
+  return changeReservation(port, request, reservation, scope);
 }
 
 function toReservation({ allowedNamespaces = ["*"], deviceOwner }: PortReservation): Reservation {
@@ -57,26 +52,25 @@ function toReservation({ allowedNamespaces = ["*"], deviceOwner }: PortReservati
   };
 }
 
-function change(
+function changeReservation(
   port: PortRecord,
-  wish: PortReservation,
+  request: PortReservation,
   reservation: Reservation,
-  caller: string,
-  working: WorkingState,
-  context: DecisionContext,
+  scope: DecisionScope,
 ): ReserveResult {
-  const hint = `delete it first (mooringctl delete port ${port.name}) to reserve it anew`;
+  const { working, context } = scope;
+  const hint = `delete it first (mooringctl delete port ${port.name}) to reserve it again`;
   const network = working.catalog.network(port.networkId);
-  if (!working.catalog.match(wish.networkSelector).includes(network)) {
+  if (!working.catalog.match(request.networkSelector).includes(network)) {
     throw new IpamError(
       "conflict",
-      `port ${port.name} is on network ${network.name}, which the selector "${wish.networkSelector}" does not match; ${hint}`,
+      `port ${port.name} is on network ${network.name}, which the selector "${request.networkSelector}" does not match; ${hint}`,
       { field: "networkSelector", ports: [port.name] },
     );
   }
-  const mismatch = describeHoldingMismatch(port, wish, hint, working);
+  const mismatch = findAddressMismatch(port, request, hint, working);
   if (mismatch) throw mismatch;
-  const labels = wish.labels ?? port.labels;
+  const labels = request.labels ?? port.labels;
   const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
   const changes = [
     ...(port.reservation ? [] : ["reserved from now on"]),
@@ -96,7 +90,7 @@ function change(
     updatedAt: context.now,
   };
   working.putPort(changed);
-  emitPortEvent(working, "port.reserved", changed, caller, { message: changes.join(", ") });
+  emitPortEvent("port.reserved", changed, scope, { message: changes.join(", ") });
   return { port: toPort(changed, working.catalog), created: false };
 }
 

@@ -1,9 +1,10 @@
 import { type Claim, type ClaimResult, IpamError, type SlotOf } from "../../contract/index.ts";
+import { type ParsedClaim, parseClaim } from "../model/mutation.ts";
 import type { PortRecord } from "../model/port-record.ts";
 import { mayClaim } from "../model/reservation.ts";
 import { findSlotNetworks, hasRoomForSlot, slotName, slotSeries } from "../model/slots.ts";
-import type { DecisionContext } from "./allocate.ts";
-import { createBound, parseOwnerTime, takePort } from "./decide-claim.ts";
+import { bindPort, createBound } from "./decide-claim.ts";
+import type { DecisionScope } from "./decision-scope.ts";
 import type { WorkingState } from "./working-state.ts";
 
 /**
@@ -12,34 +13,28 @@ import type { WorkingState } from "./working-state.ts";
  *     bound to this owner -> unbound, its last owner this one -> the lowest of:  a number without a port
  *                                                                                unbound, on a network that fits
  *
- * A bound slot is never taken, so no claim waits for another pod, and siblings cannot fence each other out.
+ * A bound slot is never reassigned, so no claim waits for another pod, and siblings cannot displace each other.
  */
-export function decideSlotClaim(
-  claim: Claim,
-  slotOf: SlotOf,
-  caller: string,
-  working: WorkingState,
-  context: DecisionContext,
-): ClaimResult {
-  assertSlotClaim(claim, slotOf);
-  const ownerCreatedAt = parseOwnerTime(claim);
+export function decideSlotClaim(unparsed: Claim, slotOf: SlotOf, scope: DecisionScope): ClaimResult {
+  assertSlotClaim(unparsed, slotOf);
+  const claim = parseClaim(unparsed);
   const series = slotSeries(slotOf);
-  const take = (port: PortRecord) => takePort(port, claim, ownerCreatedAt, caller, working, context);
-  const candidates = sortSlots(claim, series, working);
+  const candidates = findCandidates(claim, series, scope.working);
   const mine = candidates.bound ?? candidates.last;
-  if (mine) return take(mine);
+  if (mine) return bindPort(mine, claim, scope);
 
   const { fitting, unfit } = candidates;
-  const vacant = working.vacantSlot(slotOf);
-  if (fitting && numberOf(fitting) < vacant) return take(fitting);
-  // Who lets ports be moved wants the application's set to move along, not to grow beside what is left behind.
-  if (!fitting && unfit && claim.onMismatch === "reallocate") return take(unfit);
-  const name = slotName(slotOf, vacant);
+  const vacant = scope.working.vacantSlot(slotOf);
+  if (fitting && numberOf(fitting) < vacant) return bindPort(fitting, claim, scope);
+  // With onMismatch reallocate the application's set of ports moves instead of growing.
+  if (!fitting && unfit && claim.onMismatch === "reallocate") return bindPort(unfit, claim, scope);
   try {
-    return createBound(name, { of: series, number: vacant }, claim, ownerCreatedAt, caller, working, context);
+    return createBound({ name: slotName(slotOf, vacant), slot: { of: series, number: vacant } }, claim, scope);
   } catch (error) {
     // A full network must not keep a pod from an address that its application holds already.
-    if (fitting && error instanceof IpamError && error.code === "no_address_available") return take(fitting);
+    if (fitting && error instanceof IpamError && error.code === "no_address_available") {
+      return bindPort(fitting, claim, scope);
+    }
     throw error;
   }
 }
@@ -52,7 +47,7 @@ function assertSlotClaim({ name, nameFrom, retention, leasedPort }: Claim, slotO
     fail("slotOf", `name (${name}) and slotOf are both given; give one: slotOf asks the IPAM to pick the name`);
   }
   if (leasedPort !== undefined)
-    fail("leasedPort", "leasedPort gives an address to a name, and slotOf to none; leave one out");
+    fail("leasedPort", "leasedPort assigns an address to a name, and slotOf has none; leave one out");
   if (!hasRoomForSlot(slotOf)) {
     fail(
       "slotOf.application",
@@ -84,7 +79,7 @@ interface Candidates {
 const numberOf = (port: PortRecord): number => port.slot?.number ?? Number.POSITIVE_INFINITY;
 const lower = (a: PortRecord | undefined, b: PortRecord): PortRecord => (a && numberOf(a) < numberOf(b) ? a : b);
 
-function sortSlots(claim: Claim, series: string, working: WorkingState): Candidates {
+function findCandidates(claim: ParsedClaim, series: string, working: WorkingState): Candidates {
   const found: Candidates = { bound: undefined, last: undefined, fitting: undefined, unfit: undefined };
   const networks = new Set(findSlotNetworks(claim, working.catalog));
   for (const port of working.slots(series)) {
@@ -92,7 +87,7 @@ function sortSlots(claim: Claim, series: string, working: WorkingState): Candida
     if (port.binding) {
       if (isOwn) found.bound = lower(found.bound, port);
     } else if (port.reservation && !mayClaim(port.reservation, claim.cluster, claim.namespace)) {
-      // A person took the slot out of the application's hands.
+      // Reserved for namespaces other than the application's.
     } else if (networks.has(port.networkId)) {
       if (isOwn) found.last = lower(found.last, port);
       found.fitting = lower(found.fitting, port);

@@ -1,29 +1,28 @@
 import { IpamError } from "../../contract/index.ts";
+import type { Item, Outcome } from "../model/mutation.ts";
 import type { Snapshot, Writes } from "../model/snapshot.ts";
-import type { Outcome } from "../store.ts";
-import type { DecisionContext } from "./allocate.ts";
 import { decideClaim } from "./decide-claim.ts";
 import { decideDelete, decideExpire } from "./decide-delete.ts";
 import { decideRelease } from "./decide-release.ts";
 import { decideReport } from "./decide-report.ts";
 import { decideReserve } from "./decide-reserve.ts";
 import { decideSlotClaim } from "./decide-slot-claim.ts";
-import type { Item } from "./needs.ts";
+import type { DecisionContext, DecisionScope } from "./decision-scope.ts";
 import { MissingPools, WorkingState } from "./working-state.ts";
 
 export type Decision = { outcomes: Outcome[]; writes: Writes } | { missingNetworkId: number };
 
 /**
- * Decides a whole batch over a snapshot, in order, each item seeing what the earlier ones did. Pure: the same for
- * every engine. An item that is refused answers with its problem and changes nothing; any other error is a fault in
- * the program and fails the batch. `missingNetworkId`: load that network's pools too and decide again.
+ * Decides a batch over a snapshot, in order; each item sees what earlier ones changed. Pure. An item that fails with
+ * IpamError yields its problem and changes nothing; any other error is a fault in the program and fails the batch.
+ * `missingNetworkId`: load that network's pools too and decide again.
  */
 export function decide(batch: readonly Item[], snapshot: Snapshot, context: DecisionContext): Decision {
   const working = new WorkingState(snapshot);
   const outcomes: Outcome[] = [];
   for (const item of batch) {
     try {
-      outcomes.push(decideItem(item, working, context));
+      outcomes.push(decideItem(item, { working, context, caller: item.caller }));
     } catch (error) {
       if (error instanceof MissingPools) return { missingNetworkId: error.networkId };
       if (!(error instanceof IpamError)) throw error;
@@ -33,21 +32,19 @@ export function decide(batch: readonly Item[], snapshot: Snapshot, context: Deci
   return { outcomes, writes: working.toWrites() };
 }
 
-function decideItem(item: Item, working: WorkingState, context: DecisionContext): Outcome {
+function decideItem(item: Item, scope: DecisionScope): Outcome {
   switch (item.kind) {
     case "claim":
-      return item.claim.slotOf
-        ? decideSlotClaim(item.claim, item.claim.slotOf, item.caller, working, context)
-        : decideClaim(item.claim, item.caller, working, context);
+      return item.claim.slotOf ? decideSlotClaim(item.claim, item.claim.slotOf, scope) : decideClaim(item.claim, scope);
     case "release":
-      return decideRelease(item.release, item.caller, working, context);
+      return decideRelease(item.release, scope);
     case "report":
-      return decideReport(item.report, item.caller, working, context);
+      return decideReport(item.report, scope);
     case "reserve":
-      return decideReserve(item.name, item.reservation, item.caller, working, context);
+      return decideReserve(item.name, item.reservation, scope);
     case "deletePort":
-      return decideDelete(item.name, item.fence, item.caller, working, context);
+      return decideDelete(item.name, item.precondition, scope);
     case "expire":
-      return decideExpire(item.name, item.caller, working, context);
+      return decideExpire(item.name, scope);
   }
 }

@@ -1,15 +1,13 @@
 import type { EventType } from "../../contract/index.ts";
 import { type PortRecord, stateOf } from "../model/port-record.ts";
 import type { NewEvent } from "../model/snapshot.ts";
-import { addressTexts } from "./allocate.ts";
-import type { WorkingState } from "./working-state.ts";
+import type { DecisionScope } from "./decision-scope.ts";
 
-/** An event that says all about the port as it is after the change. */
+/** Adds an event with the port's complete state after the change. */
 export function emitPortEvent(
-  working: WorkingState,
   type: EventType,
   port: PortRecord,
-  caller: string,
+  { working, caller }: DecisionScope,
   more: Partial<NewEvent> = {},
 ): void {
   const { binding, owner } = port;
@@ -22,7 +20,7 @@ export function emitPortEvent(
     network: working.catalog.network(port.networkId).name,
     epoch: port.epoch,
     mac: port.mac,
-    addresses: addressTexts(port.fixedIps, working),
+    addresses: working.addressTexts(port.fixedIps),
     state: stateOf(port),
   };
   if (port.cluster !== undefined) event.cluster = port.cluster;

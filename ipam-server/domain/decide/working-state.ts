@@ -1,5 +1,12 @@
 import type { SlotOf } from "../../contract/index.ts";
-import { type Catalog, type Pool, poolAt, type SubnetCounters, type SubnetRecord } from "../model/catalog.ts";
+import {
+  addressAt,
+  type Catalog,
+  type Pool,
+  poolAt,
+  type SubnetCounters,
+  type SubnetRecord,
+} from "../model/catalog.ts";
 import type { HeldIp, PortRecord } from "../model/port-record.ts";
 import { slotName, slotSeries } from "../model/slots.ts";
 import type { AddressState, FreedAddress, NewEvent, Snapshot, Writes } from "../model/snapshot.ts";
@@ -10,13 +17,13 @@ interface AddressEntry extends HeldIp {
 }
 
 interface VacantSlots {
-  /** The snapshot's, less those that the batch has taken. */
+  /** The snapshot's, less those that the batch has used. */
   left: number[];
-  /** Those whose ports the batch deleted. */
+  /** Numbers whose ports the batch deleted. */
   vacated: Set<number>;
 }
 
-/** The decisions reached for pools that the snapshot does not have: the store loads them and decides anew. */
+/** A decision needs pools that the snapshot lacks: the store loads them and decides the batch again. */
 export class MissingPools extends Error {
   readonly networkId: number;
   constructor(networkId: number) {
@@ -29,8 +36,8 @@ const addressKey = ({ subnetId, offset }: HeldIp) => `${subnetId}/${offset}`;
 const macKey = (networkId: number, mac: string) => `${networkId}/${mac}`;
 
 /**
- * The snapshot overlaid by what earlier items of the batch did. An item decides everything before it changes anything,
- * so that a refused item leaves no trace.
+ * The snapshot overlaid with the changes of the batch's earlier items. An item decides everything before it changes
+ * anything, so that an item that fails leaves no trace.
  */
 export class WorkingState {
   readonly catalog: Catalog;
@@ -45,7 +52,7 @@ export class WorkingState {
   readonly #addresses = new Map<string, AddressEntry>();
   readonly #macs = new Map<string, string | undefined>();
   readonly #counters = new Map<number, SubnetCounters>();
-  readonly #freshTaken = new Map<Pool, { subnet: SubnetRecord; count: number }>();
+  readonly #freshUsed = new Map<Pool, { subnet: SubnetRecord; count: number }>();
   readonly #freedQueues = new Map<number, FreedAddress[]>();
   #nextPortKey: number;
 
@@ -56,7 +63,7 @@ export class WorkingState {
     for (const port of snapshot.ports) {
       this.#before.set(port.key, port);
       this.#ports.set(port.name, port);
-      this.#noteSlot(port);
+      this.#addSlot(port);
     }
     for (const { subnetId, offset, state } of snapshot.addresses) {
       this.#addresses.set(addressKey({ subnetId, offset }), { subnetId, offset, before: state, now: state });
@@ -68,17 +75,17 @@ export class WorkingState {
     return this.#ports.get(name);
   }
 
-  /** All ports that the snapshot has or the batch made. */
+  /** All ports of the snapshot and of the batch. */
   ports(): Iterable<PortRecord> {
     return this.#ports.values();
   }
 
-  /** The slots of a series that the snapshot has or the batch made. */
+  /** The ports of a series of slots. */
   slots(series: string): Iterable<PortRecord> {
     return this.#slots.get(series)?.values() ?? [];
   }
 
-  #noteSlot(port: PortRecord): void {
+  #addSlot(port: PortRecord): void {
     if (!port.slot) return;
     const { of, number } = port.slot;
     const numbers = this.#slots.get(of);
@@ -86,13 +93,13 @@ export class WorkingState {
     else this.#slots.set(of, new Map([[number, port]]));
   }
 
-  /** The lowest slot whose name no port has. */
+  /** The lowest slot number whose name no port has. */
   vacantSlot(slotOf: SlotOf): number {
     const series = slotSeries(slotOf);
     const { left, vacated } = this.#vacanciesOf(series);
-    const isTaken = (number: number) => this.#ports.has(slotName(slotOf, number));
-    while (left[0] !== undefined && isTaken(left[0])) left.shift();
-    const lowest = Math.min(...left.slice(0, 1), ...[...vacated].filter(number => !isTaken(number)));
+    const isUsed = (number: number) => this.#ports.has(slotName(slotOf, number));
+    while (left[0] !== undefined && isUsed(left[0])) left.shift();
+    const lowest = Math.min(...left.slice(0, 1), ...[...vacated].filter(number => !isUsed(number)));
     if (lowest === Number.POSITIVE_INFINITY) throw new Error(`the snapshot has too few vacant slots of ${series}`);
     return lowest;
   }
@@ -119,7 +126,7 @@ export class WorkingState {
     if (old) this.#macs.set(macKey(old.networkId, old.mac), undefined);
     this.#macs.set(macKey(port.networkId, port.mac), port.name);
     this.#ports.set(port.name, port);
-    this.#noteSlot(port);
+    this.#addSlot(port);
     this.#touched.set(port.key, port);
   }
 
@@ -136,6 +143,11 @@ export class WorkingState {
   /** The name of the port with a wanted MAC. */
   macHolder(networkId: number, mac: string): string | undefined {
     return this.#macs.get(macKey(networkId, mac));
+  }
+
+  /** The texts of held addresses, for events and messages. */
+  addressTexts(ips: readonly HeldIp[]): string[] {
+    return ips.map(({ subnetId, offset }) => addressAt(this.catalog.subnet(subnetId), offset));
   }
 
   address(ip: HeldIp): AddressState | undefined {
@@ -176,29 +188,29 @@ export class WorkingState {
     if (pooled) this.#freedQueue(subnet.id).push({ offset: ip.offset, freedAt, lastPort: port.name });
   }
 
-  /** `unless`: what the store has where neither snapshot nor batch knows the address. */
-  #entryOf(ip: HeldIp, unless: AddressState | undefined): AddressEntry {
+  /** @param stored the state in the store of an address that neither snapshot nor batch has */
+  #entryOf(ip: HeldIp, stored: AddressState | undefined): AddressEntry {
     const key = addressKey(ip);
     let entry = this.#addresses.get(key);
     if (!entry) {
-      entry = { subnetId: ip.subnetId, offset: ip.offset, before: unless, now: unless };
+      entry = { subnetId: ip.subnetId, offset: ip.offset, before: stored, now: stored };
       this.#addresses.set(key, entry);
     }
     return entry;
   }
 
-  /** The next never-used offset of a pool. Changes nothing that a repeat would not do. */
+  /** The next never-used offset of a pool. Idempotent until that offset is held. */
   nextFresh(subnet: SubnetRecord, pool: Pool): bigint | undefined {
     const fresh = this.#snapshot.fresh.get(pool);
     if (!fresh) throw new MissingPools(subnet.networkId);
-    for (let count = this.#freshTaken.get(pool)?.count ?? 0; ; count++) {
+    for (let count = this.#freshUsed.get(pool)?.count ?? 0; ; count++) {
       const offset = fresh[count];
-      this.#freshTaken.set(pool, { subnet, count });
+      this.#freshUsed.set(pool, { subnet, count });
       if (offset === undefined || this.address({ subnetId: subnet.id, offset }) === undefined) return offset;
     }
   }
 
-  /** The oldest freed offset of a subnet's pools, its delay over or not. */
+  /** The oldest freed offset of a subnet's pools, within its reuse delay or not. */
   oldestFreed(subnet: SubnetRecord): FreedAddress | undefined {
     const queue = this.#freedQueue(subnet.id);
     for (;;) {
@@ -260,11 +272,11 @@ export class WorkingState {
     }
   }
 
-  /** A cursor moves past every offset that is used now, those that somebody wanted included. */
+  /** Moves each cursor past every offset in use, wanted addresses included. */
   #addCursors(writes: Writes): void {
     for (const [pool, fresh] of this.#snapshot.fresh) {
-      const taken = this.#freshTaken.get(pool);
-      const next = taken ? this.nextFresh(taken.subnet, pool) : fresh[0];
+      const used = this.#freshUsed.get(pool);
+      const next = used ? this.nextFresh(used.subnet, pool) : fresh[0];
       const cursor = next ?? (fresh.at(-1) ?? pool.last) + 1n;
       if (cursor !== pool.cursor) writes.cursors.set(pool, cursor);
     }

@@ -1,32 +1,32 @@
 import type { Claim, SlotOf } from "../../contract/index.ts";
 import type { Catalog } from "./catalog.ts";
-import { isReachable } from "./reachable.ts";
+import { isReachable, type PlacementRequest } from "./placement-request.ts";
 
-/** One of an application's ports, for its whole life. */
+/** The place of a port among an application's ports; never changes. */
 export interface Slot {
   /** See `slotSeries`. */
   of: string;
   number: number;
 }
 
-/** What a batch may ask about one application's slots on one interface. */
+/** What a batch needs of one application's slots on one interface. */
 export interface SlotNeed {
   slotOf: SlotOf;
   /** How many slots the batch may take at most. */
   count: number;
-  /** Those whose own slots are looked for. */
+  /** Owners whose own slots are needed. */
   ownerUids: string[];
-  /** Unbound slots are looked for on each of these sets of networks by itself; undefined: on any network. */
+  /** Unbound slots are loaded for each of these sets of networks separately; undefined: on any network. */
   networkSets: (readonly number[] | undefined)[];
 }
 
-/** Of a port's name, less the largest slot that is ever picked: `/4294967295`. */
+/** The longest port name, less the largest slot number: `/4294967295`. */
 const MAX_LENGTH = 253 - 11;
 
-/** Whether the application's name leaves room for a slot. */
+/** True if the application's name leaves room for a slot number in a port's name. */
 export const hasRoomForSlot = (slotOf: SlotOf): boolean => slotSeries(slotOf).length <= MAX_LENGTH;
 
-/** Numbers one interface's slots apart from another's. No name has a space, so that two cannot be the same. */
+/** The key of a series of slots: each interface has its own. Names have no space, so two series cannot be equal. */
 export function slotSeries({ application, interface: ifname }: SlotOf): string {
   return ifname === undefined ? application : `${application} ${ifname}`;
 }
@@ -35,19 +35,19 @@ export function slotName({ application, interface: ifname }: SlotOf, number: num
   return `${application}/${number}${ifname === undefined ? "" : `/${ifname}`}`;
 }
 
-/** The networks that a slot of this claim may be on. Throws `invalid_request` when the selector does not parse. */
-export const findSlotNetworks = (claim: Claim, catalog: Catalog): number[] =>
+/** The networks that a slot for this request may be on. Throws `invalid_request` for a selector that does not parse. */
+export const findSlotNetworks = (request: PlacementRequest, catalog: Catalog): number[] =>
   catalog
-    .match(claim.networkSelector)
-    .filter(network => isReachable(network, claim))
+    .match(request.networkSelector)
+    .filter(network => isReachable(network, request))
     .map(({ id }) => id);
 
-/** Collects the slots that claims of one batch need, each application once. */
+/** Collects the slots that the claims of one batch need, each application once. */
 export class SlotNeeds {
   readonly #bySeries = new Map<string, SlotNeed>();
 
   add(claim: Claim, slotOf: SlotOf, catalog: Catalog): void {
-    // The decision will say what is wrong with the claim, here and below.
+    // The decision rejects the claim and names the fault, here and below.
     if (!hasRoomForSlot(slotOf)) return;
     const need = this.#needOf(slotOf);
     need.count++;
@@ -63,7 +63,7 @@ export class SlotNeeds {
     if (claim.onMismatch === "reallocate" && !need.networkSets.includes(undefined)) need.networkSets.push(undefined);
   }
 
-  /** `names`: those that the batch's other items may take, a slot's perhaps. */
+  /** @param names of the batch's other items, which may be names of slots */
   toNeeds(names: Iterable<string>): SlotNeed[] {
     const needs = [...this.#bySeries.values()];
     if (needs.length === 0) return needs;

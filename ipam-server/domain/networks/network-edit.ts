@@ -1,17 +1,18 @@
 import { IpamError, type NetworkManifest, type SubnetSpec } from "../../contract/index.ts";
 import type { NetworkRecord } from "../model/catalog.ts";
-import { toSpec } from "../transfer/transfer.ts";
+import { toManifest, toSpec } from "./network-manifest.ts";
 
 /**
- * A declaration, or how it follows from the networks that there are. The store reads, thinks and writes in one
- * transaction, so that neither another caller nor another replica changes them in between.
+ * A declaration, or a function that derives it from the present networks. The store reads, derives and writes in one
+ * transaction, so that no other caller or replica changes the networks in between.
  */
 export type NetworkEdit = NetworkManifest | ((present: readonly NetworkRecord[]) => NetworkManifest);
 
-export const resolveWish = (wish: NetworkEdit, present: readonly NetworkRecord[]): NetworkManifest =>
-  typeof wish === "function" ? wish(present) : wish;
+/** The manifest that results from the edit. Throws the IpamError of an edit that does not fit the present networks. */
+export const applyEdit = (edit: NetworkEdit, present: readonly NetworkRecord[]): NetworkManifest =>
+  typeof edit === "function" ? edit(present) : edit;
 
-/** Throws `conflict` when there is a network of that name. */
+/** An edit that throws `conflict` when a network of that name exists. */
 export function onlyNew(manifest: NetworkManifest): NetworkEdit {
   const { name } = manifest.metadata;
   return present => {
@@ -20,7 +21,7 @@ export function onlyNew(manifest: NetworkManifest): NetworkEdit {
   };
 }
 
-/** The network as it was declared, what was left to the defaults included, and one subnet more. */
+/** An edit that adds one subnet to the network as declared. Throws `not_found`, or `conflict` if it has that subnet. */
 export function withSubnet(name: string, added: SubnetSpec): NetworkEdit {
   return present => {
     const network = present.find(candidate => candidate.name === name);
@@ -30,28 +31,5 @@ export function withSubnet(name: string, added: SubnetSpec): NetworkEdit {
       throw new IpamError("conflict", `network ${name} has subnet ${added.cidr}; change it with PUT`);
     }
     return toManifest(network, [...subnets.map(toSpec), added]);
-  };
-}
-
-type Head = Pick<NetworkRecord, "name" | "labels" | "vpc" | "segment" | "mtu"> &
-  Partial<Pick<NetworkRecord, "availabilityZone" | "nodeLease">>;
-
-/** What would declare the network, with what was left to the defaults written out. */
-export function toManifest(
-  { name, labels, vpc, availabilityZone, segment, mtu, nodeLease }: Head,
-  subnets: SubnetSpec[],
-): NetworkManifest {
-  return {
-    apiVersion: "mooring.dev/v1",
-    kind: "Network",
-    metadata: { name, labels },
-    spec: {
-      vpc,
-      ...(availabilityZone !== undefined && { availabilityZone }),
-      segment,
-      mtu,
-      ...(nodeLease && { nodeLease }),
-      subnets,
-    },
   };
 }

@@ -9,7 +9,7 @@ import {
 } from "../model/catalog.ts";
 import type { HeldIp, PortRecord } from "../model/port-record.ts";
 import type { FreedState } from "../model/snapshot.ts";
-import { toManifest } from "../networks/network-edit.ts";
+import { toManifest } from "../networks/network-manifest.ts";
 import { validateNetwork } from "../networks/validate-network.ts";
 import {
   rangeText,

@@ -22,6 +22,7 @@ import {
 } from "../model/catalog.ts";
 import { type PortRecord, toTimestamp } from "../model/port-record.ts";
 import type { FreedAddress } from "../model/snapshot.ts";
+import { toSpec } from "../networks/network-manifest.ts";
 
 /**
  * All that a store holds but its history, without anything of its engine: ids of networks and subnets become names and
@@ -97,7 +98,7 @@ export interface TransferState {
   /** The newest event's number. Events themselves stay behind. */
   lastSeq: number;
   nextPortKey: number;
-  /** See `DecisionContext.epochFloor`. */
+  /** See `DecisionContext.minimumEpoch`. */
   epochFloor: number;
 }
 
@@ -137,23 +138,6 @@ function toTransferSubnet(subnet: SubnetRecord): TransferSubnet {
 
 export const rangeText = (subnet: SubnetDeclaration, { first, last }: Omit<Pool, "id" | "cursor">): string =>
   `${addressAt(subnet, first)}-${addressAt(subnet, last)}`;
-
-export function toSpec({ cidr, gateway, pools, exclude, routes, dns }: SubnetDeclaration): SubnetSpec {
-  const { nameservers, domain, search, options } = dns;
-  return {
-    cidr: cidr.text,
-    ...(gateway !== undefined && { gateway }),
-    ...(pools && { pools }),
-    exclude,
-    ...(routes && { routes: routes.map(({ dst, gw }) => ({ dst, ...(gw !== undefined && { gw }) })) }),
-    dns: {
-      ...(nameservers && { nameservers }),
-      ...(domain !== undefined && { domain }),
-      ...(search && { search }),
-      ...(options && { options }),
-    },
-  };
-}
 
 export function toTransferPort(port: PortRecord, catalog: Catalog): TransferPort {
   const { owner, binding, reservation, workload, slot, retention } = port;

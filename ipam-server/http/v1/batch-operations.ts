@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { IpamError, type Problem } from "../../contract/index.ts";
 import type { Action, Caller } from "../../domain/model/caller.ts";
-import type { Mutation, Outcome } from "../../domain/store.ts";
+import type { Mutation, Outcome } from "../../domain/model/mutation.ts";
 import type { Batcher } from "../../engine/commit-queue.ts";
 import { type Operation, operation } from "../operation.ts";
 import { validate } from "../validate.ts";

@@ -1,5 +1,6 @@
 import { IpamError } from "../../contract/index.ts";
-import type { Mutation, OutcomeByKind, Store } from "../../domain/store.ts";
+import type { Mutation, OutcomeByKind } from "../../domain/model/mutation.ts";
+import type { Store } from "../../domain/store.ts";
 import type { Batcher } from "../../engine/commit-queue.ts";
 import { type Operation, operation } from "../operation.ts";
 import { portName } from "./schema/fields.ts";
@@ -66,8 +67,8 @@ export function portOperations(store: Store, batcher: Batcher): Operation[] {
       responses: { 200: { about: "The port as it was", schema: responses.port } },
       async handle({ params, query, caller, timeoutMs }) {
         const name = params.name ?? "";
-        const fence = Object.keys(query).length > 0 && { fence: query };
-        const mutation = { kind: "deletePort", name, ...fence, caller: caller.name } as const;
+        const precondition = Object.keys(query).length > 0 && { precondition: query };
+        const mutation = { kind: "deletePort", name, ...precondition, caller: caller.name } as const;
         const { deleted } = await decideOne(batcher, mutation, timeoutMs);
         return { status: 200, json: deleted };
       },

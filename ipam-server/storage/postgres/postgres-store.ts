@@ -11,14 +11,15 @@ import {
   type PutNetworkResponse,
   type TransferEnd,
 } from "../../contract/index.ts";
-import { type DecisionContext, LEASE_MS } from "../../domain/decide/allocate.ts";
-import type { Item } from "../../domain/decide/needs.ts";
+import type { DecisionContext } from "../../domain/decide/decision-scope.ts";
+import { LEASE_MS } from "../../domain/decide/decision-scope.ts";
 import { type Catalog, toNetwork } from "../../domain/model/catalog.ts";
 import type { Duty } from "../../domain/model/leadership.ts";
+import type { Item, Mutation, Outcome } from "../../domain/model/mutation.ts";
 import { toPort } from "../../domain/model/port-record.ts";
 import type { NewEvent } from "../../domain/model/snapshot.ts";
-import { type NetworkEdit, resolveWish } from "../../domain/networks/network-edit.ts";
-import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
+import { applyEdit, type NetworkEdit } from "../../domain/networks/network-edit.ts";
+import type { Finding, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
 import { EventNotifier } from "../event-notifier.ts";
 import { checkStore } from "./check/check-store.ts";
@@ -181,7 +182,7 @@ class PostgresStore implements Store {
 
   async putNetwork(wish: NetworkEdit, caller: string): Promise<PutNetworkResponse> {
     const change = await this.#changeNetworks(async (send, catalog, now) => {
-      const manifest = resolveWish(wish, catalog.networks);
+      const manifest = applyEdit(wish, catalog.networks);
       const network = manifest.metadata.name;
       const planned = await putNetwork(send, manifest, catalog, now);
       if (planned.outcome === "unchanged") return { events: [], result: { ...planned, network } };

@@ -12,15 +12,17 @@ import {
   type PutNetworkResponse,
   type TransferEnd,
 } from "../../contract/index.ts";
-import { type DecisionContext, LEASE_MS } from "../../domain/decide/allocate.ts";
 import { decide } from "../../domain/decide/decide.ts";
-import { type Item, planAllocations, planNeeds } from "../../domain/decide/needs.ts";
+import type { DecisionContext } from "../../domain/decide/decision-scope.ts";
+import { LEASE_MS } from "../../domain/decide/decision-scope.ts";
 import { type Catalog, toNetwork } from "../../domain/model/catalog.ts";
 import { type Duty, leadAlone } from "../../domain/model/leadership.ts";
+import type { Item, Mutation, Outcome } from "../../domain/model/mutation.ts";
+import { planAllocations, planNeeds } from "../../domain/model/needs.ts";
 import { toPort } from "../../domain/model/port-record.ts";
 import type { NewEvent, Writes } from "../../domain/model/snapshot.ts";
-import { type NetworkEdit, resolveWish } from "../../domain/networks/network-edit.ts";
-import type { Finding, Mutation, Outcome, Store } from "../../domain/store.ts";
+import { applyEdit, type NetworkEdit } from "../../domain/networks/network-edit.ts";
+import type { Finding, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
 import { DiskSpaceProbe } from "./database/disk-space-probe.ts";
 import { toIpamError } from "./database/errors.ts";
@@ -119,7 +121,7 @@ class SqliteStore implements Store {
       reuseDelayMs: this.#options.reuseDelayMs ?? 60_000,
       leaseMs: this.#options.leaseMs ?? LEASE_MS,
       fabricManaged: this.#options.fabricManaged ?? false,
-      epochFloor: this.#epochFloor,
+      minimumEpoch: this.#epochFloor,
       newId: randomUUID,
     };
   }
@@ -155,7 +157,7 @@ class SqliteStore implements Store {
   async putNetwork(wish: NetworkEdit, caller: string): Promise<PutNetworkResponse> {
     return this.#guard(() => {
       const now = this.#clock();
-      const manifest = resolveWish(wish, this.#catalog.networks);
+      const manifest = applyEdit(wish, this.#catalog.networks);
       const network = manifest.metadata.name;
       const change = this.#transact(() => {
         const planned = this.#networks.put(manifest, this.#catalog, now);

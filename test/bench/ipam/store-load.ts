@@ -1,5 +1,6 @@
 import { performance } from "node:perf_hooks";
-import type { Mutation, Store } from "../../../ipam-server/domain/store.ts";
+import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
+import type { Store } from "../../../ipam-server/domain/store.ts";
 import type { Round } from "../alternate.ts";
 import type { BenchContext } from "../context.ts";
 import type { LoadResult } from "../load/load.ts";

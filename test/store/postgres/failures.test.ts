@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
-import type { Mutation, Store } from "../../../ipam-server/domain/store.ts";
+import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
+import type { Store } from "../../../ipam-server/domain/store.ts";
 import { openPostgresStore } from "../../../ipam-server/storage/postgres/postgres-store.ts";
 import {
   addressesOf,

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { after, before, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
-import type { Mutation } from "../../../ipam-server/domain/store.ts";
+import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
 import { connect, TIMEOUTS } from "../../../ipam-server/storage/postgres/database/connect.ts";
 import { parsePostgresUrl } from "../../../ipam-server/storage/postgres/database/postgres-url.ts";
 import { openPostgresStore } from "../../../ipam-server/storage/postgres/postgres-store.ts";

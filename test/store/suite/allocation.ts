@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { Mutation } from "../../../ipam-server/domain/store.ts";
+import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
 import {
   addressesOf,
   attach,

@@ -260,7 +260,8 @@ export function testBindings(engine: Engine): void {
     test("a port is deleted only as the one that was seen", async () => {
       await withStore(engine, networks, async store => {
         const { port } = await attach(store, claim(NAME, "a", "s1", sticky));
-        const remove = (fence: object) => commitOne(store, { kind: "deletePort", name: NAME, fence, caller: "test" });
+        const remove = (precondition: object) =>
+          commitOne(store, { kind: "deletePort", name: NAME, precondition, caller: "test" });
         refused(await remove({ id: port.id, epoch: 1 }), "conflict", /bound/);
         await store.commit([release("a", "s1")]);
         refused(await remove({ epoch: 7 }), "conflict", /epoch 1/);

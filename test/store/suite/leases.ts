@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type Claim, LEASE_PREFIX } from "../../../ipam-server/contract/index.ts";
-import type { Mutation, Store } from "../../../ipam-server/domain/store.ts";
+import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
+import type { Store } from "../../../ipam-server/domain/store.ts";
 import {
   addressesOf,
   assertHealthy,
@@ -124,7 +125,7 @@ export function testLeases(engine: Engine): void {
         const { name } = (await attach(store, leaseClaim("a", "1"))).port;
         refused(await commitOne(store, take(name, "p", "b", "p")), "conflict", /no lease of host b/);
         await attach(store, claim("p", "b", "other"));
-        refused(await commitOne(store, take(name, "p", "a", "p")), "port_in_use", /is there already/);
+        refused(await commitOne(store, take(name, "p", "a", "p")), "port_in_use", /exists already/);
         await attach(store, claim("q", "a", "other"));
         refused(await commitOne(store, take("q", "r", "a", "r")), "conflict", /q is no lease/);
         assert.equal((await store.readPort(name)).binding?.host, "a");
@@ -172,7 +173,7 @@ export function testLeases(engine: Engine): void {
         await attach(store, claim("other-sandbox", "a", "p", { sandbox: { id: "s0", interface: "eth0" } }));
         await attach(store, ahead("kept", "a", "p", { retention: { policy: "sticky" } }));
         for (const port of ["other-owner", "other-host", "other-sandbox", "kept"]) {
-          refused(await commitOne(store, take(name, port, "a", "p")), "port_in_use", /is there already/);
+          refused(await commitOne(store, take(name, port, "a", "p")), "port_in_use", /exists already/);
         }
         assert.equal((await store.readPort(name)).binding?.host, "a");
         await assertHealthy(store);
@@ -289,7 +290,7 @@ export function testLeases(engine: Engine): void {
         await wrong(claim("lease:a/1", "a", "p"), /begins the names of leases/);
         await wrong(leaseClaim("a", "1", { name: "lease:b/1" }), /begins with lease:a\//);
         await wrong(leaseClaim("a", "1", { name: "c1/ns/p" }), /begins with lease:a\//);
-        await wrong(leaseClaim("a", "1", { sandbox: { id: "s", interface: "eth0" } }), /for no sandbox/);
+        await wrong(leaseClaim("a", "1", { sandbox: { id: "s", interface: "eth0" } }), /has no sandbox/);
         await wrong(leaseClaim("a", "1", { retention: { policy: "sticky" } }), /ephemeral/);
         await wrong(leaseClaim("a", "1", { leasedPort: "lease:a/2" }), /of another one/);
         const reservation = { networkSelector: "env=test" };

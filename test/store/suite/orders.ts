@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { Mutation, Store } from "../../../ipam-server/domain/store.ts";
+import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
+import type { Store } from "../../../ipam-server/domain/store.ts";
 import { assertHealthy, bornAt, type Clock, claim, network, REUSE_DELAY_MS, release } from "../support/builders.ts";
 import type { Engine } from "./engine.ts";
 import { withStore } from "./with-store.ts";

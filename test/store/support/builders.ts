@@ -7,7 +7,8 @@ import {
   type Release,
   type SubnetSpec,
 } from "../../../ipam-server/contract/index.ts";
-import type { Mutation, Outcome, Store } from "../../../ipam-server/domain/store.ts";
+import type { Mutation, Outcome } from "../../../ipam-server/domain/model/mutation.ts";
+import type { Store } from "../../../ipam-server/domain/store.ts";
 
 export const START = Date.parse("2026-11-20T08:00:00.000Z");
 export const REUSE_DELAY_MS = 60_000;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { Claim, PortAttachment, Release } from "../../../ipam-server/contract/index.ts";
-import type { Mutation, Outcome, Store } from "../../../ipam-server/domain/store.ts";
+import type { Mutation, Outcome } from "../../../ipam-server/domain/model/mutation.ts";
+import type { Store } from "../../../ipam-server/domain/store.ts";
 
 interface ModelPort {
   id: string;

@@ -1,5 +1,5 @@
 import { LEASE_PREFIX } from "../../../ipam-server/contract/index.ts";
-import type { Mutation } from "../../../ipam-server/domain/store.ts";
+import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
 import { bornAt, claim, leaseClaim, network, release } from "./builders.ts";
 import type { Model } from "./model.ts";
 import type { Random } from "./random.ts";

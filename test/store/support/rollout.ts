@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import type { Mutation, Store } from "../../../ipam-server/domain/store.ts";
+import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
+import type { Store } from "../../../ipam-server/domain/store.ts";
 import { addressesOf, attached, release, slotClaim } from "./builders.ts";
 import type { Random } from "./random.ts";
 

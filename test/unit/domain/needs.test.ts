@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { planAllocations, planNeeds } from "../../../ipam-server/domain/decide/needs.ts";
+import { planAllocations, planNeeds } from "../../../ipam-server/domain/model/needs.ts";
 import { claim, network, release } from "../../store/support/builders.ts";
 import { buildCatalog } from "./catalog-builder.ts";
 

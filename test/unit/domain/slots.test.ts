@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { decide } from "../../../ipam-server/domain/decide/decide.ts";
-import { type Item, planNeeds } from "../../../ipam-server/domain/decide/needs.ts";
 import type { Pool } from "../../../ipam-server/domain/model/catalog.ts";
+import type { Item } from "../../../ipam-server/domain/model/mutation.ts";
+import { planNeeds } from "../../../ipam-server/domain/model/needs.ts";
 import type { PortRecord } from "../../../ipam-server/domain/model/port-record.ts";
 import { hasRoomForSlot, slotName, slotSeries } from "../../../ipam-server/domain/model/slots.ts";
 import { attached, claim, network, REUSE_DELAY_MS, release, START, slotClaim } from "../../store/support/builders.ts";

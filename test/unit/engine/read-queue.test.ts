@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
-import type { Mutation } from "../../../ipam-server/domain/store.ts";
+import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
 import { Batcher } from "../../../ipam-server/engine/commit-queue.ts";
 import { ReadQueue } from "../../../ipam-server/engine/read-queue.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";

@@ -1,9 +1,9 @@
-import type { DecisionContext } from "../../../domain/decide/allocate.ts";
 import { decide } from "../../../domain/decide/decide.ts";
-import { type Item, planAllocations, planNeeds } from "../../../domain/decide/needs.ts";
+import type { DecisionContext } from "../../../domain/decide/decision-scope.ts";
 import type { Catalog } from "../../../domain/model/catalog.ts";
+import type { Item, Outcome } from "../../../domain/model/mutation.ts";
+import { planAllocations, planNeeds } from "../../../domain/model/needs.ts";
 import type { NewEvent, Writes } from "../../../domain/model/snapshot.ts";
-import type { Outcome } from "../../../domain/store.ts";
 import { type Bound, prepare, type Send } from "../database/statement.ts";
 import { KeyBlocks } from "../replicas/key-source.ts";
 import type { VersionedCatalog } from "../rows/catalog-rows.ts";
@@ -63,7 +63,7 @@ export class BatchDecider {
       if (!this.#keys.has(batch.length, generation)) await this.#keys.take(batch.length, generation, this.#takeKeys);
 
       const snapshot = { ...loaded.snapshot, nextPortKey: this.#keys.next };
-      const decision = decide(batch, snapshot, { ...context, epochFloor });
+      const decision = decide(batch, snapshot, { ...context, minimumEpoch: epochFloor });
       if ("missingNetworkId" in decision) {
         alsoAllocate.add(decision.missingNetworkId);
         return "again";

@@ -1,8 +1,8 @@
 import { IpamError, type PortList, type PortQuery } from "../../../contract/index.ts";
-import { locate } from "../../../domain/decide/needs.ts";
 import { parseAddress } from "../../../domain/model/address.ts";
 import type { Catalog } from "../../../domain/model/catalog.ts";
 import { parseMac } from "../../../domain/model/mac.ts";
+import { locate } from "../../../domain/model/needs.ts";
 import { type PortRecord, toPort } from "../../../domain/model/port-record.ts";
 import { matches, parseSelector, type Selector } from "../../../domain/model/selector.ts";
 import { type Element, toArray } from "../database/array-literal.ts";

@@ -1,5 +1,6 @@
-import { type AllocationNeeds, type BindingKey, type Item, type Needs, nameOf } from "../../../domain/decide/needs.ts";
 import type { Catalog, Pool, SubnetRecord } from "../../../domain/model/catalog.ts";
+import type { Item } from "../../../domain/model/mutation.ts";
+import { type AllocationNeeds, type BindingKey, type Needs, nameOf } from "../../../domain/model/needs.ts";
 import type { HeldIp, PortRecord } from "../../../domain/model/port-record.ts";
 import type { AddressState, FreedAddress, Snapshot } from "../../../domain/model/snapshot.ts";
 import { toArray } from "../database/array-literal.ts";

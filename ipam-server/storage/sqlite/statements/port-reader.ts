@@ -1,9 +1,9 @@
 import type Database from "better-sqlite3";
 import { IpamError, type PortList, type PortQuery } from "../../../contract/index.ts";
-import { locate } from "../../../domain/decide/needs.ts";
 import { parseAddress } from "../../../domain/model/address.ts";
 import type { Catalog } from "../../../domain/model/catalog.ts";
 import { parseMac } from "../../../domain/model/mac.ts";
+import { locate } from "../../../domain/model/needs.ts";
 import { toPort } from "../../../domain/model/port-record.ts";
 import { matches, parseSelector } from "../../../domain/model/selector.ts";
 import { encodeOffset } from "../../offset-code.ts";

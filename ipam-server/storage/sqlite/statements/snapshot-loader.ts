@@ -1,6 +1,6 @@
 import type Database from "better-sqlite3";
-import type { AllocationNeeds, BindingKey, Needs } from "../../../domain/decide/needs.ts";
 import type { Catalog, Pool, SubnetRecord } from "../../../domain/model/catalog.ts";
+import type { AllocationNeeds, BindingKey, Needs } from "../../../domain/model/needs.ts";
 import type { HeldIp, PortRecord } from "../../../domain/model/port-record.ts";
 import type { AddressState, FreedAddress, Snapshot } from "../../../domain/model/snapshot.ts";
 import { decodeOffset, encodeOffset } from "../../offset-code.ts";

@@ -1,20 +1,20 @@
 import { IpamError } from "../../contract/index.ts";
-import { type NetworkRecord, type SubnetRecord, sizeOf } from "../model/catalog.ts";
-import type { PlacementRequest } from "./needs.ts";
-import type { WorkingState } from "./working-state.ts";
+import { type Catalog, type NetworkRecord, type SubnetRecord, sizeOf } from "../model/catalog.ts";
+import type { PlacementRequest } from "../model/placement-request.ts";
 
-/** A subnet that had no address to give, and how it stood then. */
+/** A subnet that had no free address, with its counters at that moment. */
 export interface Shortage {
   network: NetworkRecord;
   subnet: SubnetRecord;
   held: number;
   freed: number;
-  /** Until the oldest freed address may be handed out. */
+  /** Until the oldest freed address may be assigned again. */
   waitMs: number | undefined;
 }
 
 const MAX_LISTED = 5;
 
+/** The first few of the texts, and how many more there are. */
 export function list(texts: readonly string[]): string {
   const more = texts.length - MAX_LISTED;
   return texts.slice(0, MAX_LISTED).join(", ") + (more > 0 ? ` and ${more} more` : "");
@@ -23,8 +23,7 @@ export function list(texts: readonly string[]): string {
 export const listNames = (networks: readonly NetworkRecord[]) =>
   `network${networks.length > 1 ? "s" : ""} ${list(networks.map(({ name }) => name))}`;
 
-export function noMatchError({ networkSelector }: PlacementRequest, { catalog }: WorkingState): IpamError {
-  const { networks } = catalog;
+export function noMatchError({ networkSelector }: PlacementRequest, { networks }: Catalog): IpamError {
   const labels = networks.map(
     ({ name, labels }) =>
       `${name} (${
@@ -33,27 +32,29 @@ export function noMatchError({ networkSelector }: PlacementRequest, { catalog }:
           .join(",") || "no labels"
       })`,
   );
-  const there =
+  const present =
     networks.length === 0
       ? "there are no networks; declare one with `mooringctl apply`"
       : `the ${networks.length} networks are: ${list(labels)}`;
-  return new IpamError("no_matching_network", `no network matches the selector "${networkSelector}"; ${there}`, {
+  return new IpamError("no_matching_network", `no network matches the selector "${networkSelector}"; ${present}`, {
     field: "networkSelector",
   });
 }
 
-export function describeUnreachable(wish: PlacementRequest, networks: readonly NetworkRecord[]): IpamError {
-  const host = wish.host === undefined ? "the host" : `host ${wish.host}`;
+export function unreachableError(request: PlacementRequest, networks: readonly NetworkRecord[]): IpamError {
+  const host = request.host === undefined ? "the host" : `host ${request.host}`;
   const reasons = networks.map(({ name, availabilityZone, segment }) =>
-    wish.availabilityZone !== undefined && availabilityZone !== undefined && availabilityZone !== wish.availabilityZone
-      ? `network ${name} is in availability zone ${availabilityZone}, the host in ${wish.availabilityZone}`
-      : `network ${name} is on physical network ${segment.physicalNetwork}, the host has ${wish.physicalNetworks?.join(", ") || "none"}`,
+    request.availabilityZone !== undefined &&
+    availabilityZone !== undefined &&
+    availabilityZone !== request.availabilityZone
+      ? `network ${name} is in availability zone ${availabilityZone}, the host in ${request.availabilityZone}`
+      : `network ${name} is on physical network ${segment.physicalNetwork}, the host has ${request.physicalNetworks?.join(", ") || "none"}`,
   );
   return new IpamError("network_unreachable", `${host} cannot reach a network that matches: ${list(reasons)}`);
 }
 
-export function describeShortage(
-  wish: PlacementRequest,
+export function shortageError(
+  request: PlacementRequest,
   shortages: readonly Shortage[],
   reuseDelayMs: number,
 ): IpamError {
@@ -69,7 +70,7 @@ export function describeShortage(
       : `the next one is free in ${retryAfterSeconds} s (reuse delay ${reuseDelayMs / 1000} s)`;
   return new IpamError(
     "no_address_available",
-    `no free address for the selector "${wish.networkSelector}": ${list(facts)}; ${next}`,
+    `no free address for the selector "${request.networkSelector}": ${list(facts)}; ${next}`,
     retryAfterSeconds === undefined ? {} : { retryAfterSeconds },
   );
 }

@@ -1,41 +1,20 @@
 import { IpamError, type IpFamily } from "../../contract/index.ts";
 import { contains, familyOf, formatAddress, type ParsedAddress, parseAddress, rangeOf } from "../model/address.ts";
-import { addressAt, type NetworkRecord, type SubnetRecord } from "../model/catalog.ts";
+import type { NetworkRecord, SubnetRecord } from "../model/catalog.ts";
+import { freeShare, sizeNumberOf } from "../model/free-share.ts";
+import { isReachable, type PlacementRequest } from "../model/placement-request.ts";
 import type { HeldIp } from "../model/port-record.ts";
-import { isReachable } from "../model/reachable.ts";
 import { checkMac } from "./check-mac.ts";
-import { freeShare, type PlacementRequest, sizeNumberOf } from "./needs.ts";
-import { describeShortage, describeUnreachable, list, listNames, noMatchError, type Shortage } from "./refusals.ts";
+import type { DecisionScope } from "./decision-scope.ts";
+import { list, listNames, noMatchError, type Shortage, shortageError, unreachableError } from "./placement-errors.ts";
 import type { WorkingState } from "./working-state.ts";
 
-/** What the store and its configuration tell the decisions beside the snapshot. */
-/** Long enough for an outage of the IPAM that people sleep through. */
-export const LEASE_MS = 3_600_000;
-
-export interface DecisionContext {
-  /** Milliseconds since the epoch; one moment for the whole batch. */
-  now: number;
-  /** How long a freed address waits before another port may have it. */
-  reuseDelayMs: number;
-  /** How long a node may give away a leased address after it was leased or prolonged. */
-  leaseMs: number;
-  /** True: a fabric driver reports the overlay plane. False: the fabric is static, the overlay always ready. */
-  fabricManaged: boolean;
-  /**
-   * Every new binding's epoch is greater. Of a store restored from a backup: bindings made after the backup was taken,
-   * which it knows nothing of, must not be newer than those to come. Default 0.
-   */
-  epochFloor?: number;
-  /** A new unique port id. */
-  newId: () => string;
-}
-
-/** Where a port goes. Nothing is held yet. */
+/** The network, addresses and MAC chosen for a port. Nothing is held yet. */
 export interface Placement {
   network: NetworkRecord;
   ips: HeldIp[];
   mac: string;
-  /** No address of it is still cooling down. */
+  /** True if no address is still within its reuse delay. */
   previousBindingReleased: boolean;
 }
 
@@ -44,36 +23,45 @@ interface Picked {
   cooling: boolean;
 }
 
-/** Chooses network, addresses and MAC of a port. Throws the IpamError that says why none will do. */
-export function choosePlacement(
-  wish: PlacementRequest,
-  port: { name: string; key: number },
-  working: WorkingState,
-  context: DecisionContext,
-): Placement {
-  const wanted = parseWantedIps(wish);
-  const candidates = findNetworks(wish, wanted, working);
-  let refusal: IpamError | undefined;
-  const shortages: Shortage[] = [];
-  const left = new Set(candidates);
-  while (left.size > 0) {
-    const network = largestShare(left, wish.families, working);
-    left.delete(network);
-    try {
-      const picked = pickIn(network, wish.families, wanted, port.name, working, context, shortages);
-      if (!picked) continue;
-      const ips = picked.map(({ ip }) => ip);
-      const mac = checkMac(wish.mac, network, ips, port, working);
-      return { network, ips, mac, previousBindingReleased: !picked.some(({ cooling }) => cooling) };
-    } catch (error) {
-      // A wanted address or MAC that one network refuses may be free on another.
-      if (!(error instanceof IpamError)) throw error;
-      refusal ??= error;
-    }
-  }
-  throw refusal ?? describeShortage(wish, shortages, context.reuseDelayMs);
+interface PlacementSearch {
+  request: PlacementRequest;
+  wanted: readonly ParsedAddress[];
+  portName: string;
+  scope: DecisionScope;
+  /** Every subnet that had no free address so far. */
+  shortages: Shortage[];
 }
 
+/** Chooses network, addresses and MAC of a port. Throws the IpamError that explains why none fits. */
+export function choosePlacement(
+  request: PlacementRequest,
+  port: { name: string; key: number },
+  scope: DecisionScope,
+): Placement {
+  const { working, context } = scope;
+  const wanted = parseWantedIps(request);
+  const search: PlacementSearch = { request, wanted, portName: port.name, scope, shortages: [] };
+  const left = new Set(findNetworks(request, wanted, working));
+  let firstError: IpamError | undefined;
+  while (left.size > 0) {
+    const network = largestShare(left, request.families, working);
+    left.delete(network);
+    try {
+      const picked = pickAddresses(network, search);
+      if (!picked) continue;
+      const ips = picked.map(({ ip }) => ip);
+      const mac = checkMac(request.mac, { network, ips, port }, working);
+      return { network, ips, mac, previousBindingReleased: !picked.some(({ cooling }) => cooling) };
+    } catch (error) {
+      // A wanted address or MAC that is in use on one network may be free on another.
+      if (!(error instanceof IpamError)) throw error;
+      firstError ??= error;
+    }
+  }
+  throw firstError ?? shortageError(request, search.shortages, context.reuseDelayMs);
+}
+
+/** The wanted addresses, parsed. Throws `invalid_request` for two of one family or one outside the families. */
 export function parseWantedIps({ ips = [], families }: Pick<PlacementRequest, "ips" | "families">): ParsedAddress[] {
   const wanted = ips.map((text, index) => {
     const address = parseAddress(text);
@@ -94,17 +82,17 @@ export function parseWantedIps({ ips = [], families }: Pick<PlacementRequest, "i
 const invalid = (field: string, message: string) => new IpamError("invalid_request", message, { field });
 
 function findNetworks(
-  wish: PlacementRequest,
+  request: PlacementRequest,
   wanted: readonly ParsedAddress[],
   working: WorkingState,
 ): NetworkRecord[] {
-  const matching = working.catalog.match(wish.networkSelector);
-  if (matching.length === 0) throw noMatchError(wish, working);
-  const reachable = matching.filter(network => isReachable(network, wish));
-  if (reachable.length === 0) throw describeUnreachable(wish, matching);
-  const able = reachable.filter(network => hasFamilies(network, wish.families));
+  const matching = working.catalog.match(request.networkSelector);
+  if (matching.length === 0) throw noMatchError(request, working.catalog);
+  const reachable = matching.filter(network => isReachable(network, request));
+  if (reachable.length === 0) throw unreachableError(request, matching);
+  const able = reachable.filter(network => hasFamilies(network, request.families));
   if (able.length === 0) {
-    const asked = wish.families?.join(" and ") ?? "any";
+    const asked = request.families?.join(" and ") ?? "any";
     const names = listNames(reachable);
     throw new IpamError("no_address_available", `no subnet for ${asked} addresses on ${names}; add one to the network`);
   }
@@ -147,26 +135,16 @@ function largestShare(
   return best;
 }
 
-/** One address a family, or undefined when a family has none to give (noted in `shortages`). */
-function pickIn(
-  network: NetworkRecord,
-  families: readonly IpFamily[] | undefined,
-  wanted: readonly ParsedAddress[],
-  portName: string,
-  working: WorkingState,
-  context: DecisionContext,
-  shortages: Shortage[],
-): Picked[] | undefined {
+/** One address of each family; undefined when a family has none free, which is added to the search's shortages. */
+function pickAddresses(network: NetworkRecord, search: PlacementSearch): Picked[] | undefined {
+  const { families } = search.request;
   const picked: Picked[] = [];
   for (const version of [4, 6] as const) {
     const subnets = network.subnets.filter(({ cidr }) => cidr.version === version);
     if (families ? !families.includes(familyOf(version)) : subnets.length === 0) continue;
-    const address = wanted.find(candidate => candidate.version === version);
+    const address = search.wanted.find(candidate => candidate.version === version);
     const subnet = address && subnetOf(network, address);
-    const found =
-      address && subnet
-        ? pickWanted(subnet, address, portName, working, context)
-        : pickAny(subnets, working, context, shortage => shortages.push({ network, ...shortage }));
+    const found = address && subnet ? pickWanted(subnet, address, search) : pickAny(network, subnets, search);
     if (!found) return undefined;
     picked.push(found);
   }
@@ -176,9 +154,7 @@ function pickIn(
 function pickWanted(
   subnet: SubnetRecord,
   { version, value }: ParsedAddress,
-  portName: string,
-  working: WorkingState,
-  context: DecisionContext,
+  { portName, scope: { working, context } }: PlacementSearch,
 ): Picked {
   const ip = { subnetId: subnet.id, offset: value - subnet.cidr.base };
   const text = formatAddress(version, value);
@@ -206,12 +182,11 @@ function pickWanted(
   return { ip, cooling: waitMs > 0 };
 }
 
-/** Never-used addresses first, in order of the pools; then the one freed longest ago, if its delay is over (§ allocation). */
+/** The next never-used address in order of the pools; else the one freed longest ago, if its reuse delay is over. */
 function pickAny(
+  network: NetworkRecord,
   subnets: readonly SubnetRecord[],
-  working: WorkingState,
-  context: DecisionContext,
-  fallShort: (shortage: Omit<Shortage, "network">) => void,
+  { scope: { working, context }, shortages }: PlacementSearch,
 ): Picked | undefined {
   const share = (subnet: SubnetRecord) => {
     const { held, outside } = working.counters(subnet);
@@ -231,11 +206,7 @@ function pickAny(
       return { ip: { subnetId: subnet.id, offset: oldest.offset }, cooling: false };
     }
     const { held, freed } = working.counters(subnet);
-    fallShort({ subnet, held, freed, waitMs });
+    shortages.push({ network, subnet, held, freed, waitMs });
   }
   return undefined;
 }
-
-/** The texts of held addresses, for events and messages. */
-export const addressTexts = (ips: readonly HeldIp[], working: WorkingState): string[] =>
-  ips.map(({ subnetId, offset }) => addressAt(working.catalog.subnet(subnetId), offset));

@@ -1,0 +1,54 @@
+import {
+  type Claim,
+  type ClaimResult,
+  IpamError,
+  type Port,
+  type PortPrecondition,
+  type PortReservation,
+  type Problem,
+  type Release,
+  type ReleaseResult,
+  type Report,
+  type ReportResult,
+} from "../../contract/index.ts";
+import type { PortRecord } from "./port-record.ts";
+
+/** One item of a batch. Items are decided in order; one bad item fails alone. */
+export type Mutation =
+  | { kind: "claim"; claim: Claim; caller: string }
+  | { kind: "release"; release: Release; caller: string }
+  | { kind: "report"; report: Report; caller: string }
+  | { kind: "reserve"; name: string; reservation: PortReservation; caller: string }
+  | { kind: "deletePort"; name: string; precondition?: PortPrecondition; caller: string };
+
+/** `expire`: the store itself asks to delete an unbound port whose retention has ended. */
+export type Item = Mutation | { kind: "expire"; name: string; caller: string };
+
+export type ReserveResult = { port: Port; created: boolean };
+
+/** The result of a mutation of each kind; an IpamError's problem when it failed alone. */
+export interface OutcomeByKind {
+  claim: ClaimResult;
+  release: ReleaseResult;
+  report: ReportResult;
+  reserve: ReserveResult | { problem: Problem };
+  deletePort: { deleted: Port } | { problem: Problem };
+}
+export type Outcome = OutcomeByKind[Mutation["kind"]];
+
+/** A claim whose owner's time is parsed to milliseconds since the epoch. */
+export type ParsedClaim = Omit<Claim, "owner"> & { owner: NonNullable<PortRecord["owner"]> };
+
+/** Throws `invalid_request` when the owner's time is none. */
+export function parseClaim(claim: Claim): ParsedClaim {
+  const { kind, uid, createdAt } = claim.owner;
+  const time = Date.parse(createdAt);
+  if (Number.isNaN(time)) {
+    throw new IpamError(
+      "invalid_request",
+      `owner.createdAt is ${JSON.stringify(createdAt)}; expected a time such as 2026-11-20T08:00:00.000Z`,
+      { field: "owner.createdAt" },
+    );
+  }
+  return { ...claim, owner: { kind, uid, createdAt: time } };
+}
