@@ -11,6 +11,7 @@ export const EXTERNAL_IDS = {
   interface: "mooring-interface",
   netns: "mooring-netns",
   addresses: "mooring-addresses",
+  vlan: "mooring-vlan",
   made: "mooring-made",
 } as const;
 
@@ -36,6 +37,8 @@ export interface PortIds {
 export interface RecoveryIds {
   mac: string;
   addresses: readonly string[];
+  /** The access port's tag; 0 is untagged. */
+  vlan: number;
   /** Absent: no longer known. */
   netns?: string;
 }
@@ -67,22 +70,25 @@ export function formatPortIds({ portName, portId, epoch, network, ownerUid }: Po
 }
 
 /** `iface-id` is the port's name, or the sandbox's id where the port has none. */
-export function formatRecoveryIds({ mac, addresses, netns }: RecoveryIds, ifaceId: string): ExternalIds {
+export function formatRecoveryIds({ mac, addresses, vlan, netns }: RecoveryIds, ifaceId: string): ExternalIds {
   return {
     [EXTERNAL_IDS.ifaceId]: ifaceId,
     [EXTERNAL_IDS.attachedMac]: mac,
     ...(netns !== undefined && { [EXTERNAL_IDS.netns]: netns }),
     [EXTERNAL_IDS.addresses]: addresses.join(","),
+    [EXTERNAL_IDS.vlan]: String(vlan),
   };
 }
 
 /** Never throws: others write these columns too, so an epoch that is no integer is left out. */
 export function parseExternalIds(ids: ExternalIds): ParsedIds {
   const epoch = Number(ids[EXTERNAL_IDS.epoch]);
+  const vlan = /^\d{1,4}$/.test(ids[EXTERNAL_IDS.vlan] ?? "") ? Number(ids[EXTERNAL_IDS.vlan]) : undefined;
   const text = (key: string, field: keyof ParsedIds) => (ids[key] === undefined ? {} : { [field]: ids[key] });
   return {
     addresses: ids[EXTERNAL_IDS.addresses]?.split(",").filter(each => each !== "") ?? [],
     ...(Number.isSafeInteger(epoch) && { epoch }),
+    ...(vlan !== undefined && { vlan }),
     ...text(EXTERNAL_IDS.attachedMac, "mac"),
     ...text(EXTERNAL_IDS.port, "portName"),
     ...text(EXTERNAL_IDS.portId, "portId"),

@@ -38,7 +38,10 @@ export interface PluggedPort {
   sandboxId: string;
   containerInterface: string;
   ofport: number | undefined;
+  /** As plugged; the port may have been changed since: see `wrongVlan`. */
   vlan: number | undefined;
+  /** Present if tag, vlan_mode or trunks are not those of an access port of `vlan`: what they are and should be. */
+  wrongVlan?: string;
   externalIds: Record<string, string>;
 }
 

@@ -3,8 +3,9 @@ import type { Attachment, Difference } from "./attachment.ts";
 import { deriveAlias } from "./interface-name.ts";
 import { formatIp, parseCidr, parseIp } from "./kernel/ip-bytes.ts";
 import type { ObservedState, PodState } from "./observed-state.ts";
+import { formatAccess, isAccessPort, type OvsPort } from "./ovsdb/ports.ts";
 
-type Identified = Pick<Attachment, "externalIds" | "sandboxId" | "mac" | "addresses"> & { netns?: string };
+type Identified = Pick<Attachment, "externalIds" | "sandboxId" | "mac" | "addresses" | "vlan"> & { netns?: string };
 
 /** Compares what should be with what is; pure. Empty when a plug would have nothing to do. */
 export function findDifferences(attachment: Attachment, snapshot: ObservedState): Difference[] {
@@ -27,8 +28,8 @@ export function findIdDifferences(attachment: Attachment, snapshot: ObservedStat
   );
 }
 
-export function deriveExternalIds({ externalIds, sandboxId, addresses, ...ids }: Identified): ExternalIds {
-  const recovery = { ...ids, addresses: addresses.map(({ address }) => address) };
+export function deriveExternalIds({ externalIds, sandboxId, addresses, vlan = 0, ...ids }: Identified): ExternalIds {
+  const recovery = { ...ids, vlan, addresses: addresses.map(({ address }) => address) };
   return { ...formatRecoveryIds(recovery, externalIds[EXTERNAL_IDS.port] ?? sandboxId), ...externalIds };
 }
 
@@ -52,12 +53,19 @@ function ovsDifferences(attachment: Attachment, { ovs, actualBridge, hostLink }:
   const ofport = row.error || (row.ofport === undefined ? "none" : String(row.ofport));
   return [
     ...differ(`bridge of ${port.name}`, attachment.bridge, actualBridge ?? "none"),
-    ...differ(`VLAN tag of ${port.name}`, attachment.vlan ?? "none", port.vlan ?? "none"),
+    ...findAccessDifferences(port, attachment.vlan ?? 0),
     ...(hostLink ? differ("name of the OVS port", hostLink.name, port.name) : []),
     ...(row.error || (row.ofport ?? -1) <= 0
       ? [{ what: `ofport of ${port.name}`, expected: "a number", found: ofport }]
       : []),
   ];
+}
+
+/** Any difference lets the pod hear or send frames of a VLAN that is not its own. */
+export function findAccessDifferences(port: OvsPort, vlan: number): Difference[] {
+  if (isAccessPort(port, vlan)) return [];
+  const expected = formatAccess({ tag: vlan, mode: "access", trunks: [] });
+  return [{ what: `VLAN of ${port.name}`, expected, found: formatAccess(port.access) }];
 }
 
 function podDifferences(attachment: Attachment, { hostLink, pod }: ObservedState): Difference[] {

@@ -2,6 +2,7 @@ import { parseExternalIds } from "../external-ids.ts";
 import type { PluggedPort } from "./attachment.ts";
 import type { DatapathContext } from "./datapath-context.ts";
 import { Deadline } from "./deadline.ts";
+import { findAccessDifferences } from "./differences.ts";
 import * as ovs from "./ovsdb/ports.ts";
 import { readUuids } from "./ovsdb/value.ts";
 
@@ -11,7 +12,7 @@ export async function list({ ovsdb, timeoutMs }: DatapathContext, bridge: string
     ovsdb,
     [
       { op: "select", table: "Bridge", where: [["name", "==", bridge]], columns: ["ports"] },
-      { op: "select", table: "Port", where: [], columns: ["_uuid", "name", "tag", "interfaces"] },
+      { op: "select", table: "Port", where: [], columns: ovs.PORT_COLUMNS },
       { op: "select", table: "Interface", where: [], columns: ["_uuid", "name", "ofport", "error", "external_ids"] },
     ],
     new Deadline(timeoutMs),
@@ -30,8 +31,19 @@ export async function list({ ovsdb, timeoutMs }: DatapathContext, bridge: string
 function toPluggedPort(bridge: string, port: ovs.OvsPort, row: ovs.OvsInterface | undefined): PluggedPort | undefined {
   if (row === undefined) return undefined;
   const { name: hostInterface, externalIds } = row;
-  const { sandboxId, containerInterface } = parseExternalIds(externalIds);
+  const { sandboxId, containerInterface, vlan } = parseExternalIds(externalIds);
   if (sandboxId === undefined || containerInterface === undefined) return undefined;
   const ofport = row.ofport !== undefined && row.ofport > 0 ? row.ofport : undefined;
-  return { hostInterface, bridge, sandboxId, containerInterface, ofport, vlan: port.vlan, externalIds };
+  const [difference] = vlan === undefined ? [] : findAccessDifferences(port, vlan);
+  const wrongVlan = difference && `${difference.found}, not ${difference.expected}`;
+  const plugged = {
+    hostInterface,
+    bridge,
+    sandboxId,
+    containerInterface,
+    ofport,
+    vlan: vlan ?? port.access.tag,
+    externalIds,
+  };
+  return wrongVlan === undefined ? plugged : { ...plugged, wrongVlan };
 }

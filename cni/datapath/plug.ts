@@ -172,7 +172,7 @@ async function plugIntoOvs(
   name: string,
   deadline: Deadline,
 ): Promise<number> {
-  const { bridge, vlan } = attachment;
+  const { bridge, vlan = 0 } = attachment;
   const externalIds = deriveExternalIds(attachment);
   const ofport = await addPort(context.ovsdb, { bridge, name, vlan, externalIds, identity: attachment }, deadline);
   await context.onStep?.("ofport");

@@ -9,13 +9,21 @@ import { fetchLinks, setLinkUp } from "./netlink/link.ts";
 import { RouteSocket } from "./netlink/socket.ts";
 import type { HostLink, Replug } from "./node-datapath.ts";
 import { fetchOvsState } from "./observed-state.ts";
-import { addPort, missingBridge, removePorts, setExternalIds, waitForConfigured } from "./ovsdb/ports.ts";
+import {
+  addPort,
+  isAccessPort,
+  missingBridge,
+  removePorts,
+  setAccess,
+  setExternalIds,
+  waitForConfigured,
+} from "./ovsdb/ports.ts";
 
 /** See NodeDatapath. The link is what tells that the pod is still there: its other end is the pod's interface. */
 export async function replug(context: DatapathContext, attachment: Replug): Promise<Plugged | undefined> {
   const deadline = new Deadline(context.timeoutMs);
   const { ovsdb } = context;
-  const { bridge, vlan } = attachment;
+  const { bridge, vlan = 0 } = attachment;
   const state = await fetchOvsState(context, attachment, deadline);
   if (state.bridge === undefined) throw missingBridge(bridge);
   const host = await context.hostSocket();
@@ -31,13 +39,14 @@ export async function replug(context: DatapathContext, attachment: Replug): Prom
   const [port] = state.ports;
   const ids = deriveExternalIds(attachment);
   const plugged = { hostInterface: link.name, hostMac: link.mac ?? "" };
-  if (row?.ofport !== undefined && row.ofport > 0 && row.name === link.name && port?.vlan === vlan) {
+  if (row?.ofport !== undefined && row.ofport > 0 && row.name === link.name && port !== undefined) {
+    if (!isAccessPort(port, vlan)) await setAccess(ovsdb, port, vlan, deadline);
     const known = { ...row.externalIds, ...ids };
     const isRight = Object.entries(known).every(([key, value]) => row.externalIds[key] === value);
     if (!isRight) await setExternalIds(ovsdb, row.uuid, attachment, known, deadline);
     return { ...plugged, ofport: row.ofport };
   }
-  // A port of another tag or of a dead device of the same name: OVS must have let go of it first.
+  // A port of a dead device of the same name: OVS must have let go of it first.
   if (state.ports.length > 0) {
     await waitForConfigured(ovsdb, await removePorts(ovsdb, state.ports, deadline), deadline);
   }

@@ -7,6 +7,7 @@ import {
   encodeUuid,
   type Row,
   readInteger,
+  readIntegers,
   readMap,
   readText,
   readUuid,
@@ -14,11 +15,19 @@ import {
   type Uuid,
 } from "./value.ts";
 
+/** The columns of Port that decide which VLANs it sends and receives (ovs-vswitchd.conf.db(5), "VLAN Configuration"). */
+export interface AccessColumns {
+  tag: number | undefined;
+  /** Empty: OVS derives the mode from tag and trunks, and a port without either is a trunk of all VLANs. */
+  mode: string;
+  trunks: number[];
+}
+
 /** An access port of one interface, both rows named after the host link. */
 export interface OvsPort {
   uuid: Uuid;
   name: string;
-  vlan: number | undefined;
+  access: AccessColumns;
   interfaceUuids: Uuid[];
 }
 
@@ -41,12 +50,13 @@ export interface OvsBridge {
 export interface NewPort {
   bridge: string;
   name: string;
-  vlan: number | undefined;
+  /** 802.1Q id; 0: untagged. */
+  vlan: number;
   externalIds: Record<string, string>;
   identity: SandboxIds;
 }
 
-const PORT_COLUMNS = ["_uuid", "name", "tag", "interfaces"];
+export const PORT_COLUMNS = ["_uuid", "name", "tag", "vlan_mode", "trunks", "interfaces"];
 const INTERFACE_COLUMNS = ["_uuid", "name", "ofport", "error", "external_ids"];
 
 export function selectBridge(name: string): Operation {
@@ -90,7 +100,11 @@ export function readPort(row: Row): OvsPort {
   return {
     uuid: readUuid(row),
     name: readText(row, "name"),
-    vlan: readInteger(row, "tag"),
+    access: {
+      tag: readInteger(row, "tag"),
+      mode: readText(row, "vlan_mode"),
+      trunks: readIntegers(row, "trunks"),
+    },
     interfaceUuids: readUuids(row, "interfaces"),
   };
 }
@@ -131,7 +145,7 @@ export async function addPort(client: OvsdbClient, port: NewPort, deadline: Dead
       row: {
         name: port.name,
         interfaces: ["named-uuid", "interface"],
-        ...(port.vlan !== undefined && { tag: port.vlan }),
+        ...accessRow(port.vlan),
       },
     },
     { op: "mutate", table: "Bridge", where: bridge, mutations: [["ports", "insert", ["named-uuid", "port"]]] },
@@ -202,6 +216,26 @@ export async function setExternalIds(
   const row = { external_ids: encodeMap({ ...externalIds, ...formatSandboxIds(identity) }) };
   const update = { op: "update", table: "Interface", where: [["_uuid", "==", encodeUuid(uuid)]], row };
   await refusedAsOvs(client.transact([update], deadline), "change external_ids");
+}
+
+/** Makes an existing port an access port of the VLAN again, without a gap in its traffic. */
+export async function setAccess(client: OvsdbClient, port: OvsPort, vlan: number, deadline: Deadline): Promise<void> {
+  const where = [["_uuid", "==", encodeUuid(port.uuid)]];
+  const update = { op: "update", table: "Port", where, row: accessRow(vlan) };
+  await refusedAsOvs(client.transact([update], deadline), "change a port's VLAN");
+}
+
+export function isAccessPort({ access }: OvsPort, vlan: number): boolean {
+  return access.tag === vlan && access.mode === "access" && access.trunks.length === 0;
+}
+
+export function formatAccess({ tag, mode, trunks }: AccessColumns): string {
+  return `tag=${tag ?? "none"} vlan_mode=${mode || "none"} trunks=${trunks.length > 0 ? trunks.join(",") : "none"}`;
+}
+
+/** The mode is always set: without it, a port that loses its tag becomes a trunk of every VLAN. */
+function accessRow(vlan: number): Record<string, unknown> {
+  return { tag: vlan, vlan_mode: "access", trunks: ["set", []] };
 }
 
 /** Resolves when ovs-vswitchd has carried out every change counted up to `nextCfg`. */

@@ -33,6 +33,10 @@ export function readInteger(row: Row, column: string): number | undefined {
   throw unexpected(column, "an integer", value);
 }
 
+export function readIntegers(row: Row, column: string): number[] {
+  return readSet(row, column).map(value => readInteger({ [column]: value }, column) as number);
+}
+
 export function readUuids(row: Row, column: string): Uuid[] {
   return readSet(row, column).map(value => readUuid({ [column]: value }, column));
 }

@@ -130,6 +130,19 @@ export class Ovs implements AsyncDisposable {
     return run("ovs-appctl", `--target=${this.directory}/vswitchd.ctl`, ...args);
   }
 
+  /** What decides a port's VLANs, as OVS prints it. */
+  access(port: string): { tag: string; vlan_mode: string; trunks: string } {
+    const [tag = "", mode = "", trunks = ""] = this.vsctl("get", "port", port, "tag", "vlan_mode", "trunks").split(
+      "\n",
+    );
+    return { tag, vlan_mode: mode, trunks };
+  }
+
+  /** What OVS does with a packet, by its own trace: the datapath actions. */
+  trace(flow: string): string {
+    return /Datapath actions: (.*)/.exec(this.appctl("ofproto/trace", "br-int", flow))?.[1] ?? "";
+  }
+
   /** Ports of br-int. */
   ports(): string[] {
     return this.vsctl("list-ports", "br-int").split("\n").filter(Boolean);

@@ -1,14 +1,15 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, afterEach, before, describe, it } from "node:test";
-import type { Attachment, Datapath } from "../../../cni/datapath/attachment.ts";
+import type { Attachment } from "../../../cni/datapath/attachment.ts";
 import { openDatapath } from "../../../cni/datapath/datapath.ts";
+import type { NodeDatapath } from "../../../cni/datapath/node-datapath.ts";
 import { attach, hostLinks, ipv4, ipv6 } from "./attachment.ts";
 import { eventually, Ovs, Pod, patienceMs, run, skip } from "./node.ts";
 
 describe("plug", { skip }, () => {
   let ovs: Ovs;
-  let datapath: Datapath;
+  let datapath: NodeDatapath;
 
   before(async () => {
     ovs = await Ovs.start();
@@ -78,12 +79,43 @@ describe("plug", { skip }, () => {
     assert.ok(!a.pings(ipv6(11).address, 1));
   });
 
-  it("leaves a port without VLAN untagged", async () => {
+  it("keeps a pod of a flat network out of every VLAN", async () => {
     using a = new Pod();
+    using b = new Pod();
+    using c = new Pod();
     const { vlan: _, ...untagged } = attach(a, 12);
-    const { hostInterface } = await plug(untagged);
-    assert.equal(ovs.vsctl("get", "port", hostInterface, "tag"), "[]");
+    const { hostInterface, ofport } = await plug(untagged);
+    assert.deepEqual(ovs.access(hostInterface), { tag: "0", vlan_mode: "access", trunks: "[]" });
+    const { vlan: __, ...peer } = attach(b, 16);
+    await plug(peer);
+    const tagged = await plug(attach(c, 17, { vlan: 200 }));
+    assert.ok(a.pings(ipv4(16).address), "the same flat network answers");
+    // As a trunk, the pod would reach VLAN 200 by tagging its own frames, and receive every VLAN's broadcasts.
+    const broadcast = "dl_src=0a:58:0a:64:01:0c,dl_dst=ff:ff:ff:ff:ff:ff,dl_type=0x0806";
+    assert.equal(ovs.trace(`in_port=${ofport},dl_vlan=200,${broadcast}`), "drop");
+    const from200 = ovs.trace(`in_port=${tagged.ofport},${broadcast}`).split(",");
+    assert.ok(!from200.includes(String(ofport)), `VLAN 200 is not sent to the flat port: ${from200}`);
   });
+
+  for (const [what, ...columns] of [
+    ["another tag", "tag=200"],
+    ["native-untagged", "vlan_mode=native-untagged"],
+    ["a trunk", "trunks=100,200", "vlan_mode=trunk"],
+  ] as const) {
+    it(`reports and repairs a port that was made ${what}`, async () => {
+      using a = new Pod();
+      const attachment = attach(a, 18);
+      const { hostInterface } = await plug(attachment);
+      ovs.vsctl("set", "port", hostInterface, ...columns);
+      const [difference] = await datapath.check(attachment);
+      assert.equal(difference?.what, `VLAN of ${hostInterface}`);
+      assert.equal(difference?.expected, "tag=100 vlan_mode=access trunks=none");
+      assert.match((await datapath.list("br-int"))[0]?.wrongVlan ?? "", /not tag=100 vlan_mode=access trunks=none$/);
+      await datapath.replug(attachment);
+      assert.deepEqual(await datapath.check(attachment), []);
+      assert.deepEqual(ovs.access(hostInterface), { tag: "100", vlan_mode: "access", trunks: "[]" });
+    });
+  }
 
   it("carries TCP in both directions and families, megabytes of it", async () => {
     using a = new Pod();

@@ -11,7 +11,12 @@ import {
 
 const PORT = { portName: "c1/default/web-0", portId: "p1", epoch: 7, network: "moored", ownerUid: "uid-1" };
 const SANDBOX = { sandboxId: "sandbox-1", containerInterface: "eth0" };
-const RECOVERY = { mac: "0a:58:0a:64:01:0a", addresses: ["10.100.1.10", "fd00:100::a"], netns: "/run/netns/a" };
+const RECOVERY = {
+  mac: "0a:58:0a:64:01:0a",
+  addresses: ["10.100.1.10", "fd00:100::a"],
+  vlan: 100,
+  netns: "/run/netns/a",
+};
 
 describe("OVS external_ids", () => {
   it("writes the keys that operators and SDN controllers rely on", () => {
@@ -26,6 +31,7 @@ describe("OVS external_ids", () => {
       "mooring-owner": "uid-1",
       "mooring-sandbox": "sandbox-1",
       "mooring-interface": "eth0",
+      "mooring-vlan": "100",
       "mooring-netns": "/run/netns/a",
       "mooring-addresses": "10.100.1.10,fd00:100::a",
     });
@@ -40,11 +46,13 @@ describe("OVS external_ids", () => {
   it("leaves out what is absent or damaged", () => {
     const bare = {
       ...formatPortIds({ portName: "a", network: "n" }),
-      ...formatRecoveryIds({ mac: "m", addresses: [] }, "a"),
+      ...formatRecoveryIds({ mac: "m", addresses: [], vlan: 0 }, "a"),
     };
-    assert.deepEqual(parseExternalIds(bare), { portName: "a", network: "n", mac: "m", addresses: [] });
+    assert.deepEqual(parseExternalIds(bare), { portName: "a", network: "n", mac: "m", addresses: [], vlan: 0 });
     assert.deepEqual(parseExternalIds({}), { addresses: [] });
-    assert.deepEqual(parseExternalIds({ "mooring-epoch": "many", "iface-id": "vm" }), { addresses: [] });
+    assert.deepEqual(parseExternalIds({ "mooring-epoch": "many", "mooring-vlan": "-1", "iface-id": "vm" }), {
+      addresses: [],
+    });
   });
 
   it("tells Mooring's own rows from those of others", () => {
