@@ -4,15 +4,14 @@ import { CNI_CODES, CniError } from "../../spec/cni-error.ts";
 import { isObject } from "../../spec/shape.ts";
 import { NEWEST_VERSION } from "../../spec/versions.ts";
 
-/** A call is a network configuration and a few variables; a GC's list of attachments is the longest of them. */
+/** Sized for the longest call: the list of valid attachments of a GC. */
 const MAX_CALL_BYTES = 4 * 1024 * 1024;
 
-/** What a connection sent, as far as it can be understood. */
 export type Received = { kind: "call"; call: Call } | { kind: "refused"; answer: AnswerLine };
 
 /**
- * The executable's side of the socket: one line of JSON a connection. Fed with bytes as they come; gives the call, or the
- * answer to what is none, once the line is whole or too long.
+ * Decodes one line of JSON from a connection of the executable. `push` returns undefined until the line is complete or too
+ * long, then the call, or the answer to an invalid one.
  */
 export class CallCodec {
   #chunks: Buffer[] = [];
@@ -22,7 +21,7 @@ export class CallCodec {
     const end = bytes.indexOf(0x0a);
     const last = end === -1 ? bytes : bytes.subarray(0, end);
     this.#length += last.length;
-    if (this.#length > MAX_CALL_BYTES) return refuse(`the call is longer than ${MAX_CALL_BYTES} bytes`);
+    if (this.#length > MAX_CALL_BYTES) return reject(`the call is longer than ${MAX_CALL_BYTES} bytes`);
     this.#chunks.push(last);
     return end === -1 ? undefined : parseCall(Buffer.concat(this.#chunks).toString("utf8"));
   }
@@ -37,28 +36,28 @@ function parseCall(line: string): Received {
   try {
     raw = JSON.parse(line);
   } catch {
-    return refuse("the call is not JSON");
+    return reject("the call is not JSON");
   }
-  if (!isObject(raw)) return refuse("the call is not a JSON object");
+  if (!isObject(raw)) return reject("the call is not a JSON object");
   const { version, env, stdin } = raw;
-  // The version first: what else another version sends is not known.
-  if (version !== PROTOCOL_VERSION) return refuseVersion(version);
-  if (typeof stdin !== "string") return refuse('the call has no text "stdin"');
-  if (!isObject(env)) return refuse('the call has no object "env"');
+  // Checked first, because the other fields depend on the version.
+  if (version !== PROTOCOL_VERSION) return rejectVersion(version);
+  if (typeof stdin !== "string") return reject('the call has no text "stdin"');
+  if (!isObject(env)) return reject('the call has no object "env"');
   const variables: Record<string, string> = {};
   for (const [key, value] of Object.entries(env)) {
-    if (typeof value !== "string") return refuse(`the call's env has no text for ${key}`);
+    if (typeof value !== "string") return reject(`the call's env has no text for ${key}`);
     variables[key] = value;
   }
   return { kind: "call", call: { env: variables, stdin } };
 }
 
-function refuse(why: string): Received {
-  return { kind: "refused", answer: failed(CNI_CODES.decoding, `the agent cannot read its caller: ${why}`) };
+function reject(why: string): Received {
+  return { kind: "refused", answer: failed(CNI_CODES.decoding, `the agent cannot parse the call: ${why}`) };
 }
 
-/** "Try again": the installer brings both to the same version, and until then the executable does what it can alone. */
-function refuseVersion(version: unknown): Received {
+/** Answers "try again later": the installer updates both to one version, and the executable handles DEL alone until then. */
+function rejectVersion(version: unknown): Received {
   const message =
     `the executable speaks version ${JSON.stringify(version)} of the agent's protocol, the agent version ` +
     `${PROTOCOL_VERSION}: one of the two is being upgraded; if this lasts, install both from one release`;

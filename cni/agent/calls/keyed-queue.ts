@@ -1,15 +1,12 @@
-/**
- * Work that must not interleave takes turns: what has the same key runs one after another in order of arrival, the rest
- * beside each other. Keys are `sandboxId/interface` (see `sandboxKey`).
- */
+/** Runs work of the same key one at a time, in order of arrival; different keys run concurrently. See `sandboxKey`. */
 export class KeyedQueue {
   readonly #last = new Map<string, Promise<unknown>>();
 
-  /** Rejects as the work does. */
+  /** Settles as the work does. */
   run<T>(key: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#last.get(key);
-    const turn = before === undefined ? work() : before.then(work, work);
-    const settled = turn.then(
+    const previous = this.#last.get(key);
+    const running = previous === undefined ? work() : previous.then(work, work);
+    const settled = running.then(
       () => undefined,
       () => undefined,
     );
@@ -17,20 +14,20 @@ export class KeyedQueue {
     void settled.then(() => {
       if (this.#last.get(key) === settled) this.#last.delete(key);
     });
-    return turn;
+    return running;
   }
 
-  /** Whether anything runs or waits under the key. */
-  isTaken(key: string): boolean {
+  /** True if work of this key runs or waits. */
+  isBusy(key: string): boolean {
     return this.#last.has(key);
   }
 
-  /** Resolves when all that runs or waits now is over; what comes meanwhile is not waited for. */
+  /** Resolves when all work that runs or waits now has settled. Does not wait for work that is added later. */
   async settled(): Promise<void> {
     await Promise.all(this.#last.values());
   }
 
-  /** Resolves when nothing runs any more. */
+  /** Resolves when the queue is empty. */
   async drained(): Promise<void> {
     while (this.#last.size > 0) await Promise.all(this.#last.values());
   }

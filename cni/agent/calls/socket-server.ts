@@ -9,14 +9,14 @@ export interface SocketServerOptions {
   path: string;
   /** Must not reject. */
   answer(call: Call, callerGone: AbortSignal): Promise<Answer>;
-  /** A caller says what it wants at once. Default 10000. */
+  /** Closes a connection without a complete call after this time. Default 10000. */
   idleTimeoutMs?: number;
 }
 
-/** A node has hundreds of pods at most, and each one call at a time. */
+/** A node has a few hundred pods, each with one call at a time. */
 const MAX_CONNECTIONS = 2048;
 
-/** Serves the executable's calls on a unix socket that only root can use. */
+/** Serves the executable's calls on a unix socket of mode 0600. */
 export class SocketServer implements AsyncDisposable {
   readonly #options: SocketServerOptions;
   readonly #server: Server;
@@ -29,8 +29,8 @@ export class SocketServer implements AsyncDisposable {
   }
 
   /**
-   * Bound under another name and moved into place: a caller meets the agent before or this one, never none, and the
-   * socket is never there for others than root. One that stops leaves the socket file to its successor.
+   * Binds under another name and renames it into place, so that callers always find the previous agent or this one, and
+   * never a socket with a wider mode. Leaves the file on disposal, because it may be the next agent's.
    */
   static async start(options: SocketServerOptions): Promise<SocketServer> {
     const { path } = options;
@@ -56,7 +56,7 @@ export class SocketServer implements AsyncDisposable {
     return this.#server.listening;
   }
 
-  /** Takes no more calls; those that run are answered. */
+  /** Accepts no more connections. Running calls are answered. */
   stopAccepting(): void {
     this.#server.close();
   }
@@ -70,22 +70,22 @@ export class SocketServer implements AsyncDisposable {
     this.#connections.add(socket);
     const gone = new AbortController();
     const codec = new CallCodec();
-    let isTaken = false;
-    const take = (bytes: Buffer) => {
-      if (isTaken) return;
+    let isComplete = false;
+    const onBytes = (bytes: Buffer) => {
+      if (isComplete) return;
       const received = codec.push(bytes);
       if (received === undefined) return;
-      isTaken = true;
+      isComplete = true;
       socket.setTimeout(0);
       void this.#answer(received, gone.signal).then(line => socket.end(line));
     };
     socket.setTimeout(this.#options.idleTimeoutMs ?? 10_000, () => socket.destroy());
-    socket.on("data", take);
+    socket.on("data", onBytes);
     socket.on("end", () => {
-      // A caller that ends shows as the end of what it says; it closes nothing that we would hear of before we answer.
-      if (isTaken) gone.abort(new Error("the caller hung up"));
-      // Whoever asks without ending its line still gets an answer that says so.
-      else take(Buffer.from("\n"));
+      // After a complete call, the end of its stream is the only sign that the caller is gone.
+      if (isComplete) gone.abort(new Error("the caller hung up"));
+      // Terminates an unfinished line, so that the caller gets an error.
+      else onBytes(Buffer.from("\n"));
     });
     socket.on("error", () => socket.destroy());
     socket.on("close", () => {

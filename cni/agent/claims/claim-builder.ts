@@ -19,13 +19,13 @@ export interface ClaimBuilderOptions {
   now(): Date;
 }
 
-/** Where a claim comes from, for messages about it. */
+/** The objects a claim was derived from, for error messages. */
 export interface ClaimSource {
   pod: NodePod;
   namespace: Namespace;
 }
 
-/** Makes the claims of this node's pods: ahead of the sandbox and for it, by the same rules. */
+/** Derives the claims of this node's pods, by the same rules for the pre-claim and for ADD. */
 export class ClaimBuilder {
   readonly #options: ClaimBuilderOptions;
   readonly #sources = new WeakMap<Claim, ClaimSource>();
@@ -34,12 +34,12 @@ export class ClaimBuilder {
     this.#options = options;
   }
 
-  /** Rejects with KubeError when the namespace cannot be read, with IpamError for annotations that mean nothing. */
+  /** Rejects with KubeError if the namespace cannot be read, with IpamError `invalid_request` for invalid annotations. */
   async derivePreclaim(pod: NodePod): Promise<Claim> {
     return this.#derive(pod, this.#defaults(), DEFAULT_INTERFACE, undefined);
   }
 
-  /** Of a call: from the pod that CNI_ARGS names, else from the container alone. */
+  /** Derives the claim from the pod in CNI_ARGS, or from the container alone if there is none. */
   async deriveForCall(call: CallFacts): Promise<Claim> {
     const { invocation, config } = call;
     const { podNamespace, podName, podUid } = parseCniArgs(invocation.args);
@@ -59,12 +59,12 @@ export class ClaimBuilder {
     const pod = await this.#find(podNamespace, podName, podUid);
     const claim = await this.#derive(pod, defaults, invocation.ifname, sandbox);
     const labels = { ...config.labels, ...claim.labels };
-    const whole = { ...deriveRequested(call), ...claim, ...(Object.keys(labels).length > 0 && { labels }) };
-    this.#remember(whole, this.#sources.get(claim));
-    return whole;
+    const complete = { ...deriveRequested(call), ...claim, ...(Object.keys(labels).length > 0 && { labels }) };
+    this.#remember(complete, this.#sources.get(claim));
+    return complete;
   }
 
-  /** An IPAM's refusal, with the annotation that caused it where there is one. */
+  /** Returns the error with the annotation that caused it, if there is one. */
   explain(error: unknown, claim: Claim): unknown {
     if (!(error instanceof IpamError) || error.details.field === undefined) return error;
     const source = this.#sources.get(claim);
@@ -73,7 +73,7 @@ export class ClaimBuilder {
     return new IpamError(error.code, `${annotation}: ${error.message}`, { ...error.details, cause: error });
   }
 
-  /** Of a claim made here. */
+  /** True if a claim of this builder may be granted any address. See `canUseLease`. */
   canUseLease(claim: Claim): boolean {
     const source = this.#sources.get(claim);
     return source !== undefined && canUseLease(claim, source.pod);
@@ -98,14 +98,14 @@ export class ClaimBuilder {
       pod = await this.#options.pods.find(namespace, name, uid);
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
-      const message = `the agent has not seen ${of} yet and cannot read it: ${error.message}`;
+      const message = `${of} is not yet listed from Kubernetes and cannot be read: ${error.message}`;
       throw new CniError(CNI_CODES.tryAgain, message, { cause: error });
     }
     if (pod !== undefined) return pod;
-    throw new CniError(CNI_CODES.tryAgain, `Kubernetes has no ${of}: it was deleted, or is not there yet`);
+    throw new CniError(CNI_CODES.tryAgain, `Kubernetes has no ${of}: it was deleted or is not yet created`);
   }
 
-  /** What the node says, and before it the network configuration of the call. */
+  /** The call's network configuration takes precedence over the node's. */
   #defaults(conf?: CallFacts["config"]): ClaimDefaults {
     const { cluster, networkSelector, families, retain, availabilityZone, bridgeMappings } = this.#options.config;
     const physicalNetworks = conf?.physicalNetworks ?? bridgeMappings?.map(mapping => mapping.physicalNetwork);
@@ -123,7 +123,7 @@ export class ClaimBuilder {
   }
 }
 
-/** Whether two claims ask for the same port in the same way, whatever sandbox they know of. */
+/** True if two claims request the same port in the same way. Ignores sandbox, labels and workload. */
 export function isSameRequest(a: Claim, b: Claim): boolean {
   const facts = ({ sandbox: _sandbox, labels: _labels, workload: _workload, ...rest }: Claim) =>
     JSON.stringify(Object.entries(rest).sort(([x], [y]) => (x < y ? -1 : 1)));

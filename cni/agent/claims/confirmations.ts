@@ -14,9 +14,8 @@ export interface ConfirmationsOptions {
 }
 
 /**
- * Claims whose ports were plugged from what this node holds while the IPAM was away: it has yet to hear of their sandboxes.
- * In memory only: after a restart of the agent the binding without a sandbox and the plugged port still agree by owner and
- * epoch, and the pod's DEL releases by owner.
+ * Claims of held ports that were plugged while the IPAM was unreachable, and are not yet confirmed. In memory only: after a
+ * restart the binding and the plugged port still agree by owner and epoch, and DEL releases by owner.
  */
 export class Confirmations {
   readonly #options: ConfirmationsOptions;
@@ -34,7 +33,7 @@ export class Confirmations {
     if (claim.sandbox) this.#waiting.set(sandboxKey(claim.sandbox.id, claim.sandbox.interface), { claim, expected });
   }
 
-  /** Tells all that wait. Rejects with IpamError while the IPAM is still away. */
+  /** Claims all pending ports. Rejects with IpamError if the IPAM is unreachable. */
   async confirmAll(): Promise<void> {
     const entries = [...this.#waiting];
     const outcomes = await Promise.allSettled(
@@ -46,7 +45,7 @@ export class Confirmations {
     if (failure !== undefined) throw failure.reason;
   }
 
-  /** In turn with the sandbox's calls: a claim that overtook its DEL would never be released. */
+  /** Runs inside the sandbox's queue, because a claim that is sent after its DEL would never be released. */
   async #confirm(key: string, claim: Claim, expected: PortAttachment): Promise<void> {
     const { ipam, held, rejected } = this.#options;
     const { sandbox, owner } = claim;
@@ -59,7 +58,7 @@ export class Confirmations {
       if (isSameBinding(attachment, expected)) {
         held.put(owner.uid, sandbox.interface, { port: attachment.port, attachment, claim, sandboxId: sandbox.id });
       } else {
-        await rejected.unplug(claim, "the IPAM gives it another binding by now");
+        await rejected.unplug(claim, "the port has another binding now");
         await ipam.release([{ name: attachment.port.name, host: claim.host, sandbox }]);
       }
     } catch (error) {

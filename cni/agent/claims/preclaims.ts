@@ -21,22 +21,20 @@ export interface PreclaimsOptions {
   journal: Journal;
   metrics: Pick<AgentMetrics, "preclaims">;
   log: Logger;
-  /** How long pods are gathered into one batch. Default 5. */
+  /** Collects pods for this time into one batch. Default 5. */
   gatherMs?: number;
 }
 
 const RELEASE_PATIENCE = { timeoutMs: 3000, repeats: 1 };
 
 /**
- * Claims the first port of each pod as soon as it is scheduled to this node, so that its ADD finds the port waiting.
- * Failing is no error: ADD claims by itself, and then says what is wrong.
- *
- * A port claimed ahead belongs to its pod until ADD brings a sandbox; a pod that is gone before that gives it back.
+ * Pre-claims the first port of each pod that is scheduled to this node, so that its ADD finds the port. A failure is no
+ * error, because ADD claims again and reports it. Releases the port of a pod that is deleted before its ADD.
  */
 export class Preclaims implements AsyncDisposable {
   readonly #options: PreclaimsOptions;
   readonly #subscription: Disposable;
-  /** UIDs of the pods that are here and whose port was claimed or tried. */
+  /** UIDs of this node's pods whose pre-claim was tried. */
   readonly #tried = new Set<string>();
   readonly #running = new Set<Promise<void>>();
   #gathered: NodePod[] = [];
@@ -44,7 +42,7 @@ export class Preclaims implements AsyncDisposable {
 
   constructor(options: PreclaimsOptions) {
     this.#options = options;
-    this.#subscription = options.pods.subscribe(change => this.#take(change));
+    this.#subscription = options.pods.subscribe(change => this.#handleChange(change));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -53,11 +51,11 @@ export class Preclaims implements AsyncDisposable {
     await Promise.all(this.#running);
   }
 
-  #take({ type, pod }: PodChange): void {
+  #handleChange({ type, pod }: PodChange): void {
     if (type === "gone") {
       this.#tried.delete(pod.uid);
       this.#options.leases.cancelReservation(pod.uid);
-      this.#run(this.#giveBackUnused(pod.uid));
+      this.#run(this.#releaseUnused(pod.uid));
     } else if (shouldPreclaim(pod, this.#options.nodeName) && !this.#tried.has(pod.uid)) {
       this.#tried.add(pod.uid);
       this.#gathered.push(pod);
@@ -79,16 +77,16 @@ export class Preclaims implements AsyncDisposable {
     const { claims, ipam, held, leases, metrics, log } = this.#options;
     try {
       const claim = await claims.derivePreclaim(pod);
-      // An ADD that came first has claimed already.
+      // An ADD has claimed it first.
       if (held.find(pod.uid, DEFAULT_INTERFACE)?.attachment !== undefined || !this.#tried.has(pod.uid)) return;
-      // Its ADD finds an address here: a port of its own would have to be given back.
+      // Its ADD gets a leased address, so that a port would be released unused.
       if (leases.reserve(claim)) return;
       using drops = held.observeDrops(pod.uid, DEFAULT_INTERFACE);
       const attachment = await ipam.claim(claim);
       metrics.preclaims.inc({ outcome: "claimed" });
       leases.observe(claim, attachment);
       const { port } = attachment;
-      // An answer that a DEL overtook may be of a binding that the DEL ended: nothing may be built on it.
+      // If a DEL came before the answer, the binding may have ended: do not cache it.
       if (!drops.wasDropped && held.find(pod.uid, DEFAULT_INTERFACE)?.attachment === undefined) {
         const sandboxId = port.binding?.sandbox?.id;
         held.put(pod.uid, DEFAULT_INTERFACE, {
@@ -98,16 +96,16 @@ export class Preclaims implements AsyncDisposable {
           ...(sandboxId !== undefined && { sandboxId }),
         });
       }
-      log.debug({ pod: `${pod.namespace}/${pod.name}`, port: port.name, epoch: port.epoch }, "claimed ahead");
-      if (!this.#tried.has(pod.uid)) await this.#giveBackUnused(pod.uid);
+      log.debug({ pod: `${pod.namespace}/${pod.name}`, port: port.name, epoch: port.epoch }, "pre-claimed");
+      if (!this.#tried.has(pod.uid)) await this.#releaseUnused(pod.uid);
     } catch (error) {
       metrics.preclaims.inc({ outcome: "failed" });
-      log.debug({ pod: `${pod.namespace}/${pod.name}`, reason: describeError(error) }, "not claimed ahead");
+      log.debug({ pod: `${pod.namespace}/${pod.name}`, reason: describeError(error) }, "pre-claim failed");
     }
   }
 
-  /** The pod is gone: what was claimed for it and never met a sandbox goes back. */
-  async #giveBackUnused(ownerUid: string): Promise<void> {
+  /** Releases the pre-claim of a deleted pod if no sandbox uses it. */
+  async #releaseUnused(ownerUid: string): Promise<void> {
     const { held, ipam, journal, nodeName, metrics, log } = this.#options;
     const found = held.find(ownerUid, DEFAULT_INTERFACE);
     if (found === undefined || found.sandboxId !== undefined) return;
@@ -118,17 +116,20 @@ export class Preclaims implements AsyncDisposable {
       const [result] = await ipam.release([release], RELEASE_PATIENCE);
       if (result !== undefined && "problem" in result) throw new Error(result.problem.detail);
     } catch (error) {
-      log.warn({ port: release.name, reason: describeError(error) }, "the release of an unused port is journaled");
+      log.warn(
+        { port: release.name, reason: describeError(error) },
+        "cannot release an unused port, journaled the release",
+      );
       await journal
         .append({ kind: "release", release })
         .catch(cause =>
-          log.error({ err: cause, port: release.name }, "an unused port stays bound until the next sweep"),
+          log.error({ err: cause, port: release.name }, "cannot journal the release, the next sweep releases the port"),
         );
     }
   }
 }
 
-/** Only a pod whose first container is yet to run: one that runs has its port. */
+/** True if the pod needs a port and none of its containers has run: a running pod has its port. */
 export function shouldPreclaim(pod: NodePod, nodeName: string): boolean {
   return pod.waiting && needsPort(pod, nodeName);
 }

@@ -1,8 +1,8 @@
 export interface BatchQueueOptions<I, R> {
-  /** Results in the order of the items. */
+  /** Resolves with the results in the order of the items. */
   send(items: I[]): Promise<R[]>;
   maxItems: number;
-  /** How long one request makes the next wait. Default 25. */
+  /** Starts the next request after this time even if the last one is unanswered. Default 25. */
   holdMs?: number;
 }
 
@@ -13,9 +13,8 @@ interface Waiting<I, R> {
 }
 
 /**
- * Sends what arrives together as one request: the first at the end of this turn of the event loop, and what arrives while
- * a request is under way with the next, which leaves when that one is answered, or is slow. So one call alone waits for
- * nobody, and a hundred make a few requests.
+ * Batches items into requests. The first request leaves at the end of this event-loop iteration; items that arrive while
+ * it is in flight share the next one. One item alone is not delayed, and a hundred need few requests.
  */
 export class BatchQueue<I, R> {
   readonly #options: BatchQueueOptions<I, R>;
@@ -37,7 +36,7 @@ export class BatchQueue<I, R> {
   #schedule(): void {
     if (this.#isHeld || this.#isScheduled || this.#waiting.length === 0) return;
     this.#isScheduled = true;
-    // After the sockets that are readable now were read: their calls belong to the same batch.
+    // After all readable sockets were read, so that their calls share the batch.
     setImmediate(() => {
       this.#isScheduled = false;
       void this.#send();
@@ -48,14 +47,14 @@ export class BatchQueue<I, R> {
     const batch = this.#waiting.splice(0, this.#options.maxItems);
     if (batch.length === 0) return;
     this.#isHeld = true;
-    let isOver = false;
-    const letNextGo = () => {
-      if (isOver) return;
-      isOver = true;
+    let isNextStarted = false;
+    const startNext = () => {
+      if (isNextStarted) return;
+      isNextStarted = true;
       this.#isHeld = false;
       this.#schedule();
     };
-    const timer = setTimeout(letNextGo, this.#options.holdMs ?? 25);
+    const timer = setTimeout(startNext, this.#options.holdMs ?? 25);
     try {
       const results = await this.#options.send(batch.map(({ item }) => item));
       for (const [index, { resolve }] of batch.entries()) resolve(results[index] as R);
@@ -63,7 +62,7 @@ export class BatchQueue<I, R> {
       for (const { reject } of batch) reject(error);
     } finally {
       clearTimeout(timer);
-      letNextGo();
+      startNext();
     }
   }
 }

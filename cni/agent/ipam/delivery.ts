@@ -20,12 +20,12 @@ export interface DeliveryOptions {
 }
 
 const EVERY_MS = 2_000;
-/** While the IPAM is away each pass is one attempt. */
+/** The longest pause while the IPAM is unreachable. */
 const SLOWEST_MS = 15_000;
 
 /**
- * Tells the IPAM what it could not be told when it happened: at once when it is back, and every few seconds, because the
- * executable writes journals too. Confirmations go before journals: what is plugged must be known before more is given back.
+ * Delivers confirmations and journals: when woken, and every few seconds, because the executable writes journals too.
+ * Confirmations go first, so that the IPAM has every plugged port before more addresses are released.
  */
 export class Delivery implements AsyncDisposable {
   readonly #options: DeliveryOptions;
@@ -38,7 +38,7 @@ export class Delivery implements AsyncDisposable {
     this.#running = this.#run();
   }
 
-  /** There may be something to deliver, or the IPAM is back. */
+  /** Starts the next pass at once. */
   wake(): void {
     this.#wake.abort();
   }
@@ -57,8 +57,7 @@ export class Delivery implements AsyncDisposable {
         failures = 0;
       } catch (error) {
         metrics.failures.inc({ component: "delivery" });
-        if (failures++ === 0)
-          log.warn({ reason: describeError(error) }, "the IPAM cannot be told now; will go on trying");
+        if (failures++ === 0) log.warn({ reason: describeError(error) }, "IPAM unreachable, retrying delivery");
       }
       const delayMs = Math.min(SLOWEST_MS, everyMs * 2 ** Math.min(failures, 4));
       await sleep(delayMs, undefined, { signal: AbortSignal.any([this.#stop.signal, this.#wake.signal]) }).catch(
@@ -73,7 +72,7 @@ export class Delivery implements AsyncDisposable {
     const options = {
       host: nodeName,
       log: (line: string) => log.warn(line),
-      settleClaim: (...told: Parameters<UnreportedLeases["settle"]>) => unreported.settle(...told),
+      settleClaim: (...outcome: Parameters<UnreportedLeases["settle"]>) => unreported.settle(...outcome),
     };
     if (!ipam.isReachable) await ipam.ready();
     await confirmations.confirmAll();

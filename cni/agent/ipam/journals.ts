@@ -1,7 +1,7 @@
 import { readdirSync } from "node:fs";
 import { type Journal, openJournal } from "../../journal/journal.ts";
 
-/** The journals below one directory: each network's, which the executable writes too, and the agent's own. */
+/** The journals of one directory: one a network, which the executable writes too, and the agent's own. */
 export class Journals {
   readonly #dir: string;
   readonly #open = new Map<string, Journal>();
@@ -17,12 +17,12 @@ export class Journals {
     return journal;
   }
 
-  /** All that are there now. */
+  /** Returns the journals that exist now. */
   all(): Journal[] {
     return this.#names().map(name => this.of(name));
   }
 
-  /** How many entries wait. */
+  /** Returns the number of entries in all journals. */
   depth(): number {
     const entries = this.#names().flatMap(name => listFiles(`${this.#dir}/${name}`));
     return entries.filter(name => name.endsWith(".json")).length;
@@ -33,7 +33,7 @@ export class Journals {
   }
 }
 
-/** Nothing where there is no directory yet. */
+/** Returns nothing if the directory does not exist. */
 function listFiles(dir: string): string[] {
   try {
     return readdirSync(dir);

@@ -1,13 +1,13 @@
 import type { Claim, Port, PortAttachment } from "../../../ipam-server/contract/index.ts";
 
-/** A binding of this node as far as the agent knows. */
+/** A binding of this node, as cached by the agent. */
 export interface HeldPort {
   port: Port;
-  /** All that plugging takes; absent for bindings only read about. */
+  /** Absent if the binding was loaded from the IPAM and not claimed by this process. */
   attachment?: PortAttachment;
-  /** The claim that brought it. */
+  /** The claim that created the binding. */
   claim?: Claim;
-  /** The sandbox it is plugged into, or about to be; the IPAM may not know it yet. */
+  /** The sandbox it is or will be plugged into. The IPAM may not have it yet. */
   sandboxId?: string;
 }
 
@@ -16,13 +16,13 @@ export interface DropObserver {
 }
 
 /**
- * What this node holds, by owner and interface: what the IPAM last said, kept as long as nothing says otherwise. Good for
- * finding a port quickly; what takes an address away asks the IPAM.
+ * Cache of this node's bindings by owner and interface, as the IPAM last reported them. ADD uses it to find a port; nothing
+ * that releases an address relies on it.
  */
 export class HeldPorts {
   readonly #byOwner = new Map<string, HeldPort>();
   readonly #observers = new Map<string, Set<DropObserver>>();
-  /** Whether all that the IPAM had for this node was read once: before, who is not found here may hold a port all the same. */
+  /** True once this node's bindings were loaded. Until then a miss proves nothing. */
   isSynced = false;
 
   find(ownerUid: string, ifname: string): HeldPort | undefined {
@@ -37,7 +37,7 @@ export class HeldPorts {
     this.#drop(keyOf(ownerUid, ifname));
   }
 
-  /** Tells, until disposed of, whether the owner's port was dropped meanwhile: then what was asked before is old news. */
+  /** Records until disposal whether the owner's port was dropped, which makes an answer requested before it stale. */
   observeDrops(ownerUid: string, ifname: string): DropObserver & Disposable {
     const key = keyOf(ownerUid, ifname);
     const observers = this.#observers.get(key) ?? new Set();
@@ -58,15 +58,15 @@ export class HeldPorts {
     for (const observer of this.#observers.get(key) ?? []) observer.wasDropped = true;
   }
 
-  /** The binding of this port has ended or moved: true if it was held. */
+  /** Call it when the port's binding has ended or moved. Returns true if it was held. */
   dropPort(portName: string): boolean {
     return this.dropWhere(({ port }) => port.name === portName);
   }
 
-  /** True if any was dropped. */
+  /** Returns true if any was dropped. */
   dropWhere(isOver: (held: HeldPort) => boolean): boolean {
     let wasAny = false;
-    // Asked for each event of the IPAM, all nodes': copies nothing. A map may lose entries while it is walked.
+    // Called for each event of the IPAM, so that it copies nothing. Deleting while iterating over a Map is defined.
     for (const [key, held] of this.#byOwner) {
       if (!isOver(held)) continue;
       this.#drop(key);
@@ -75,7 +75,7 @@ export class HeldPorts {
     return wasAny;
   }
 
-  /** What this sandbox's interface used is no longer held for anybody. */
+  /** Drops the ports of this sandbox's interface. */
   dropSandbox(sandboxId: string, ifname: string): void {
     for (const [key, held] of this.#byOwner) {
       if (held.sandboxId === sandboxId && key.endsWith(`/${ifname}`)) this.#drop(key);

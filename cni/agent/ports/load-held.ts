@@ -13,7 +13,7 @@ export interface LoadHeldOptions {
   retryMs?: number;
 }
 
-/** Reads once what this node is bound to, trying until the IPAM answers; what calls have learned meanwhile stands. */
+/** Loads this node's bindings into `held` once, and retries until it succeeds. Does not replace newer entries of calls. */
 export function loadHeld(options: LoadHeldOptions): AsyncDisposable & { retry(): void } {
   const { ipam, held, nodeName, log, retryMs = 5_000 } = options;
   const stop = new AbortController();
@@ -24,17 +24,17 @@ export function loadHeld(options: LoadHeldOptions): AsyncDisposable & { retry():
       try {
         for (const port of await ipam.readPortsOfHost(nodeName)) {
           const { binding, owner } = port;
-          // What is leased to this node is nobody's yet.
+          // A lease has no pod yet.
           if (binding?.host !== nodeName || owner?.kind === "lease") continue;
           const ifname = binding.sandbox?.interface ?? DEFAULT_INTERFACE;
           if (held.find(binding.ownerUid, ifname) !== undefined) continue;
           held.put(binding.ownerUid, ifname, { port, ...(binding.sandbox && { sandboxId: binding.sandbox.id }) });
         }
         held.isSynced = true;
-        log.info({ ports: held.size }, "knows what this node holds");
+        log.info({ ports: held.size }, "loaded node bindings");
         return;
       } catch (error) {
-        if (failures === 0) log.warn({ reason: describeError(error) }, "cannot read what this node holds yet");
+        if (failures === 0) log.warn({ reason: describeError(error) }, "cannot load node bindings, retrying");
         await sleep(retryMs, undefined, { signal: AbortSignal.any([signal, wake.signal]) }).catch(() => undefined);
         wake = new AbortController();
       }
@@ -42,7 +42,7 @@ export function loadHeld(options: LoadHeldOptions): AsyncDisposable & { retry():
   };
   const running = run();
   return {
-    /** The IPAM is back. */
+    /** Retries at once. */
     retry: () => wake.abort(),
     async [Symbol.asyncDispose]() {
       stop.abort();

@@ -16,7 +16,7 @@ export interface RejectedPortsOptions {
   log: Logger;
 }
 
-/** Silences what was plugged before the IPAM was asked, when it says no. */
+/** Disconnects ports that were plugged while the IPAM was unreachable and that it rejects now. */
 export class RejectedPorts {
   readonly #options: RejectedPortsOptions;
 
@@ -24,15 +24,15 @@ export class RejectedPorts {
     this.#options = options;
   }
 
-  /** In the sandbox's turn. Rejects when the pod may still be heard. */
+  /** Call it inside the sandbox's queue. Rejects if the pod may still be connected. */
   async unplug({ sandbox, owner, name }: Claim, reason: string): Promise<void> {
     const { datapath, held, metrics, log } = this.#options;
     if (sandbox === undefined) return;
     held.dropSandbox(sandbox.id, sandbox.interface);
     metrics.fencedPorts.inc({ reason: "refused" });
-    log.warn({ port: name, sandbox: sandbox.id, reason }, "unplugs what was plugged before the IPAM could be asked");
-    // A pod that lives on in another sandbox is well, and must not be deleted for this one.
-    if (held.find(owner.uid, sandbox.interface) === undefined) this.#tell(owner.uid, reason);
+    log.warn({ port: name, sandbox: sandbox.id, reason }, "IPAM rejected a plugged port, disconnecting it");
+    // No event for a pod that runs in another sandbox: it need not be deleted.
+    if (held.find(owner.uid, sandbox.interface) === undefined) this.#writeEvent(owner.uid, reason);
     try {
       await datapath.unplug(sandbox.id, sandbox.interface, undefined);
     } catch (error) {
@@ -41,11 +41,11 @@ export class RejectedPorts {
     }
   }
 
-  #tell(ownerUid: string, reason: string): void {
+  #writeEvent(ownerUid: string, reason: string): void {
     const pod = this.#options.pods.items?.get(ownerUid);
     if (pod === undefined) return;
     const { namespace, name, uid } = pod;
-    const message = `The pod was unplugged, because the IPAM does not give it the address it has: ${reason}; delete the pod`;
+    const message = `The pod was disconnected, because the IPAM rejected its address: ${reason}; delete the pod`;
     const subject = { apiVersion: "v1", kind: "Pod", namespace, name, uid };
     this.#options.events.write({ subject, type: "Warning", reason: "AddressRefused", message });
   }

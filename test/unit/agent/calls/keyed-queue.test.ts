@@ -31,9 +31,9 @@ test("work under other keys does not wait, and nothing is kept of keys that are 
   const { promise, resolve } = Promise.withResolvers<void>();
   const slow = queue.run("a", () => promise);
   assert.equal(await queue.run("b", async () => "done"), "done");
-  assert.ok(queue.isTaken("a"));
+  assert.ok(queue.isBusy("a"));
   resolve();
   await slow;
   await queue.drained();
-  assert.ok(!queue.isTaken("a"));
+  assert.ok(!queue.isBusy("a"));
 });
