@@ -1,9 +1,10 @@
 import fs from "node:fs";
+import type { IpamClient } from "../../ipam-server/client/client.ts";
+import { buildSingleAttempt } from "../../ipam-server/client/retry-policy.ts";
 import { ERROR_CODES } from "../../ipam-server/contract/error-codes.ts";
 import type { PortAttachment, Problem, Release, Report } from "../../ipam-server/contract/index.ts";
 import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
 import { removeDrafts } from "../../ipam-server/process/durable-file.ts";
-import type { IpamClient } from "../ipam-client.ts";
 import type { JournalEntry, PendingClaim } from "./entry.ts";
 import type { Journal } from "./journal.ts";
 import { lockJournal } from "./lock.ts";
@@ -51,7 +52,7 @@ async function deliverBatch(
   options: DeliveryOptions,
 ): Promise<void> {
   const { host, log, timeoutMs = 5000 } = options;
-  const patience = { timeoutMs, repeats: 0 };
+  const policy = buildSingleAttempt(timeoutMs);
   for (const run of await readRuns(journal, names, log)) {
     if (run.kind === "claim") {
       await deliverClaims(journal, ipam, run, options);
@@ -61,9 +62,9 @@ async function deliverBatch(
       run.kind === "release"
         ? await ipam.release(
             run.items.map((release): Release => ({ host, ...release })),
-            patience,
+            policy,
           )
-        : await ipam.report(run.items, patience);
+        : await ipam.report(run.items, policy);
     for (const [index, result] of results.entries()) {
       const name = run.names[index];
       if (name === undefined) continue;

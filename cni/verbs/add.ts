@@ -1,9 +1,10 @@
 import { accessSync } from "node:fs";
+import type { IpamClient } from "../../ipam-server/client/client.ts";
+import { REPORT_POLICY } from "../../ipam-server/client/retry-policy.ts";
+import { mayHaveBeenCarriedOut } from "../../ipam-server/client/transport-error.ts";
 import type { PortAttachment } from "../../ipam-server/contract/index.ts";
 import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
 import type { Datapath, Plugged } from "../datapath/attachment.ts";
-import type { IpamClient } from "../ipam-client.ts";
-import { mayHaveBeenCarriedOut } from "../ipam-transport.ts";
 import type { Journal } from "../journal/journal.ts";
 import { CNI_CODES, CniError, describeError } from "../spec/cni-error.ts";
 import { appendResult, type CniResult, formatResult } from "../spec/result.ts";
@@ -12,7 +13,6 @@ import type { ExpectedPort, VerbCall } from "./backend.ts";
 import { deliverEarlier, disconnect, release } from "./teardown.ts";
 
 /** A plane report is for people and drivers; a pod does not wait longer for it. */
-const REPORT_PATIENCE = { timeoutMs: 1000, repeats: 0 };
 
 /** Claims the port, plugs it, reports it. A failure leaves neither link nor binding behind. */
 export async function add(call: VerbCall): Promise<string> {
@@ -109,9 +109,9 @@ async function reportActive(
   { port }: PortAttachment,
 ): Promise<void> {
   const report = { name: port.name, epoch: port.epoch, plane: "underlay", state: "ACTIVE" } as const;
-  if (call.backend.background) return call.backend.background.postReport(call.config, report, REPORT_PATIENCE);
+  if (call.backend.background) return call.backend.background.postReport(call.config, report, REPORT_POLICY);
   try {
-    await ipam.report([report], REPORT_PATIENCE);
+    await ipam.report([report], REPORT_POLICY);
   } catch (error) {
     const journaled = journal.append({ kind: "report", report });
     const outcome = await journaled.then(() => "journaled", describeError);

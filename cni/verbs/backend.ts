@@ -1,6 +1,7 @@
+import type { IpamClient } from "../../ipam-server/client/client.ts";
+import type { RetryPolicy } from "../../ipam-server/client/retry-policy.ts";
 import type { Claim, PortAttachment, Report, Sandbox } from "../../ipam-server/contract/index.ts";
 import type { Datapath } from "../datapath/attachment.ts";
-import type { IpamClient, RetryPolicy } from "../ipam-client.ts";
 import type { PendingRelease } from "../journal/entry.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { NetworkConfig } from "../spec/config.ts";

@@ -1,8 +1,8 @@
+import type { IpamClient } from "../../ipam-server/client/client.ts";
 import type { Port } from "../../ipam-server/contract/index.ts";
 import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
 import type { Datapath, Difference } from "../datapath/attachment.ts";
 import { EXTERNAL_IDS } from "../external-ids.ts";
-import type { IpamClient } from "../ipam-client.ts";
 import { CNI_CODES, CniError } from "../spec/cni-error.ts";
 import type { CniResult } from "../spec/result.ts";
 import { deriveAttachment, formatCidr } from "./attachment.ts";

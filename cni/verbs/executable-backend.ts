@@ -1,5 +1,5 @@
+import type { IpamClient } from "../../ipam-server/client/client.ts";
 import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
-import type { IpamClient } from "../ipam-client.ts";
 import type { VerbBackend } from "./backend.ts";
 
 /** The backend of a one-shot call: everything is loaded and opened for this call, and only what it needs. */
@@ -24,7 +24,7 @@ export function createExecutableBackend({ log, signal }: Pick<VerbBackend, "log"
     },
     async openIpam({ upstream, timeoutMs }) {
       if (upstream.kind === "agent") return createAbsentAgent(upstream.socket);
-      const { createIpamClient } = await import("../ipam-client.ts");
+      const { createIpamClient } = await import("../../ipam-server/client/client.ts");
       return createIpamClient({ ...upstream, timeoutMs, signal });
     },
     async openJournal({ journalDir, name }) {

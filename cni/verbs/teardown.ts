@@ -1,7 +1,8 @@
+import type { IpamClient } from "../../ipam-server/client/client.ts";
+import { RELEASE_POLICY } from "../../ipam-server/client/retry-policy.ts";
 import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
 import type { Datapath } from "../datapath/attachment.ts";
 import { DatapathError } from "../datapath/datapath-error.ts";
-import type { IpamClient } from "../ipam-client.ts";
 import { deliverJournal } from "../journal/delivery.ts";
 import type { PendingRelease } from "../journal/entry.ts";
 import type { Journal } from "../journal/journal.ts";
@@ -9,7 +10,6 @@ import { describeError } from "../spec/cni-error.ts";
 import type { VerbCall } from "./backend.ts";
 
 /** The IPAM may be slow or away; what is not told in this time is journaled, because a pod's end must not wait for it. */
-const RELEASE_PATIENCE = { timeoutMs: 3000, repeats: 1 };
 
 /**
  * Unplugs a sandbox so that its addresses are silent. Rejects when the pod may still be heard: its addresses must then
@@ -38,8 +38,8 @@ export async function release(ipam: IpamClient, journal: Journal, call: VerbCall
   if (host === undefined) return journal.append(entry);
   try {
     if (!backend.background)
-      await deliverJournal(journal, ipam, { host, log: backend.log, timeoutMs: RELEASE_PATIENCE.timeoutMs });
-    const [result] = await ipam.release([{ host, ...what }], RELEASE_PATIENCE);
+      await deliverJournal(journal, ipam, { host, log: backend.log, timeoutMs: RELEASE_POLICY.timeoutMs });
+    const [result] = await ipam.release([{ host, ...what }], RELEASE_POLICY);
     if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
   } catch (error) {
     await journal.append(entry);
@@ -52,7 +52,7 @@ export async function deliverEarlier(ipam: IpamClient, journal: Journal, { confi
   const host = backend.identify(config)?.host;
   if (host === undefined || backend.background !== undefined) return;
   try {
-    await deliverJournal(journal, ipam, { host, log: backend.log, timeoutMs: RELEASE_PATIENCE.timeoutMs });
+    await deliverJournal(journal, ipam, { host, log: backend.log, timeoutMs: RELEASE_POLICY.timeoutMs });
   } catch (error) {
     backend.log(`the journal ${journal.dir} is not delivered: ${describeError(error)}`);
   }

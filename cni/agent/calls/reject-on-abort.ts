@@ -1,5 +1,5 @@
+import { TransportError } from "../../../ipam-server/client/transport-error.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
-import { TransportError } from "../../ipam-transport.ts";
 import { describeError } from "../../spec/cni-error.ts";
 
 /**

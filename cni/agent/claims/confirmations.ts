@@ -1,5 +1,5 @@
+import type { IpamClient } from "../../../ipam-server/client/client.ts";
 import { type Claim, IpamError, type PortAttachment } from "../../../ipam-server/contract/index.ts";
-import type { IpamClient } from "../../ipam-client.ts";
 import { isFinalRejection } from "../../journal/rejection.ts";
 import { isSameBinding } from "../../verbs/attachment.ts";
 import { type KeyedQueue, sandboxKey } from "../calls/keyed-queue.ts";

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
+import type { IpamClient } from "../../../ipam-server/client/client.ts";
+import { RELEASE_POLICY } from "../../../ipam-server/client/retry-policy.ts";
 import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
-import type { IpamClient } from "../../ipam-client.ts";
 import type { Journal } from "../../journal/journal.ts";
 import { describeError } from "../../spec/cni-error.ts";
 import { buildUnusedRelease } from "../calls/build-release.ts";
@@ -24,8 +25,6 @@ export interface PreclaimsOptions {
   /** Collects pods for this time into one batch. Default 5. */
   gatherMs?: number;
 }
-
-const RELEASE_PATIENCE = { timeoutMs: 3000, repeats: 1 };
 
 /**
  * Pre-claims the first port of each pod that is scheduled to this node, so that its ADD finds the port. A failure is no
@@ -113,7 +112,7 @@ export class Preclaims implements AsyncDisposable {
     metrics.preclaims.inc({ outcome: "released" });
     const release = buildUnusedRelease(found.port.name, nodeName, ownerUid);
     try {
-      const [result] = await ipam.release([release], RELEASE_PATIENCE);
+      const [result] = await ipam.release([release], RELEASE_POLICY);
       if (result !== undefined && "problem" in result) throw new Error(result.problem.detail);
     } catch (error) {
       log.warn(

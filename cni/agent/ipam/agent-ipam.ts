@@ -1,3 +1,7 @@
+import { createIpamClient, type IpamClient } from "../../../ipam-server/client/client.ts";
+import { createHeaders } from "../../../ipam-server/client/credentials.ts";
+import { followEvents } from "../../../ipam-server/client/event-follower.ts";
+import type { RetryPolicy } from "../../../ipam-server/client/retry-policy.ts";
 import type {
   Claim,
   ClaimResult,
@@ -9,10 +13,7 @@ import type {
   ReportResult,
 } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
-import { createIpamClient, type IpamClient, type RetryPolicy } from "../../ipam-client.ts";
-import { createHeaders } from "../../ipam-transport.ts";
 import { BatchQueue } from "./batch-queue.ts";
-import { followEvents } from "./event-follower.ts";
 
 /** The agent's IPAM client. Items that are sent at the same time share a request. */
 export interface AgentIpam extends IpamClient {
@@ -96,12 +97,12 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
   };
   const claims = new BatchQueue<Claim, ClaimResult>({ maxItems: MAX_ITEMS, send: claimAll });
   /** Batches only items with the same timeout and retries. */
-  const byPatience = <I, R>(send: (items: I[], patience: RetryPolicy | undefined) => Promise<R[]>) => {
+  const queueByPolicy = <I, R>(send: (items: I[], policy: RetryPolicy | undefined) => Promise<R[]>) => {
     const queues = new Map<string, BatchQueue<I, R>>();
-    return (items: I[], patience: RetryPolicy | undefined): Promise<R[]> => {
-      const key = patience === undefined ? "" : `${patience.timeoutMs}/${patience.repeats}`;
+    return (items: I[], policy: RetryPolicy | undefined): Promise<R[]> => {
+      const key = policy === undefined ? "" : `${policy.timeoutMs}/${policy.retries}`;
       let queue = queues.get(key);
-      queue ??= new BatchQueue({ maxItems: MAX_ITEMS, send: batch => trackReachability(send(batch, patience)) });
+      queue ??= new BatchQueue({ maxItems: MAX_ITEMS, send: batch => trackReachability(send(batch, policy)) });
       queues.set(key, queue);
       return Promise.all(items.map(item => (queue as BatchQueue<I, R>).push(item)));
     };
@@ -118,8 +119,8 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
       if ("problem" in result) throw IpamError.fromProblem(result.problem);
       return result;
     },
-    release: byPatience<Release, ReleaseResult>(client.release),
-    report: byPatience<Report, ReportResult>(client.report),
+    release: queueByPolicy<Release, ReleaseResult>(client.release),
+    report: queueByPolicy<Report, ReportResult>(client.report),
     readPort: name => trackReachability(client.readPort(name)),
     readNetwork: name => trackReachability(client.readNetwork(name)),
     ready: () => trackReachability(client.ready()),

@@ -1,6 +1,6 @@
+import type { IpamClient } from "../../../ipam-server/client/client.ts";
 import type { Claim, Release, Report } from "../../../ipam-server/contract/index.ts";
 import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
-import type { IpamClient } from "../../ipam-client.ts";
 import type { Journal } from "../../journal/journal.ts";
 import { describeError } from "../../spec/cni-error.ts";
 import { buildUnusedRelease } from "../calls/build-release.ts";
@@ -53,15 +53,15 @@ export function createJournaledIpam(options: JournaledIpamOptions, call: Journal
         throw claims.explain(error, claim);
       }
     },
-    async release(releases, patience) {
+    async release(releases, policy) {
       // Before the IPAM answers, because from here on no ADD may expect a port of this sandbox.
       for (const release of releases) dropHeld(held, release);
       const results = releases.map(
-        release => unreported.releaseAfterClaim(release, patience) ?? ipam.release([release], patience),
+        release => unreported.releaseAfterClaim(release, policy) ?? ipam.release([release], policy),
       );
       return (await metrics.time(command, "release", Promise.all(results))).flat();
     },
-    report: (reports, patience) => metrics.time(command, "report", ipam.report(reports, patience)),
+    report: (reports, policy) => metrics.time(command, "report", ipam.report(reports, policy)),
     readPort: async name => unreported.findPort(name)?.expected.port ?? rejectOnAbort(ipam.readPort(name), signal),
     readNetwork: name => rejectOnAbort(ipam.readNetwork(name), signal),
     ready: () => rejectOnAbort(ipam.ready(), signal),

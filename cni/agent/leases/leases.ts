@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
+import { BACKGROUND_RELEASE_POLICY } from "../../../ipam-server/client/retry-policy.ts";
 import type { Claim, Owner, Port, PortAttachment } from "../../../ipam-server/contract/index.ts";
 import { IpamError, LEASE_PREFIX } from "../../../ipam-server/contract/index.ts";
 import { isFinalRejection } from "../../journal/rejection.ts";
@@ -30,7 +31,6 @@ export interface AssignedLease {
 }
 
 const IDLE_MS = 10 * 60_000;
-const RELEASE_PATIENCE = { timeoutMs: 3_000, repeats: 0 };
 const LONGEST_BACKOFF_MS = 5 * 60_000;
 const [SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS] = [100, 60_000];
 
@@ -227,7 +227,7 @@ export class Leases implements AsyncDisposable {
       binding === undefined ? [] : [{ name, host: binding.host, ownerUid: this.#owner.uid }],
     );
     try {
-      const results = await ipam.release(releases, RELEASE_PATIENCE);
+      const results = await ipam.release(releases, BACKGROUND_RELEASE_POLICY);
       metrics.leases.inc({ outcome: "returned" }, results.filter(result => !("problem" in result)).length);
     } catch (error) {
       log.info({ leases: releases.length, reason: IpamError.from(error).message }, "leases are given back by a sweep");

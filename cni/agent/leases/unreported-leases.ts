@@ -1,4 +1,6 @@
 import type { Logger } from "pino";
+import type { IpamClient } from "../../../ipam-server/client/client.ts";
+import type { RetryPolicy } from "../../../ipam-server/client/retry-policy.ts";
 import type {
   Claim,
   PortAttachment,
@@ -8,7 +10,6 @@ import type {
   Sandbox,
 } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
-import type { IpamClient, RetryPolicy } from "../../ipam-client.ts";
 import type { LeasedClaim, PendingClaim } from "../../journal/entry.ts";
 import type { Journal } from "../../journal/journal.ts";
 import { describeError } from "../../spec/cni-error.ts";
@@ -111,16 +112,16 @@ export class UnreportedLeases {
   }
 
   /** Undefined when the sandbox's end can be told at once. Else it is durable when this resolves, and told in order. */
-  releaseAfterClaim(release: Release, patience?: RetryPolicy): Promise<ReleaseResult[]> | undefined {
+  releaseAfterClaim(release: Release, policy?: RetryPolicy): Promise<ReleaseResult[]> | undefined {
     const taking = this.find(release.sandbox);
-    return taking?.journal === undefined ? undefined : this.#releaseBehind(taking, taking.journal, release, patience);
+    return taking?.journal === undefined ? undefined : this.#releaseBehind(taking, taking.journal, release, policy);
   }
 
   async #releaseBehind(
     taking: LeaseAssignment,
     journal: Journal,
     release: Release,
-    patience: RetryPolicy | undefined,
+    policy: RetryPolicy | undefined,
   ): Promise<ReleaseResult[]> {
     taking.isReleased = true;
     // Nothing will be delivered that could settle it; the lease itself is found by the sweep.
@@ -130,7 +131,7 @@ export class UnreportedLeases {
     } catch (error) {
       // A claim that could not be written either has nothing to go behind.
       if (!forget()) throw error;
-      return this.#options.ipam.release([release], patience);
+      return this.#options.ipam.release([release], policy);
     }
     forget();
     this.#onRecorded();

@@ -1,3 +1,4 @@
+import { RELEASE_POLICY } from "../../../ipam-server/client/retry-policy.ts";
 import type { Port, PortAttachment, Release, Segment } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
@@ -12,7 +13,6 @@ import type { NodeView } from "./node-view.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
 
 /** The IPAM may be slow or away: what is not told in this time is journaled. */
-const RELEASE_PATIENCE = { timeoutMs: 3000, repeats: 1 };
 
 /**
  * What upkeep does to local ports, each in its sandbox's turn and only if the port is still what the decision was about:
@@ -140,8 +140,8 @@ export class LocalChanges {
     const { ipam, unreported, journal, config, log } = this.#context;
     const release = { host: config.nodeName, sandbox: { id: sandboxId, interface: containerInterface } };
     try {
-      const [result] = await (unreported.releaseAfterClaim(release, RELEASE_PATIENCE) ??
-        ipam.release([release], RELEASE_PATIENCE));
+      const [result] = await (unreported.releaseAfterClaim(release, RELEASE_POLICY) ??
+        ipam.release([release], RELEASE_POLICY));
       if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
     } catch (error) {
       await journal.append({ kind: "release", release });

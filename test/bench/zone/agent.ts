@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { AgentIpam } from "../../../cni/agent/ipam/agent-ipam.ts";
-import { followEvents } from "../../../cni/agent/ipam/event-follower.ts";
 import { Journals } from "../../../cni/agent/ipam/journals.ts";
 import type { AgentMetrics } from "../../../cni/agent/metrics.ts";
 import { createNodeCore, type NodeCore } from "../../../cni/agent/node-core.ts";
+import { followEvents } from "../../../ipam-server/client/event-follower.ts";
+import { RELEASE_POLICY, REPORT_POLICY } from "../../../ipam-server/client/retry-policy.ts";
 import { ERROR_CODES, GAP, IpamError, type MooringEvent, type Port } from "../../../ipam-server/contract/index.ts";
 import { claimOf, type ZonePod } from "./pod.ts";
 import { countError, type Seen } from "./record.ts";
@@ -21,8 +22,6 @@ export interface SimulatedAgentOptions {
 
 /** The real agent's values. */
 const IPAM_TIMEOUT_MS = 8_000;
-const RELEASE_PATIENCE = { timeoutMs: 3000, repeats: 1 };
-const REPORT_PATIENCE = { timeoutMs: 1000, repeats: 0 };
 const READ_RETRY_MS = [250, 500, 1000, 2000, 5000, 10_000] as const;
 /** The kubelet's growing pauses before it retries a sandbox, with jitter. */
 const KUBELET_RETRY_MS = [1000, 2000, 4000] as const;
@@ -123,7 +122,7 @@ export class SimulatedAgent {
       const release = { name, host, sandbox: { id: sandboxId, interface: "eth0" } };
       const startedAt = performance.now();
       try {
-        const [result] = (await this.#process?.core.ipam.release([release], RELEASE_PATIENCE)) ?? [];
+        const [result] = (await this.#process?.core.ipam.release([release], RELEASE_POLICY)) ?? [];
         if (result === undefined) throw new Error("the agent is down");
         if ("problem" in result) throw IpamError.fromProblem(result.problem);
         seen().releaseMs.push(performance.now() - startedAt);
@@ -160,7 +159,7 @@ export class SimulatedAgent {
   async #report(ipam: AgentIpam, { name, epoch }: Port): Promise<void> {
     const report = { name, epoch, plane: "underlay", state: "ACTIVE" } as const;
     try {
-      await ipam.report([report], REPORT_PATIENCE);
+      await ipam.report([report], REPORT_POLICY);
     } catch (error) {
       countError(this.#options.seen(), `report: ${IpamError.from(error).code}`);
       await this.#journals.of("zone").append({ kind: "report", report });
@@ -225,7 +224,7 @@ export class SimulatedAgent {
       ...{ name, host },
       ...(binding?.sandbox && { sandbox: binding.sandbox }),
     }));
-    if (releases.length > 0) await ipam.release(releases, RELEASE_PATIENCE);
+    if (releases.length > 0) await ipam.release(releases, RELEASE_POLICY);
     seen().swept += releases.length;
     const names = new Set(bound.map(({ name }) => name));
     const isLost = ({ pod }: { pod: ZonePod }) => !names.has(pod.name) && this.#running.has(pod.name);

@@ -3,10 +3,10 @@ import { mkdir, mkdtemp, readdir, rm, symlink, utimes, writeFile } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { createIpamClient, type IpamClient } from "../../../cni/ipam-client.ts";
 import { deliverJournal } from "../../../cni/journal/delivery.ts";
 import type { JournalEntry } from "../../../cni/journal/entry.ts";
 import { type Journal, openJournal } from "../../../cni/journal/journal.ts";
+import { createIpamClient, type IpamClient } from "../../../ipam-server/client/client.ts";
 import { FakeIpam, problem } from "../../fakes/ipam-server.ts";
 
 class JournalBench implements AsyncDisposable {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { createAgentIpam } from "../../../../cni/agent/ipam/agent-ipam.ts";
-import { createHeaders } from "../../../../cni/ipam-transport.ts";
+import { createHeaders } from "../../../../ipam-server/client/credentials.ts";
 import { FakeIpam, problem } from "../../../fakes/ipam-server.ts";
 
 test("a token that changed is read again, and one that cannot be read is an error that names its file", async () => {
@@ -48,11 +48,8 @@ test("one bad item fails alone, and releases that wait alike share a request", a
     body: { results: [{ released: true, name: "a", deleted: true }, { problem: problem("conflict", "no").body }] },
   });
   const release = (id: string) => ({ host: "n", sandbox: { id, interface: "eth0" } });
-  const patience = { timeoutMs: 500, repeats: 0 };
-  const [good, bad] = await Promise.all([
-    ipam.release([release("a")], patience),
-    ipam.release([release("b")], patience),
-  ]);
+  const policy = { timeoutMs: 500, retries: 0 };
+  const [good, bad] = await Promise.all([ipam.release([release("a")], policy), ipam.release([release("b")], policy)]);
   assert.deepEqual(good, [{ released: true, name: "a", deleted: true }]);
   assert.ok(bad[0] !== undefined && "problem" in bad[0]);
   assert.equal(fake.requests.length, 1);

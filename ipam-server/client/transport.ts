@@ -1,7 +1,7 @@
-import fs from "node:fs";
 import { connect, isIP, type Socket } from "node:net";
-import { IpamError } from "../ipam-server/contract/ipam-error.ts";
+import { createHeaders, readCredentialFile } from "./credentials.ts";
 import { AnswerParser, formatRequest, type HttpAnswer } from "./http-codec.ts";
+import { TransportError } from "./transport-error.ts";
 
 /** HTTP exchanges over kept connections, one at a time on each; knows nothing of what is said. */
 export interface Transport extends AsyncDisposable {
@@ -13,18 +13,6 @@ export interface Transport extends AsyncDisposable {
     signal: AbortSignal,
     timeoutMs?: number,
   ): Promise<HttpAnswer>;
-}
-
-/** The exchange did not end with an answer. */
-export class TransportError extends Error {
-  override readonly name = "TransportError";
-  /** False when the server surely has not seen the request. */
-  readonly maybeReceived: boolean;
-
-  constructor(message: string, maybeReceived: boolean, cause: unknown) {
-    super(message, { cause });
-    this.maybeReceived = maybeReceived;
-  }
 }
 
 /** Errors of the connection itself, before any byte was sent. */
@@ -60,45 +48,12 @@ export async function openTransport({ url, tokenFile, caFile }: TransportOptions
   const host = hostname.replace(/^\[|\]$/g, "");
   if (protocol === "http:") return place(authority, () => connect({ host, port: Number(port || 80), noDelay: true }));
 
-  const ca = caFile === undefined ? undefined : await readText("caFile", caFile);
+  const ca = caFile === undefined ? undefined : await readCredentialFile("caFile", caFile);
   const tls = await import("node:tls");
   const options = { host, port: Number(port || 443), minVersion: "TLSv1.3", ALPNProtocols: ["http/1.1"] } as const;
   // An address is no server name (RFC 6066, section 3); the certificate is held against it all the same.
   const name = isIP(host) === 0 ? { servername: host } : {};
   return place(authority, () => tls.connect({ ...options, ...name, ...(ca !== undefined && { ca }) }), "secureConnect");
-}
-
-/** A kubelet renews a token when a fifth of its life is left, minutes at the least. */
-const TOKEN_FRESH_MS = 10_000;
-
-/** The headers of every request: none, or the token as its file had it a short time ago. */
-export function createHeaders(
-  tokenFile: string | undefined,
-  freshMs = TOKEN_FRESH_MS,
-): () => Promise<Record<string, string>> {
-  let headers: Record<string, string> = {};
-  let readAt = Number.NEGATIVE_INFINITY;
-  return async () => {
-    if (tokenFile === undefined || performance.now() - readAt < freshMs) return headers;
-    const token = (await readText("tokenFile", tokenFile)).trim();
-    if (!/^[\x21-\x7e]+$/.test(token)) throw unusable(`"tokenFile" ${tokenFile} holds no token`);
-    headers = { authorization: `Bearer ${token}` };
-    readAt = performance.now();
-    return headers;
-  };
-}
-
-async function readText(key: string, path: string): Promise<string> {
-  try {
-    return await fs.promises.readFile(path, "utf8");
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw unusable(`"${key}" cannot be read: ${why}`, cause);
-  }
-}
-
-function unusable(message: string, cause?: unknown): IpamError {
-  return new IpamError("unavailable", message, { cause: new TransportError(message, false, cause) });
 }
 
 interface Endpoint {
@@ -193,11 +148,4 @@ class SocketTransport implements Transport {
     for (const socket of this.#idle) socket.destroy();
     this.#idle.clear();
   }
-}
-
-/** True when a failed request may nevertheless have been carried out. */
-export function mayHaveBeenCarriedOut(error: unknown): boolean {
-  if (!(error instanceof IpamError)) return true;
-  if (error.cause instanceof TransportError) return error.cause.maybeReceived;
-  return error.code === "internal" || error.code === "unavailable";
 }

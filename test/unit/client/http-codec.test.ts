@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { AnswerParser, formatRequest, type HttpAnswer } from "../../../cni/http-codec.ts";
+import { AnswerParser, formatRequest, type HttpAnswer } from "../../../ipam-server/client/http-codec.ts";
 
 /** The answer as it comes out when the bytes arrive in pieces of a size, and the connection then ends if `ended`. */
 function parse(text: string, size: number, ended = false): HttpAnswer | undefined {

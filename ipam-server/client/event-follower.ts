@@ -2,9 +2,9 @@ import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
-import { EventStreamCodec } from "../../../ipam-server/contract/event-stream.ts";
-import { IpamError, type MooringEvent } from "../../../ipam-server/contract/index.ts";
-import { parseFailure } from "../../ipam-answers.ts";
+import { EventStreamCodec } from "../contract/event-stream.ts";
+import { IpamError, type MooringEvent } from "../contract/index.ts";
+import { parseFailure } from "./answers.ts";
 
 export interface EventFollowerOptions {
   url: string;

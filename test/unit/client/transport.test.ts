@@ -8,8 +8,9 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { createIpamClient } from "../../../cni/ipam-client.ts";
-import { mayHaveBeenCarriedOut, openTransport } from "../../../cni/ipam-transport.ts";
+import { createIpamClient } from "../../../ipam-server/client/client.ts";
+import { openTransport } from "../../../ipam-server/client/transport.ts";
+import { mayHaveBeenCarriedOut } from "../../../ipam-server/client/transport-error.ts";
 import { FakeIpam } from "../../fakes/ipam-server.ts";
 
 const patience = () => AbortSignal.timeout(5000);

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
-import { followEvents } from "../../../../cni/agent/ipam/event-follower.ts";
+import { followEvents } from "../../../ipam-server/client/event-follower.ts";
 
 test("a node that nothing happens on resumes where its stream was, not at its last event of long ago", async () => {
   const asked: (string | null)[] = [];

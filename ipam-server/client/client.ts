@@ -1,4 +1,4 @@
-import { ERROR_CODES } from "../ipam-server/contract/error-codes.ts";
+import { ERROR_CODES } from "../contract/error-codes.ts";
 import type {
   Claim,
   ClaimResult,
@@ -10,8 +10,8 @@ import type {
   ReleaseResult,
   Report,
   ReportResult,
-} from "../ipam-server/contract/index.ts";
-import { IpamError } from "../ipam-server/contract/ipam-error.ts";
+} from "../contract/index.ts";
+import { IpamError } from "../contract/ipam-error.ts";
 import {
   parseClaims,
   parseFailure,
@@ -21,8 +21,10 @@ import {
   parsePortList,
   parseReleases,
   parseReports,
-} from "./ipam-answers.ts";
-import { openTransport, type Transport, TransportError, type TransportOptions } from "./ipam-transport.ts";
+} from "./answers.ts";
+import { BACKOFF_MS, buildSingleAttempt, MAX_RETRIES, type RetryPolicy } from "./retry-policy.ts";
+import { openTransport, type Transport, type TransportOptions } from "./transport.ts";
+import { TransportError } from "./transport-error.ts";
 
 /**
  * What the verbs ask of the IPAM. Every call has a deadline, is repeated within it while the server cannot be reached or
@@ -31,8 +33,8 @@ import { openTransport, type Transport, TransportError, type TransportOptions } 
 export interface IpamClient extends AsyncDisposable {
   claim(claim: Claim): Promise<PortAttachment>;
   /** Results come in request order; a problem of one item is in its result. */
-  release(releases: Release[], patience?: RetryPolicy): Promise<ReleaseResult[]>;
-  report(reports: Report[], patience?: RetryPolicy): Promise<ReportResult[]>;
+  release(releases: Release[], policy?: RetryPolicy): Promise<ReleaseResult[]>;
+  report(reports: Report[], policy?: RetryPolicy): Promise<ReportResult[]>;
   readPort(name: string): Promise<Port>;
   readNetwork(name: string): Promise<Network>;
   /** Rejects when the server cannot take a claim now. */
@@ -49,20 +51,12 @@ export interface BatchIpamClient extends IpamClient {
   readLastSeq(): Promise<number>;
 }
 
-/** How long a call waits for an answer, and how often it asks again meanwhile. */
-export interface RetryPolicy {
-  timeoutMs: number;
-  repeats: number;
-}
-
 export interface IpamClientOptions extends TransportOptions {
   /** The budget of a call with all its repetitions. */
   timeoutMs: number;
   /** Ends every wait for what the caller wants; releases and reports are made all the same, because they undo or conclude. */
   signal?: AbortSignal;
 }
-
-const BACKOFF_MS = [25, 100, 400, 1000] as const;
 
 /** Opens nothing before the first call, so that a DEL cleans up even when the way to the IPAM is misconfigured. */
 export function createIpamClient(options: IpamClientOptions): BatchIpamClient {
@@ -76,12 +70,12 @@ export function createIpamClient(options: IpamClientOptions): BatchIpamClient {
     return opened;
   };
   const { timeoutMs } = options;
-  const patient: RetryPolicy = { timeoutMs, repeats: BACKOFF_MS.length };
+  const defaultPolicy: RetryPolicy = { timeoutMs, retries: MAX_RETRIES };
   const { signal: _signal, ...unending } = options;
-  const conclude = <T>(path: string, body: unknown, parse: (value: unknown) => T, patience = patient) =>
-    call(transport, unending, { method: "POST", path, body: JSON.stringify(body) }, parse, patience);
-  const get = <T>(path: string, parse: (value: unknown) => T, patience = patient) =>
-    call(transport, options, { method: "GET", path }, parse, patience);
+  const conclude = <T>(path: string, body: unknown, parse: (value: unknown) => T, policy = defaultPolicy) =>
+    call(transport, unending, { method: "POST", path, body: JSON.stringify(body) }, parse, policy);
+  const get = <T>(path: string, parse: (value: unknown) => T, policy = defaultPolicy) =>
+    call(transport, options, { method: "GET", path }, parse, policy);
 
   const claimAll = (claims: Claim[]) =>
     call(
@@ -89,7 +83,7 @@ export function createIpamClient(options: IpamClientOptions): BatchIpamClient {
       options,
       { method: "POST", path: "/v1/claims", body: JSON.stringify({ claims }) },
       value => parseClaims(value, claims.length),
-      patient,
+      defaultPolicy,
     );
 
   return {
@@ -102,13 +96,13 @@ export function createIpamClient(options: IpamClientOptions): BatchIpamClient {
     },
     readPorts: query => get(`/v1/ports?${query}`, parsePortList),
     readLastSeq: () => get("/v1/events?limit=1", parseLastSeq),
-    release: (releases, patience) =>
-      conclude("/v1/releases", { releases }, value => parseReleases(value, releases.length), patience),
-    report: (reports, patience) =>
-      conclude("/v1/reports", { reports }, value => parseReports(value, reports.length), patience),
+    release: (releases, policy) =>
+      conclude("/v1/releases", { releases }, value => parseReleases(value, releases.length), policy),
+    report: (reports, policy) =>
+      conclude("/v1/reports", { reports }, value => parseReports(value, reports.length), policy),
     readPort: name => get(`/v1/ports/${encodeURIComponent(name)}`, parsePort),
     readNetwork: name => get(`/v1/networks/${encodeURIComponent(name)}`, parseNetwork),
-    ready: () => get("/readyz", () => undefined, { timeoutMs, repeats: 0 }),
+    ready: () => get("/readyz", () => undefined, buildSingleAttempt(timeoutMs)),
     async [Symbol.asyncDispose]() {
       const toClose = await opened?.catch(() => undefined);
       await toClose?.[Symbol.asyncDispose]();
@@ -127,7 +121,7 @@ async function call<T>(
   { url, signal }: IpamClientOptions,
   { method, path, body }: HttpRequest,
   parse: (value: unknown) => T,
-  { timeoutMs, repeats }: RetryPolicy,
+  { timeoutMs, retries }: RetryPolicy,
 ): Promise<T> {
   const timeout = AbortSignal.timeout(timeoutMs);
   const deadline = performance.now() + timeoutMs;
@@ -151,7 +145,7 @@ async function call<T>(
       maybeReceived ||= error.maybeReceived;
       failure = describeUnreachable(url, error, maybeReceived, timeout.aborted ? timeoutMs : undefined);
     }
-    if (ended.aborted || attempt >= repeats || waitMs === undefined) throw failure;
+    if (ended.aborted || attempt >= retries || waitMs === undefined) throw failure;
     if (!(await wait(waitMs, ended))) throw failure;
   }
 }

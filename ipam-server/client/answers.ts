@@ -1,4 +1,4 @@
-import { ERROR_CODES, type ErrorCode } from "../ipam-server/contract/error-codes.ts";
+import { ERROR_CODES, type ErrorCode } from "../contract/error-codes.ts";
 import type {
   ClaimResult,
   ClaimsResponse,
@@ -10,9 +10,8 @@ import type {
   ReleasesResponse,
   ReportResult,
   ReportsResponse,
-} from "../ipam-server/contract/index.ts";
-import { IpamError } from "../ipam-server/contract/ipam-error.ts";
-import { isObject } from "./spec/shape.ts";
+} from "../contract/index.ts";
+import { IpamError } from "../contract/ipam-error.ts";
 
 /**
  * The edge where the IPAM's answers come in. What the plugin will act on is checked by hand, field by field; past these
@@ -109,4 +108,8 @@ function parseResults<T extends { results: unknown[] }>(value: unknown, count: n
 
 function need(holds: boolean, field: string): asserts holds {
   if (!holds) throw new IpamError("internal", `the IPAM's answer has no valid "${field}": check both ends' versions`);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
