@@ -4,8 +4,8 @@ import type { PodView } from "../kube/objects.ts";
 import type { Reclaim } from "./decide-reclaims.ts";
 
 /**
- * Returns the Kubernetes event for a pod whose address moved with it from another node; undefined if the IPAM's event is
- * no such move. `lastHost` is the port's previous host, if this controller observed it.
+ * Returns the Kubernetes event for a pod whose address moved with it from another node; undefined if the IPAM's event
+ * is no such move. `lastHost` is the port's previous host, if this controller observed it.
  */
 export function buildMoveEvent(
   event: MooringEvent,
@@ -50,7 +50,10 @@ function workloadSubject({ kind, namespace, name, uid }: Workload): Subject {
   return { apiVersion, kind, namespace, name, ...(uid !== undefined && { uid }) };
 }
 
-/** Returns the pod's name if the port is named after it, else a placeholder: an event requires a name but is found by UID. */
+/**
+ * Returns the pod's name if the port is named after it, else a placeholder: an event requires a name but is found by
+ * UID.
+ */
 function lastPart(port: Port): string {
   const last = port.name.split("/").at(2) ?? "pod";
   return /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(last) ? last : "pod";

@@ -99,7 +99,9 @@ function reasonGone(workload: Workload, slot: number | undefined, view: KubeView
   return `${label} asks for ${asked}, not ${index}`;
 }
 
-/** Returns the name of the only pod the port is kept for; undefined for slots, which any pod of the application may get. */
+/**
+ * Returns the name of the only pod the port is kept for; undefined for slots, which any pod of the application may get.
+ */
 function podName(workload: Workload): string | undefined {
   if (workload.kind === "Pod") return workload.name;
   if (workload.kind === "StatefulSet" && workload.ordinal !== undefined) return `${workload.name}-${workload.ordinal}`;

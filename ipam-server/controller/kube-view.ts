@@ -4,8 +4,8 @@ import type { PodView, WorkloadView } from "../kube/objects.ts";
 export type WatchedKind = Exclude<Workload["kind"], "Pod">;
 
 /**
- * The state of Kubernetes from one read. An absent resource was not read (not listed yet, an API error, a CRD that is not
- * installed), and nothing is reclaimed because of it. A map that is present is complete.
+ * The state of Kubernetes from one read. An absent resource was not read (not listed yet, an API error, a CRD that is
+ * not installed), and nothing is reclaimed because of it. A map that is present is complete.
  */
 export interface KubeView {
   pods?: PodIndex;

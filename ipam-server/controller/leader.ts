@@ -18,8 +18,8 @@ export interface LeaderOptions {
 }
 
 /**
- * Acquires a Kubernetes Lease, renews it while it is the leader, and resigns when disposed. `isLeader()` turns false two
- * thirds of the Lease's duration after the last renewal, so a disconnected leader stops before another starts.
+ * Acquires a Kubernetes Lease, renews it while it is the leader, and resigns when disposed. `isLeader()` turns false
+ * two thirds of the Lease's duration after the last renewal, so a disconnected leader stops before another starts.
  */
 export class Leader implements AsyncDisposable {
   readonly #options: LeaderOptions;

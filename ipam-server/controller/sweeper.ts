@@ -48,7 +48,8 @@ export class Sweeper {
   /** Returns how many ports and bindings were reclaimed. Rejects when the IPAM cannot be read. */
   async sweep(signal: AbortSignal): Promise<number> {
     const { ports, watch, cluster, now, graceMs } = this.#options;
-    // Ports are read before pods: a pod exists before its claim, so every binding read here has its pod in a later view.
+    // Ports are read before pods: a pod exists before its claim, so every binding read here has its pod in a later
+    // view.
     const known = [...(await ports.refresh())];
     const { suspects, due } = decideReclaims(known, watch.view(), cluster, this.#suspects, now(), graceMs);
     this.#suspects = suspects;

@@ -2,21 +2,21 @@ import { InvalidArgumentError } from "commander";
 import type { Release } from "../contract/index.ts";
 import { DEFAULT_INTERFACE } from "../contract/port.ts";
 
-/** The binding a release is meant for. */
+/** Identifies the binding to release. */
 export type BindingRef = Omit<Release, "name">;
 
 const KEYS = ["host", "sandbox", "interface", "owner"];
 const SHAPE = "Expected host=H,sandbox=ID,interface=IF or host=H,owner=UID.";
 
-/** Reads `host=node-a,sandbox=4c1f,interface=eth0`; the interface is `eth0` when it is not given. */
-export function parseFence(text: string): BindingRef {
+/** Parses `host=node-a,sandbox=4c1f,interface=eth0`; the interface defaults to `eth0`. Throws InvalidArgumentError. */
+export function parseBindingRef(text: string): BindingRef {
   const given = new Map<string, string>();
   for (const part of text.split(",")) {
-    const at = part.indexOf("=");
-    const key = part.slice(0, Math.max(at, 0)).trim();
-    const value = part.slice(at + 1).trim();
+    const separator = part.indexOf("=");
+    const key = part.slice(0, Math.max(separator, 0)).trim();
+    const value = part.slice(separator + 1).trim();
     if (!KEYS.includes(key) || value === "")
-      throw new InvalidArgumentError(`${JSON.stringify(part)} is no part of it. ${SHAPE}`);
+      throw new InvalidArgumentError(`${JSON.stringify(part)} is not accepted. ${SHAPE}`);
     if (given.has(key)) throw new InvalidArgumentError(`${key} is given twice. ${SHAPE}`);
     given.set(key, value);
   }
@@ -28,5 +28,5 @@ export function parseFence(text: string): BindingRef {
     return { host, sandbox: { id, interface: given.get("interface") ?? DEFAULT_INTERFACE } };
   }
   if (ownerUid !== undefined && id === undefined && !given.has("interface")) return { host, ownerUid };
-  throw new InvalidArgumentError(`Exactly one of sandbox and owner tells whose binding it is. ${SHAPE}`);
+  throw new InvalidArgumentError(`Give exactly one of sandbox and owner. ${SHAPE}`);
 }

@@ -1,25 +1,25 @@
 import type { Port } from "../contract/index.ts";
 import type { Finding } from "./client.ts";
 
-/** What the comparison needs of a pod. */
+/** The fields of a pod that the comparison uses. */
 export interface ClusterPod {
   namespace: string;
   name: string;
   uid: string;
   nodeName?: string;
   isOnHostNetwork: boolean;
-  /** Its deletion was asked for: its address may be gone already. */
+  /** It has a deletion timestamp; its address may be released already. */
   isEnding: boolean;
-  /** Succeeded or failed: it has no sandbox any longer. */
+  /** Succeeded or failed, so it has no sandbox. */
   hasEnded: boolean;
-  /** As the kubelet reports them; none while there is no sandbox. */
+  /** As reported by the kubelet; empty without a sandbox. */
   addresses: string[];
 }
 
 /**
- * Proves both ways: every binding of the cluster has its pod, on the binding's host; every pod with an address has its
- * binding, which holds that address; no two pods have one address; and every lease has its node. Ports of devices and
- * machines, and those of other clusters, are not Kubernetes' to know. Pure.
+ * Compares both ways: every binding has its pod on the binding's host, every pod with an address has a binding that
+ * holds it, no two pods share an address, and every lease has its node. Ignores ports of devices, machines and other
+ * clusters. Pure.
  */
 export function compareCluster(
   ports: readonly Port[],
@@ -44,11 +44,11 @@ function findBindingsWithoutPod(ports: readonly Port[], pods: ReadonlyMap<string
   return ports.flatMap(({ name, binding, retention }) => {
     const where = `port ${name}`;
     if (binding === undefined) {
-      return retention.policy === "ephemeral" ? [{ where, what: "is kept, though ephemeral and not bound" }] : [];
+      return retention.policy === "ephemeral" ? [{ where, what: "exists, though ephemeral and not bound" }] : [];
     }
     const pod = pods.get(binding.ownerUid);
     const bound = `is bound on ${binding.host} to ${binding.ownerUid}`;
-    if (pod === undefined) return [{ where, what: `${bound}, which no pod has as its UID` }];
+    if (pod === undefined) return [{ where, what: `${bound}, but no pod has this UID` }];
     if (pod.hasEnded) return [{ where, what: `${bound}: ${nameOf(pod)}, which has ended` }];
     if (pod.nodeName === binding.host) return [];
     return [{ where, what: `${bound}: ${nameOf(pod)}, which is on ${pod.nodeName ?? "no node"}` }];
@@ -58,7 +58,7 @@ function findBindingsWithoutPod(ports: readonly Port[], pods: ReadonlyMap<string
 function findLeasesWithoutNode(ports: readonly Port[], nodes: ReadonlySet<string>): Finding[] {
   return ports.flatMap(({ name, owner, binding, expiresAt }) => {
     if (owner?.kind !== "lease" || binding === undefined || nodes.has(binding.host)) return [];
-    const what = `is leased to ${binding.host} until ${expiresAt}, and the cluster has no such node`;
+    const what = `is leased to ${binding.host} until ${expiresAt}, but the cluster has no such node`;
     return [{ where: `port ${name}`, what }];
   });
 }
@@ -69,12 +69,12 @@ function findPodsWithoutBinding(ports: readonly Port[], pods: readonly ClusterPo
     ({ binding }) => binding?.ownerUid,
   );
   return pods.flatMap(pod => {
-    const theirs = bound.get(pod.uid);
-    // Of a pod that is ending, DEL may have told already.
-    if (theirs === undefined && pod.isEnding) return [];
+    const podPorts = bound.get(pod.uid);
+    // DEL may already have released the binding of a terminating pod.
+    if (podPorts === undefined && pod.isEnding) return [];
     const has = `has ${pod.addresses.join(", ")}`;
-    if (theirs === undefined) return [{ where: nameOf(pod), what: `${has}, and no port is bound to it` }];
-    const held = new Set(theirs.flatMap(port => port.fixedIps.map(({ address }) => address)));
+    if (podPorts === undefined) return [{ where: nameOf(pod), what: `${has}, but no port is bound to it` }];
+    const held = new Set(podPorts.flatMap(port => port.fixedIps.map(({ address }) => address)));
     if (pod.addresses.every(address => held.has(address))) return [];
     return [{ where: nameOf(pod), what: `${has}, but its port holds ${[...held].join(", ")}` }];
   });
@@ -89,6 +89,6 @@ function findSharedAddresses(pods: readonly ClusterPod[]): Finding[] {
     .filter(([, each]) => each.length > 1)
     .map(([address, each]) => ({
       where: `address ${address}`,
-      what: `is that of ${each.map(({ pod }) => nameOf(pod)).join(" and ")}`,
+      what: `is used by ${each.map(({ pod }) => nameOf(pod)).join(" and ")}`,
     }));
 }

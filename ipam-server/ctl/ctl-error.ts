@@ -1,14 +1,16 @@
-/** What scripts can tell apart. */
+/** Exit codes, for scripts. */
 export const EXIT_CODES = { ok: 0, refused: 1, usage: 2, unreachable: 3 } as const;
 export type ExitCode = (typeof EXIT_CODES)[keyof typeof EXIT_CODES];
 
 export interface CtlErrorDetails {
-  /** What the person can do about it. */
+  /** What the user can do about it. */
   advice?: string;
   cause?: unknown;
 }
 
-/** A failure on this side of the wire, or what is better not asked of the server; what the server refuses is an IpamError. */
+/**
+ * A failure of mooringctl itself: wrong usage, no connection, or a refused action. The server's errors are IpamErrors.
+ */
 export class CtlError extends Error {
   override readonly name = "CtlError";
   readonly kind: "usage" | "unreachable" | "refused";

@@ -1,9 +1,9 @@
-/** A stream of text. Resolves when more may be written, so that a million ports do not pile up in memory. */
+/** A stream of text. `write` resolves when more may be written, which bounds memory for long lists. */
 export interface Sink {
   write(text: string): Promise<void>;
 }
 
-/** Everything mooringctl knows of the world around it; only main.ts gives it the real one. */
+/** Input and output of mooringctl. main.ts passes the process's own; tests pass fakes. */
 export interface Io {
   stdout: Sink;
   stderr: Sink;

@@ -6,7 +6,7 @@ import type { Sink } from "./io.ts";
 import { runProgram } from "./program.ts";
 
 function createSink(stream: Writable): Sink {
-  // Each write tells of its own failure; without a listener Node would end the process first.
+  // Each write reports its own failure; without a listener Node ends the process on an error event.
   stream.on("error", () => {});
   return {
     write: text =>

@@ -2,7 +2,7 @@ import { type Document, isMap, isScalar, LineCounter, parseAllDocuments } from "
 import type { NetworkManifest } from "../contract/index.ts";
 import { CtlError } from "./ctl-error.ts";
 
-/** One document to apply and where it stands, for messages. */
+/** One document to apply, with its location for messages. */
 export interface LocatedManifest {
   manifest: NetworkManifest;
   /** Such as `networks.yaml: document 2 (line 14)`. */
@@ -14,9 +14,8 @@ const KIND = "Network";
 const TOP_KEYS = ["apiVersion", "kind", "metadata", "spec"];
 
 /**
- * Reads a file of one or more YAML documents and checks the outer shape of all of them; what is inside `spec` is the
- * server's to judge. Throws a usage error that lists every fault.
- * @param source the file's name, for messages
+ * Parses one or more YAML documents and validates their outer shape; the server validates `spec`. Throws CtlError
+ * `usage` that lists every fault. `source` is the file's name, for messages.
  */
 export function parseManifests(source: string, text: string): LocatedManifest[] {
   const lines = new LineCounter();
@@ -44,7 +43,7 @@ export function parseManifests(source: string, text: string): LocatedManifest[] 
 
 interface Fault {
   text: string;
-  /** Where in the file. */
+  /** Offset in the file. */
   offset: number | undefined;
 }
 
@@ -62,7 +61,7 @@ function findFaults(document: Document.Parsed): Fault[] {
     const node = document.getIn(path, true);
     if (accepts(node)) return;
     const found = node === undefined ? "is missing" : `is ${JSON.stringify(node)}`;
-    // What is missing is missing in its parent.
+    // A missing node is reported at its parent.
     const offset = offsetOf(node) ?? offsetOf(document.getIn(path.slice(0, -1), true));
     faults.push({ text: `${path.join(".")} ${found}; expected ${expected}`, offset });
   };
@@ -85,7 +84,7 @@ function offsetOf(node: unknown): number | undefined {
   return Array.isArray(range) ? range[0] : undefined;
 }
 
-/** The same network declared twice would make the result depend on the order. */
+/** Throws CtlError if a network is declared twice, because the result would depend on the order. */
 export function assertNoRepetition(manifests: readonly LocatedManifest[]): void {
   const seen = new Map<string, string>();
   for (const { manifest, where } of manifests) {

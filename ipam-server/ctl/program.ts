@@ -20,7 +20,7 @@ import { reportError } from "./report-error.ts";
 import { CTL_OPTIONS } from "./settings.ts";
 import { Transport } from "./transport.ts";
 
-/** Runs one command line (without the program's own name) and returns its exit code. */
+/** Runs one command line (without the program's name) and returns the exit code. Does not reject. */
 export async function runProgram(argv: readonly string[], io: Io): Promise<ExitCode> {
   let exitCode: ExitCode = EXIT_CODES.ok;
   const program = createProgram(io);
@@ -50,7 +50,7 @@ export async function runProgram(argv: readonly string[], io: Io): Promise<ExitC
   try {
     await program.parseAsync(argv, { from: "user" });
   } catch (error) {
-    // Commander has printed its own message by now; help and version end here too, with success.
+    // Commander has printed its message; --help and --version also end here, with exit code 0.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_CODES.ok : EXIT_CODES.usage;
     return reportError(error, io);
   }
@@ -73,14 +73,14 @@ function addMovedCommand(program: Command): void {
 
 function createProgram(io: Io): Command {
   return addOptions(new Command("mooringctl"), CTL_OPTIONS)
-    .description("Looks after the networks and ports of a Mooring IPAM.")
+    .description("Manages the networks and ports of a Mooring IPAM.")
     .version(io.version)
     .addHelpText("after", EPILOGUE)
     .exitOverride()
     .showHelpAfterError("Run the same command with --help to see its options and examples.")
     .configureOutput({
-      writeOut: text => writeAside(io.stdout, text),
-      writeErr: text => writeAside(io.stderr, text),
+      writeOut: text => writeDetached(io.stdout, text),
+      writeErr: text => writeDetached(io.stderr, text),
       outputError: (text, write) => write(text.replace(/^error: /, "mooringctl: ")),
       getOutHelpWidth: () => 120,
       getErrHelpWidth: () => 120,
@@ -89,8 +89,8 @@ function createProgram(io: Io): Command {
     });
 }
 
-/** Commander waits for no write; one that fails has nobody left to tell. */
-function writeAside(sink: Sink, text: string): void {
+/** Commander does not wait for writes. A failed one cannot be reported, because it went to the terminal. */
+function writeDetached(sink: Sink, text: string): void {
   sink.write(text).catch(() => {});
 }
 
@@ -101,4 +101,4 @@ Examples:
   $ mooringctl trace 10.100.1.7
   $ mooringctl --server https://ipam.example.com status
 
-Exit codes: 0 done, 1 the server said no or something was found, 2 wrong usage, 3 the server cannot be reached.`;
+Exit codes: 0 success, 1 the server refused or check found something, 2 wrong usage, 3 the server cannot be reached.`;

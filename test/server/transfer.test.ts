@@ -184,7 +184,7 @@ test("an import may take longer than other requests may", async () => {
 test("files are not overwritten without --force, and what is asked wrongly is said before the server is", async () => {
   await writeFile(at("mine.jsonl"), "mine");
   const ask = async (...args: string[]) => runCtl(args, { server: NOWHERE });
-  assert.match((await ask("export", at("mine.jsonl"))).stderr, /mine\.jsonl is there already/);
+  assert.match((await ask("export", at("mine.jsonl"))).stderr, /mine\.jsonl exists already/);
   assert.match((await ask("export")).stderr, /either a FILE to save the export in, or --digest/);
   assert.match((await ask("export", "x", "--digest")).stderr, /either a FILE/);
   assert.match((await ask("import", at("none.jsonl"))).stderr, /cannot read .*none\.jsonl/);

@@ -5,7 +5,7 @@ import type { Context } from "../context.ts";
 import { CtlError, EXIT_CODES } from "../ctl-error.ts";
 import type { Io } from "../io.ts";
 import { assertNoRepetition, type LocatedManifest, parseManifests } from "../manifest.ts";
-import { formatRefusal } from "../report-error.ts";
+import { formatIpamError } from "../report-error.ts";
 
 const EXAMPLES = `
 Examples:
@@ -13,13 +13,13 @@ Examples:
   $ mooringctl apply -f az1.yaml -f az2.yaml
   $ generate-networks | mooringctl apply -f -
 
-Applying the same files again changes nothing. What is in the IPAM but not in the files stays: see mooringctl delete.`;
+Applying the same files again changes nothing. Networks that are not in the files are kept: see mooringctl delete.`;
 
 export function addApplyCommand(parent: Command, { io, action }: Context): void {
   parent
     .command("apply")
     .summary("declare networks and their subnets")
-    .description("Creates or changes networks until they are as the YAML documents say, and says what it changed.")
+    .description("Creates or changes networks to match the YAML documents, and prints what changed.")
     .requiredOption("-f, --filename <file...>", "YAML files, or - for standard input")
     .addHelpText("after", EXAMPLES)
     .action(
@@ -32,7 +32,7 @@ export function addApplyCommand(parent: Command, { io, action }: Context): void 
     );
 }
 
-/** All documents of all files, before the first call: a mistake in the last must not leave the first half done. */
+/** Reads and validates all documents before the first call, so that a mistake in the last file applies nothing. */
 async function readManifests(files: readonly string[], io: Io): Promise<LocatedManifest[]> {
   const manifests: LocatedManifest[] = [];
   for (const file of files) {
@@ -40,7 +40,7 @@ async function readManifests(files: readonly string[], io: Io): Promise<LocatedM
     manifests.push(...parseManifests(source, await readSource(file, source, io)));
   }
   if (manifests.length === 0) {
-    throw new CtlError("usage", `there is no document in ${files.join(", ")}`, {
+    throw new CtlError("usage", `no document in ${files.join(", ")}`, {
       advice: "Expected YAML documents with apiVersion: mooring.dev/v1 and kind: Network.",
     });
   }
@@ -52,23 +52,22 @@ async function readSource(file: string, source: string, io: Io): Promise<string>
   try {
     return file === "-" ? await io.readStdin() : io.readFile(file);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new CtlError("usage", `cannot read ${source}: ${why}`, { advice: "Nothing was applied.", cause });
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new CtlError("usage", `cannot read ${source}: ${reason}`, { advice: "Nothing was applied.", cause });
   }
 }
 
-/** One network the server refuses does not keep the others from being applied. */
+/** Applies one network. Returns false if the server refuses it; the others are still applied. */
 async function applyOne(client: Client, { manifest, where }: LocatedManifest, io: Io): Promise<boolean> {
   const label = `network/${manifest.metadata.name}`;
   try {
     const { outcome, changes } = await client.putNetwork(manifest);
-    // Of what is new everything is.
     const details = outcome === "changed" ? ` (${changes.join("; ")})` : "";
     await io.stdout.write(`${label} ${outcome}${details}\n`);
     return true;
   } catch (error) {
     if (!(error instanceof IpamError)) throw error;
-    await io.stderr.write(`mooringctl: ${where}: ${label} not applied: ${formatRefusal(error)}`);
+    await io.stderr.write(`mooringctl: ${where}: ${label} not applied: ${formatIpamError(error)}`);
     return false;
   }
 }

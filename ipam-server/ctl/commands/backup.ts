@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { Context } from "../context.ts";
 import { CtlError } from "../ctl-error.ts";
-import { assertNotExisting, saveFile } from "../save-file.ts";
+import { assertMayWrite, saveFile } from "../save-file.ts";
 
 const EXAMPLES = `
 Examples:
@@ -16,30 +16,33 @@ export function addBackupCommand(parent: Command, { io, action }: Context): void
     .command("backup")
     .summary("save a copy of a running server's database (SQLite)")
     .description(
-      "Has the server copy its database as it is at one moment, while claims go on, and saves the copy: whole and on the " +
-        "disk, or not at all.",
+      "Makes the server copy its database at one point in time, without stopping claims, and saves the copy " +
+        "atomically, synced to disk.",
     )
-    .argument("<file>", "where to save it")
-    .option("--force", "replace the file if it is there")
+    .argument("<file>", "the file to create")
+    .option("--force", "replace an existing file")
     .addHelpText("after", EXAMPLES)
     .action(
       action(async (client, file: string, { force = false }: { force?: boolean }) => {
-        await assertNotExisting(file, force);
+        await assertMayWrite(file, force);
         const { length, chunks } = await client.backup();
-        const size = await saveFile(file, wholeOf(chunks, length), { force });
+        const size = await saveFile(file, assertComplete(chunks, length), { force });
         await io.stdout.write(`backup saved in ${file}: ${size} bytes\n`);
         return undefined;
       }),
     );
 }
 
-async function* wholeOf(chunks: AsyncIterable<Uint8Array>, length: number | undefined): AsyncGenerator<Uint8Array> {
+async function* assertComplete(
+  chunks: AsyncIterable<Uint8Array>,
+  length: number | undefined,
+): AsyncGenerator<Uint8Array> {
   let size = 0;
   for await (const chunk of chunks) {
     size += chunk.length;
     yield chunk;
   }
   if (length !== undefined && size !== length) {
-    throw new CtlError("unreachable", `${size} of ${length} bytes came`, { advice: "Try again." });
+    throw new CtlError("unreachable", `received ${size} of ${length} bytes`, { advice: "Try again." });
   }
 }

@@ -6,14 +6,14 @@ Examples:
   $ mooringctl delete port c1/default/web-0
   $ mooringctl delete network prod-a
 
-A network goes only when no port holds an address of it. A deleted port's addresses are handed out again after the
-reuse delay.`;
+A network can be deleted only if no port holds an address of it. A deleted port's addresses can be allocated again after
+the reuse delay.`;
 
 export function addDeleteCommand(parent: Command, { io, action }: Context): void {
   const remove = parent
     .command("delete")
     .summary("delete ports or networks")
-    .description("Deletes ports or networks, for good.")
+    .description("Deletes ports or networks permanently.")
     .addHelpText("after", EXAMPLES);
   remove
     .command("port")
@@ -33,7 +33,7 @@ export function addDeleteCommand(parent: Command, { io, action }: Context): void
   remove
     .command("network")
     .alias("networks")
-    .description("Deletes networks that no port is on.")
+    .description("Deletes networks without ports.")
     .argument("<name...>")
     .addHelpText("after", "\nExample:\n  $ mooringctl delete network prod-a")
     .action(

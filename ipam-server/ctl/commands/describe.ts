@@ -11,12 +11,12 @@ Examples:
 export function addDescribeCommand(parent: Command, { io, action }: Context): void {
   const describe = parent
     .command("describe")
-    .summary("tell all about one port or network")
-    .description("Tells all about one port or network, for people; programs take get -o json.")
+    .summary("show details of one port or network")
+    .description("Shows details of one port or network for people. Scripts use get -o json.")
     .addHelpText("after", EXAMPLES);
   describe
     .command("port")
-    .description("Tells all about one port.")
+    .description("Shows details of one port.")
     .argument("<name>")
     .addHelpText("after", "\nExample:\n  $ mooringctl describe port c1/default/web-0")
     .action(
@@ -29,7 +29,7 @@ export function addDescribeCommand(parent: Command, { io, action }: Context): vo
     );
   describe
     .command("network")
-    .description("Tells all about one network and its subnets.")
+    .description("Shows details of one network and its subnets.")
     .argument("<name>")
     .addHelpText("after", "\nExample:\n  $ mooringctl describe network prod-a")
     .action(

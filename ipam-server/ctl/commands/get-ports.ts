@@ -14,8 +14,8 @@ Examples:
   $ mooringctl get ports -l app=web --network prod-a -o json
   $ mooringctl get ports c1/default/web-0 -o yaml
 
-STATE is the underlay's (host) and the overlay's (fabric) state; a port without HOST is bound nowhere. RETENTION lease: an
-address that HOST holds for a pod yet to come.`;
+STATE is the underlay's (host) and the overlay's (fabric) state; a port without HOST is not bound. RETENTION lease: an
+address that HOST holds for a future pod.`;
 
 function createPortColumns(now: Date): Column<Port>[] {
   return [

@@ -12,9 +12,9 @@ Examples:
   $ mooringctl get subnets --network prod-a -o wide
   $ mooringctl get subnets 10.100.0.0/16 -o json
 
-FREED counts addresses that were held and wait to be handed out again.`;
+FREED counts released addresses that wait for reuse.`;
 
-/** A subnet with the name of the network it belongs to. */
+/** A subnet with the name of its network. */
 type NetworkSubnet = { network: string } & Subnet;
 
 const COLUMNS: Column<NetworkSubnet>[] = [
@@ -53,10 +53,10 @@ export function addGetSubnets(parent: Command, { io, action }: Context): void {
           await writeList(io, output, { key: "subnets", columns: COLUMNS, pages: [subnets] });
           return undefined;
         }
-        // Different VPCs may have the same CIDR.
+        // Several VPCs may have the same CIDR.
         const named = subnets.filter(subnet => subnet.cidr === cidr);
         const [only] = named;
-        if (only === undefined) throw new IpamError("not_found", `there is no subnet ${cidr} among those asked for`);
+        if (only === undefined) throw new IpamError("not_found", `no subnet ${cidr} among those selected`);
         if (named.length === 1) await writeItem(io, output, COLUMNS, only);
         else await writeList(io, output, { key: "subnets", columns: COLUMNS, pages: [named] });
         return undefined;

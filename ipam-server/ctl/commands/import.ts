@@ -7,24 +7,24 @@ const EXAMPLES = `
 Examples:
   $ mooringctl --server http://127.0.0.1:7071 import ipam.jsonl
 
-Everything or nothing is imported. The server says "unavailable" to everybody else meanwhile.`;
+All or nothing is imported. Meanwhile the server answers all other requests with "unavailable".`;
 
 export function addImportCommand(parent: Command, { io, action }: Context): void {
   parent
     .command("import")
     .summary("fill an empty IPAM with an export")
     .description(
-      "Fills a store that was just made with an export of any engine's, checks its books, reads everything back, and " +
-        "prints the digest, which is the export's.",
+      "Fills an empty store with an export of any engine, checks that it is consistent, reads everything back, and " +
+        "prints the digest, which equals the export's.",
     )
-    .argument("<file>", "what mooringctl export saved")
+    .argument("<file>", "the file saved by mooringctl export")
     .addHelpText("after", EXAMPLES)
     .action(
       action(async (client, file: string) => {
         await using handle = await openFile(file);
         const { networks, ports, freed, digest } = await client.import(handle.createReadStream({ autoClose: false }));
-        const what = `${networks} networks, ${ports} ports, ${freed} freed addresses`;
-        await io.stdout.write(`imported ${what}\ndigest ${digest}\n`);
+        const counts = `${networks} networks, ${ports} ports, ${freed} freed addresses`;
+        await io.stdout.write(`imported ${counts}\ndigest ${digest}\n`);
         return undefined;
       }),
     );
@@ -35,7 +35,7 @@ async function openFile(path: string) {
     if ((await stat(path)).isDirectory()) throw new Error("it is a directory");
     return await open(path, "r");
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new CtlError("usage", `cannot read ${path}: ${why}`, { advice: "Nothing was imported.", cause });
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new CtlError("usage", `cannot read ${path}: ${reason}`, { advice: "Nothing was imported.", cause });
   }
 }

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import type { Port, Release } from "../../contract/index.ts";
-import { type BindingRef, parseFence } from "../binding-ref.ts";
+import type { Port } from "../../contract/index.ts";
+import { type BindingRef, parseBindingRef } from "../binding-ref.ts";
 import type { Context } from "../context.ts";
 import { CtlError, EXIT_CODES } from "../ctl-error.ts";
 
@@ -10,60 +10,58 @@ Examples:
   $ mooringctl release c1/default/web-0 --fence host=node-a,sandbox=4c1f9a,interface=eth0
   $ mooringctl release vm-7 --fence host=node-a,owner=8e5c01
 
-Without --fence the binding that is there now is read first, and only that one is ended. A binding made in between is
-left alone. A port still plugged on its host loses its address: end the pod rather than its binding when you can.
-A lease is its node's until it ends; --fence host=H,owner=UID ends it before.`;
+Without --fence the current binding is read first, and only that one is ended; a binding made in between is kept. A port
+that is still plugged on its host loses its address: delete the pod instead if you can. A lease belongs to its node
+until it expires; --fence host=H,owner=UID ends it earlier.`;
 
 export function addReleaseCommand(parent: Command, { io, action }: Context): void {
   parent
     .command("release")
     .summary("end a port's binding")
-    .description("Ends a port's binding, if it still is the one that was seen. Ephemeral ports are deleted with it.")
+    .description("Ends a port's binding if it is still the current one. An ephemeral port is deleted with it.")
     .argument("<name>")
-    .option("--fence <fence>", "the binding to end: host=H and sandbox=ID,interface=IF (or owner=UID)", parseFence)
+    .option("--fence <fence>", "the binding to end: host=H and sandbox=ID,interface=IF (or owner=UID)", parseBindingRef)
     .addHelpText("after", EXAMPLES)
     .action(
-      action(async (client, name: string, { fence: given }: { fence?: BindingRef }) => {
-        const fence = given ?? toFence(await client.readPort(name), io.clock());
-        if (fence === undefined) {
+      action(async (client, name: string, { fence }: { fence?: BindingRef }) => {
+        const ref = fence ?? toBindingRef(await client.readPort(name), io.clock());
+        if (ref === undefined) {
           await io.stdout.write(`port/${name} is not bound: nothing to release\n`);
           return undefined;
         }
-        const result = await client.release({ name, ...fence });
+        const result = await client.release({ name, ...ref });
         if (result.released) {
           const kept = result.deleted ? "and deleted (ephemeral)" : "and kept with its addresses (sticky)";
-          await io.stdout.write(`port/${name} released from ${describeFence(fence)}, ${kept}\n`);
+          await io.stdout.write(`port/${name} released from ${formatRef(ref)}, ${kept}\n`);
           return undefined;
         }
         if (result.reason === "unbound") {
           await io.stdout.write(`port/${name} is not bound: nothing to release\n`);
           return undefined;
         }
-        const why =
-          result.reason === "stale"
-            ? `not bound to ${describeFence(fence)}`
-            : "not there (released and deleted before?)";
+        const state =
+          result.reason === "stale" ? `not bound to ${formatRef(ref)}` : "not found (already released and deleted?)";
         await io.stderr.write(
-          `mooringctl: nothing released: port ${name} is ${why}\n  See what is: mooringctl trace ${name}.\n`,
+          `mooringctl: nothing released: port ${name} is ${state}\n  See its history: mooringctl trace ${name}.\n`,
         );
         return EXIT_CODES.refused;
       }),
     );
 }
 
-function toFence({ name, owner, binding, expiresAt = "" }: Port, now: Date): BindingRef | undefined {
+function toBindingRef({ name, owner, binding, expiresAt = "" }: Port, now: Date): BindingRef | undefined {
   if (binding === undefined) return undefined;
-  // The node may have given the address to a pod of which the IPAM has yet to hear.
+  // The node may have assigned the address to a pod that it has not reported yet.
   if (owner?.kind === "lease" && !(Date.parse(expiresAt) <= now.getTime())) {
     throw new CtlError("refused", `port ${name} is leased to node ${binding.host} until ${expiresAt}`, {
-      advice: `The node gives it back when it needs it no more; kubectl cordon ${binding.host} has it do so now.`,
+      advice: `The node returns it when it no longer needs it; kubectl cordon ${binding.host} makes it do so now.`,
     });
   }
   const { host, sandbox, ownerUid } = binding;
   return sandbox === undefined ? { host, ownerUid } : { host, sandbox };
 }
 
-function describeFence({ host, sandbox, ownerUid }: Omit<Release, "name">): string {
+function formatRef({ host, sandbox, ownerUid }: BindingRef): string {
   if (sandbox === undefined) return `host ${host}, owner ${ownerUid}`;
   return `host ${host}, sandbox ${sandbox.id}, interface ${sandbox.interface}`;
 }

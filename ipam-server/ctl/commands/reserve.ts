@@ -23,15 +23,20 @@ interface Flags {
 export function addReserveCommand(parent: Command, { io, action }: Context): void {
   parent
     .command("reserve")
-    .summary("reserve a port ahead of any pod, VM or machine")
-    .description("Reserves a port under a name that people choose, with its addresses and MAC, ahead of any claim.")
+    .summary("reserve a port for a future pod, VM or machine")
+    .description("Reserves a port under a chosen name, with its addresses and MAC, before any claim.")
     .argument("<name>")
-    .requiredOption("--network-selector <selector>", "which network by its labels (Kubernetes syntax)")
-    .option("--ip <address...>", "wanted addresses, at most one a family")
-    .option("--mac <mac>", "wanted MAC, aa:bb:cc:dd:ee:ff")
-    .addOption(new Option("--family <family...>", "only these (default: all of the network)").choices(["ipv4", "ipv6"]))
-    .option("--device-owner <text>", "what the port is for, such as baremetal:node or compute:vm")
-    .option("--allow <cluster/namespace...>", "who may claim it: c1/default, c1/* or * (default: *)")
+    .requiredOption("--network-selector <selector>", "selects the network by its labels (Kubernetes syntax)")
+    .option("--ip <address...>", "requested addresses, at most one per family")
+    .option("--mac <mac>", "requested MAC, aa:bb:cc:dd:ee:ff")
+    .addOption(
+      new Option("--family <family...>", "only these address families (default: all of the network)").choices([
+        "ipv4",
+        "ipv6",
+      ]),
+    )
+    .option("--device-owner <text>", "the use of the port, such as baremetal:node or compute:vm")
+    .option("--allow <cluster/namespace...>", "namespaces that may claim it: c1/default, c1/* or * (default: *)")
     .option("--label <key=value>", "a label of the port; may be repeated", parseLabel)
     .addHelpText("after", EXAMPLES)
     .action(
@@ -46,7 +51,7 @@ export function addReserveCommand(parent: Command, { io, action }: Context): voi
           ...(flags.label && { labels: flags.label }),
         });
         const facts = `${formatAddresses(port)}, MAC ${port.mac}, network ${port.network}`;
-        await io.stdout.write(`port/${port.name} ${created ? "reserved" : "was there, reserved"} (${facts})\n`);
+        await io.stdout.write(`port/${port.name} ${created ? "reserved" : "updated"} (${facts})\n`);
         return undefined;
       }),
     );

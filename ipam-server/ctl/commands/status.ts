@@ -10,13 +10,13 @@ Examples:
   $ mooringctl status
   $ mooringctl --server unix:/run/mooring/ipam.sock status
 
-Exits with 1 when the server is not ready, with 3 when it cannot be reached.`;
+Exits with 1 if the server is not ready, with 3 if it cannot be reached.`;
 
 export function addStatusCommand(parent: Command, { io, action }: Context): void {
   parent
     .command("status")
-    .summary("tell whether the IPAM is ready, and what it looks after")
-    .description("Tells whether the IPAM is ready to take changes, and how much it looks after.")
+    .summary("show whether the IPAM is ready, and its totals")
+    .description("Shows whether the IPAM accepts changes, and its networks, subnets and addresses.")
     .addHelpText("after", EXAMPLES)
     .action(
       action(async client => {

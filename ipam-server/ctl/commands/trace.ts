@@ -12,7 +12,7 @@ Examples:
   $ mooringctl trace 10.100.1.7
   $ mooringctl trace 0a:58:0a:64:01:07 -o json
 
-Times are UTC. EPOCH counts the port's bindings. Deleted ports are told of too.`;
+Times are UTC. EPOCH counts the port's bindings. Deleted ports are included.`;
 
 const COLUMNS: Column<MooringEvent>[] = [
   { header: "WHEN", cell: event => event.time },
@@ -33,26 +33,30 @@ const COLUMNS: Column<MooringEvent>[] = [
 export function addTraceCommand(parent: Command, { io, action }: Context): void {
   parent
     .command("trace")
-    .summary("tell when a port, an address or a MAC was where")
-    .description("Tells the history of a port, or of whatever ports held an address or a MAC: when it was where.")
+    .summary("show where a port, an address or a MAC was, and when")
+    .description(
+      "Shows the history of a port, or of all ports that held an address or a MAC: where it was bound, and when.",
+    )
     .argument("<name|ip|mac>")
     .addOption(createOutputOption())
     .addHelpText("after", EXAMPLES)
     .action(
       action(async (client, subject: string, { output }: OutputFlag) => {
         const query = toQuery(subject);
-        let known = false;
+        let hasEvents = false;
         const pages = async function* () {
           for await (const page of client.pageEvents(query)) {
-            known ||= page.length > 0;
+            hasEvents ||= page.length > 0;
             yield page;
           }
         };
-        // The list's own "nothing found" would not say of what.
+        // Replaces the list's "No events found.", which does not name the subject.
         const quiet = { stdout: io.stdout, stderr: { write: async () => {} } };
         await writeList(quiet, output, { key: "events", columns: COLUMNS, pages: pages() });
-        if (!known)
-          await io.stderr.write(`Nothing is known of ${describeSubject(query)}: it never was in this IPAM.\n`);
+        if (!hasEvents)
+          await io.stderr.write(
+            `No events of ${describeSubject(query)}: it never was in this IPAM, or its events have expired.\n`,
+          );
         return undefined;
       }),
     );

@@ -2,7 +2,7 @@ import type { Network, Subnet, Timestamp } from "../../contract/index.ts";
 import { formatCount, formatLabels, formatSegment, formatShare, formatSince } from "./format.ts";
 import { formatFields } from "./output.ts";
 
-/** All about one network and its subnets, for people. */
+/** Formats one network and its subnets for people. */
 export function describeNetwork(network: Network, now: Date): string {
   const at = (time: Timestamp) => `${time} (${formatSince(time, now)} ago)`;
   const head = formatFields([

@@ -2,7 +2,7 @@ import type { Network, Port, Timestamp } from "../../contract/index.ts";
 import { formatLabels, formatRetention, formatSegment, formatSince } from "./format.ts";
 import { formatFields } from "./output.ts";
 
-/** All about one port, for people. */
+/** Formats one port for people. */
 export function describePort(port: Port, network: Network, now: Date): string {
   const at = (time: Timestamp) => `${time} (${formatSince(time, now)} ago)`;
   const { segment } = network;
@@ -30,7 +30,7 @@ export function describePort(port: Port, network: Network, now: Date): string {
     ...(reservation === undefined
       ? []
       : ([
-          ["Reserved for", reservation.allowedNamespaces.join(", ") || "nobody"],
+          ["Reserved for", reservation.allowedNamespaces.join(", ") || "no namespace"],
           ["Device owner", reservation.deviceOwner],
         ] as const)),
     ["Labels", formatLabels(port.labels)],

@@ -23,12 +23,12 @@ export function formatSince(time: Timestamp, now: Date): string {
   return formatAge(now.getTime() - Date.parse(time));
 }
 
-/** An IPv6 /64 has more addresses than anyone reads: from a billion on in powers of ten. */
+/** Formats a count; from a billion on as a power of ten, because an IPv6 /64 has too many digits to read. */
 export function formatCount(decimal: string): string {
   return decimal.length <= 9 ? decimal : `~${Number(decimal).toExponential(1).replace("+", "")}`;
 }
 
-/** Share of the pools' addresses that are held, in percent. */
+/** Returns the share of the pools' addresses that are held, in percent. */
 export function formatShare({ held, size }: SubnetUsage): string {
   const capacity = BigInt(size);
   if (capacity === 0n) return held === 0 ? "0%" : "100%";

@@ -6,5 +6,5 @@ export interface OutputFlag {
 }
 
 export function createOutputOption(formats: readonly OutputFormat[] = OUTPUT_FORMATS): Option {
-  return new Option("-o, --output <format>", "instead of the table").choices(formats);
+  return new Option("-o, --output <format>", "output format; default: a table").choices(formats);
 }

@@ -6,13 +6,13 @@ export const OUTPUT_FORMATS = ["json", "yaml", "wide"] as const;
 export type OutputFormat = (typeof OUTPUT_FORMATS)[number];
 
 export interface Listing<T> {
-  /** The list's key in JSON and YAML, as the API names it; people read it in "No ports found.". */
+  /** The list's key in JSON and YAML, as in the API, and the noun of "No ports found.". */
   key: string;
   columns: readonly Column<T>[];
   pages: AsyncIterable<readonly T[]> | Iterable<readonly T[]>;
 }
 
-/** Writes page by page, so that a list of any length needs no more memory than a page. */
+/** Writes page by page, so that memory is bounded by one page. */
 export async function writeList<T>(
   io: { stdout: Sink; stderr: Sink },
   format: OutputFormat | undefined,
@@ -30,7 +30,7 @@ export async function writeList<T>(
   if (empty) await io.stderr.write(`No ${listing.key} found.\n`);
 }
 
-/** Writes one object: as the API gives it, or as a table of one row. */
+/** Writes one object, as JSON or YAML in the API's form, or as a table of one row. */
 export async function writeItem<T>(
   io: { stdout: Sink },
   format: OutputFormat | undefined,
@@ -63,7 +63,7 @@ async function writeYamlList<T>(stdout: Sink, { key, pages }: Listing<T>): Promi
   if (written === 0) await stdout.write(`${key}: []\n`);
 }
 
-/** Lines of `Label: value` with the values under one another; several values take several lines. */
+/** Formats lines of `Label: value` with aligned values; each of several values takes a line. */
 export function formatFields(
   fields: readonly (readonly [label: string, value: string | readonly string[] | undefined])[],
 ): string {

@@ -2,13 +2,13 @@ export interface Column<T> {
   header: string;
   /** Shown only with `-o wide`. */
   wide?: boolean;
-  /** undefined and the empty text show as `<none>`. */
+  /** undefined and the empty string are shown as `<none>`. */
   cell(item: T): string | undefined;
 }
 
 const GAP = "   ";
 
-/** Lays rows out under their headers, as kubectl does; widths grow from page to page but never shrink. */
+/** Formats rows under their headers, as kubectl does. Widths grow from page to page but never shrink. */
 export class Table<T> {
   readonly #columns: Column<T>[];
   readonly #widths: number[];
@@ -37,7 +37,7 @@ export class Table<T> {
   }
 }
 
-/** One line without control characters: texts of other hosts must not move the cursor of this terminal. */
+/** Returns the value without control characters, so that another host's text cannot control this terminal. */
 export function formatCell(value: string | undefined): string {
   return value === undefined || value === "" ? "<none>" : value.replaceAll(/\p{Cc}/gu, " ");
 }

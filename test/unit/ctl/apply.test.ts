@@ -53,7 +53,7 @@ test("apply goes on after a refused document, says where it stands and why, and 
   assert.equal(run.exitCode, 1);
   assert.equal(run.stdout, "network/b created\n");
   assert.match(run.stderr, /^mooringctl: a\.yaml: document 1 \(line 1\): network\/a not applied: subnet/);
-  assert.match(run.stderr, /ports in the way: c1\/default\/web-0, c1\/default\/web-1/);
+  assert.match(run.stderr, /conflicting ports: c1\/default\/web-0, c1\/default\/web-1/);
 });
 
 const broken: [name: string, text: string, message: RegExp][] = [

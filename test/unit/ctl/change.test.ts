@@ -135,7 +135,7 @@ test("a refusal names the ports in the way, at most twenty of them", async () =>
   await using server = new FakeServer(() => refuse("conflict", "network prod-a holds addresses", { ports }));
   const run = await runCtl(["delete", "network", "prod-a"], { server: await server.listen() });
   assert.equal(run.exitCode, 1);
-  assert.match(run.stderr, /ports in the way: p0, .*, p19 and 3 more\n/);
+  assert.match(run.stderr, /conflicting ports: p0, .*, p19 and 3 more\n/);
 });
 
 test("check exits with 1 when something was found, and with 0 when the books agree", async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Port } from "../../../ipam-server/contract/index.ts";
-import { readClusterPod } from "../../../ipam-server/ctl/cluster-pods.ts";
+import { parseClusterPod } from "../../../ipam-server/ctl/cluster-pods.ts";
 import { type ClusterPod, compareCluster } from "../../../ipam-server/ctl/compare-cluster.ts";
 import { FakeKubeApi } from "../../fakes/k8s-api.ts";
 import { runCtl } from "./fake-io.ts";
@@ -36,10 +36,10 @@ const CASES: [promise: string, ports: Port[], pods: ClusterPod[], found: RegExp[
   ["a binding and its pod agree", [bound], [pod], []],
   ["a sticky port waits unbound", [unbound], [], []],
   ["an unbound ephemeral port is a leak", [{ ...unbound, retention: { policy: "ephemeral" } }], [], [/ephemeral/]],
-  ["a binding without its pod is found", [bound], [], [/port c1\/default\/web-0 is bound on node-a to 8e5c, which no/]],
+  ["a binding without its pod is found", [bound], [], [/port c1\/default\/web-0 is bound on node-a to 8e5c, but no/]],
   ["a binding of a pod that has ended is found", [bound], [{ ...pod, hasEnded: true }], [/has ended/]],
   ["a binding on another host than its pod is found", [bound], [{ ...pod, nodeName: "node-b" }], [/is on node-b/]],
-  ["a pod without a binding is found", [unbound], [pod], [/pod default\/web-0 has 10.100.1.7, and no port is bound/]],
+  ["a pod without a binding is found", [unbound], [pod], [/pod default\/web-0 has 10.100.1.7, but no port is bound/]],
   ["a pod that is ending may have no binding", [unbound], [{ ...pod, isEnding: true }], []],
   ["a pod without a sandbox needs no binding", [], [{ ...pod, addresses: [] }], []],
   ["a pod on the host's network needs no binding", [], [{ ...pod, isOnHostNetwork: true }], []],
@@ -48,7 +48,7 @@ const CASES: [promise: string, ports: Port[], pods: ClusterPod[], found: RegExp[
     "one address at two pods is found",
     [bound, { ...bound, name: "c1/default/x", binding: { host: "node-a", ownerUid: "x", boundAt: "" } }],
     [pod, { ...pod, name: "x", uid: "x" }],
-    [/address 10.100.1.7 is that of pod default\/web-0 and pod default\/x/],
+    [/address 10.100.1.7 is used by pod default\/web-0 and pod default\/x/],
   ],
   ["other clusters' ports are not compared", [{ ...bound, cluster: "c2" }], [], []],
   ["a lease has a node and no pod", [leaseOf("node-a")], [], []],
@@ -70,8 +70,8 @@ for (const [promise, ports, pods, expected] of CASES) {
 test("a pod is read as Kubernetes gives it, also where it has no podIPs", () => {
   const metadata = { namespace: "default", name: "web-0", uid: "8e5c" };
   const raw = { metadata, spec: { nodeName: "node-a" }, status: { phase: "Running", podIP: "10.100.1.7" } };
-  assert.deepEqual(readClusterPod(raw), pod);
-  assert.deepEqual(readClusterPod({ metadata, spec: {} }).addresses, []);
+  assert.deepEqual(parseClusterPod(raw), pod);
+  assert.deepEqual(parseClusterPod({ metadata, spec: {} }).addresses, []);
 });
 
 test("check compares the IPAM's bindings with a cluster's pods, and exits with 1 when they differ", async () => {

@@ -159,6 +159,6 @@ test("what is not there is refused with the command that shows what is", async (
   assert.deepEqual(run, {
     exitCode: 1,
     stdout: "",
-    stderr: "mooringctl: there is no port x\n  See what there is: mooringctl get networks, mooringctl get ports.\n",
+    stderr: "mooringctl: there is no port x\n  List what exists: mooringctl get networks, mooringctl get ports.\n",
   });
 });

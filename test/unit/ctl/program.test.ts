@@ -165,7 +165,7 @@ test("a refusal shows the server's message, the field and the advice, never a st
     stderr: [
       "mooringctl: no network matches env=prdo",
       "  field: networkSelector",
-      "  The server asks to wait 3 s.",
+      "  Retry after 3 s.",
       "  See the networks and their labels: mooringctl get networks -o wide.",
       "",
     ].join("\n"),

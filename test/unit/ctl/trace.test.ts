@@ -54,6 +54,6 @@ for (const [subject, query, called] of [
     const run = await runCtl(["trace", subject], { server: await server.listen() });
     assert.equal(server.requests[0]?.url, `/v1/events?${query}&limit=1000`);
     assert.equal(run.exitCode, 0);
-    assert.ok(run.stderr.startsWith(`Nothing is known of ${called}`), run.stderr);
+    assert.ok(run.stderr.startsWith(`No events of ${called}`), run.stderr);
   });
 }
