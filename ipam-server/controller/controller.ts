@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { Logger } from "pino";
 import type { MooringEvent, Port } from "../contract/index.ts";
 import { KubeApi } from "../kube/kube-api.ts";
 import { KubeEvents } from "../kube/kube-events.ts";
+import { BackgroundLoop } from "../process/background-loop.ts";
 import type { ListenAddress } from "../process/option-parsers.ts";
 import { buildMoveEvent, buildReclaimEvent } from "./address-events.ts";
 import { ControllerMetrics, HealthServer, type HealthState } from "./health.ts";
@@ -105,7 +105,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
 
   const everyMs = Math.min(10_000, Math.max(250, graceMs / 4));
   let reloadedAt = performance.now();
-  while (!signal.aborted) {
+  const pass = async () => {
     if (leader.isLeader()) {
       if (performance.now() - reloadedAt > FULL_RELOAD_EVERY_MS) {
         reloadedAt = performance.now();
@@ -114,8 +114,9 @@ export async function runController(options: ControllerOptions, signal: AbortSig
       await sweeper.sweep(signal).catch(failed("sweep"));
     }
     passedAt = performance.now();
-    await sleep(everyMs, undefined, { signal }).catch(() => undefined);
-  }
+    return everyMs;
+  };
+  await new BackgroundLoop({ pass, signal }).ended;
 }
 
 /** Keeps the last host of each port until the port is deleted. */

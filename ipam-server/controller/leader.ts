@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { KubeApi } from "../kube/kube-api.ts";
 import { KubeError } from "../kube/kube-error.ts";
 import { record, text } from "../kube/objects.ts";
+import { BackgroundLoop } from "../process/background-loop.ts";
 import { decideKubeLease, type ElectionClock, type KubeLease, type ObservedKubeLease, resign } from "./kube-lease.ts";
 
 export interface LeaderOptions {
@@ -24,14 +24,13 @@ export interface LeaderOptions {
 export class Leader implements AsyncDisposable {
   readonly #options: LeaderOptions;
   readonly #path: string;
-  readonly #stop = new AbortController();
   readonly #durationSeconds: number;
   readonly #clock: () => ElectionClock;
   #observed: ObservedKubeLease = { record: undefined, changedAt: 0 };
   #renewedAt: number | undefined;
   #held: { record: KubeLease; metadata: unknown } | undefined;
   #wasLeader = false;
-  readonly #running: Promise<void>;
+  readonly #loop: BackgroundLoop;
 
   constructor(options: LeaderOptions) {
     this.#options = options;
@@ -39,7 +38,7 @@ export class Leader implements AsyncDisposable {
     this.#clock = options.clock ?? (() => ({ wallMs: Date.now(), steadyMs: performance.now() }));
     this.#path = `/apis/coordination.k8s.io/v1/namespaces/${options.namespace}/leases`;
     this.#observed.changedAt = this.#clock().steadyMs;
-    this.#running = this.#run();
+    this.#loop = new BackgroundLoop({ pass: () => this.#pass() });
   }
 
   isLeader(): boolean {
@@ -48,8 +47,7 @@ export class Leader implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
+    await this.#loop[Symbol.asyncDispose]();
     const held = this.#held;
     const mayStillHold = this.isLeader();
     this.#renewedAt = undefined;
@@ -60,19 +58,15 @@ export class Leader implements AsyncDisposable {
     await this.#write(record, held.metadata).catch(error => this.#options.onError?.(KubeError.from(error)));
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      try {
-        await this.#acquireOrRenew();
-      } catch (error) {
-        // 409: another replica wrote first; the next round reads its record.
-        if (!(error instanceof KubeError && error.status === 409)) this.#options.onError?.(KubeError.from(error));
-      }
-      this.#notifyChange();
-      const retryMs = this.#options.retryMs ?? (this.#durationSeconds * 1000) / 7;
-      await sleep(retryMs, undefined, { signal }).catch(() => undefined);
+  async #pass(): Promise<number> {
+    try {
+      await this.#acquireOrRenew();
+    } catch (error) {
+      // 409: another replica wrote first; the next pass reads its record.
+      if (!(error instanceof KubeError && error.status === 409)) this.#options.onError?.(KubeError.from(error));
     }
+    this.#notifyChange();
+    return this.#options.retryMs ?? (this.#durationSeconds * 1000) / 7;
   }
 
   async #acquireOrRenew(): Promise<void> {

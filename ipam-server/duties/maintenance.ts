@@ -1,6 +1,6 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Store } from "../domain/store.ts";
+import { BackgroundLoop } from "../process/background-loop.ts";
 
 const INTERVAL_MS = 60_000;
 
@@ -14,16 +14,16 @@ export async function runMaintenance(
   signal: AbortSignal,
   intervalMs = INTERVAL_MS,
 ): Promise<void> {
-  for (;;) {
-    await delay(intervalMs, undefined, { signal }).catch(() => {});
-    if (signal.aborted) return;
+  const pass = async () => {
     try {
       const collected = await collectAll(store, signal);
       if (collected > 0) log.info({ collected }, "deleted ports whose retention has ended");
     } catch (error) {
-      log.error({ err: error }, "housekeeping failed");
+      log.error({ err: error }, "maintenance failed, retrying");
     }
-  }
+    return intervalMs;
+  };
+  await new BackgroundLoop({ pass, initialDelayMs: intervalMs, signal }).ended;
 }
 
 /** The store collects a piece at a time: callers get their turn between two. */

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { BackgroundLoop } from "../process/background-loop.ts";
 import type { KubeApi } from "./kube-api.ts";
 import { KubeError } from "./kube-error.ts";
 
@@ -27,15 +27,15 @@ const SHORT_WATCH_MS = 1000;
  */
 export class Reflector<T> implements AsyncDisposable {
   readonly #options: ReflectorOptions<T>;
-  readonly #stop = new AbortController();
-  readonly #running: Promise<void>;
+  readonly #loop: BackgroundLoop;
+  #failures = 0;
   #items: Map<string, T> | undefined;
   #resourceVersion: string | undefined;
   #heardAt: number | undefined;
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
-    this.#running = this.#run();
+    this.#loop = new BackgroundLoop({ pass: signal => this.#pass(signal) });
   }
 
   /** Undefined until a whole list was read, and while the API does not know the resource. */
@@ -49,39 +49,30 @@ export class Reflector<T> implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
+    await this.#loop[Symbol.asyncDispose]();
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    let failures = 0;
-    while (!signal.aborted) {
-      try {
-        this.#resourceVersion ??= await this.#list();
-        const began = performance.now();
-        await this.#options.api.watch(this.#options.path, this.#resourceVersion, event => this.#apply(event), signal);
-        failures = 0;
-        if (!signal.aborted && performance.now() - began < SHORT_WATCH_MS) await this.#pauseAfterShort();
-      } catch (cause) {
-        const error = KubeError.from(cause);
-        if (signal.aborted) return;
-        failures = this.#fail(error, failures);
-        const delayMs = this.#options.delayMs?.(failures, error) ?? backoffMs(failures, error);
-        await sleep(delayMs, undefined, { signal }).catch(() => undefined);
-      }
+  /** One watch, after a list if there is no version to watch from. Resolves with the milliseconds until the next. */
+  async #pass(signal: AbortSignal): Promise<number> {
+    const { api, path } = this.#options;
+    try {
+      this.#resourceVersion ??= await this.#list(signal);
+      const began = performance.now();
+      await api.watch(path, this.#resourceVersion, event => this.#apply(event), signal);
+      this.#failures = 0;
+      if (signal.aborted || performance.now() - began >= SHORT_WATCH_MS) return 0;
+      return this.#options.delayMs?.(0, new KubeError(0, `watch ${path}: ended immediately`)) ?? SHORT_WATCH_MS;
+    } catch (cause) {
+      const error = KubeError.from(cause);
+      if (signal.aborted) return 0;
+      this.#handleFailure(error);
+      return this.#options.delayMs?.(this.#failures, error) ?? backoffMs(this.#failures, error);
     }
   }
 
-  async #pauseAfterShort(): Promise<void> {
-    const ended = new KubeError(0, `watch ${this.#options.path}: ended as soon as it began`);
-    const delayMs = this.#options.delayMs?.(0, ended) ?? SHORT_WATCH_MS;
-    await sleep(delayMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
-  }
-
-  async #list(): Promise<string> {
+  async #list(signal: AbortSignal): Promise<string> {
     const { api, path, read, keyOf, onChange } = this.#options;
-    const { items, resourceVersion } = await api.list(path, this.#stop.signal);
+    const { items, resourceVersion } = await api.list(path, signal);
     const before = this.#items;
     const now = new Map(items.map(read).map(item => [keyOf(item), item]));
     this.#items = now;
@@ -103,13 +94,13 @@ export class Reflector<T> implements AsyncDisposable {
     this.#resourceVersion = event.resourceVersion;
   }
 
-  #fail(error: KubeError, failures: number): number {
-    // The link broke: go on from where it was. Anything the server said, or nonsense, is a reason to start over.
+  #handleFailure(error: KubeError): void {
+    this.#failures++;
+    // After a broken connection the watch resumes. An answer of the server, or a malformed one, is a reason to list again.
     if (error.status !== 0 || !(error.cause instanceof Error)) this.#resourceVersion = undefined;
     const isAbsent = error.status === 404 && this.#options.mayBeAbsent === true;
     if (isAbsent) this.#items = undefined;
     else if (error.status !== 410) this.#options.onError?.(error);
-    return failures + 1;
   }
 }
 

@@ -2,10 +2,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 export interface BackgroundLoopOptions {
   /**
-   * One pass; resolves with the milliseconds until the next. The signal aborts on disposal. Must handle its own failures: a
-   * rejection ends the loop and rejects `ended`.
+   * One pass; resolves with the milliseconds until the next, or undefined after the last. The signal aborts on disposal. Must
+   * handle its own failures: a rejection ends the loop and rejects `ended`.
    */
-  pass(signal: AbortSignal): Promise<number>;
+  pass(signal: AbortSignal): Promise<number | undefined>;
   /** Before the first pass. Default 0. */
   initialDelayMs?: number;
   /** Share by which a pause varies at random, so that many nodes do not call one server together: 0.5 is 75 % to 125 %. */
@@ -56,6 +56,7 @@ export class BackgroundLoop implements AsyncDisposable {
       while (!signal.aborted) {
         this.#wake = new AbortController();
         const pauseMs = await pass(signal);
+        if (pauseMs === undefined) return;
         await this.#pause(withJitter(pauseMs, jitter));
       }
     } finally {

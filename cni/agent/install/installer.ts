@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { pause } from "../../../ipam-server/process/background-loop.ts";
 import { forwardCall } from "../../launcher/forward-call.ts";
 import type { UpkeepContext } from "../upkeep/upkeep-context.ts";
 import {
@@ -82,7 +82,7 @@ export class Installer implements AsyncDisposable {
         const { daemonSet } = await readAgentState(context.api, config.daemonSet);
         this.#wasAnswered = daemonSet === "there" || daemonSet === "deleting";
       });
-      await this.#sleep(TIDY_MS);
+      await pause(TIDY_MS, this.#stop.signal);
     }
   }
 
@@ -90,7 +90,7 @@ export class Installer implements AsyncDisposable {
     const version = { env: { CNI_COMMAND: "VERSION" }, stdin: '{"cniVersion":"1.0.0"}' };
     while (!this.#stop.signal.aborted) {
       if ((await forwardCall(this.#options.context.config.socket, version)) !== undefined) return;
-      await this.#sleep(SOCKET_RETRY_MS);
+      await pause(SOCKET_RETRY_MS, this.#stop.signal);
     }
   }
 
@@ -103,13 +103,9 @@ export class Installer implements AsyncDisposable {
       } catch (error) {
         metrics.failures.inc({ component: "install" });
         log.error({ err: error }, "the installation failed; will be tried again");
-        await this.#sleep(RETRY_MS);
+        await pause(RETRY_MS, this.#stop.signal);
       }
     }
-  }
-
-  async #sleep(ms: number): Promise<void> {
-    await sleep(ms, undefined, { signal: this.#stop.signal }).catch(() => undefined);
   }
 }
 

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
+import { BackgroundLoop } from "../../../ipam-server/process/background-loop.ts";
 import { deliverJournal } from "../../journal/delivery.ts";
 import { describeError } from "../../spec/cni-error.ts";
 import type { Confirmations } from "../claims/confirmations.ts";
@@ -29,42 +29,34 @@ const SLOWEST_MS = 15_000;
  */
 export class Delivery implements AsyncDisposable {
   readonly #options: DeliveryOptions;
-  readonly #stop = new AbortController();
-  readonly #running: Promise<void>;
-  #wake = new AbortController();
+  readonly #loop: BackgroundLoop;
+  #failures = 0;
 
   constructor(options: DeliveryOptions) {
     this.#options = options;
-    this.#running = this.#run();
+    this.#loop = new BackgroundLoop({ pass: () => this.#attempt() });
   }
 
   /** Starts the next pass at once. */
   wake(): void {
-    this.#wake.abort();
+    this.#loop.wake();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
+    await this.#loop[Symbol.asyncDispose]();
   }
 
-  async #run(): Promise<void> {
+  /** Resolves with the milliseconds until the next attempt. */
+  async #attempt(): Promise<number> {
     const { everyMs = EVERY_MS, log, metrics } = this.#options;
-    let failures = 0;
-    while (!this.#stop.signal.aborted) {
-      try {
-        await this.#pass();
-        failures = 0;
-      } catch (error) {
-        metrics.failures.inc({ component: "delivery" });
-        if (failures++ === 0) log.warn({ reason: describeError(error) }, "IPAM unreachable, retrying delivery");
-      }
-      const delayMs = Math.min(SLOWEST_MS, everyMs * 2 ** Math.min(failures, 4));
-      await sleep(delayMs, undefined, { signal: AbortSignal.any([this.#stop.signal, this.#wake.signal]) }).catch(
-        () => undefined,
-      );
-      this.#wake = new AbortController();
+    try {
+      await this.#pass();
+      this.#failures = 0;
+    } catch (error) {
+      metrics.failures.inc({ component: "delivery" });
+      if (this.#failures++ === 0) log.warn({ reason: describeError(error) }, "IPAM unreachable, retrying delivery");
     }
+    return Math.min(SLOWEST_MS, everyMs * 2 ** Math.min(this.#failures, 4));
   }
 
   async #pass(): Promise<void> {

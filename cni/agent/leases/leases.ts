@@ -1,9 +1,9 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { BACKGROUND_RELEASE_POLICY } from "../../../ipam-server/client/retry-policy.ts";
 import type { Claim, Owner, Port, PortAttachment } from "../../../ipam-server/contract/index.ts";
 import { IpamError, LEASE_PREFIX } from "../../../ipam-server/contract/index.ts";
+import { BackgroundLoop } from "../../../ipam-server/process/background-loop.ts";
 import { isFinalRejection } from "../../journal/rejection.ts";
 import type { AgentIpam } from "../ipam/agent-ipam.ts";
 import type { AgentMetrics } from "../metrics.ts";
@@ -50,21 +50,18 @@ export class Leases implements AsyncDisposable {
   readonly #pools = new Map<string, LeasePool>();
   /** Names that are claimed right now. */
   readonly #underWay = new Set<string>();
-  readonly #stop = new AbortController();
-  readonly #running: Promise<void>;
-  #wake = new AbortController();
+  readonly #loop: BackgroundLoop;
   #isCordoned = false;
 
   constructor(options: LeasesOptions) {
     this.#options = options;
     this.#owner = { kind: "lease", uid: randomUUID(), createdAt: options.wallClock().toISOString() };
-    this.#running = this.#run();
+    this.#loop = new BackgroundLoop({ pass: () => this.#pass() });
   }
 
   /** Gives back what is left, as far as the IPAM can be told in a short time. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
+    await this.#loop[Symbol.asyncDispose]();
     await this.#giveBack(
       [...this.#pools.values()].flatMap(pool => pool.removeAll()).map(({ attachment }) => attachment),
     );
@@ -72,7 +69,7 @@ export class Leases implements AsyncDisposable {
 
   /** What the IPAM answered to a claim: whether pods that ask like this may get leased addresses. */
   observe(claim: Claim, { nodeLease, port }: PortAttachment): void {
-    if (this.#stop.signal.aborted || !this.#options.canUse(claim)) return;
+    if (this.#loop.signal.aborted || !this.#options.canUse(claim)) return;
     const wish = deriveRequest(claim);
     const pool = this.#pools.get(keyOf(wish));
     if (nodeLease !== undefined) this.#open(wish, nodeLease);
@@ -85,7 +82,7 @@ export class Leases implements AsyncDisposable {
     const lease = pool?.assign(claim.owner.uid, this.#options.now());
     if (pool === undefined || lease === undefined || claim.name === undefined) return undefined;
     this.#options.metrics.leases.inc({ outcome: "assigned" });
-    if (pool.size < pool.terms.low) this.#wake.abort();
+    if (pool.size < pool.terms.low) this.#loop.wake();
     return { leasedPort: lease.port.name, attachment: deriveAssigned(lease, { ...claim, name: claim.name }) };
   }
 
@@ -102,13 +99,13 @@ export class Leases implements AsyncDisposable {
   /** A node that takes no new pods holds nothing for them. */
   setCordoned(isCordoned: boolean): void {
     this.#isCordoned = isCordoned;
-    this.#wake.abort();
+    this.#loop.wake();
   }
 
   /** The IPAM is back: what could not be asked for is asked for now. */
   retry(): void {
     for (const pool of this.#pools.values()) pool.fillAt = 0;
-    this.#wake.abort();
+    this.#loop.wake();
   }
 
   /** The leases that no pod has yet. */
@@ -123,11 +120,11 @@ export class Leases implements AsyncDisposable {
 
   /** The IPAM has ended these leases: nobody may be given them any more. */
   dropWhere(isOver: (port: Port) => boolean): void {
-    for (const pool of this.#pools.values()) if (removeFrom(pool, isOver).length > 0) this.#wake.abort();
+    for (const pool of this.#pools.values()) if (removeFrom(pool, isOver).length > 0) this.#loop.wake();
   }
 
   #poolFor(claim: Claim): LeasePool | undefined {
-    if (this.#pools.size === 0 || this.#stop.signal.aborted || !this.#options.canUse(claim)) return undefined;
+    if (this.#pools.size === 0 || this.#loop.signal.aborted || !this.#options.canUse(claim)) return undefined;
     return this.#pools.get(keyOf(deriveRequest(claim)));
   }
 
@@ -136,20 +133,15 @@ export class Leases implements AsyncDisposable {
     if (pool !== undefined) pool.terms = terms;
     else if (!this.#isCordoned) {
       this.#pools.set(keyOf(wish), new LeasePool(wish, terms, this.#options.now()));
-      this.#wake.abort();
+      this.#loop.wake();
     }
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      this.#wake = new AbortController();
-      await Promise.all([...this.#pools].map(([key, pool]) => this.#keep(key, pool)));
-      const { now } = this.#options;
-      const nextAt = Math.min(...[...this.#pools.values()].map(pool => pool.nextAt(this.#idleMs)));
-      const pauseMs = Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, nextAt - now()));
-      await sleep(pauseMs, undefined, { signal: AbortSignal.any([signal, this.#wake.signal]) }).catch(() => undefined);
-    }
+  /** Resolves with the milliseconds until a pool is due again. */
+  async #pass(): Promise<number> {
+    await Promise.all([...this.#pools].map(([key, pool]) => this.#keep(key, pool)));
+    const nextAt = Math.min(...[...this.#pools.values()].map(pool => pool.nextAt(this.#idleMs)));
+    return Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, nextAt - this.#options.now()));
   }
 
   /** With the IPAM away nobody else could have what is idle here, and pods to come could have nothing else. */

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { GAP, type IpamError, LEASE_PREFIX, type MooringEvent } from "../../../ipam-server/contract/index.ts";
+import { pause } from "../../../ipam-server/process/background-loop.ts";
 import { classifyEvent, endsHeldBinding, type NodeIdentity } from "./binding-relation.ts";
 import type { LocalChanges } from "./local-changes.ts";
 import { bindingKey } from "./local-port.ts";
@@ -156,7 +156,7 @@ export class Fence implements AsyncDisposable {
       } catch (error) {
         this.#fail("events", error);
         const pauseMs = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)] ?? 1000;
-        await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
+        await pause(pauseMs, signal);
       }
     }
     return undefined;

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { BackgroundLoop } from "../../../ipam-server/process/background-loop.ts";
 import { describeError } from "../../spec/cni-error.ts";
 import type { Sweeper } from "./sweeper.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
@@ -18,16 +18,17 @@ const RETRY_MS = 2000;
  */
 export class ReconcileLoop implements AsyncDisposable {
   readonly #options: ReconcileLoopOptions;
-  readonly #stop = new AbortController();
-  readonly #running: Promise<unknown>;
+  readonly #reconciling: BackgroundLoop;
+  readonly #watching: BackgroundLoop;
   readonly #ready = Promise.withResolvers<void>();
   readonly #first = Promise.withResolvers<void>();
-  #wake = new AbortController();
   #lastFailure: string | undefined;
+  #ovsIdentity: string | undefined;
 
   constructor(options: ReconcileLoopOptions) {
     this.#options = options;
-    this.#running = Promise.all([this.#run(), this.#watchOvs()]);
+    this.#reconciling = new BackgroundLoop({ pass: () => this.#keep() });
+    this.#watching = new BackgroundLoop({ pass: () => this.#watchOvs() });
   }
 
   /** Resolves once the bridges are there. */
@@ -41,22 +42,12 @@ export class ReconcileLoop implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
+    await Promise.all([this.#watching, this.#reconciling].map(loop => loop[Symbol.asyncDispose]()));
   }
 
   /** Soon; requests that come before it begins are one. */
   request(): void {
-    this.#wake.abort();
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      this.#wake = new AbortController();
-      const pauseMs = await this.#keep();
-      await sleep(pauseMs, undefined, { signal: AbortSignal.any([signal, this.#wake.signal]) }).catch(() => undefined);
-    }
+    this.#reconciling.wake();
   }
 
   /** Resolves with the time until the next round. */
@@ -94,15 +85,11 @@ export class ReconcileLoop implements AsyncDisposable {
     }
   }
 
-  async #watchOvs(): Promise<void> {
+  async #watchOvs(): Promise<number> {
     const { context, watchMs = 2000 } = this.#options;
-    const { signal } = this.#stop;
-    let before: string | undefined;
-    while (!signal.aborted) {
-      const identity = await context.datapath.identify().catch(() => undefined);
-      if (identity !== undefined && identity !== before) this.request();
-      before = identity;
-      await sleep(watchMs, undefined, { signal }).catch(() => undefined);
-    }
+    const identity = await context.datapath.identify().catch(() => undefined);
+    if (identity !== undefined && identity !== this.#ovsIdentity) this.request();
+    this.#ovsIdentity = identity;
+    return watchMs;
   }
 }

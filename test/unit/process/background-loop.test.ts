@@ -94,6 +94,13 @@ describe("BackgroundLoop", () => {
     await new BackgroundLoop({ initialDelayMs: LONG_MS, pass })[Symbol.asyncDispose]();
   });
 
+  it("ends after a pass that resolves with undefined", async () => {
+    let passes = 0;
+    const pass = async () => (++passes < 3 ? 1 : undefined);
+    await new BackgroundLoop({ pass }).ended;
+    assert.equal(passes, 3);
+  });
+
   it("reports a pass that rejects through ended", async () => {
     const loop = new BackgroundLoop({ pass: () => Promise.reject(new Error("broken")) });
     await assert.rejects(loop.ended, /broken/);

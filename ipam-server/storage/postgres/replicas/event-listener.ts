@@ -1,5 +1,5 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
+import { BackgroundLoop, pause } from "../../../process/background-loop.ts";
 import { close, drop } from "../database/close-connection.ts";
 import type { Primary } from "../database/primary.ts";
 import { senderOf } from "../database/statement.ts";
@@ -19,14 +19,13 @@ export interface EventListenerOptions {
 export class EventListener implements AsyncDisposable {
   readonly #primary: Primary;
   readonly #options: EventListenerOptions;
-  readonly #stopping = new AbortController();
-  readonly #running: Promise<void>;
+  readonly #loop: BackgroundLoop;
   readonly #ready = Promise.withResolvers<void>();
 
   constructor(primary: Primary, options: EventListenerOptions) {
     this.#primary = primary;
     this.#options = options;
-    this.#running = this.#run();
+    this.#loop = new BackgroundLoop({ pass: signal => this.#pass(signal), jitter: 1 });
   }
 
   /** Resolves when it listens for the first time, or has failed to. */
@@ -34,23 +33,20 @@ export class EventListener implements AsyncDisposable {
     return this.#ready.promise;
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
+  async #pass(signal: AbortSignal): Promise<number> {
+    try {
+      const client = await this.#primary.connect({}, signal);
       try {
-        const client = await this.#primary.connect({}, signal);
-        try {
-          await this.#follow(client, signal);
-        } finally {
-          if (signal.aborted) await close(client);
-          else drop(client);
-        }
-      } catch {
-        // The next round tries again; what commits meanwhile is looked for then. Readiness tells of a database that is away.
+        await this.#follow(client, signal);
+      } finally {
+        if (signal.aborted) await close(client);
+        else drop(client);
       }
-      this.#ready.resolve();
-      await delay(RECONNECT_MS * (0.5 + Math.random()), undefined, { signal }).catch(() => {});
+    } catch {
+      // The next round tries again; what commits meanwhile is looked for then. Readiness tells of a database that is away.
     }
+    this.#ready.resolve();
+    return RECONNECT_MS;
   }
 
   async #follow(client: pg.Client, signal: AbortSignal): Promise<void> {
@@ -66,12 +62,11 @@ export class EventListener implements AsyncDisposable {
     while (!over.aborted) {
       this.#options.onSeq(await readLastSeq(send), undefined);
       this.#ready.resolve();
-      await delay(this.#options.pollMs ?? POLL_MS, undefined, { signal: over }).catch(() => {});
+      await pause(this.#options.pollMs ?? POLL_MS, over);
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
+    await this.#loop[Symbol.asyncDispose]();
   }
 }

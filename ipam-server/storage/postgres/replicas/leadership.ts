@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
 import type { Duty } from "../../../domain/model/leadership.ts";
+import { pause, withJitter } from "../../../process/background-loop.ts";
 import { close, drop } from "../database/close-connection.ts";
 import type { Primary } from "../database/primary.ts";
 import { prepare, senderOf } from "../database/statement.ts";
@@ -134,18 +134,15 @@ export class Leadership implements AsyncDisposable {
     const woken = new AbortController();
     this.#wake = () => woken.abort();
     const signals = [this.#stopping.signal, woken.signal, ...(signal ? [signal] : [])];
-    const ms = this.#times.renewMs * (0.75 + Math.random() / 2);
-    await delay(ms, undefined, { signal: AbortSignal.any(signals) }).catch(() => {});
+    const ms = withJitter(this.#times.renewMs, 0.5);
+    await pause(ms, AbortSignal.any(signals));
   }
 
   /** Hands over, once the duty has stopped. Where it does not stop soon, the term lapses by itself. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort();
     const patience = new AbortController();
-    await Promise.race([
-      this.#running,
-      delay(this.#times.holdMs, undefined, { signal: patience.signal }).catch(() => {}),
-    ]);
+    await Promise.race([this.#running, pause(this.#times.holdMs, patience.signal)]);
     patience.abort();
     this.#forget();
   }
