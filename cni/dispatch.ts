@@ -45,7 +45,7 @@ export async function dispatch(call: Call, backend: VerbBackend): Promise<Answer
       throw new CniError(CNI_CODES.incompatibleVersion, message);
     }
     const invocation = parseInvocation(command, call.env);
-    const config = parseNetworkConfig(raw, cniVersion);
+    const config = parseNetworkConfig(raw, cniVersion, command);
     const verb = await VERBS[command]();
     return { stdout: await verb({ invocation, config, backend }), exitCode: 0 };
   } catch (error) {

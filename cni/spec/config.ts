@@ -1,5 +1,6 @@
 import type { Dns, IpFamily, Labels, Retention } from "../../ipam-server/contract/index.ts";
 import { CNI_CODES, CniError } from "./cni-error.ts";
+import type { Command } from "./environment.ts";
 import { findNearest } from "./nearest.ts";
 import { parseRequestedAddresses, type RequestedAddresses } from "./requested-addresses.ts";
 import { type CniResult, parseDns, parseResult } from "./result.ts";
@@ -93,23 +94,79 @@ export function parseDocument(stdin: string): { raw: JsonObject; cniVersion: Cni
   return { raw, cniVersion: raw.cniVersion };
 }
 
-export function parseNetworkConfig(raw: JsonObject, cniVersion: CniVersion): NetworkConfig {
-  refuseUnknownKeys(raw);
+const DEFAULT_BRIDGE = "br-int";
+const DEFAULT_OVSDB = "unix:/run/openvswitch/db.sock";
+const DEFAULT_JOURNAL_DIR = "/var/lib/mooring/journal";
+const DEFAULT_TIMEOUT_MS = 10_000;
+/** Stands in where a teardown's configuration names no usable IPAM: the release waits in the journal. */
+const NO_UPSTREAM: Upstream = { kind: "agent", socket: "/run/mooring/agent.sock" };
+
+/**
+ * Validates what the verb uses. DEL and GC end what an earlier configuration made, so they ignore what only ADD uses and
+ * fall back to the default where a key they use is invalid now; GC's list of attachments is never guessed.
+ */
+export function parseNetworkConfig(raw: JsonObject, cniVersion: CniVersion, command: Command): NetworkConfig {
+  return command === "DEL" || command === "GC"
+    ? parseTeardownConfig(raw, cniVersion, command)
+    : parseFullConfig(raw, cniVersion);
+}
+
+function parseTeardownConfig(raw: JsonObject, cniVersion: CniVersion, command: Command): NetworkConfig {
+  return {
+    cniVersion,
+    name: parseName(raw),
+    bridge: orElse(() => parseBridge(raw), DEFAULT_BRIDGE),
+    upstream: orElse(() => parseUpstream(raw), NO_UPSTREAM),
+    ovsdb: orElse(() => parseOvsdb(raw), DEFAULT_OVSDB),
+    networkSelector: "",
+    mtu: 0,
+    journalDir: orElse(() => parseJournalDir(raw), DEFAULT_JOURNAL_DIR),
+    timeoutMs: orElse(() => parseTimeout(raw), DEFAULT_TIMEOUT_MS),
+    requested: {},
+    labels: {},
+    ...(command === "GC" && parseValidAttachments(raw)),
+  };
+}
+
+function orElse<T>(parse: () => T, fallback: T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof CniError) return fallback;
+    throw error;
+  }
+}
+
+function parseName(raw: JsonObject): string {
   if (raw.name === undefined) throw missing("name");
-  if (raw.type === undefined) throw missing("type");
-  asText(raw.type, "type");
   const name = asText(raw.name, "name");
   if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(name)) {
     throw invalidKey("name", 'letters, digits, "_", "." and "-", a letter or digit first', name);
   }
+  return name;
+}
+
+const parseBridge = (raw: JsonObject): string =>
+  raw.bridge === undefined ? DEFAULT_BRIDGE : asText(raw.bridge, "bridge", "the name of an OVS bridge");
+const parseOvsdb = (raw: JsonObject): string => (raw.ovsdb === undefined ? DEFAULT_OVSDB : asText(raw.ovsdb, "ovsdb"));
+const parseJournalDir = (raw: JsonObject): string =>
+  raw.journalDir === undefined ? DEFAULT_JOURNAL_DIR : parsePath(raw.journalDir, "journalDir");
+const parseTimeout = (raw: JsonObject): number =>
+  raw.timeoutMs === undefined ? DEFAULT_TIMEOUT_MS : asInteger(raw.timeoutMs, "timeoutMs", 100, 600_000);
+
+function parseFullConfig(raw: JsonObject, cniVersion: CniVersion): NetworkConfig {
+  refuseUnknownKeys(raw);
+  const name = parseName(raw);
+  if (raw.type === undefined) throw missing("type");
+  asText(raw.type, "type");
   refuseDelegatedIpam(raw.ipam);
   const { requested, labels } = parseRequestedAddresses(raw);
   return {
     cniVersion,
     name,
-    bridge: raw.bridge === undefined ? "br-int" : asText(raw.bridge, "bridge", "the name of an OVS bridge"),
+    bridge: parseBridge(raw),
     upstream: parseUpstream(raw),
-    ovsdb: raw.ovsdb === undefined ? "unix:/run/openvswitch/db.sock" : asText(raw.ovsdb, "ovsdb"),
+    ovsdb: parseOvsdb(raw),
     networkSelector: raw.networkSelector === undefined ? "" : asSelector(raw.networkSelector),
     ...(raw.retain !== undefined && { retention: parseRetention(raw.retain, "retain") }),
     mtu: raw.mtu === undefined ? 0 : parseMtu(raw.mtu),
@@ -117,12 +174,12 @@ export function parseNetworkConfig(raw: JsonObject, cniVersion: CniVersion): Net
     ...(raw.availabilityZone !== undefined && { availabilityZone: asText(raw.availabilityZone, "availabilityZone") }),
     ...(raw.bridgeMappings !== undefined && { physicalNetworks: parsePhysicalNetworks(raw.bridgeMappings) }),
     ...(raw.dns !== undefined && { dns: parseDns(raw.dns, "dns") }),
-    journalDir: raw.journalDir === undefined ? "/var/lib/mooring/journal" : parsePath(raw.journalDir, "journalDir"),
-    timeoutMs: raw.timeoutMs === undefined ? 10_000 : asInteger(raw.timeoutMs, "timeoutMs", 100, 600_000),
+    journalDir: parseJournalDir(raw),
+    timeoutMs: parseTimeout(raw),
     requested,
     labels,
     ...(raw.prevResult != null && { prevResult: parseResult(raw.prevResult) }),
-    ...parseValidAttachments(raw["cni.dev/valid-attachments"] ?? raw["cni.dev/attachments"]),
+    ...parseValidAttachments(raw),
   };
 }
 
@@ -211,10 +268,11 @@ function parsePhysicalNetworks(value: unknown): string[] {
     });
 }
 
-function parseValidAttachments(value: unknown): { validAttachments?: Set<string> } {
-  if (value === undefined || value === null) return {};
-  const key = "cni.dev/valid-attachments";
-  const attachments = asArray(value, key).map((item, index) => {
+/** `null` is the empty list: a runtime in Go writes it for a node without attachments. Absent is no list at all. */
+function parseValidAttachments(raw: JsonObject): { validAttachments?: Set<string> } {
+  const key = "cni.dev/valid-attachments" in raw ? "cni.dev/valid-attachments" : "cni.dev/attachments";
+  if (!(key in raw)) return {};
+  const attachments = asArray(raw[key] ?? [], key).map((item, index) => {
     const raw = asObject(item, `${key}[${index}]`);
     const containerId = asText(raw.containerID, `${key}[${index}].containerID`);
     return `${containerId}/${asText(raw.ifname, `${key}[${index}].ifname`)}`;
