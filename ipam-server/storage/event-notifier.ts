@@ -1,4 +1,4 @@
-/** Tells listeners of the newest event, each number at most once and never an older one after a newer. */
+/** Notifies listeners of the newest event. Each number is delivered at most once, and numbers only grow. */
 export class EventNotifier {
   readonly #listeners = new Set<(lastSeq: number) => void>();
   #newest = 0;
@@ -9,6 +9,7 @@ export class EventNotifier {
     for (const listener of this.#listeners) queueMicrotask(() => listener(lastSeq));
   }
 
+  /** Returns a function that removes the listener. */
   add(listener: (lastSeq: number) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

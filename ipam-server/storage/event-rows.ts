@@ -2,28 +2,30 @@ import type { EventQuery, EventType, MooringEvent } from "../contract/index.ts";
 import { canonicalAddress } from "../domain/model/address.ts";
 import { toTimestamp } from "../domain/model/port-record.ts";
 import type { NewEvent } from "../domain/model/snapshot.ts";
-import { decodeMac, encodeMac } from "./postgres/rows/port-rows.ts";
+import { decodeMac, encodeMac } from "./port-rows.ts";
 
-/** Columns of `events` in the order of EventRow, with their types. */
+/** Columns of `events` that make up an event, on every engine, in the order of EventRow. */
 export const EVENT_COLUMNS = [
-  ["seq", "bigint"],
-  ["time", "bigint"],
-  ["type", "text"],
-  ["caller", "text"],
-  ["port", "text"],
-  ["port_id", "text"],
-  ["cluster", "text"],
-  ["network", "text"],
-  ["host", "text"],
-  ["from_host", "text"],
-  ["epoch", "bigint"],
-  ["mac", "bigint"],
-  ["addresses", "text"],
-  ["state", "text"],
-  ["sandbox_id", "text"],
-  ["owner_uid", "text"],
-  ["message", "text"],
+  "seq",
+  "time",
+  "type",
+  "caller",
+  "port",
+  "port_id",
+  "cluster",
+  "network",
+  "host",
+  "from_host",
+  "epoch",
+  "mac",
+  "addresses",
+  "state",
+  "sandbox_id",
+  "owner_uid",
+  "message",
 ] as const;
+
+export type EventColumn = (typeof EVENT_COLUMNS)[number];
 
 export type EventRow = [
   seq: number,
@@ -45,7 +47,7 @@ export type EventRow = [
   message: string | null,
 ];
 
-/** Of all columns but `seq` and `time`, which the transaction gives. */
+/** All columns but `seq` and `time`, which the transaction assigns. */
 export type NewEventRow = EventRow extends [number, number, ...infer Rest] ? Rest : never;
 
 export function encodeEvent(event: NewEvent): NewEventRow {
@@ -93,8 +95,8 @@ export const addressIdentity = (address: string): string => `ip ${address}`;
 const macIdentity = (mac: string) => `mac ${mac}`;
 
 /**
- * What a port no longer is or has from this event on, so that its life is still found by it; live ports are found by
- * their own tables. Names have no comma (§ claims), so a list of these is joined by commas.
+ * The name, MAC and addresses that the port no longer has from this event on, by which its history is still found. Ports
+ * are found by their own tables otherwise. Names contain no comma (docs: claims), so commas join such a list.
  */
 export function identitiesOf(event: NewEvent): string[] | undefined {
   const { type, port = "", mac = "", addresses = [], former } = event;
@@ -104,6 +106,7 @@ export function identitiesOf(event: NewEvent): string[] | undefined {
   return former && [macIdentity(former.mac), ...former.addresses.map(addressIdentity)];
 }
 
+/** The identity that a query searches former owners of; undefined if it names no port, address or MAC. */
 export function findIdentity({ port, ip, mac }: EventQuery): string | undefined {
   if (port !== undefined) return nameIdentity(port);
   if (ip !== undefined) return addressIdentity(canonicalAddress(ip) ?? ip);

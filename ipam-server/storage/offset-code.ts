@@ -1,16 +1,18 @@
 import type { IpVersion } from "../domain/model/address.ts";
 
-/**
- * Offsets as SQLite's signed 64-bit integers, in the same order. IPv4 offsets are stored as they are, which keeps
- * them short; IPv6 ones go up to 2^64 - 1 and are stored less 2^63.
- */
 const IPV6_BIAS = 1n << 63n;
 
+/**
+ * An address offset as a signed 64-bit integer, in the same order on every engine. IPv4 offsets are stored unchanged,
+ * which keeps them short; IPv6 offsets reach 2^64 - 1 and are stored less 2^63.
+ */
 export const encodeOffset = (version: IpVersion, offset: bigint): bigint =>
   version === 4 ? offset : offset - IPV6_BIAS;
-export const decodeOffset = (version: IpVersion, stored: bigint): bigint =>
-  version === 4 ? stored : stored + IPV6_BIAS;
 
-/** A count up to 2^64 - 1, without order. */
+/** Accepts text, as PostgreSQL returns offsets, because numbers above 2^53 lose precision. */
+export const decodeOffset = (version: IpVersion, stored: bigint | string): bigint =>
+  version === 4 ? BigInt(stored) : BigInt(stored) + IPV6_BIAS;
+
+/** A count up to 2^64 - 1 as a signed 64-bit integer, in no useful order. */
 export const encodeCount = (count: bigint): bigint => BigInt.asIntN(64, count);
 export const decodeCount = (stored: bigint): bigint => BigInt.asUintN(64, stored);

@@ -1,18 +1,15 @@
 import { randomUUID } from "node:crypto";
-import {
-  type EventList,
-  type EventQuery,
-  type ImportResponse,
-  IpamError,
-  type Network,
-  type Port,
-  type PortList,
-  type PortQuery,
-  type PutNetworkResponse,
-  type TransferEnd,
+import type {
+  EventList,
+  EventQuery,
+  ImportResponse,
+  Network,
+  Port,
+  PortList,
+  PortQuery,
+  PutNetworkResponse,
+  TransferEnd,
 } from "../../contract/index.ts";
-import type { DecisionContext } from "../../domain/decide/decision-scope.ts";
-import { LEASE_MS } from "../../domain/decide/decision-scope.ts";
 import { type Catalog, toNetwork } from "../../domain/model/catalog.ts";
 import type { Duty } from "../../domain/model/leadership.ts";
 import type { Item, Mutation, Outcome } from "../../domain/model/mutation.ts";
@@ -21,7 +18,12 @@ import type { NewEvent } from "../../domain/model/snapshot.ts";
 import { applyEdit, type NetworkEdit } from "../../domain/networks/network-edit.ts";
 import type { Finding, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
+import { countDeleted, expireItems, networkEvents } from "../commit.ts";
 import { EventNotifier } from "../event-notifier.ts";
+import { MAX_EXPIRED } from "../limits.ts";
+import { findNetwork } from "../network-plan.ts";
+import { identityOf, portNotFound } from "../port-query.ts";
+import { buildContext, eventRetentionOf } from "../store-options.ts";
 import { checkStore } from "./check/check-store.ts";
 import { close } from "./database/close-connection.ts";
 import { TIMEOUTS } from "./database/connect.ts";
@@ -44,21 +46,18 @@ import { findKeys, readPort, readPorts } from "./statements/port-reader.ts";
 import type { PostgresStoreOptions } from "./store-options.ts";
 import { Transfers } from "./transfer/transfers.ts";
 
-const DAY_MS = 86_400_000;
 const RETRY_FOR_MS = 10_000;
-/** Changes stand still for so long at a time. */
+/** How long a migration may block changes while it waits for a lock. */
 const MIGRATION_LOCK_MS = 1000;
-const MAX_EXPIRED_AT_ONCE = 500;
-const STORE_CALLER = "mooring-ipam";
 
 const EXPIRED = prepare(
-  `SELECT name FROM ports WHERE expires_at <= $1 AND host IS NULL ORDER BY expires_at LIMIT ${MAX_EXPIRED_AT_ONCE}`,
+  `SELECT name FROM ports WHERE expires_at <= $1 AND host IS NULL ORDER BY expires_at LIMIT ${MAX_EXPIRED}`,
 );
 const NEXT_REVISION = prepare("UPDATE catalog_state SET revision = revision + 1");
 
 /**
- * Connects, and makes or migrates the tables. Throws IpamError `unavailable` that names the database, but never the
- * password, and says what would be right.
+ * Connects, and creates or migrates the tables. Rejects with IpamError `unavailable`, which names the database and the
+ * remedy but never the password.
  */
 export async function openPostgresStore(options: PostgresStoreOptions): Promise<Store> {
   const clock = options.clock ?? Date.now;
@@ -86,20 +85,19 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
 }
 
 /**
- * One of any number of replicas on a database. Changes go over one connection (`Writer`), reads over a few others
- * (`Reader`). The catalog (networks) is kept in memory and compared by its revision in every transaction; counters and
- * cursors come with the locks on their subnets.
+ * One of several replicas on a database. Changes use one connection (`Writer`), reads a few others (`Reader`). The
+ * networks are cached and compared by revision in every transaction; locked subnets bring their counters and cursors.
  */
 class PostgresStore implements Store {
   readonly #primary: Primary;
   readonly #reader: Reader;
   readonly #writer: Writer;
   readonly #listener: EventListener;
-  readonly #announcer: EventNotifier;
+  readonly #notifier: EventNotifier;
   readonly #decider: BatchDecider;
   readonly #networks: CatalogCache;
   readonly #pruner: EventPruner;
-  readonly #readiness: DiskSpaceProbe;
+  readonly #diskSpace: DiskSpaceProbe;
   readonly #transfers: Transfers;
   readonly #options: PostgresStoreOptions;
   readonly #clock: () => number;
@@ -120,16 +118,16 @@ class PostgresStore implements Store {
     this.#options = options;
     this.#clock = clock;
     this.#decider = new BatchDecider(work => reader.write(work));
-    this.#pruner = new EventPruner(options.eventRetentionMs ?? 30 * DAY_MS);
+    this.#pruner = new EventPruner(eventRetentionOf(options));
     const { retryForMs = RETRY_FOR_MS, failpoint } = options;
     this.#transfers = new Transfers(primary, { clock, retryForMs, failpoint }, this.#id);
-    this.#readiness = new DiskSpaceProbe(reader, clock);
-    this.#announcer = new EventNotifier();
+    this.#diskSpace = new DiskSpaceProbe(reader, clock);
+    this.#notifier = new EventNotifier();
     this.#listener = new EventListener(primary, {
       pollMs: options.pollMs,
       onSeq: (lastSeq, writerId) => {
         if (writerId !== undefined && writerId !== this.#id) this.#decider.invalidateCounters();
-        this.#announcer.notify(lastSeq);
+        this.#notifier.notify(lastSeq);
       },
     });
   }
@@ -144,7 +142,7 @@ class PostgresStore implements Store {
 
   async #decideAndApply(batch: readonly Item[]): Promise<Outcome[]> {
     this.#transfers.gate.refuseWhileImporting();
-    const context = this.#context();
+    const context = buildContext(this.#options, this.#clock());
     const run = this.#decider.begin(batch, context);
     const decideOn = async (send: Send): Promise<TransactionPlan<{ outcomes: Outcome[]; decision: Decided }>> => {
       const decision = await run(send, this.#networks.known);
@@ -153,20 +151,10 @@ class PostgresStore implements Store {
       const { outcomes, statements, events } = decision;
       return { writes: [...statements, ...this.#planEvents(events, context.now)], result: { outcomes, decision } };
     };
-    const outcome = await this.#readiness.observe(() => this.#writer.transact("read", decideOn));
+    const outcome = await this.#diskSpace.observe(() => this.#writer.transact("read", decideOn));
     outcome.result.decision.updateCatalog();
-    this.#announce(outcome.writes, outcome.answers);
+    this.#notify(outcome.writes, outcome.answers);
     return outcome.result.outcomes;
-  }
-
-  #context(): DecisionContext {
-    return {
-      now: this.#clock(),
-      reuseDelayMs: this.#options.reuseDelayMs ?? 60_000,
-      leaseMs: this.#options.leaseMs ?? LEASE_MS,
-      fabricManaged: this.#options.fabricManaged ?? false,
-      newId: randomUUID,
-    };
   }
 
   #planEvents(events: readonly NewEvent[], now: number): Bound[] {
@@ -174,21 +162,18 @@ class PostgresStore implements Store {
     return [...planEvents(events, now, this.#id), ...this.#pruner.plan(events.length, now)];
   }
 
-  #announce(writes: readonly Bound[], answers: Parameters<typeof lastSeqOf>[1]): void {
+  #notify(writes: readonly Bound[], answers: Parameters<typeof lastSeqOf>[1]): void {
     this.#pruner.observe(writes, answers);
     const lastSeq = lastSeqOf(writes, answers);
-    if (lastSeq !== undefined) this.#announcer.notify(lastSeq);
+    if (lastSeq !== undefined) this.#notifier.notify(lastSeq);
   }
 
-  async putNetwork(wish: NetworkEdit, caller: string): Promise<PutNetworkResponse> {
+  async putNetwork(edit: NetworkEdit, caller: string): Promise<PutNetworkResponse> {
     const change = await this.#changeNetworks(async (send, catalog, now) => {
-      const manifest = applyEdit(wish, catalog.networks);
+      const manifest = applyEdit(edit, catalog.networks);
       const network = manifest.metadata.name;
       const planned = await putNetwork(send, manifest, catalog, now);
-      if (planned.outcome === "unchanged") return { events: [], result: { ...planned, network } };
-      const type = planned.outcome === "created" ? "network.created" : "network.changed";
-      const event: NewEvent = { type, caller, network, message: planned.changes.join("; ") };
-      return { events: [event], result: { ...planned, network } };
+      return { events: networkEvents(planned, network, caller), result: { ...planned, network } };
     });
     return { network: await this.readNetwork(change.network), outcome: change.outcome, changes: change.changes };
   }
@@ -200,7 +185,7 @@ class PostgresStore implements Store {
     });
   }
 
-  /** Nobody decides anything meanwhile, so that what is read here is what there is. */
+  /** The lock excludes every other decision, so that the catalog read here is current. */
   async #changeNetworks<T>(
     change: (send: Send, catalog: Catalog, now: number) => Promise<{ events: NewEvent[]; result: T }>,
   ): Promise<T> {
@@ -212,7 +197,7 @@ class PostgresStore implements Store {
       if (events.length === 0) return { writes: [], result };
       return { writes: [{ statement: NEXT_REVISION, values: [] }, ...this.#planEvents(events, now)], result };
     });
-    this.#announce(writes, answers);
+    this.#notify(writes, answers);
     if (writes.length > 0) await this.#networks.refresh();
     return result;
   }
@@ -223,9 +208,7 @@ class PostgresStore implements Store {
   }
 
   async readNetwork(name: string): Promise<Network> {
-    const network = (await this.readNetworks()).find(candidate => candidate.name === name);
-    if (!network) throw new IpamError("not_found", `there is no network ${name}`);
-    return network;
+    return findNetwork(name, await this.readNetworks());
   }
 
   async readPorts(query: PortQuery): Promise<PortList> {
@@ -235,19 +218,16 @@ class PostgresStore implements Store {
   async readPort(name: string): Promise<Port> {
     return this.#read(async (send, catalog) => {
       const port = await readPort(send, name, catalog);
-      if (!port) throw new IpamError("not_found", `there is no port ${name}`);
+      if (!port) throw portNotFound(name);
       return toPort(port, catalog);
     });
   }
 
   async readEvents(query: EventQuery, upTo?: number): Promise<EventList> {
-    const { port, ip, mac } = query;
-    const asked = {
-      ...(port !== undefined && { name: port }),
-      ...(ip !== undefined && { ip }),
-      ...(mac !== undefined && { mac }),
-    };
-    return this.#read(async (send, catalog) => readEvents(send, query, await findKeys(send, asked, catalog), upTo));
+    return this.#read(async (send, catalog) => {
+      const livePorts = await findKeys(send, identityOf(query), catalog);
+      return readEvents(send, query, livePorts, upTo);
+    });
   }
 
   #read<T>(work: (send: Send, catalog: Catalog) => Promise<T>): Promise<T> {
@@ -256,7 +236,7 @@ class PostgresStore implements Store {
   }
 
   onEvents(listener: (lastSeq: number) => void): () => void {
-    return this.#announcer.add(listener);
+    return this.#notifier.add(listener);
   }
 
   async collectExpired(): Promise<number> {
@@ -264,8 +244,7 @@ class PostgresStore implements Store {
     const now = this.#clock();
     const due = await this.#reader.read(send => send<[name: string]>(EXPIRED, now));
     if (due.length === 0) return 0;
-    const items = due.map(([name]): Item => ({ kind: "expire", name, caller: STORE_CALLER }));
-    return (await this.#decideAndApply(items)).filter(outcome => "deleted" in outcome).length;
+    return countDeleted(await this.#decideAndApply(expireItems(due.map(([name]) => name))));
   }
 
   lead(duty: Duty): AsyncDisposable {
@@ -274,7 +253,7 @@ class PostgresStore implements Store {
 
   async ready(): Promise<void> {
     this.#transfers.gate.refuseWhileImporting();
-    await this.#readiness.probe();
+    await this.#diskSpace.probe();
   }
 
   async check(): Promise<Finding[]> {
@@ -287,12 +266,12 @@ class PostgresStore implements Store {
   async importRows(rows: AsyncIterable<TransferRow | TransferEnd>): Promise<ImportResponse> {
     const { response, lastSeq } = await this.#transfers.importRows(rows);
     await this.#networks.refresh();
-    this.#announcer.notify(lastSeq);
+    this.#notifier.notify(lastSeq);
     return response;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#announcer.clear();
+    this.#notifier.clear();
     this.#transfers[Symbol.dispose]();
     await this.#writer[Symbol.asyncDispose]();
     await this.#listener[Symbol.asyncDispose]();

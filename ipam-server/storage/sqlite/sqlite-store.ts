@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import type Database from "better-sqlite3";
 import {
   type EventList,
@@ -14,7 +13,6 @@ import {
 } from "../../contract/index.ts";
 import { decide } from "../../domain/decide/decide.ts";
 import type { DecisionContext } from "../../domain/decide/decision-scope.ts";
-import { LEASE_MS } from "../../domain/decide/decision-scope.ts";
 import { type Catalog, toNetwork } from "../../domain/model/catalog.ts";
 import { type Duty, leadAlone } from "../../domain/model/leadership.ts";
 import type { Item, Mutation, Outcome } from "../../domain/model/mutation.ts";
@@ -24,6 +22,12 @@ import type { NewEvent, Writes } from "../../domain/model/snapshot.ts";
 import { applyEdit, type NetworkEdit } from "../../domain/networks/network-edit.ts";
 import type { Finding, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
+import { countDeleted, expireItems, hasChanges, networkEvents, updateCatalog } from "../commit.ts";
+import { EventNotifier } from "../event-notifier.ts";
+import { MAX_EXPIRED, MAX_UNPOOLED } from "../limits.ts";
+import { findNetwork } from "../network-plan.ts";
+import { identityOf, portNotFound } from "../port-query.ts";
+import { buildContext, eventRetentionOf, reuseDelayOf } from "../store-options.ts";
 import { DiskSpaceProbe } from "./database/disk-space-probe.ts";
 import { toIpamError } from "./database/errors.ts";
 import { FileIdentity } from "./database/file-identity.ts";
@@ -39,12 +43,7 @@ import type { SqliteStoreOptions } from "./store-options.ts";
 import { removeOldCopies } from "./transfer/copy-database.ts";
 import { Transfers } from "./transfer/transfers.ts";
 
-const DAY_MS = 86_400_000;
-const MAX_EXPIRED_AT_ONCE = 500;
-const MAX_UNPOOLED_AT_ONCE = 200;
-const STORE_CALLER = "mooring-ipam";
-
-/** Opens (or makes) the database. Throws IpamError `unavailable` that names the file and says what would be right. */
+/** Opens or creates the database. Rejects with IpamError `unavailable`, which names the file and the remedy. */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
   const clock = options.clock ?? Date.now;
   const database = openDatabase(options.path, clock());
@@ -53,13 +52,13 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
 }
 
 /**
- * One process, one connection, synchronous statements: between its awaits nobody else changes anything, so the
- * catalog (networks, counters, cursors) lives in memory and only ports are read for a batch.
+ * One process, one connection, synchronous statements. Nothing else changes the database between its awaits, so the
+ * catalog (networks, counters, cursors) stays in memory and a batch only reads ports.
  */
 class SqliteStore implements Store {
   readonly #database: Database.Database;
   readonly #file: FileIdentity;
-  readonly #room: DiskSpaceProbe;
+  readonly #diskSpace: DiskSpaceProbe;
   readonly #options: SqliteStoreOptions;
   readonly #clock: () => number;
   readonly #loader: SnapshotLoader;
@@ -68,31 +67,31 @@ class SqliteStore implements Store {
   readonly #ports: PortReader;
   readonly #networks: NetworkWriter;
   readonly #transfers: Transfers;
-  readonly #forgetUnpooled: Database.Statement<[number]>;
-  readonly #listeners = new Set<(lastSeq: number) => void>();
+  readonly #deleteUnpooled: Database.Statement<[number]>;
+  readonly #notifier = new EventNotifier();
   #catalog: Catalog;
   #nextPortKey: number;
-  #epochFloor: number;
+  #minimumEpoch: number;
 
   constructor(database: Database.Database, options: SqliteStoreOptions, clock: () => number) {
     this.#database = database;
     this.#file = new FileIdentity(options.path);
-    this.#room = new DiskSpaceProbe(options.path);
+    this.#diskSpace = new DiskSpaceProbe(options.path);
     this.#options = options;
     this.#clock = clock;
     this.#loader = new SnapshotLoader(database);
     this.#applier = new WriteApplier(database);
-    this.#events = new EventLog(database, options.eventRetentionMs ?? 30 * DAY_MS);
+    this.#events = new EventLog(database, eventRetentionOf(options));
     this.#ports = new PortReader(database, this.#loader);
     this.#networks = new NetworkWriter(database);
     this.#transfers = new Transfers(database);
-    this.#forgetUnpooled = database.prepare(
+    this.#deleteUnpooled = database.prepare(
       `DELETE FROM freed WHERE (subnet_id, offset) IN
-         (SELECT subnet_id, offset FROM freed WHERE pooled = 0 AND freed_at <= ? LIMIT ${MAX_UNPOOLED_AT_ONCE})`,
+         (SELECT subnet_id, offset FROM freed WHERE pooled = 0 AND freed_at <= ? LIMIT ${MAX_UNPOOLED})`,
     );
     this.#catalog = loadCatalog(database);
     this.#nextPortKey = this.#readState("next_port_key");
-    this.#epochFloor = this.#readState("epoch_floor");
+    this.#minimumEpoch = this.#readState("epoch_floor");
   }
 
   async commit(batch: readonly Mutation[]): Promise<Outcome[]> {
@@ -101,29 +100,19 @@ class SqliteStore implements Store {
 
   #decideAndApply(batch: readonly Item[]): Outcome[] {
     return this.#guard(() => {
-      const context = this.#context();
+      const context = { ...buildContext(this.#options, this.#clock()), minimumEpoch: this.#minimumEpoch };
       const { outcomes, writes } = this.#decide(batch, context);
-      if (writes.events.length > 0 || writes.updatedPorts.length > 0) {
+      if (hasChanges(writes)) {
         this.#transact(() => {
-          this.#applier.apply(writes, this.#catalog, step => this.#reach(step));
+          this.#applier.apply(writes, this.#catalog, this.#failpoint);
           this.#append(writes.events, context.now);
         });
-        this.#remember(writes);
-        this.#announce(writes.events.length);
+        updateCatalog(writes, this.#catalog);
+        this.#nextPortKey = writes.nextPortKey ?? this.#nextPortKey;
+        this.#notifier.notify(this.#events.lastSeq);
       }
       return outcomes;
     });
-  }
-
-  #context(): DecisionContext {
-    return {
-      now: this.#clock(),
-      reuseDelayMs: this.#options.reuseDelayMs ?? 60_000,
-      leaseMs: this.#options.leaseMs ?? LEASE_MS,
-      fabricManaged: this.#options.fabricManaged ?? false,
-      minimumEpoch: this.#epochFloor,
-      newId: randomUUID,
-    };
   }
 
   #decide(batch: readonly Item[], context: DecisionContext): { outcomes: Outcome[]; writes: Writes } {
@@ -141,34 +130,26 @@ class SqliteStore implements Store {
 
   #append(events: readonly NewEvent[], now: number): void {
     this.#events.append(events, now);
-    this.#reach("events");
+    this.#failpoint("events");
     this.#events.prune(events.length, now);
-    this.#forgetUnpooled.run(now - (this.#options.reuseDelayMs ?? 60_000));
-    this.#reach("commit");
+    this.#deleteUnpooled.run(now - reuseDelayOf(this.#options));
+    this.#failpoint("commit");
   }
 
-  /** The catalog follows what was committed. */
-  #remember(writes: Writes): void {
-    for (const [pool, cursor] of writes.cursors) pool.cursor = cursor;
-    for (const [id, counters] of writes.counters) Object.assign(this.#catalog.subnet(id), counters);
-    this.#nextPortKey = writes.nextPortKey ?? this.#nextPortKey;
-  }
-
-  async putNetwork(wish: NetworkEdit, caller: string): Promise<PutNetworkResponse> {
+  async putNetwork(edit: NetworkEdit, caller: string): Promise<PutNetworkResponse> {
     return this.#guard(() => {
       const now = this.#clock();
-      const manifest = applyEdit(wish, this.#catalog.networks);
+      const manifest = applyEdit(edit, this.#catalog.networks);
       const network = manifest.metadata.name;
       const change = this.#transact(() => {
         const planned = this.#networks.put(manifest, this.#catalog, now);
-        const message = planned.changes.join("; ");
-        const type = planned.outcome === "created" ? "network.created" : "network.changed";
-        if (planned.outcome !== "unchanged") this.#append([{ type, caller, network, message }], now);
+        const events = networkEvents(planned, network, caller);
+        if (events.length > 0) this.#append(events, now);
         return planned;
       });
       if (change.outcome !== "unchanged") {
         this.#catalog = loadCatalog(this.#database);
-        this.#announce(1);
+        this.#notifier.notify(this.#events.lastSeq);
       }
       return { network: this.#network(network), outcome: change.outcome, changes: change.changes };
     });
@@ -181,7 +162,7 @@ class SqliteStore implements Store {
         this.#append([{ type: "network.deleted", caller, network: name }], this.#clock());
       });
       this.#catalog = loadCatalog(this.#database);
-      this.#announce(1);
+      this.#notifier.notify(this.#events.lastSeq);
     });
   }
 
@@ -194,9 +175,7 @@ class SqliteStore implements Store {
   }
 
   #network(name: string): Network {
-    const network = this.#catalog.networks.find(candidate => candidate.name === name);
-    if (!network) throw new IpamError("not_found", `there is no network ${name}`);
-    return toNetwork(network);
+    return toNetwork(findNetwork(name, this.#catalog.networks));
   }
 
   async readPorts(query: PortQuery): Promise<PortList> {
@@ -206,41 +185,32 @@ class SqliteStore implements Store {
   async readPort(name: string): Promise<Port> {
     return this.#guard(() => {
       const [port] = this.#loader.loadPorts({ portNames: [name], bindings: [], slots: [] }, this.#catalog);
-      if (!port) throw new IpamError("not_found", `there is no port ${name}`);
+      if (!port) throw portNotFound(name);
       return toPort(port, this.#catalog);
     });
   }
 
   async readEvents(query: EventQuery, upTo?: number): Promise<EventList> {
     return this.#guard(() => {
-      const { port, ip, mac } = query;
-      const asked = {
-        ...(port !== undefined && { name: port }),
-        ...(ip !== undefined && { ip }),
-        ...(mac !== undefined && { mac }),
-      };
-      return this.#events.read(query, this.#ports.findKeys(asked, this.#catalog), upTo);
+      const livePorts = this.#ports.findKeys(identityOf(query), this.#catalog);
+      return this.#events.read(query, livePorts, upTo);
     });
   }
 
   onEvents(listener: (lastSeq: number) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#notifier.add(listener);
   }
 
   async collectExpired(): Promise<number> {
     if (this.#transfers.gate.isImporting) return 0;
     const due = this.#guard(() =>
       this.#database
-        .prepare<[number], string>(
-          `SELECT name FROM ports WHERE expires_at <= ? AND host IS NULL LIMIT ${MAX_EXPIRED_AT_ONCE}`,
-        )
+        .prepare<[number], string>(`SELECT name FROM ports WHERE expires_at <= ? AND host IS NULL LIMIT ${MAX_EXPIRED}`)
         .pluck()
         .all(this.#clock()),
     );
     if (due.length === 0) return 0;
-    const outcomes = this.#decideAndApply(due.map(name => ({ kind: "expire", name, caller: STORE_CALLER })));
-    return outcomes.filter(outcome => "deleted" in outcome).length;
+    return countDeleted(this.#decideAndApply(expireItems(due)));
   }
 
   lead(duty: Duty): AsyncDisposable {
@@ -250,7 +220,7 @@ class SqliteStore implements Store {
   async ready(): Promise<void> {
     this.#guard(() => {
       this.#transact(() => this.#database.prepare("UPDATE store_state SET next_port_key = next_port_key").run());
-      this.#room.probe();
+      this.#diskSpace.probe();
     });
   }
 
@@ -266,13 +236,13 @@ class SqliteStore implements Store {
       this.#events.reload();
       this.#catalog = loadCatalog(this.#database);
       this.#nextPortKey = this.#readState("next_port_key");
-      this.#epochFloor = this.#readState("epoch_floor");
-      this.#announce(this.#events.lastSeq);
+      this.#minimumEpoch = this.#readState("epoch_floor");
+      this.#notifier.notify(this.#events.lastSeq);
     });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#listeners.clear();
+    this.#notifier.clear();
     this.#database.close();
   }
 
@@ -292,19 +262,12 @@ class SqliteStore implements Store {
     try {
       return work();
     } catch (error) {
-      this.#room.observe(error);
+      this.#diskSpace.observe(error);
       throw toIpamError(error, this.#options.path);
     }
   }
 
-  #reach(step: string): void {
-    this.#options.failpoint?.(step);
-  }
-
-  #announce(events: number): void {
-    if (events === 0) return;
-    for (const listener of this.#listeners) queueMicrotask(() => listener(this.#events.lastSeq));
-  }
+  readonly #failpoint = (step: string): void => this.#options.failpoint?.(step);
 
   #readState(column: "next_port_key" | "epoch_floor" | "opened_at"): number {
     return this.#database.prepare<[], number>(`SELECT ${column} FROM store_state`).pluck().get() ?? 1;

@@ -1,7 +1,7 @@
 import type { Catalog } from "../../../domain/model/catalog.ts";
 import type { Finding } from "../../../domain/store.ts";
+import { encodeOffset } from "../../offset-code.ts";
 import { prepare, type Send } from "../database/statement.ts";
-import { encodeOffset } from "../rows/offset-code.ts";
 
 /** Faults that a query finds alone: each row says where. */
 const QUERIES: readonly [what: string, sql: string][] = [

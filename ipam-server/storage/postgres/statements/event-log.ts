@@ -4,24 +4,19 @@ import type { NewEvent } from "../../../domain/model/snapshot.ts";
 import {
   addressIdentity,
   decodeEvent,
-  EVENT_COLUMNS,
   type EventRow,
   encodeEvent,
   findIdentity,
   identitiesOf,
 } from "../../event-rows.ts";
+import { pageSize, pruneLimit } from "../../limits.ts";
+import { encodeMac } from "../../port-rows.ts";
 import { type Element, toArray, toColumns } from "../database/array-literal.ts";
 import { type Bound, prepare, type Row, type Send } from "../database/statement.ts";
-import { encodeMac } from "../rows/port-rows.ts";
+import { EVENT_COLUMNS } from "../rows/event-rows.ts";
 import { unnest } from "./write-applier.ts";
 
 export const EVENTS_CHANNEL = "mooring_events";
-
-const DEFAULT_LIMIT = 100;
-const MAX_LIMIT = 1000;
-/** Each commit clears away at most this many times the events it wrote, and this many more. */
-const PRUNE_FACTOR = 2;
-const PRUNE_LEAST = 16;
 
 const NEW_COLUMNS = EVENT_COLUMNS.slice(2);
 const NEW_NAMES = NEW_COLUMNS.map(([name]) => name).join(", ");
@@ -29,8 +24,8 @@ const MORE_COLUMNS = [...NEW_COLUMNS, ["port_key", "bigint"], ["identities", "te
 const MORE_ARRAYS = MORE_COLUMNS.map(([, type], index) => `$${index + 4}::${type}[]`).join(", ");
 
 /**
- * Numbers the events, writes them and tells all replicas, once the transaction has committed. $1: how many, $2: their
- * time, $3: who writes. The counter's row stays locked until then: see `migrations.ts`.
+ * Numbers and writes the events, and notifies all replicas when the transaction commits; until then the counter's row
+ * stays locked (see `migrations.ts`). $1: how many, $2: their time, $3: the writing replica.
  */
 const APPEND = prepare(
   `WITH counter AS (
@@ -41,7 +36,7 @@ const APPEND = prepare(
      FROM counter, unnest(${MORE_ARRAYS}) WITH ORDINALITY AS w (${MORE_COLUMNS.map(([name]) => name).join(", ")}, nr)
    ) SELECT last_seq, pg_notify('${EVENTS_CHANNEL}', last_seq || ' ' || $3::text) FROM counter`,
 );
-/** $1: how many events were written, of which w.nr is the place among them. */
+/** $1: how many events were written; w.nr is an event's position among them. */
 const IDENTIFY = prepare(
   `INSERT INTO event_identities (value, seq, port_key)
    SELECT w.value, (SELECT last_seq FROM event_counter) - $1::bigint + w.nr, w.port_key
@@ -54,20 +49,20 @@ const IDENTIFY = prepare(
      2,
    )}`,
 );
-/** The newest event stays. $1: older than this, $2: at most so many. */
+/** Keeps the newest event. $1: the time before which events are deleted, $2: how many at most. */
 const PRUNE = prepare(
   `WITH old AS (
      SELECT seq, identities FROM (
        SELECT seq, time, identities FROM events WHERE seq < (SELECT last_seq FROM event_counter) ORDER BY seq LIMIT $2::int
      ) AS oldest WHERE time < $1::bigint
-   ), forgotten AS (
+   ), pruned AS (
      DELETE FROM event_identities AS t USING (
        SELECT unnest(string_to_array(identities, ',')) AS value, seq FROM old WHERE identities IS NOT NULL
      ) AS w WHERE t.value = w.value AND t.seq = w.seq
    ) DELETE FROM events WHERE seq = ANY (ARRAY(SELECT seq FROM old))`,
 );
 const OLDEST_TIME = prepare("SELECT time FROM events ORDER BY seq LIMIT 1");
-/** What is kept from before the floor is history, not something that a reader could go on from. */
+/** Events from before the floor are history: readers cannot resume from them. */
 const EXTENT = prepare(
   `SELECT last_seq, greatest(coalesce((SELECT seq FROM events ORDER BY seq LIMIT 1), last_seq + 1), floor + 1)
    FROM event_counter`,
@@ -79,7 +74,7 @@ export async function readLastSeq(send: Send): Promise<number> {
   return row?.[0] ?? 0;
 }
 
-/** The last statements of a transaction: they take the lock that puts all commits in order. */
+/** To be sent last in a transaction, because these statements take the lock that orders all commits. */
 export function planEvents(events: readonly NewEvent[], now: number, writer: string): Bound[] {
   if (events.length === 0) return [];
   const rows = events.map((event): Element[] => [
@@ -100,33 +95,33 @@ export function planEvents(events: readonly NewEvent[], now: number, writer: str
   return statements;
 }
 
-/** What the transaction's last event was numbered. */
+/** The number of the transaction's last event; undefined if it wrote none. */
 export function lastSeqOf(writes: readonly Bound[], answers: readonly (readonly Row[])[]): number | undefined {
   const index = writes.findIndex(({ statement }) => statement === APPEND);
   return answers[index]?.[0]?.[0] as number | undefined;
 }
 
-/** Clears away what is past its time, in small steps: no commit waits long for it. The newest event stays. */
+/** Deletes events past their retention, a few for each commit. The newest event stays. */
 export class EventPruner {
   readonly #retentionMs: number;
-  /** No event is older. */
+  /** No event is older than this. */
   #oldestTime = 0;
 
   constructor(retentionMs: number) {
     this.#retentionMs = retentionMs;
   }
 
-  /** To be sent behind the events: the lock on their counter keeps replicas from pruning the same at once. */
+  /** To be sent after the events, because the lock on their counter keeps two replicas from pruning the same rows. */
   plan(written: number, now: number): Bound[] {
     const before = now - this.#retentionMs;
     if (this.#oldestTime >= before) return [];
     return [
-      { statement: PRUNE, values: [before, written * PRUNE_FACTOR + PRUNE_LEAST] },
+      { statement: PRUNE, values: [before, pruneLimit(written)] },
       { statement: OLDEST_TIME, values: [] },
     ];
   }
 
-  /** After the commit. */
+  /** Reads the oldest event's time from the answers of a committed transaction. */
   observe(writes: readonly Bound[], answers: readonly (readonly Row[])[]): void {
     const index = writes.findIndex(({ statement }) => statement === OLDEST_TIME);
     const time = answers[index]?.[0]?.[0];
@@ -134,15 +129,15 @@ export class EventPruner {
   }
 }
 
-/** `livePorts`: the keys of the ports that have the name, address or MAC asked for now. */
+/** @param livePorts the keys of the ports that have the queried name, address or MAC now */
 export async function readEvents(
   send: Send,
   query: EventQuery,
   livePorts: readonly number[],
   upTo?: number,
 ): Promise<EventList> {
-  const { after = 0, host, type, port, ip, mac, limit = DEFAULT_LIMIT } = query;
-  const values: Element[] = [after, Math.min(limit, MAX_LIMIT)];
+  const { after = 0, host, type, port, ip, mac, limit } = query;
+  const values: Element[] = [after, pageSize(limit)];
   const conditions = ["seq > $1"];
   const add = (condition: (...marks: string[]) => string, ...more: Element[]) => {
     conditions.push(condition(...more.map((_, index) => `$${values.length + index + 1}`)));
@@ -172,7 +167,7 @@ export async function readEvents(
     );
   }
   const columns = EVENT_COLUMNS.map(([name]) => name).join(", ");
-  // As an expression it is sorted: the few events of a port are found by its index, not by passing all events.
+  // An expression makes PostgreSQL sort the few events of a port, found by its index, instead of scanning all events.
   const order = identity === undefined ? "seq" : "seq + 0";
   const where = conditions.join(" AND ");
   const select = prepare(`SELECT ${columns} FROM events WHERE ${where} ORDER BY ${order} LIMIT $2::int`);

@@ -1,18 +1,12 @@
-import { IpamError, type NetworkManifest } from "../../../contract/index.ts";
+import type { NetworkManifest } from "../../../contract/index.ts";
 import type { Catalog, NetworkDeclaration, SubnetDeclaration, SubnetRecord } from "../../../domain/model/catalog.ts";
-import {
-  type NetworkChange,
-  type Obstacle,
-  planNetworkChange,
-  startCursor,
-} from "../../../domain/networks/plan-network-change.ts";
-import { validateNetwork } from "../../../domain/networks/validate-network.ts";
-import { encodeSubnet } from "../../catalog-rows.ts";
+import { type NetworkChange, type Obstacle, startCursor } from "../../../domain/networks/plan-network-change.ts";
+import { encodeNetwork, encodeSubnet, NEW_NETWORK_COLUMNS } from "../../catalog-rows.ts";
+import { MAX_PORTS_NAMED } from "../../limits.ts";
+import { ObstacleReport, planDeletion, planNetwork } from "../../network-plan.ts";
+import { encodeOffset } from "../../offset-code.ts";
 import { toArray } from "../database/array-literal.ts";
 import { prepare, type Send } from "../database/statement.ts";
-import { encodeOffset } from "../rows/offset-code.ts";
-
-const MAX_PORTS_NAMED = 20;
 
 const COUNT = prepare("SELECT count(*) FROM fixed_ips WHERE subnet_id = $1 AND ip_offset BETWEEN $2 AND $3");
 const NAMES = prepare(
@@ -20,7 +14,7 @@ const NAMES = prepare(
    WHERE subnet_id = $1 AND ip_offset BETWEEN $2 AND $3 ORDER BY ip_offset LIMIT $4::int`,
 );
 const PUT = prepare(
-  `INSERT INTO networks AS t (name, labels, vpc, availability_zone, segment, mtu, node_lease, created_at, updated_at)
+  `INSERT INTO networks AS t (${NEW_NETWORK_COLUMNS})
    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
    ON CONFLICT (name) DO UPDATE SET labels = excluded.labels, vpc = excluded.vpc,
      availability_zone = excluded.availability_zone, segment = excluded.segment, mtu = excluded.mtu,
@@ -55,18 +49,19 @@ const RECOUNT = prepare(
    WHERE id = $1`,
 );
 
-/** Declares a network. The caller holds the transaction, in which nobody else decides anything, and counts the revision on. */
+/**
+ * Declares a network. The caller holds the transaction and the lock under which no other replica decides, and increments
+ * the revision. Rejects with `conflict` if ports hold addresses that the network would lose.
+ */
 export async function putNetwork(
   send: Send,
   manifest: NetworkManifest,
   catalog: Catalog,
   now: number,
 ): Promise<NetworkChange> {
-  const declaration = validateNetwork(manifest, catalog.networks);
-  const old = catalog.networks.find(({ name }) => name === declaration.name);
-  const change = planNetworkChange(old, declaration);
+  const { declaration, change, failure } = planNetwork(manifest, catalog);
   if (change.outcome === "unchanged") return change;
-  await assertNoObstacles(send, change.obstacles, `network ${declaration.name} cannot be changed so`);
+  await assertNoObstacles(send, change.obstacles, failure);
   const networkId = await writeNetwork(send, declaration, now);
   for (const subnet of change.removed) await removeSubnet(send, subnet);
   for (const { old: before, now: after, poolsChanged } of change.kept) {
@@ -78,20 +73,9 @@ export async function putNetwork(
   return change;
 }
 
-/** Makes the network's own row, or changes it; answers its id. */
+/** Inserts or updates the network's own row. Resolves to its id. */
 export async function writeNetwork(send: Send, declaration: NetworkDeclaration, now: number): Promise<number> {
-  const { name, labels, vpc, availabilityZone, segment, mtu, nodeLease } = declaration;
-  const fields = [
-    name,
-    JSON.stringify(labels),
-    vpc,
-    availabilityZone ?? null,
-    JSON.stringify(segment),
-    mtu,
-    nodeLease ? JSON.stringify(nodeLease) : null,
-    now,
-  ];
-  const [row] = await send<[id: number]>(PUT, ...fields);
+  const [row] = await send<[id: number]>(PUT, ...encodeNetwork(declaration), now);
   return row?.[0] ?? 0;
 }
 
@@ -99,41 +83,31 @@ export async function orderSubnets(send: Send, networkId: number, { subnets }: N
   await send(SET_POSITIONS, networkId, toArray(subnets.map(({ cidr }) => cidr.text)));
 }
 
+/** Rejects with `not_found`, or `conflict` while ports hold the network's addresses. */
 export async function deleteNetwork(send: Send, name: string, catalog: Catalog): Promise<void> {
-  const network = catalog.networks.find(candidate => candidate.name === name);
-  if (!network) throw new IpamError("not_found", `there is no network ${name}`);
-  const obstacles = network.subnets.map(subnet => ({
-    subnet,
-    range: { first: 0n, last: subnet.cidr.count - 1n },
-    why: `holds an address of subnet ${subnet.cidr.text}`,
-  }));
-  await assertNoObstacles(send, obstacles, `network ${name} cannot be deleted`);
+  const { network, obstacles, failure } = planDeletion(name, catalog);
+  await assertNoObstacles(send, obstacles, failure);
   for (const subnet of network.subnets) await removeSubnet(send, subnet);
   await send(DELETE_NETWORK, network.id);
 }
 
-async function assertNoObstacles(send: Send, obstacles: readonly Obstacle[], what: string): Promise<void> {
-  const ports = new Set<string>();
-  const reasons = new Set<string>();
-  let held = 0;
-  for (const { subnet, range, why } of obstacles) {
-    const { version } = subnet.cidr;
-    const bounds = [subnet.id, encodeOffset(version, range.first), encodeOffset(version, range.last)] as const;
+async function assertNoObstacles(send: Send, obstacles: readonly Obstacle[], failure: string): Promise<void> {
+  const report = new ObstacleReport();
+  for (const obstacle of obstacles) {
+    const { id, cidr } = obstacle.subnet;
+    const { first, last } = obstacle.range;
+    const bounds = [id, encodeOffset(cidr.version, first), encodeOffset(cidr.version, last)] as const;
     const [row] = await send<[count: number]>(COUNT, ...bounds);
-    const found = row?.[0] ?? 0;
-    if (found === 0) continue;
-    held += found;
-    reasons.add(why);
-    for (const [name] of await send<[name: string]>(NAMES, ...bounds, MAX_PORTS_NAMED)) ports.add(name);
+    const held = row?.[0] ?? 0;
+    if (held === 0) continue;
+    const names = await send<[name: string]>(NAMES, ...bounds, MAX_PORTS_NAMED);
+    report.add(
+      obstacle,
+      held,
+      names.map(([name]) => name),
+    );
   }
-  if (held === 0) return;
-  const named = [...ports].slice(0, MAX_PORTS_NAMED);
-  const addresses = held === 1 ? "1 held address is" : `${held} held addresses are`;
-  throw new IpamError(
-    "conflict",
-    `${what}: ${addresses} in the way: port ${named[0]} ${[...reasons].join("; ")}; release and delete the ports first`,
-    { ports: named },
-  );
+  report.assertEmpty(failure);
 }
 
 async function removeSubnet(send: Send, { id }: SubnetRecord): Promise<void> {
@@ -144,7 +118,7 @@ async function removeSubnet(send: Send, { id }: SubnetRecord): Promise<void> {
 
 type CursorOf = (range: SubnetDeclaration["ranges"][number], index: number) => bigint;
 
-/** Answers the new row's id. */
+/** Resolves to the new row's id. */
 export async function addSubnet(
   send: Send,
   networkId: number,
@@ -178,7 +152,7 @@ async function insertPools(
   );
 }
 
-/** Held and freed addresses stay as they are; which of them the pools have, and so the counters, is found anew. */
+/** Keeps held and freed addresses, and counts again which of them lie in the new pools. */
 async function changePools(send: Send, before: SubnetRecord, after: SubnetDeclaration): Promise<void> {
   await send(DELETE_POOLS, before.id);
   await insertPools(send, before.id, after, range => startCursor(range, before));

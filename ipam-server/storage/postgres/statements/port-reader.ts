@@ -1,25 +1,18 @@
-import { IpamError, type PortList, type PortQuery } from "../../../contract/index.ts";
-import { parseAddress } from "../../../domain/model/address.ts";
+import type { PortList, PortQuery } from "../../../contract/index.ts";
 import type { Catalog } from "../../../domain/model/catalog.ts";
 import { parseMac } from "../../../domain/model/mac.ts";
-import { locate } from "../../../domain/model/needs.ts";
 import { type PortRecord, toPort } from "../../../domain/model/port-record.ts";
-import { matches, parseSelector, type Selector } from "../../../domain/model/selector.ts";
+import { parseSelector, type Selector } from "../../../domain/model/selector.ts";
+import { MAX_SCANNED, pageSize } from "../../limits.ts";
+import { encodeOffset } from "../../offset-code.ts";
+import { hasLabels, isScan, locateAddress, networkIdOf, type PortIdentity, parsePortState } from "../../port-query.ts";
 import { type Element, toArray } from "../database/array-literal.ts";
 import { prepare, type Send } from "../database/statement.ts";
-import { encodeOffset } from "../rows/offset-code.ts";
-import { encodeMac, PORT_COLUMN_LIST, type PortRow, parseColumn } from "../rows/port-rows.ts";
+import { encodeMac, PORT_COLUMN_LIST, type PortRow } from "../rows/port-rows.ts";
 import { type FixedIpRow, withFixedIps } from "./snapshot-loader.ts";
 
-const DEFAULT_LIMIT = 100;
-const MAX_LIMIT = 1000;
-/** Rows looked at for one page: a rare label makes many short pages, not one that takes long. */
-const MAX_SCANNED = 20_000;
-/** Rows fetched at once when a label is looked for among them. */
+/** Rows fetched at once when the selector is evaluated here. */
 const CHUNK = 2000;
-
-const STATES = "bound, unbound, or a pair of DOWN, BUILD, ACTIVE and ERROR such as ACTIVE_ACTIVE";
-const STATE_PAIR = /^(DOWN|BUILD|ACTIVE|ERROR)_(DOWN|BUILD|ACTIVE|ERROR)$/;
 
 const FIXED_IPS = prepare(
   "SELECT port_key, subnet_id, ip_offset::text FROM fixed_ips WHERE port_key = ANY ($1::bigint[])",
@@ -43,13 +36,12 @@ export async function addFixedIps(send: Send, rows: readonly PortRow[], catalog:
   return withFixedIps(rows, await send<FixedIpRow>(FIXED_IPS, toArray(rows.map(([key]) => key))), catalog);
 }
 
-/** Finds ports by what PortQuery asks, in order of their names. */
+/** Lists the ports that match a query, in order of their names. */
 export async function readPorts(send: Send, query: PortQuery, catalog: Catalog): Promise<PortList> {
-  const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
+  const limit = pageSize(query.limit);
   const plan = await planQuery(send, query, catalog);
   const selector = query.label === undefined ? undefined : parseSelector(query.label, "label");
   const cursor = query.cursor ?? "";
-  // Without a name, address, MAC or host all ports are looked through, a piece at a time.
   const end = plan.scans ? (await send<[name: string]>(LAST_SCANNED, cursor))[0]?.[0] : undefined;
   if (end !== undefined) add(plan, mark => `name <= ${mark}`, end);
   const found = await collect(send, plan, cursor, limit + 1, selector);
@@ -68,7 +60,7 @@ async function collect(
   selector: Selector | undefined,
 ): Promise<PortRow[]> {
   const where = [...conditions, `name > $${values.length + 1}`].join(" AND ");
-  // As an expression it is sorted: the index that finds the few is not passed over for the one that is in order.
+  // An expression makes PostgreSQL sort the few rows that an index finds, instead of scanning the index on the name.
   const order = scans ? "name" : "name || ''";
   const statement = prepare(
     `SELECT ${PORT_COLUMN_LIST} FROM ports WHERE ${where} ORDER BY ${order} LIMIT $${values.length + 2}::int`,
@@ -78,8 +70,7 @@ async function collect(
   for (let after = cursor; ; ) {
     const rows = await send<PortRow>(statement, ...values, after, size);
     for (const row of rows) {
-      const labels = row[5];
-      if (selector && !matches(selector, labels === null ? {} : parseColumn(labels))) continue;
+      if (!hasLabels(row, selector)) continue;
       found.push(row);
       if (found.length === wanted) return found;
     }
@@ -90,11 +81,7 @@ async function collect(
 }
 
 /** The keys of the ports that have a name, address or MAC now. */
-export async function findKeys(
-  send: Send,
-  { name, ip, mac }: Pick<PortQuery, "name" | "ip" | "mac">,
-  catalog: Catalog,
-): Promise<number[]> {
+export async function findKeys(send: Send, { name, ip, mac }: PortIdentity, catalog: Catalog): Promise<number[]> {
   if (ip !== undefined && name === undefined) return findHolders(send, ip, catalog);
   const rows =
     name !== undefined
@@ -106,12 +93,7 @@ export async function findKeys(
 }
 
 async function findHolders(send: Send, ip: string, catalog: Catalog): Promise<number[]> {
-  if (!parseAddress(ip)) {
-    throw new IpamError("invalid_request", `ip is ${JSON.stringify(ip)}; expected an address such as 10.0.0.7`, {
-      field: "ip",
-    });
-  }
-  const places = locate(ip, catalog);
+  const places = locateAddress(ip, catalog);
   const rows = await send<[key: number]>(
     HOLDERS,
     toArray(places.map(({ subnetId }) => subnetId)),
@@ -133,11 +115,8 @@ function add(plan: QueryPlan, condition: (...marks: string[]) => string, ...valu
 
 async function planQuery(send: Send, query: PortQuery, catalog: Catalog): Promise<QueryPlan> {
   const { name, network, host, ip, mac, state, cluster } = query;
-  const scans = name === undefined && mac === undefined && ip === undefined && host === undefined;
-  const plan: QueryPlan = { conditions: [], values: [], scans };
-  if (network !== undefined) {
-    add(plan, mark => `network_id = ${mark}::int`, catalog.networks.find(n => n.name === network)?.id ?? -1);
-  }
+  const plan: QueryPlan = { conditions: [], values: [], scans: isScan(query) };
+  if (network !== undefined) add(plan, mark => `network_id = ${mark}::int`, networkIdOf(network, catalog));
   if (cluster !== undefined) add(plan, mark => `cluster = ${mark}`, cluster);
   if (state !== undefined) addState(plan, state);
   if (name !== undefined) add(plan, mark => `name = ${mark}`, name);
@@ -150,13 +129,8 @@ async function planQuery(send: Send, query: PortQuery, catalog: Catalog): Promis
   return plan;
 }
 
-function addState(plan: QueryPlan, state: string): void {
-  const [, underlay, overlay] = STATE_PAIR.exec(state) ?? [];
-  if (state === "bound") add(plan, () => "host IS NOT NULL");
-  else if (state === "unbound") add(plan, () => "host IS NULL");
-  else if (underlay !== undefined && overlay !== undefined) {
-    add(plan, (a, b) => `underlay = ${a} AND overlay = ${b}`, underlay, overlay);
-  } else {
-    throw new IpamError("invalid_request", `state is ${JSON.stringify(state)}; expected ${STATES}`, { field: "state" });
-  }
+function addState(plan: QueryPlan, text: string): void {
+  const state = parsePortState(text);
+  if ("isBound" in state) add(plan, () => `host IS ${state.isBound ? "NOT " : ""}NULL`);
+  else add(plan, (a, b) => `underlay = ${a} AND overlay = ${b}`, state.underlay, state.overlay);
 }

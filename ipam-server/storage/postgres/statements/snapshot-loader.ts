@@ -3,10 +3,10 @@ import type { Item } from "../../../domain/model/mutation.ts";
 import { type AllocationNeeds, type BindingKey, type Needs, nameOf } from "../../../domain/model/needs.ts";
 import type { HeldIp, PortRecord } from "../../../domain/model/port-record.ts";
 import type { AddressState, FreedAddress, Snapshot } from "../../../domain/model/snapshot.ts";
+import { decodeOffset, encodeOffset } from "../../offset-code.ts";
 import { toArray } from "../database/array-literal.ts";
 import { prepare, type Send } from "../database/statement.ts";
 import { type CatalogState, readState } from "../rows/catalog-rows.ts";
-import { decodeOffset, encodeOffset } from "../rows/offset-code.ts";
 import { decodeMac, decodePort, encodeMac, PORT_COLUMN_LIST, type PortRow } from "../rows/port-rows.ts";
 import { findSlots, NO_SLOTS } from "./slot-finder.ts";
 

@@ -1,9 +1,9 @@
 import type { Catalog } from "../../../domain/model/catalog.ts";
 import type { HeldIp } from "../../../domain/model/port-record.ts";
 import type { Writes } from "../../../domain/model/snapshot.ts";
+import { encodeOffset } from "../../offset-code.ts";
 import { type Element, toArray, toColumns } from "../database/array-literal.ts";
 import { type Bound, prepare } from "../database/statement.ts";
-import { encodeOffset } from "../rows/offset-code.ts";
 import { encodeMac, encodePort, PORT_COLUMN_LIST, PORT_COLUMNS, type PortColumn } from "../rows/port-rows.ts";
 
 /** Not in the usual update, which so leaves their indexes alone: only a reallocation changes MAC and network. */

@@ -2,9 +2,9 @@ import type { Catalog, SubnetRecord } from "../../../domain/model/catalog.ts";
 import type { PortRecord } from "../../../domain/model/port-record.ts";
 import type { FreedPage, TransferSource } from "../../../domain/transfer/export-store.ts";
 import type { TransferState } from "../../../domain/transfer/transfer.ts";
+import { decodeOffset, encodeOffset } from "../../offset-code.ts";
 import { prepare, type Send } from "../database/statement.ts";
 import { loadCatalog } from "../rows/catalog-rows.ts";
-import { decodeOffset, encodeOffset } from "../rows/offset-code.ts";
 import { PORT_COLUMN_LIST, type PortRow } from "../rows/port-rows.ts";
 import { addFixedIps } from "../statements/port-reader.ts";
 

@@ -9,10 +9,10 @@ import {
 } from "../../../domain/transfer/import-store.ts";
 import type { TransferState } from "../../../domain/transfer/transfer.ts";
 import type { ImportedNetwork } from "../../../domain/transfer/transfer-records.ts";
+import { encodeOffset } from "../../offset-code.ts";
 import { checkStore } from "../check/check-store.ts";
 import { toColumns } from "../database/array-literal.ts";
 import { prepare, type Send } from "../database/statement.ts";
-import { encodeOffset } from "../rows/offset-code.ts";
 import { encodePort, PORT_COLUMN_LIST, PORT_COLUMNS } from "../rows/port-rows.ts";
 import { addSubnet, orderSubnets, writeNetwork } from "../statements/network-writer.ts";
 import { FREED_COLUMNS, HELD_COLUMNS, SET_COUNTERS, unnest } from "../statements/write-applier.ts";

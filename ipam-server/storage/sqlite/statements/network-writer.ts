@@ -1,19 +1,19 @@
 import type Database from "better-sqlite3";
-import { IpamError, type NetworkManifest } from "../../../contract/index.ts";
-import type { Catalog, Pool, SubnetDeclaration, SubnetRecord } from "../../../domain/model/catalog.ts";
-import {
-  type NetworkChange,
-  type Obstacle,
-  planNetworkChange,
-  startCursor,
-} from "../../../domain/networks/plan-network-change.ts";
-import { validateNetwork } from "../../../domain/networks/validate-network.ts";
-import { encodeSubnet } from "../../catalog-rows.ts";
+import type { NetworkManifest } from "../../../contract/index.ts";
+import type {
+  Catalog,
+  NetworkDeclaration,
+  Pool,
+  SubnetDeclaration,
+  SubnetRecord,
+} from "../../../domain/model/catalog.ts";
+import { type NetworkChange, type Obstacle, startCursor } from "../../../domain/networks/plan-network-change.ts";
+import { encodeNetwork, encodeSubnet, NEW_NETWORK_COLUMNS } from "../../catalog-rows.ts";
+import { MAX_PORTS_NAMED } from "../../limits.ts";
+import { ObstacleReport, planDeletion, planNetwork } from "../../network-plan.ts";
 import { encodeCount, encodeOffset } from "../../offset-code.ts";
 
-const MAX_PORTS_NAMED = 20;
-
-/** Declares networks. The caller holds the transaction, and reloads the catalog after it. */
+/** Writes networks. The caller holds the transaction, and reloads the catalog after it. */
 export class NetworkWriter {
   readonly #database: Database.Database;
 
@@ -21,90 +21,74 @@ export class NetworkWriter {
     this.#database = database;
   }
 
+  /** Throws `conflict` if ports hold addresses that the network would lose. */
   put(manifest: NetworkManifest, catalog: Catalog, now: number): NetworkChange {
-    const declaration = validateNetwork(manifest, catalog.networks);
-    const old = catalog.networks.find(({ name }) => name === declaration.name);
-    const change = planNetworkChange(old, declaration);
+    const { declaration, change, failure } = planNetwork(manifest, catalog);
     if (change.outcome === "unchanged") return change;
-    this.#refuseObstacles(change.obstacles, `network ${declaration.name} cannot be changed so`);
-    const { name, labels, vpc, availabilityZone, segment, mtu, nodeLease } = declaration;
-    const networkId = Number(
-      this.#database
-        .prepare(
-          `INSERT INTO networks (name, labels, vpc, availability_zone, segment, mtu, node_lease, created_at, updated_at)
-           VALUES ($name, $labels, $vpc, $zone, $segment, $mtu, $lease, $now, $now)
-           ON CONFLICT (name) DO UPDATE SET labels = $labels, vpc = $vpc, availability_zone = $zone, segment = $segment,
-             mtu = $mtu, node_lease = $lease, updated_at = $now RETURNING id`,
-        )
-        .pluck()
-        .get({
-          name,
-          labels: JSON.stringify(labels),
-          vpc,
-          zone: availabilityZone ?? null,
-          segment: JSON.stringify(segment),
-          mtu,
-          lease: nodeLease ? JSON.stringify(nodeLease) : null,
-          now,
-        }),
-    );
+    this.#assertNoObstacles(change.obstacles, failure);
+    const networkId = this.#writeNetwork(declaration, now);
     for (const subnet of change.removed) this.#removeSubnet(subnet);
     for (const { old: before, now: after, poolsChanged } of change.kept) {
       this.#database.prepare("UPDATE subnets SET spec = ? WHERE id = ?").run(encodeSubnet(after), before.id);
       if (poolsChanged) this.#changePools(before, after);
     }
     for (const subnet of change.added) this.#addSubnet(networkId, subnet);
-    const setPosition = this.#database.prepare(
-      "UPDATE subnets SET position = ? WHERE network_id = ? AND spec ->> 'cidr' = ?",
-    );
-    for (const [position, { cidr }] of declaration.subnets.entries()) setPosition.run(position, networkId, cidr.text);
+    this.#orderSubnets(networkId, declaration);
     return change;
   }
 
+  /** Throws `not_found`, or `conflict` while ports hold the network's addresses. */
   delete(name: string, catalog: Catalog): void {
-    const network = catalog.networks.find(candidate => candidate.name === name);
-    if (!network) throw new IpamError("not_found", `there is no network ${name}`);
-    const obstacles = network.subnets.map(subnet => ({
-      subnet,
-      range: { first: 0n, last: subnet.cidr.count - 1n },
-      why: `holds an address of subnet ${subnet.cidr.text}`,
-    }));
-    this.#refuseObstacles(obstacles, `network ${name} cannot be deleted`);
+    const { network, obstacles, failure } = planDeletion(name, catalog);
+    this.#assertNoObstacles(obstacles, failure);
     for (const subnet of network.subnets) this.#removeSubnet(subnet);
     this.#database.prepare("DELETE FROM networks WHERE id = ?").run(network.id);
   }
 
-  #refuseObstacles(obstacles: readonly Obstacle[], what: string): void {
-    const count = this.#database
-      .prepare<[number, bigint, bigint], number>(
-        "SELECT count(*) FROM fixed_ips WHERE subnet_id = ? AND offset BETWEEN ? AND ?",
+  /** Inserts or updates the network's own row. Returns its id. */
+  #writeNetwork(declaration: NetworkDeclaration, now: number): number {
+    const id = this.#database
+      .prepare(
+        `INSERT INTO networks (${NEW_NETWORK_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (name) DO UPDATE SET labels = excluded.labels, vpc = excluded.vpc,
+           availability_zone = excluded.availability_zone, segment = excluded.segment, mtu = excluded.mtu,
+           node_lease = excluded.node_lease, updated_at = excluded.updated_at
+         RETURNING id`,
       )
-      .pluck();
+      .pluck()
+      .get(...encodeNetwork(declaration), now, now);
+    return Number(id);
+  }
+
+  #orderSubnets(networkId: number, { subnets }: NetworkDeclaration): void {
+    const setPosition = this.#database.prepare(
+      "UPDATE subnets SET position = ? WHERE network_id = ? AND spec ->> 'cidr' = ?",
+    );
+    for (const [position, { cidr }] of subnets.entries()) setPosition.run(position, networkId, cidr.text);
+  }
+
+  #assertNoObstacles(obstacles: readonly Obstacle[], failure: string): void {
     const names = this.#database
       .prepare<[number, bigint, bigint, number], string>(
         "SELECT name FROM fixed_ips JOIN ports ON ports.key = port_key WHERE subnet_id = ? AND offset BETWEEN ? AND ? LIMIT ?",
       )
       .pluck();
-    const ports = new Set<string>();
-    const reasons = new Set<string>();
-    let held = 0;
-    for (const { subnet, range, why } of obstacles) {
-      const { version } = subnet.cidr;
-      const bounds = [subnet.id, encodeOffset(version, range.first), encodeOffset(version, range.last)] as const;
-      const found = count.get(...bounds) ?? 0;
-      if (found === 0) continue;
-      held += found;
-      reasons.add(why);
-      for (const name of names.all(...bounds, MAX_PORTS_NAMED)) ports.add(name);
+    const report = new ObstacleReport();
+    for (const obstacle of obstacles) {
+      const held = this.#countHeld(obstacle.subnet.id, obstacle.subnet, obstacle.range);
+      if (held > 0) report.add(obstacle, held, names.all(...boundsOf(obstacle), MAX_PORTS_NAMED));
     }
-    if (held === 0) return;
-    const named = [...ports].slice(0, MAX_PORTS_NAMED);
-    const addresses = held === 1 ? "1 held address is" : `${held} held addresses are`;
-    throw new IpamError(
-      "conflict",
-      `${what}: ${addresses} in the way: port ${named[0]} ${[...reasons].join("; ")}; release and delete the ports first`,
-      { ports: named },
-    );
+    report.assertEmpty(failure);
+  }
+
+  #countHeld(subnetId: number, subnet: SubnetDeclaration, range: Obstacle["range"]): number {
+    const count = this.#database
+      .prepare<[number, bigint, bigint], number>(
+        "SELECT count(*) FROM fixed_ips WHERE subnet_id = ? AND offset BETWEEN ? AND ?",
+      )
+      .pluck();
+    const { version } = subnet.cidr;
+    return count.get(subnetId, encodeOffset(version, range.first), encodeOffset(version, range.last)) ?? 0;
   }
 
   #removeSubnet({ id }: SubnetRecord): void {
@@ -116,8 +100,9 @@ export class NetworkWriter {
     const { lastInsertRowid } = this.#database
       .prepare("INSERT INTO subnets (network_id, position, spec) VALUES (?, 0, ?)")
       .run(networkId, encodeSubnet(subnet));
-    for (const range of subnet.ranges)
+    for (const range of subnet.ranges) {
       this.#insertPool(Number(lastInsertRowid), subnet, { ...range, cursor: range.first });
+    }
   }
 
   #insertPool(
@@ -130,26 +115,25 @@ export class NetworkWriter {
       .run(subnetId, encodeOffset(version, first), encodeOffset(version, last), encodeCount(cursor - first));
   }
 
-  /** Held and freed addresses stay as they are; which of them the pools have, and so the counters, is found anew. */
+  /** Keeps held and freed addresses, and counts again which of them lie in the new pools. */
   #changePools(before: SubnetRecord, after: SubnetDeclaration): void {
     const { id } = before;
     const { version } = after.cidr;
     this.#database.prepare("DELETE FROM pools WHERE subnet_id = ?").run(id);
     this.#database.prepare("UPDATE freed SET pooled = 0 WHERE subnet_id = ?").run(id);
     const adopt = this.#database.prepare("UPDATE freed SET pooled = 1 WHERE subnet_id = ? AND offset BETWEEN ? AND ?");
-    const count = this.#database
-      .prepare<[number, bigint, bigint], number>(
-        "SELECT count(*) FROM fixed_ips WHERE subnet_id = ? AND offset BETWEEN ? AND ?",
-      )
-      .pluck();
     let freed = 0;
     let inside = 0;
     for (const range of after.ranges) {
       this.#insertPool(id, after, { ...range, cursor: startCursor(range, before) });
-      const bounds = [id, encodeOffset(version, range.first), encodeOffset(version, range.last)] as const;
-      freed += adopt.run(...bounds).changes;
-      inside += count.get(...bounds) ?? 0;
+      freed += adopt.run(id, encodeOffset(version, range.first), encodeOffset(version, range.last)).changes;
+      inside += this.#countHeld(id, after, range);
     }
     this.#database.prepare("UPDATE subnets SET freed = ?, outside = held - ? WHERE id = ?").run(freed, inside, id);
   }
+}
+
+function boundsOf({ subnet, range }: Obstacle): [subnetId: number, first: bigint, last: bigint] {
+  const { version } = subnet.cidr;
+  return [subnet.id, encodeOffset(version, range.first), encodeOffset(version, range.last)];
 }

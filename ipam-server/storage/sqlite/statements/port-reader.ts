@@ -1,25 +1,17 @@
 import type Database from "better-sqlite3";
-import { IpamError, type PortList, type PortQuery } from "../../../contract/index.ts";
-import { parseAddress } from "../../../domain/model/address.ts";
+import type { PortList, PortQuery } from "../../../contract/index.ts";
 import type { Catalog } from "../../../domain/model/catalog.ts";
 import { parseMac } from "../../../domain/model/mac.ts";
-import { locate } from "../../../domain/model/needs.ts";
 import { toPort } from "../../../domain/model/port-record.ts";
-import { matches, parseSelector } from "../../../domain/model/selector.ts";
+import { parseSelector } from "../../../domain/model/selector.ts";
+import { MAX_SCANNED, pageSize } from "../../limits.ts";
 import { encodeOffset } from "../../offset-code.ts";
+import { hasLabels, isScan, locateAddress, networkIdOf, type PortIdentity, parsePortState } from "../../port-query.ts";
 import { bindingKeysOf } from "../rows/binding-key.ts";
-import { encodeMac, PORT_COLUMNS, type PortRow, parseColumn } from "../rows/port-rows.ts";
+import { encodeMac, PORT_COLUMNS, type PortRow } from "../rows/port-rows.ts";
 import type { SnapshotLoader } from "./snapshot-loader.ts";
 
-const DEFAULT_LIMIT = 100;
-const MAX_LIMIT = 1000;
-/** Rows looked at for one page: a rare label makes many short pages, not one that blocks the server. */
-const MAX_SCANNED = 20_000;
-
-const STATES = "bound, unbound, or a pair of DOWN, BUILD, ACTIVE and ERROR such as ACTIVE_ACTIVE";
-const STATE_PAIR = /^(DOWN|BUILD|ACTIVE|ERROR)_(DOWN|BUILD|ACTIVE|ERROR)$/;
-
-/** Finds ports by what PortQuery asks, in order of their names. */
+/** Lists the ports that match a query, in order of their names. */
 export class PortReader {
   readonly #database: Database.Database;
   readonly #loader: SnapshotLoader;
@@ -30,8 +22,9 @@ export class PortReader {
   }
 
   read(query: PortQuery, catalog: Catalog): PortList {
-    const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
-    const { source, conditions, values, scans } = this.#plan(query, catalog);
+    const limit = pageSize(query.limit);
+    const scans = isScan(query);
+    const { source, conditions, values } = this.#plan(query, catalog);
     const selector = query.label === undefined ? undefined : parseSelector(query.label, "label");
     const where = [...conditions, "name > $cursor"].join(" AND ");
     const inner = scans ? `(SELECT * FROM ports WHERE name > $cursor ORDER BY name LIMIT ${MAX_SCANNED})` : source;
@@ -42,7 +35,7 @@ export class PortReader {
       .raw();
     const cursor = query.cursor ?? "";
     for (const row of statement.iterate({ ...values, cursor })) {
-      if (selector && !matches(selector, row[5] === null ? {} : parseColumn(row[5]))) continue;
+      if (!hasLabels(row, selector)) continue;
       if (rows.length === limit) {
         more = true;
         break;
@@ -54,7 +47,7 @@ export class PortReader {
     return { ports, ...(nextCursor !== undefined && { nextCursor }) };
   }
 
-  /** The name that a scan ended at because it had looked at enough; undefined when it came to the end. */
+  /** The name at which a scan reaches MAX_SCANNED rows; undefined if it reaches the end of the table. */
   #lastScanned(cursor: string): string | undefined {
     return this.#database
       .prepare<[string], string>(
@@ -65,14 +58,12 @@ export class PortReader {
   }
 
   #plan({ name, network, host, ip, mac, state, cluster }: PortQuery, catalog: Catalog): QueryPlan {
-    const plan: QueryPlan = { source: "ports", conditions: [], values: {}, scans: false };
+    const plan: QueryPlan = { source: "ports", conditions: [], values: {} };
     const add = (condition: string, values: Record<string, unknown>) => {
       plan.conditions.push(condition);
       Object.assign(plan.values, values);
     };
-    if (network !== undefined) {
-      add("network_id = $network", { network: catalog.networks.find(n => n.name === network)?.id ?? -1 });
-    }
+    if (network !== undefined) add("network_id = $network", { network: networkIdOf(network, catalog) });
     if (cluster !== undefined) add("cluster = $cluster", { cluster });
     if (state !== undefined) addState(state, add);
     if (name !== undefined) add("name = $name", { name });
@@ -82,16 +73,15 @@ export class PortReader {
     if (host !== undefined) {
       add("binding_key BETWEEN $first AND $last AND host = $host", { host, ...bindingKeysOf(host) });
     }
-    // One of these leads to few rows by its index; without them all ports are looked through, a piece at a time.
+    // SQLite's planner would otherwise prefer the index on the name, which scans all ports.
     if (mac !== undefined) plan.source = "ports INDEXED BY ports_mac";
     else if (host !== undefined && name === undefined && ip === undefined)
       plan.source = "ports INDEXED BY ports_binding";
-    plan.scans = name === undefined && mac === undefined && ip === undefined && host === undefined;
     return plan;
   }
 
   /** The keys of the ports that have a name, address or MAC now. */
-  findKeys({ name, ip, mac }: Pick<PortQuery, "name" | "ip" | "mac">, catalog: Catalog): number[] {
+  findKeys({ name, ip, mac }: PortIdentity, catalog: Catalog): number[] {
     const find = (condition: string, value: string | number) =>
       this.#database.prepare<[string | number], number>(`SELECT key FROM ports WHERE ${condition}`).pluck().all(value);
     if (name !== undefined) return find("name = ?", name);
@@ -100,15 +90,10 @@ export class PortReader {
   }
 
   #findHolders(ip: string, catalog: Catalog): number[] {
-    if (!parseAddress(ip)) {
-      throw new IpamError("invalid_request", `ip is ${JSON.stringify(ip)}; expected an address such as 10.0.0.7`, {
-        field: "ip",
-      });
-    }
     const holder = this.#database
       .prepare<[number, bigint], number>("SELECT port_key FROM fixed_ips WHERE subnet_id = ? AND offset = ?")
       .pluck();
-    return locate(ip, catalog).flatMap(
+    return locateAddress(ip, catalog).flatMap(
       ({ subnetId, offset }) => holder.get(subnetId, encodeOffset(catalog.subnet(subnetId).cidr.version, offset)) ?? [],
     );
   }
@@ -118,17 +103,12 @@ interface QueryPlan {
   source: string;
   conditions: string[];
   values: Record<string, unknown>;
-  scans: boolean;
 }
 
 type AddCondition = (condition: string, values: Record<string, unknown>) => void;
 
-function addState(state: string, add: AddCondition): void {
-  const [, underlay, overlay] = STATE_PAIR.exec(state) ?? [];
-  if (state === "bound") add("host IS NOT NULL", {});
-  else if (state === "unbound") add("host IS NULL", {});
-  else if (underlay !== undefined) add("underlay = $underlay AND overlay = $overlay", { underlay, overlay });
-  else {
-    throw new IpamError("invalid_request", `state is ${JSON.stringify(state)}; expected ${STATES}`, { field: "state" });
-  }
+function addState(text: string, add: AddCondition): void {
+  const state = parsePortState(text);
+  if ("isBound" in state) add(`host IS ${state.isBound ? "NOT " : ""}NULL`, {});
+  else add("underlay = $underlay AND overlay = $overlay", state);
 }

@@ -12,15 +12,15 @@ import {
 } from "../../../domain/transfer/import-store.ts";
 import type { TransferRow, TransferState } from "../../../domain/transfer/transfer.ts";
 import type { ImportedNetwork } from "../../../domain/transfer/transfer-records.ts";
-import { encodeSubnet } from "../../catalog-rows.ts";
+import { encodeNetwork, encodeSubnet, NEW_NETWORK_COLUMNS } from "../../catalog-rows.ts";
 import { encodeCount, encodeOffset } from "../../offset-code.ts";
 import { checkStore } from "../check/check-store.ts";
 import { encodePort, PORT_COLUMNS } from "../rows/port-rows.ts";
 import { SqliteSource } from "./export-rows.ts";
 
 /**
- * Fills an empty database: see `Store.importRows`. The transaction stays open while rows are waited for, so nobody else
- * may use the connection meanwhile.
+ * Fills an empty database (`Store.importRows`). The transaction stays open while it waits for rows, so the caller keeps
+ * everything else off the connection.
  */
 export async function importRows(
   database: Database.Database,
@@ -64,17 +64,10 @@ class SqliteSink extends SqliteSource implements TransferSink {
   }
 
   async addNetwork({ declaration, createdAt, updatedAt, subnets: imported }: ImportedNetwork): Promise<void> {
-    const { name, labels, vpc, availabilityZone, segment, mtu, nodeLease, subnets } = declaration;
     const { lastInsertRowid: networkId } = this.#database
-      .prepare(
-        `INSERT INTO networks (name, labels, vpc, availability_zone, segment, mtu, node_lease, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      )
-      .run(
-        ...[name, JSON.stringify(labels), vpc, availabilityZone ?? null, JSON.stringify(segment), mtu],
-        ...[nodeLease ? JSON.stringify(nodeLease) : null, createdAt, updatedAt],
-      );
-    for (const [position, subnet] of subnets.entries()) {
+      .prepare(`INSERT INTO networks (${NEW_NETWORK_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+      .run(...encodeNetwork(declaration), createdAt, updatedAt);
+    for (const [position, subnet] of declaration.subnets.entries()) {
       const kept = imported[position];
       if (kept) this.#addSubnet(Number(networkId), position, subnet, kept);
     }

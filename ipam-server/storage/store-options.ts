@@ -1,0 +1,34 @@
+import { randomUUID } from "node:crypto";
+import { type DecisionContext, LEASE_MS } from "../domain/decide/decision-scope.ts";
+
+const DAY_MS = 86_400_000;
+
+/** Options of a store that do not depend on its engine. */
+export interface StoreOptions {
+  /** How long a freed address waits before another port may hold it. Default 60,000. */
+  reuseDelayMs?: number;
+  /** How long a node may assign a leased address after it was leased or renewed. Default an hour. */
+  leaseMs?: number;
+  /** True: a fabric driver reports the overlay plane. Default false: the fabric is static, the overlay always ready. */
+  fabricManaged?: boolean;
+  /** How long events are kept. Default 30 days. */
+  eventRetentionMs?: number;
+  /** Milliseconds since the epoch. */
+  clock?: () => number;
+  /** Test failpoint, called at each step inside a transaction: throw to simulate a crash at this step. */
+  failpoint?: (step: string) => void;
+}
+
+export const reuseDelayOf = ({ reuseDelayMs = 60_000 }: StoreOptions): number => reuseDelayMs;
+export const eventRetentionOf = ({ eventRetentionMs = 30 * DAY_MS }: StoreOptions): number => eventRetentionMs;
+
+/** The context in which a batch is decided; a restored database adds its minimum epoch. */
+export function buildContext(options: StoreOptions, now: number): DecisionContext {
+  return {
+    now,
+    reuseDelayMs: reuseDelayOf(options),
+    leaseMs: options.leaseMs ?? LEASE_MS,
+    fabricManaged: options.fabricManaged ?? false,
+    newId: randomUUID,
+  };
+}
