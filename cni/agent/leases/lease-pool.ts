@@ -1,36 +1,36 @@
 import type { NodeLease, PortAttachment } from "../../../ipam-server/contract/index.ts";
 import type { LeaseRequest } from "./lease-request.ts";
 
-/** An address that this node may give to a pod. */
+/** An address that this node may assign to a pod. */
 export interface LeasedAddress {
   attachment: PortAttachment;
-  /** From here on it may not. By the node's own clock, as all times here: milliseconds, whatever they begin at. */
+  /** The lease's end by the node's clock. All times here are in milliseconds of `LeasesOptions.now`. */
   endsAt: number;
   renewAt: number;
 }
 
-/** No clock counts quite as another does. */
+/** Margin for clock drift. */
 const MARGIN = 0.02;
-/** A network's outage shall find most of the time left. */
-const PROLONG_AFTER = 1 / 3;
-/** A lease that was to be prolonged and could not be. */
+/** Early, so that most of the lease is left when an outage begins. */
+const RENEW_AFTER = 1 / 3;
+/** Of the time between renewal and end, after a renewal that failed. */
 const RETRY_AFTER = 1 / 12;
 
-/** The addresses that this node is leased for pods that ask in one way, and the terms. Does nothing by itself. */
+/** The idle leased addresses for one kind of request, and the terms of their network. Pure state, without I/O. */
 export class LeasePool {
   readonly request: LeaseRequest;
-  /** As the network last said. */
+  /** The newest terms from the IPAM. */
   terms: NodeLease;
-  /** When an address was given to a pod last; at first when the pool was made. */
+  /** When an address was last assigned to a pod, or the pool was created. */
   usedAt: number;
-  /** More is not asked for before. */
+  /** The earliest time of the next fill. */
   fillAt = 0;
   fillFailures = 0;
   readonly #items = new Map<string, LeasedAddress>();
-  readonly #promised = new Set<string>();
+  readonly #reserved = new Set<string>();
 
-  constructor(wish: LeaseRequest, terms: NodeLease, now: number) {
-    this.request = wish;
+  constructor(request: LeaseRequest, terms: NodeLease, now: number) {
+    this.request = request;
     this.terms = terms;
     this.usedAt = now;
   }
@@ -44,19 +44,19 @@ export class LeasePool {
   }
 
   /**
-   * What the IPAM answered to a claim sent at `sentAt`: false when it tells no end, or one that is here already. The time
-   * is counted from before the request left, so that the node's lease ends before the IPAM's does.
+   * Adds or renews a lease that was claimed at `sentAt`. Returns false if it has no end or has already ended. Counts from
+   * the time of the request, so that the lease ends on the node before it ends in the IPAM.
    */
   put(attachment: PortAttachment, sentAt: number, now: number): boolean {
     const { name, expiresAt = "", updatedAt } = attachment.port;
     const leaseMs = Date.parse(expiresAt) - Date.parse(updatedAt);
     const endsAt = sentAt + leaseMs * (1 - MARGIN);
     if (!(endsAt > now)) return false;
-    this.#items.set(name, { attachment, endsAt, renewAt: sentAt + leaseMs * PROLONG_AFTER });
+    this.#items.set(name, { attachment, endsAt, renewAt: sentAt + leaseMs * RENEW_AFTER });
     return true;
   }
 
-  /** It could not be prolonged now. */
+  /** Schedules the next renewal after one that failed. */
   postpone(name: string, now: number): void {
     const item = this.#items.get(name);
     if (item !== undefined) item.renewAt = now + (item.endsAt - item.renewAt) * RETRY_AFTER;
@@ -66,9 +66,9 @@ export class LeasePool {
     return this.#items.has(name);
   }
 
-  /** The oldest lease that has not ended. */
+  /** Removes and returns the oldest lease that has not ended. */
   assign(ownerUid: string, now: number): PortAttachment | undefined {
-    this.#promised.delete(ownerUid);
+    this.#reserved.delete(ownerUid);
     for (const [name, { attachment, endsAt }] of this.#items) {
       if (endsAt <= now) continue;
       this.#items.delete(name);
@@ -78,16 +78,16 @@ export class LeasePool {
     return undefined;
   }
 
-  /** Whether there is one for this owner beside those promised before. */
+  /** Reserves an address for the owner. Returns false if all are reserved. */
   reserve(ownerUid: string, now: number): boolean {
     const good = [...this.#items.values()].filter(({ endsAt }) => endsAt > now).length;
-    if (!this.#promised.has(ownerUid) && good <= this.#promised.size) return false;
-    this.#promised.add(ownerUid);
+    if (!this.#reserved.has(ownerUid) && good <= this.#reserved.size) return false;
+    this.#reserved.add(ownerUid);
     return true;
   }
 
   cancelReservation(ownerUid: string): void {
-    this.#promised.delete(ownerUid);
+    this.#reserved.delete(ownerUid);
   }
 
   remove(name: string): LeasedAddress | undefined {
@@ -96,8 +96,8 @@ export class LeasePool {
     return item;
   }
 
-  /** Takes out what is over, or beyond what a node shall hold. */
-  removeUnfit(now: number): LeasedAddress[] {
+  /** Removes and returns leases that have ended or exceed the terms. */
+  removeExcess(now: number): LeasedAddress[] {
     const ended = [...this.#items.values()].filter(({ endsAt }) => endsAt <= now);
     for (const { attachment } of ended) this.#items.delete(attachment.port.name);
     const beyond = [...this.#items.values()].slice(0, Math.max(0, this.#items.size - this.terms.size));
@@ -111,12 +111,12 @@ export class LeasePool {
     return items;
   }
 
-  /** How many to ask for now. */
+  /** Returns the number of leases to claim now. */
   shortfall(now: number): number {
     return this.#items.size < this.terms.low && now >= this.fillAt ? this.terms.size - this.#items.size : 0;
   }
 
-  /** When something is to be done next, not counting what is to be done now. */
+  /** Returns the time of the next renewal, end, fill or idle check. */
   nextAt(idleMs: number): number {
     const times = [...this.#items.values()].flatMap(({ endsAt, renewAt }) => [endsAt, renewAt]);
     if (this.#items.size < this.terms.low) times.push(this.fillAt);

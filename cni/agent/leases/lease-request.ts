@@ -1,6 +1,6 @@
 import type { Claim, PortAttachment } from "../../../ipam-server/contract/index.ts";
 
-/** What decides from which network a claim without wanted addresses is answered. */
+/** The fields of a claim that select the network of an address. */
 export type LeaseRequest = Pick<
   Claim,
   "networkSelector" | "families" | "availabilityZone" | "physicalNetworks" | "cluster" | "host"
@@ -18,12 +18,12 @@ export function deriveRequest(claim: Claim): LeaseRequest {
   };
 }
 
-/** The same for wishes that get the same. */
+/** Returns the same key for requests that select the same networks. */
 export function keyOf({ networkSelector, families, availabilityZone, physicalNetworks }: LeaseRequest): string {
   return JSON.stringify([networkSelector, families, availabilityZone, physicalNetworks]);
 }
 
-/** A leased address as the pod's that it is given to: what the IPAM will answer when it hears of it. */
+/** Returns the attachment that the IPAM will grant when the lease is claimed for this pod. */
 export function deriveAssigned({ port, ...rest }: PortAttachment, claim: Claim & { name: string }): PortAttachment {
   const { owner, host, sandbox, cluster, namespace, labels = {} } = claim;
   const { expiresAt: _ended, ...kept } = port;

@@ -12,21 +12,21 @@ import { deriveAssigned, deriveRequest, keyOf, type LeaseRequest } from "./lease
 
 export interface LeasesOptions {
   ipam: Pick<AgentIpam, "claim" | "release" | "isReachable">;
-  /** Whether a claim may be answered with any address: see `mayUseLease`. */
+  /** True if a claim may be granted any address. See `canUseLease`. */
   canUse(claim: Claim): boolean;
   metrics: Pick<AgentMetrics, "leases">;
   log: Logger;
-  /** Milliseconds of a clock that nobody sets and that goes on while the machine sleeps. */
+  /** Milliseconds of a clock that nothing sets and that counts while the machine sleeps. */
   now(): number;
   wallClock(): Date;
   idleMs?: number;
 }
 
-/** What a pod was given. */
+/** A lease that was assigned to a pod. */
 export interface AssignedLease {
-  /** The lease's name. */
+  /** The lease's port name. */
   leasedPort: string;
-  /** As the pod's. */
+  /** The expected attachment of the pod. */
   attachment: PortAttachment;
 }
 
@@ -35,21 +35,19 @@ const LONGEST_BACKOFF_MS = 5 * 60_000;
 const [SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS] = [100, 60_000];
 
 /**
- * Addresses that this node holds for pods to come, so that they need not ask. A pool for each way of asking; made when an
- * answer of the IPAM says that its network leases, filled, prolonged and given back in the background.
+ * Leased addresses of this node for pods to come, which then need no request to the IPAM. One pool for each kind of request.
  *
- *     learned -> filled -> taken, down to `low` -> filled ...
- *     not used for a while, node cordoned, network leases no more, agent stops -> given back
+ *     observed -> filled -> assigned, down to `low` -> filled ...
+ *     idle, node cordoned, network grants no leases, agent shuts down -> released
  *
- * What is given back and cannot be told, and what a lost answer left in the IPAM, the sweep finds: a lease of this node
- * that is not in use here.
+ * The sweep releases leases of this node that are not in use here, after a failed release or a lost answer.
  */
 export class Leases implements AsyncDisposable {
   readonly #options: LeasesOptions;
   readonly #owner: Owner;
   readonly #pools = new Map<string, LeasePool>();
-  /** Names that are claimed right now. */
-  readonly #underWay = new Set<string>();
+  /** Names of leases with a claim in flight. */
+  readonly #claiming = new Set<string>();
   readonly #loop: BackgroundLoop;
   #isCordoned = false;
 
@@ -59,24 +57,24 @@ export class Leases implements AsyncDisposable {
     this.#loop = new BackgroundLoop({ pass: () => this.#pass() });
   }
 
-  /** Gives back what is left, as far as the IPAM can be told in a short time. */
+  /** Releases idle leases, with one short attempt. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#loop[Symbol.asyncDispose]();
-    await this.#giveBack(
+    await this.#release(
       [...this.#pools.values()].flatMap(pool => pool.removeAll()).map(({ attachment }) => attachment),
     );
   }
 
-  /** What the IPAM answered to a claim: whether pods that ask like this may get leased addresses. */
+  /** Opens or closes the pool of the claim's request, depending on whether its network grants leases. */
   observe(claim: Claim, { nodeLease, port }: PortAttachment): void {
     if (this.#loop.signal.aborted || !this.#options.canUse(claim)) return;
-    const wish = deriveRequest(claim);
-    const pool = this.#pools.get(keyOf(wish));
-    if (nodeLease !== undefined) this.#open(wish, nodeLease);
-    else if (pool !== undefined) void this.#giveBack(removeFrom(pool, item => item.network === port.network));
+    const request = deriveRequest(claim);
+    const pool = this.#pools.get(keyOf(request));
+    if (nodeLease !== undefined) this.#open(request, nodeLease);
+    else if (pool !== undefined) void this.#release(removeFrom(pool, item => item.network === port.network));
   }
 
-  /** An address for the claim's pod, from now on the pod's. Undefined: ask the IPAM. */
+  /** Assigns an address to the claim's pod. Returns undefined if there is none: claim from the IPAM. */
   assign(claim: Claim): AssignedLease | undefined {
     const pool = this.#poolFor(claim);
     const lease = pool?.assign(claim.owner.uid, this.#options.now());
@@ -86,39 +84,39 @@ export class Leases implements AsyncDisposable {
     return { leasedPort: lease.port.name, attachment: deriveAssigned(lease, { ...claim, name: claim.name }) };
   }
 
-  /** Whether a pod that is about to ask will find an address here. */
+  /** Reserves an address for the claim's pod. Returns false if there is none. */
   reserve(claim: Claim): boolean {
     return this.#poolFor(claim)?.reserve(claim.owner.uid, this.#options.now()) ?? false;
   }
 
-  /** The pod will not ask any more. */
+  /** Call it when the pod is gone. */
   cancelReservation(ownerUid: string): void {
     for (const pool of this.#pools.values()) pool.cancelReservation(ownerUid);
   }
 
-  /** A node that takes no new pods holds nothing for them. */
+  /** Releases all idle leases of a cordoned node, because it gets no new pods. */
   setCordoned(isCordoned: boolean): void {
     this.#isCordoned = isCordoned;
     this.#loop.wake();
   }
 
-  /** The IPAM is back: what could not be asked for is asked for now. */
+  /** Fills the pools at once, without their backoff. */
   retry(): void {
     for (const pool of this.#pools.values()) pool.fillAt = 0;
     this.#loop.wake();
   }
 
-  /** The leases that no pod has yet. */
+  /** Yields the idle leases. */
   *ports(): Generator<Port> {
     for (const pool of this.#pools.values()) for (const { attachment } of pool.items()) yield attachment.port;
   }
 
-  /** Whether it is waiting for a pod, or is being asked for. */
+  /** True if the lease is idle here or is being claimed. */
   isInUse(name: string): boolean {
-    return this.#underWay.has(name) || [...this.#pools.values()].some(pool => pool.has(name));
+    return this.#claiming.has(name) || [...this.#pools.values()].some(pool => pool.has(name));
   }
 
-  /** The IPAM has ended these leases: nobody may be given them any more. */
+  /** Drops leases that the IPAM has ended. */
   dropWhere(isOver: (port: Port) => boolean): void {
     for (const pool of this.#pools.values()) if (removeFrom(pool, isOver).length > 0) this.#loop.wake();
   }
@@ -128,37 +126,37 @@ export class Leases implements AsyncDisposable {
     return this.#pools.get(keyOf(deriveRequest(claim)));
   }
 
-  #open(wish: LeaseRequest, terms: LeasePool["terms"]): void {
-    const pool = this.#pools.get(keyOf(wish));
+  #open(request: LeaseRequest, terms: LeasePool["terms"]): void {
+    const pool = this.#pools.get(keyOf(request));
     if (pool !== undefined) pool.terms = terms;
     else if (!this.#isCordoned) {
-      this.#pools.set(keyOf(wish), new LeasePool(wish, terms, this.#options.now()));
+      this.#pools.set(keyOf(request), new LeasePool(request, terms, this.#options.now()));
       this.#loop.wake();
     }
   }
 
-  /** Resolves with the milliseconds until a pool is due again. */
+  /** Resolves with the milliseconds until a pool is due. */
   async #pass(): Promise<number> {
-    await Promise.all([...this.#pools].map(([key, pool]) => this.#keep(key, pool)));
+    await Promise.all([...this.#pools].map(([key, pool]) => this.#maintain(key, pool)));
     const nextAt = Math.min(...[...this.#pools.values()].map(pool => pool.nextAt(this.#idleMs)));
     return Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, nextAt - this.#options.now()));
   }
 
-  /** With the IPAM away nobody else could have what is idle here, and pods to come could have nothing else. */
+  /** Keeps idle leases while the IPAM is unreachable: no other node could use them. */
   get #idleMs(): number {
     const { ipam, idleMs = IDLE_MS } = this.#options;
     return ipam.isReachable ? idleMs : Number.POSITIVE_INFINITY;
   }
 
-  async #keep(key: string, pool: LeasePool): Promise<void> {
+  async #maintain(key: string, pool: LeasePool): Promise<void> {
     const { now } = this.#options;
     if (this.#isCordoned || pool.usedAt + this.#idleMs <= now()) {
       this.#pools.delete(key);
-      return this.#giveBack(pool.removeAll().map(({ attachment }) => attachment));
+      return this.#release(pool.removeAll().map(({ attachment }) => attachment));
     }
-    await this.#giveBack(pool.removeUnfit(now()).map(({ attachment }) => attachment));
+    await this.#release(pool.removeExcess(now()).map(({ attachment }) => attachment));
     const due = [...pool.items()].filter(({ renewAt }) => renewAt <= now());
-    await Promise.all(due.map(({ attachment }) => this.#prolong(pool, attachment)));
+    await Promise.all(due.map(({ attachment }) => this.#renew(pool, attachment)));
     await this.#fill(pool);
   }
 
@@ -172,47 +170,47 @@ export class Leases implements AsyncDisposable {
     if (failure === undefined) return;
     const backoffMs = Math.min(LONGEST_BACKOFF_MS, 1000 * 2 ** Math.min(pool.fillFailures, 9));
     pool.fillAt = now() + backoffMs * (0.5 + Math.random() / 2);
-    log.info({ reason: IpamError.from(failure).message }, "is leased fewer addresses than its pods may need");
+    log.info({ reason: IpamError.from(failure).message }, "cannot fill the lease pool, retrying");
   }
 
-  /** A pod may be given the address meanwhile: then the answer says nothing that matters. */
-  async #prolong(pool: LeasePool, { port }: PortAttachment): Promise<void> {
+  /** Ignores the answer if the lease was assigned meanwhile. */
+  async #renew(pool: LeasePool, { port }: PortAttachment): Promise<void> {
     const { name, id } = port;
     try {
       const answer = await this.#claim(pool, name, "renewed");
-      // The IPAM had heard of its pod first: the claim has made another under its name, and nobody here counts on that one.
-      // Had it been ended, the other is as good, and in its place.
-      if (answer.port.id !== id && !pool.has(name)) await this.#giveBack([answer]);
+      // The lease became its pod's port first, so that the claim created another lease of this name: release that one. If
+      // the lease had ended instead, the new one has replaced it in the pool.
+      if (answer.port.id !== id && !pool.has(name)) await this.#release([answer]);
     } catch (error) {
       if (!isFinalRejection(IpamError.from(error))) return pool.postpone(name, this.#options.now());
-      this.#options.log.info({ lease: name, reason: IpamError.from(error).message }, "a lease is not prolonged");
+      this.#options.log.info({ lease: name, reason: IpamError.from(error).message }, "lease not renewed, releasing it");
       const item = pool.remove(name);
-      if (item !== undefined) await this.#giveBack([item.attachment]);
+      if (item !== undefined) await this.#release([item.attachment]);
     }
   }
 
-  /** Made or made longer. Rejects with IpamError. */
+  /** Claims or renews a lease. Rejects with IpamError. */
   async #claim(pool: LeasePool, name: string, outcome: "leased" | "renewed"): Promise<PortAttachment> {
     const { ipam, now, metrics } = this.#options;
     const isKnown = pool.has(name);
     const sentAt = now();
-    this.#underWay.add(name);
+    this.#claiming.add(name);
     try {
       const retention = { policy: "ephemeral" } as const;
       const attachment = await ipam.claim({ ...pool.request, name, owner: this.#owner, retention });
       metrics.leases.inc({ outcome });
       if (attachment.nodeLease !== undefined) pool.terms = attachment.nodeLease;
-      // Taken or dropped since: it is not this node's to give away again.
+      // Assigned or dropped since: do not add it again.
       if (isKnown && !pool.has(name)) return attachment;
-      if (!pool.put(attachment, sentAt, now())) await this.#giveBack([attachment]);
+      if (!pool.put(attachment, sentAt, now())) await this.#release([attachment]);
       return attachment;
     } finally {
-      this.#underWay.delete(name);
+      this.#claiming.delete(name);
     }
   }
 
   /** Never rejects. */
-  async #giveBack(leases: readonly PortAttachment[]): Promise<void> {
+  async #release(leases: readonly PortAttachment[]): Promise<void> {
     if (leases.length === 0) return;
     const { ipam, log, metrics } = this.#options;
     const releases = leases.flatMap(({ port: { name, binding } }) =>
@@ -222,7 +220,10 @@ export class Leases implements AsyncDisposable {
       const results = await ipam.release(releases, BACKGROUND_RELEASE_POLICY);
       metrics.leases.inc({ outcome: "returned" }, results.filter(result => !("problem" in result)).length);
     } catch (error) {
-      log.info({ leases: releases.length, reason: IpamError.from(error).message }, "leases are given back by a sweep");
+      log.info(
+        { leases: releases.length, reason: IpamError.from(error).message },
+        "cannot release leases, the next sweep releases them",
+      );
     }
   }
 

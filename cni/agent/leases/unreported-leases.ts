@@ -29,9 +29,9 @@ export interface UnreportedLeasesOptions {
   log: Logger;
 }
 
-/** A leased address that a pod has, and of which the IPAM has yet to hear. */
+/** A leased address that is assigned to a pod and not yet confirmed by the IPAM. */
 interface LeaseAssignment extends PendingClaim {
-  /** Where the claim stands, and whatever concerns its sandbox goes behind it. Undefined before it was tried to write it. */
+  /** The journal of the claim, and of later entries of its sandbox. Undefined before the first attempt to write it. */
   journal?: Journal;
   isWritten: boolean;
   isReleased: boolean;
@@ -39,13 +39,12 @@ interface LeaseAssignment extends PendingClaim {
 }
 
 /**
- * What pods were given of this node's leases until the IPAM has heard of it. The claim is written to the journal, durable
- * before the pod's ADD is answered, and delivered with what else waits there; what the IPAM is to hear of the same sandbox
- * meanwhile goes behind it.
+ * Leased addresses assigned to pods and not yet confirmed by the IPAM. Each claim is durable in the journal before its ADD
+ * is answered. The release of the same sandbox is journaled after its claim.
  */
 export class UnreportedLeases {
   readonly #options: UnreportedLeasesOptions;
-  /** By the lease's name. */
+  /** By lease name. */
   readonly #waiting = new Map<string, LeaseAssignment>();
   #onRecorded: () => void = () => {};
 
@@ -62,12 +61,12 @@ export class UnreportedLeases {
     this.#onRecorded = listener;
   }
 
-  /** Whether a pod was given this lease, and the IPAM may not know. */
+  /** True if the lease is assigned to a pod and not yet confirmed. */
   has(leasedPort: string): boolean {
     return this.#waiting.has(leasedPort);
   }
 
-  /** From here on the address is the pod's. `record` must follow. */
+  /** Assigns the lease to the claim's sandbox, in memory. Call `record` next. */
   begin(claim: Claim & { name: string; sandbox: Sandbox }, { leasedPort, attachment }: AssignedLease): void {
     const { held } = this.#options;
     const { owner, sandbox } = claim;
@@ -80,7 +79,7 @@ export class UnreportedLeases {
     held.put(owner.uid, sandbox.interface, { port: attachment.port, attachment, claim, sandboxId: sandbox.id });
   }
 
-  /** Undefined when the sandbox has nothing that the IPAM has yet to hear of. */
+  /** Returns the sandbox's latest unconfirmed assignment. */
   find(sandbox: Sandbox | undefined): LeaseAssignment | undefined {
     if (sandbox === undefined || this.#waiting.size === 0) return undefined;
     return this.#findLast(({ claim }) => isSame(claim.sandbox, sandbox));
@@ -90,55 +89,57 @@ export class UnreportedLeases {
     return this.#waiting.size === 0 ? undefined : this.#findLast(({ claim }) => claim.name === name);
   }
 
-  /** Durable when it resolves: the pod may use the address. Rejects with CniError `tryAgain`. */
-  async record(taking: LeaseAssignment, journal: Journal): Promise<PortAttachment> {
-    if (taking.isReleased) {
-      throw new IpamError("unavailable", `port ${taking.claim.name} is yet to be given back by this sandbox`);
+  /** Journals the claim. Once it resolves the pod may use the address. Rejects with CniError `tryAgain`. */
+  async record(assignment: LeaseAssignment, journal: Journal): Promise<PortAttachment> {
+    if (assignment.isReleased) {
+      throw new IpamError("unavailable", `port ${assignment.claim.name} is not yet released by this sandbox`);
     }
-    taking.journal = journal;
-    const { claim, expected } = taking;
-    if (!taking.isWritten) await journal.append({ kind: "claim", claim, expected });
-    taking.isWritten = true;
+    assignment.journal = journal;
+    const { claim, expected } = assignment;
+    if (!assignment.isWritten) await journal.append({ kind: "claim", claim, expected });
+    assignment.isWritten = true;
     this.#onRecorded();
     return expected;
   }
 
-  /** The report of a port that the IPAM does not know by its name yet: told when it does. */
+  /** Defers the report of an unconfirmed port until its claim is delivered. Returns false for any other port. */
   deferReport(report: Report): boolean {
-    const taking = this.findPort(report.name);
-    if (taking === undefined) return false;
-    taking.report = report;
+    const assignment = this.findPort(report.name);
+    if (assignment === undefined) return false;
+    assignment.report = report;
     return true;
   }
 
-  /** Undefined when the sandbox's end can be told at once. Else it is durable when this resolves, and told in order. */
+  /** Journals the release after the sandbox's claim. Returns undefined if it has none: release at once. */
   releaseAfterClaim(release: Release, policy?: RetryPolicy): Promise<ReleaseResult[]> | undefined {
-    const taking = this.find(release.sandbox);
-    return taking?.journal === undefined ? undefined : this.#releaseBehind(taking, taking.journal, release, policy);
+    const assignment = this.find(release.sandbox);
+    return assignment?.journal === undefined
+      ? undefined
+      : this.#journalRelease(assignment, assignment.journal, release, policy);
   }
 
-  async #releaseBehind(
-    taking: LeaseAssignment,
+  async #journalRelease(
+    assignment: LeaseAssignment,
     journal: Journal,
     release: Release,
     policy: RetryPolicy | undefined,
   ): Promise<ReleaseResult[]> {
-    taking.isReleased = true;
-    // Nothing will be delivered that could settle it; the lease itself is found by the sweep.
-    const forget = () => !taking.isWritten && this.#waiting.delete(taking.claim.leasedPort);
+    assignment.isReleased = true;
+    // Without a journaled claim nothing settles the assignment. The sweep releases the lease.
+    const dropUnwritten = () => !assignment.isWritten && this.#waiting.delete(assignment.claim.leasedPort);
     try {
       await journal.append({ kind: "release", release });
     } catch (error) {
-      // A claim that could not be written either has nothing to go behind.
-      if (!forget()) throw error;
+      // If the claim was not written either, the release need not follow it.
+      if (!dropUnwritten()) throw error;
       return this.#options.ipam.release([release], policy);
     }
-    forget();
+    dropUnwritten();
     this.#onRecorded();
-    return [{ released: true, name: taking.claim.name, deleted: true }];
+    return [{ released: true, name: assignment.claim.name, deleted: true }];
   }
 
-  /** What the process before left in the journals. What cannot be read is delivered or set aside all the same. */
+  /** Restores the assignments of the previous process from the journals. Skips damaged entries. */
   async restore(journals: Journals): Promise<void> {
     for (const journal of journals.all()) {
       for (const name of await journal.list()) {
@@ -149,8 +150,8 @@ export class UnreportedLeases {
           Object.assign(this.#waiting.get(leasedPort) ?? {}, { journal, isWritten: true });
         } else if (entry?.kind === "release" && entry.release.sandbox !== undefined) {
           const { sandbox } = entry.release;
-          const taking = this.find(sandbox);
-          if (taking !== undefined) taking.isReleased = true;
+          const assignment = this.find(sandbox);
+          if (assignment !== undefined) assignment.isReleased = true;
           this.#options.held.dropSandbox(sandbox.id, sandbox.interface);
         }
       }
@@ -160,42 +161,42 @@ export class UnreportedLeases {
   /** See `DeliveryOptions.settleClaim`. */
   async settle({ claim, expected }: PendingClaim, outcome: PortAttachment | IpamError): Promise<void> {
     const { metrics } = this.#options;
-    const taking = this.#waiting.get(claim.leasedPort);
+    const assignment = this.#waiting.get(claim.leasedPort);
     if (outcome instanceof IpamError) {
       metrics.leases.inc({ outcome: "refused" });
-      await this.#unplug(claim, taking, outcome.message);
+      await this.#unplug(claim, assignment, outcome.message);
     } else if (isSameBinding(outcome, expected)) {
       metrics.leases.inc({ outcome: "confirmed" });
       this.#refresh(claim, outcome);
     } else {
       metrics.leases.inc({ outcome: "refused" });
-      await this.#unplug(claim, taking, "the IPAM gives it another binding by now");
-      await this.#giveUp(claim, outcome);
+      await this.#unplug(claim, assignment, "the port has another binding now");
+      await this.#releaseOther(claim, outcome);
     }
     this.#waiting.delete(claim.leasedPort);
-    if (taking?.report !== undefined && !taking.isReleased) this.#report(taking.report, taking.journal);
+    if (assignment?.report !== undefined && !assignment.isReleased) this.#report(assignment.report, assignment.journal);
   }
 
-  #refresh({ leasedPort: _told, ...claim }: LeasedClaim, attachment: PortAttachment): void {
+  #refresh({ leasedPort: _leasedPort, ...claim }: LeasedClaim, attachment: PortAttachment): void {
     const { held } = this.#options;
     const { owner, sandbox } = claim;
     const found = held.find(owner.uid, sandbox.interface);
-    // Its DEL may have come meanwhile.
+    // A DEL may have dropped it.
     if (found?.port.id !== attachment.port.id) return;
     held.put(owner.uid, sandbox.interface, { port: attachment.port, attachment, claim, sandboxId: sandbox.id });
   }
 
-  /** In turn with the sandbox's calls: its DEL may have come, or come first. */
-  async #unplug(claim: LeasedClaim, taking: LeaseAssignment | undefined, reason: string): Promise<void> {
+  /** Runs inside the sandbox's queue, because a DEL may have released it or be waiting. */
+  async #unplug(claim: LeasedClaim, assignment: LeaseAssignment | undefined, reason: string): Promise<void> {
     const { queue, rejected } = this.#options;
     const { sandbox } = claim;
     await queue.run(sandboxKey(sandbox.id, sandbox.interface), async () => {
-      if (!taking?.isReleased) await rejected.unplug(claim, reason);
+      if (!assignment?.isReleased) await rejected.unplug(claim, reason);
     });
   }
 
-  /** Nothing is plugged for what the IPAM answered, unless another call has asked for it. */
-  async #giveUp({ host, sandbox, owner }: LeasedClaim, { port }: PortAttachment): Promise<void> {
+  /** Releases the binding that the IPAM granted instead, unless another call has claimed it: nothing is plugged for it. */
+  async #releaseOther({ host, sandbox, owner }: LeasedClaim, { port }: PortAttachment): Promise<void> {
     const { held, ipam } = this.#options;
     if (held.find(owner.uid, sandbox.interface)?.port.id === port.id) return;
     await ipam.release([{ name: port.name, host, sandbox }]);
@@ -206,13 +207,11 @@ export class UnreportedLeases {
     ipam
       .report([report])
       .catch(() => journal?.append({ kind: "report", report }))
-      .catch(error =>
-        log.warn({ port: report.name, reason: describeError(error) }, "a report of the underlay is lost"),
-      );
+      .catch(error => log.warn({ port: report.name, reason: describeError(error) }, "report is lost"));
   }
 
-  /** A sandbox that was given back and plugged again has two: the later one counts. */
-  #findLast(is: (taking: LeaseAssignment) => boolean): LeaseAssignment | undefined {
+  /** The later one counts, because a sandbox that was released and plugged again has two. */
+  #findLast(is: (assignment: LeaseAssignment) => boolean): LeaseAssignment | undefined {
     return [...this.#waiting.values()].findLast(is);
   }
 }

@@ -1,13 +1,13 @@
 import type { MooringEvent, Port } from "../../../ipam-server/contract/index.ts";
 import type { LocalPort } from "./local-port.ts";
 
-/** Who this node is to the IPAM: hosts of two clusters may have one name. */
+/** This node in the IPAM. The cluster is part of it, because hosts of two clusters may have the same name. */
 export interface NodeIdentity {
   host: string;
   cluster: string;
 }
 
-/** Where a port's newest binding is, as an event or a read tells it. */
+/** A port's newest binding, from an event or a read. */
 export interface NewerBinding {
   portId?: string;
   epoch?: number;
@@ -18,21 +18,21 @@ export interface NewerBinding {
 }
 
 /**
- * - `superseded`: another binding came after the local port's: its address must be silent here
- * - `own`: it is the local port's own binding, or may become it
- * - `unclear`: nothing to act on; a fresh read may tell
+ * - `superseded`: the binding is newer than the local port's, which must be disconnected
+ * - `own`: it is the local port's binding, or may become it
+ * - `unclear`: not comparable; a read of the port may decide
  */
 export type BindingRelation = "superseded" | "own" | "unclear";
 
-/** Rule 5: holds a local port against a binding of the port of its name. */
+/** Rule 5: compares a local port with a binding of the port of the same name. */
 export function classifyBinding(local: LocalPort, newer: NewerBinding, self: NodeIdentity): BindingRelation {
   const { portId, epoch, ownerUid } = local.ovs ?? {};
   const isHere = newer.host === self.host && (newer.cluster === undefined || newer.cluster === self.cluster);
   if (isHere && newer.sandboxId === local.sandboxId) return "own";
-  // A binding made ahead of the sandbox, or about to be confirmed for it.
+  // A pre-claim, or a binding that is about to be confirmed for the sandbox.
   if (isHere && newer.sandboxId === undefined && (ownerUid === undefined || newer.ownerUid === ownerUid)) return "own";
   if (portId === undefined || epoch === undefined || newer.epoch === undefined) return "unclear";
-  // Epochs of two lives of a port cannot be compared.
+  // Epochs are comparable only within one port id.
   if (newer.portId !== portId) return "unclear";
   return newer.epoch > epoch ? "superseded" : "unclear";
 }
@@ -50,8 +50,8 @@ export function bindingOf({ id, epoch, cluster, binding }: Port): NewerBinding |
 }
 
 /**
- * Whether the binding that this node holds was over when the event came to be. Of another life of the port an event says
- * nothing: it may be of the one before.
+ * True if the event ends the binding this node holds. Ignores events of another port id: they may concern an earlier port
+ * of that name.
  */
 export function endsHeldBinding(held: Port, { type, port, portId, epoch = 0 }: MooringEvent): boolean {
   if (port !== held.name || portId !== held.id) return false;
@@ -59,25 +59,25 @@ export function endsHeldBinding(held: Port, { type, port, portId, epoch = 0 }: M
   return (type === "port.released" || type === "port.deleted" || type === "port.reallocated") && epoch >= held.epoch;
 }
 
-/** - `fence`: unplug now; `look`: compare with what the IPAM has now; `ended`: the local port's own binding was ended. */
-export type EventAction = "fence" | "look" | "ended" | "none";
+/** - `fence`: disconnect now; `compare`: sweep; `ended`: the local port's own binding has ended, sweep. */
+export type EventAction = "fence" | "compare" | "ended" | "none";
 
-/** What an event of the IPAM means for a local port. */
+/** Returns what to do with a local port after an event of the IPAM. */
 export function classifyEvent(local: LocalPort, event: MooringEvent, self: NodeIdentity): EventAction {
   const { portName, portId, epoch = 0, addresses = [] } = local.ovs ?? {};
   const isBinding = event.type === "port.bound" || event.type === "port.moved";
   if (event.port !== portName || portName === undefined) {
-    // The port itself, from when it was a lease: what has become of it since is told when the IPAM hears of its pod.
+    // An event of the port from when it was a lease. Its state is decided when the claim of its pod is delivered.
     if (event.portId === portId && portId !== undefined) return "none";
-    // Another port got one of its addresses.
-    return isBinding && event.addresses?.some(address => addresses.includes(address)) ? "look" : "none";
+    // Another port has one of its addresses now.
+    return isBinding && event.addresses?.some(address => addresses.includes(address)) ? "compare" : "none";
   }
   if (isBinding) {
-    const standing = classifyBinding(local, event, self);
-    if (standing === "superseded") return "fence";
-    return standing === "unclear" && event.portId !== portId ? "look" : "none";
+    const relation = classifyBinding(local, event, self);
+    if (relation === "superseded") return "fence";
+    return relation === "unclear" && event.portId !== portId ? "compare" : "none";
   }
   const ends = event.type === "port.released" || event.type === "port.deleted" || event.type === "port.reallocated";
   if (!ends || event.portId !== portId || (event.epoch ?? 0) < epoch) return "none";
-  return event.type === "port.reallocated" ? "look" : "ended";
+  return event.type === "port.reallocated" ? "compare" : "ended";
 }

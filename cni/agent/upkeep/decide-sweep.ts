@@ -2,34 +2,34 @@ import type { Port, Release } from "../../../ipam-server/contract/index.ts";
 import { bindingOf, classifyBinding, type NodeIdentity } from "./binding-relation.ts";
 import { bindingKey, keyOf, type LocalPort } from "./local-port.ts";
 
-/** All that a sweep compares, read at about one moment. What could not be read whole is absent: unknown is kept. */
+/** The input of a sweep, read at about one time. A source that could not be read is absent, and nothing is removed for it. */
 export interface SweepView {
   self: NodeIdentity;
   local: readonly LocalPort[];
   /** Ports of this cluster that are bound to this host. */
   bindings?: readonly Port[];
-  /** Local ports' names that are not among the bindings, as the IPAM has them: undefined is «no such port». */
+  /** Ports of local names that are not among the bindings. Undefined: the IPAM has no such port. */
   others: ReadonlyMap<string, Port | undefined>;
-  /** Pods of this node by UID, read past every cache. */
+  /** Pods of this node by UID, read from the API server. */
   pods?: ReadonlyMap<string, { finished: boolean }>;
-  /** `lifeOf` local ports whose binding an event said had ended. */
+  /** Binding keys of local ports whose binding an event has ended. */
   ended: ReadonlySet<string>;
-  /** Whether a lease of this node waits for a pod here, or was given to one and the IPAM has yet to hear of it. */
+  /** True if a lease of this node is idle here, or assigned to a pod and not yet confirmed. */
   isLeaseInUse(name: string): boolean;
 }
 
-/** Repairs, and what the IPAM's positive answer demands: done at the first look. */
+/** Repairs, and changes that the IPAM's answer proves: applied by the sweep that finds them. */
 export type ImmediateAction =
   | { kind: "fence"; local: LocalPort; reason: "moved" | "released" }
-  /** Put back into OVS, or tell OVS what it should know of it. */
+  /** Adds the port to OVS again, or corrects its external_ids. */
   | { kind: "replug"; local: LocalPort; port: Port }
-  /** The same from memory, while the IPAM cannot be asked. */
+  /** Adds the port to OVS from the cache, while the IPAM is unreachable. */
   | { kind: "restore"; local: LocalPort }
-  /** `leasedPort`: the IPAM still has it as a lease, of which it was never told whose it is. */
+  /** `leasedPort`: the IPAM still has the port as this lease. */
   | { kind: "claim"; local: LocalPort; ownerUid: string; leasedPort?: string }
   | { kind: "report"; local: LocalPort; port: Port };
 
-/** What takes something away: done only when a later fresh look says the same. */
+/** Removals: applied only if a sweep after the grace period finds the same. */
 export type DestructiveAction =
   | { kind: "unplug"; local: LocalPort; release: boolean; why: string }
   | { kind: "release"; port: Port; release: Release; why: string };
@@ -37,17 +37,17 @@ export type DestructiveAction =
 export type SweepAction = ImmediateAction | DestructiveAction;
 
 /**
- *     sandbox        binding in the IPAM                        what is done
- *     there          its own                                    replug, report where OVS or the IPAM is behind
- *     there          the IPAM is away                           restore what OVS has forgotten since this agent saw it
+ *     sandbox        binding in the IPAM                        action
+ *     there          its own                                    replug or report if OVS or the IPAM is outdated
+ *     there          the IPAM is unreachable                    restore what OVS lost since this agent read it
  *     there          a newer one of the port                    fence
  *     there          none, pod there                            claim again
- *     there          a lease that is the pod's by now           none while the IPAM is yet to be told, else claim
- *     there          none, pod gone                             fence if told so by an event, else unplug at the second look
- *     link gone      any                                        unplug at the second look; release if the pod is gone or lives on in another sandbox
- *     gone           any, pod gone or in another sandbox        unplug and release at the second look
- *     none           one, pod gone or finished                  release at the second look
- *     none           a lease that nobody here knows             release at the second look
+ *     there          a lease that is assigned to the pod        none while its claim is journaled, else claim
+ *     there          none, pod gone                             fence if an event ended it, else unplug after the grace
+ *     link gone      any                                        unplug after the grace; release if the pod is gone or in another sandbox
+ *     gone           any, pod gone or in another sandbox        unplug and release after the grace
+ *     none           one, pod gone or finished                  release after the grace
+ *     none           a lease that is not in use here            release after the grace
  */
 export function decideSweep(view: SweepView): SweepAction[] {
   return [...view.local.flatMap(local => classifyLocal(local, view)), ...classifyBindings(view)];
@@ -56,15 +56,15 @@ export function decideSweep(view: SweepView): SweepAction[] {
 function classifyLocal(local: LocalPort, view: SweepView): SweepAction[] {
   const bound = view.bindings?.find(port => isBoundTo(port, local));
   const ownerUid = local.ovs?.ownerUid ?? bound?.binding?.ownerUid;
-  const isAbandoned = isGone(ownerUid, view) || livesElsewhere(local, ownerUid, view);
+  const isAbandoned = isGone(ownerUid, view) || runsElsewhere(local, ownerUid, view);
   if (!local.hasLink) {
-    // Nothing can be heard of it any more: the row only keeps OVS busy.
+    // Without its link the port is disconnected, and only its OVS row is left.
     return [{ kind: "unplug", local, release: isAbandoned, why: "its interface is gone" }];
   }
   if (local.sandbox === "gone") {
     return isAbandoned ? [{ kind: "unplug", local, release: true, why: "its sandbox and its pod are gone" }] : [];
   }
-  if (view.bindings === undefined) return isForgotten(local) ? [{ kind: "restore", local }] : [];
+  if (view.bindings === undefined) return isLost(local) ? [{ kind: "restore", local }] : [];
   return bound === undefined ? classifyUnbound(local, view) : classifyBound(local, bound);
 }
 
@@ -76,7 +76,7 @@ function classifyBound(local: LocalPort, port: Port): SweepAction[] {
   return ovs.ofport !== undefined && port.underlay === "BUILD" ? [{ kind: "report", local, port }] : [];
 }
 
-/** A live sandbox whose binding is not here: somebody else's by now, or lost. */
+/** A live sandbox without a binding here: it has moved, or is lost. */
 function classifyUnbound(local: LocalPort, view: SweepView): SweepAction[] {
   const { portName, portId, ownerUid } = local.ovs ?? {};
   if (portName === undefined) return [];
@@ -87,11 +87,11 @@ function classifyUnbound(local: LocalPort, view: SweepView): SweepAction[] {
   const port = here ?? view.others.get(portName);
   const newer = port && bindingOf(port);
   if (port !== undefined && newer !== undefined) {
-    const standing = classifyBinding(local, newer, view.self);
-    // Read now and not replayed: another life of the port that is bound to somebody else came after this one.
-    const isOtherLife = standing === "unclear" && portId !== undefined && port.id !== portId;
-    if (standing === "superseded" || isOtherLife) return [{ kind: "fence", local, reason: "moved" }];
-    if (standing === "unclear") return [];
+    const relation = classifyBinding(local, newer, view.self);
+    // This is a read and no replayed event: another port id of the same name is newer.
+    const isOtherPort = relation === "unclear" && portId !== undefined && port.id !== portId;
+    if (relation === "superseded" || isOtherPort) return [{ kind: "fence", local, reason: "moved" }];
+    if (relation === "unclear") return [];
   }
   if (ownerUid === undefined || view.pods === undefined) return [];
   if (view.pods.has(ownerUid)) return [{ kind: "claim", local, ownerUid, ...(lease && { leasedPort: lease }) }];
@@ -100,7 +100,7 @@ function classifyUnbound(local: LocalPort, view: SweepView): SweepAction[] {
   return [{ kind: "unplug", local, release: false, why: "its pod and its binding are gone" }];
 }
 
-/** Bindings of this host that nothing here is plugged for. */
+/** Bindings of this host without a plugged port. */
 function classifyBindings(view: SweepView): SweepAction[] {
   const { bindings = [], pods, local, self } = view;
   if (pods === undefined) return [];
@@ -112,7 +112,7 @@ function classifyBindings(view: SweepView): SweepAction[] {
     if (isLease(port)) {
       if (view.isLeaseInUse(port.name) || local.some(({ ovs }) => ovs?.portId === port.id)) return [];
       const release = { name: port.name, host: self.host, ownerUid: binding.ownerUid };
-      return [{ kind: "release", port, release, why: "it is a lease that waits for no pod" }];
+      return [{ kind: "release", port, release, why: "the lease is not in use here" }];
     }
     const pod = pods.get(binding.ownerUid);
     if (pod !== undefined && !pod.finished) return [];
@@ -122,8 +122,8 @@ function classifyBindings(view: SweepView): SweepAction[] {
   });
 }
 
-/** OVSDB was wiped under a live pod: what it last said of it stands as long as nobody says otherwise. */
-function isForgotten({ ovs, lastKnown }: LocalPort): boolean {
+/** True if OVSDB lost the port of a live pod: its last known row is valid until the IPAM contradicts it. */
+function isLost({ ovs, lastKnown }: LocalPort): boolean {
   return ovs === undefined && lastKnown?.portName !== undefined && lastKnown.mac !== undefined;
 }
 
@@ -137,11 +137,11 @@ function isGone(ownerUid: string | undefined, { pods }: SweepView): boolean {
   return ownerUid !== undefined && pods !== undefined && !pods.has(ownerUid);
 }
 
-/** The pod runs in another sandbox, which is there or has the port's binding. */
-function livesElsewhere(local: LocalPort, ownerUid: string | undefined, { local: all, bindings = [] }: SweepView) {
+/** True if the pod runs in another sandbox, which is plugged here or has the binding. */
+function runsElsewhere(local: LocalPort, ownerUid: string | undefined, { local: all, bindings = [] }: SweepView) {
   if (ownerUid === undefined) return false;
   const { sandboxId, containerInterface } = local;
-  const beside = all.some(
+  const isPlugged = all.some(
     other =>
       other.sandboxId !== sandboxId &&
       other.containerInterface === containerInterface &&
@@ -149,33 +149,33 @@ function livesElsewhere(local: LocalPort, ownerUid: string | undefined, { local:
       other.hasLink &&
       other.sandbox === "there",
   );
-  const bound = bindings.some(
+  const isBound = bindings.some(
     ({ binding }) =>
       binding?.ownerUid === ownerUid &&
       binding.sandbox?.interface === containerInterface &&
       binding.sandbox.id !== sandboxId,
   );
-  return beside || bound;
+  return isPlugged || isBound;
 }
 
-/** First looks by what they would take away. */
+/** Removals in their grace period, with the time they were first found. */
 export type PendingRemovals = ReadonlyMap<string, number>;
 
-/** What has looked so for the whole grace period is due; what looks otherwise by now is forgotten. */
+/** Returns the removals that were found throughout the grace period. Drops those that are no longer found. */
 export function selectDue(
   actions: readonly DestructiveAction[],
-  before: PendingRemovals,
+  previous: PendingRemovals,
   now: number,
   graceMs: number,
-): { due: DestructiveAction[]; suspects: PendingRemovals } {
-  const suspects = new Map(actions.map(action => [suspicionOf(action), before.get(suspicionOf(action)) ?? now]));
-  const due = actions.filter(action => now - (suspects.get(suspicionOf(action)) ?? now) >= graceMs);
-  // At its first look nothing is due, however short the grace: the second look must be another one.
-  return { due: due.filter(action => before.has(suspicionOf(action))), suspects };
+): { due: DestructiveAction[]; pending: PendingRemovals } {
+  const pending = new Map(actions.map(action => [removalKey(action), previous.get(removalKey(action)) ?? now]));
+  const due = actions.filter(action => now - (pending.get(removalKey(action)) ?? now) >= graceMs);
+  // Never due when first found, however short the grace: it takes two sweeps.
+  return { due: due.filter(action => previous.has(removalKey(action))), pending };
 }
 
-/** The same thing for the same reason: a binding's epoch makes it another. */
-function suspicionOf(action: DestructiveAction): string {
+/** Equal for the same removal for the same reason. A binding of another epoch is another removal. */
+function removalKey(action: DestructiveAction): string {
   if (action.kind === "unplug") return `unplug ${keyOf(action.local)} ${action.why}`;
   return `release ${action.port.name} ${action.port.id} ${action.port.epoch}`;
 }

@@ -10,18 +10,18 @@ export interface FenceOptions {
   context: Pick<UpkeepContext, "ipam" | "log" | "metrics" | "config" | "held" | "leases" | "queue">;
   view: NodeView;
   changes: Pick<LocalChanges, "fence">;
-  /** The binding of this sandbox's port was ended. */
-  onEnded(life: string): void;
-  /** Asks for a full comparison, soon. */
+  /** Gets the binding key of a local port whose binding has ended. */
+  onEnded(key: string): void;
+  /** Requests a sweep. */
   compare(): void;
 }
 
 const RETRY_MS = [250, 500, 1000, 2000, 5000, 10_000] as const;
-const TAKES_AWAY = new Set(["port.moved", "port.released", "port.deleted", "port.reallocated"]);
+const ENDS_BINDING = new Set(["port.moved", "port.released", "port.deleted", "port.reallocated"]);
 
 /**
- * Rule 5: the old node fences itself. Follows the IPAM's events and unplugs at once what has a newer owner elsewhere. That the
- * stream is silent or broken fences nothing; when it is back, everything is compared.
+ * Rule 5: the old node fences itself. Follows the IPAM's events and disconnects ports whose binding has moved elsewhere. A
+ * broken stream fences nothing; after it a sweep compares everything.
  */
 export class Fence implements AsyncDisposable {
   readonly #options: FenceOptions;
@@ -48,52 +48,52 @@ export class Fence implements AsyncDisposable {
     const { ipam } = this.#options.context;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      const after = await this.#patiently(() => ipam.readLastSeq());
+      const after = await this.#retry(() => ipam.readLastSeq());
       if (after === undefined) return;
-      // The stream begins before the comparison, so that nothing falls between the two.
-      const anew = new AbortController();
+      // Open the stream before the sweep, so that no event is missed between the two.
+      const reopen = new AbortController();
       const onError = (error: IpamError) => {
         this.#fail("events", error);
-        if (error.code === "conflict") anew.abort();
+        if (error.code === "conflict") reopen.abort();
         else this.#compareWhenBack();
       };
-      // Whatever ends a binding of this host is an event of this host, so that nobody else's are needed.
+      // Filter by host: every event that ends a local binding carries this host.
       const following = ipam.followEvents(
         this.#self.host,
         after,
-        event => this.#note(event),
+        event => this.#handleEvent(event),
         onError,
-        AbortSignal.any([signal, anew.signal]),
+        AbortSignal.any([signal, reopen.signal]),
       );
       this.#options.compare();
       await following;
     }
   }
 
-  #note(event: MooringEvent): void {
-    // Away for longer than events are kept.
+  #handleEvent(event: MooringEvent): void {
+    // The events since the last connection are pruned.
     if (event.type === GAP) this.#options.compare();
     const { view, context } = this.#options;
     const { host, cluster } = this.#self;
     const isOurs = event.host === host || event.fromHost === host;
     const movedAway =
       event.type === "port.moved" && event.fromHost === host && !(event.host === host && event.cluster === cluster);
-    // Before anything is awaited: from here on no ADD may count on it.
+    // Before anything is awaited, because from here on no ADD may use the port.
     if (event.port?.startsWith(`${LEASE_PREFIX}${host}/`))
       context.leases.dropWhere(port => endsHeldBinding(port, event));
     const wasHeld = context.held.dropWhere(({ port }) => endsHeldBinding(port, event));
-    if (movedAway || wasHeld) this.#judgeAgain(event);
-    const mayConcern = isOurs && TAKES_AWAY.has(event.type);
+    if (movedAway || wasHeld) this.#enqueueAfterCalls(event);
+    const mayConcern = isOurs && ENDS_BINDING.has(event.type);
     if (!mayConcern && !view.concerns(event.port, event.addresses)) return;
-    this.#judge(event);
+    this.#enqueue(event);
   }
 
-  /** A call that runs now may plug what it was granted before the event, after the event has found nothing plugged. */
-  #judgeAgain(event: MooringEvent): void {
-    void this.#options.context.queue.settled().then(() => this.#judge(event));
+  /** Checks again after running CNI calls: one may still plug a port granted before this event. */
+  #enqueueAfterCalls(event: MooringEvent): void {
+    void this.#options.context.queue.settled().then(() => this.#enqueue(event));
   }
 
-  #judge(event: MooringEvent): void {
+  #enqueue(event: MooringEvent): void {
     if (this.#stop.signal.aborted) return;
     this.#queue.push(event);
     this.#startDraining();
@@ -106,36 +106,36 @@ export class Fence implements AsyncDisposable {
     });
   }
 
-  /** Events that come meanwhile are judged by the next look, all together. */
+  /** Reads the local ports once for all queued events. Events that arrive meanwhile share the next read. */
   async #drain(): Promise<void> {
     const { view, changes, onEnded, compare } = this.#options;
     while (this.#queue.length > 0 && !this.#stop.signal.aborted) {
-      const local = await this.#patiently(() => view.read());
+      const local = await this.#retry(() => view.read());
       if (local === undefined) return;
       const events = this.#queue;
       this.#queue = [];
-      let isUnclear = false;
+      let needsSweep = false;
       for (const event of events) {
         for (const port of local) {
-          const reaction = classifyEvent(port, event, this.#self);
-          if (reaction === "ended") onEnded(bindingKey(port));
-          isUnclear ||= reaction === "ended" || reaction === "look";
-          if (reaction !== "fence") continue;
-          // Should it fail, the comparison finds it again.
+          const action = classifyEvent(port, event, this.#self);
+          if (action === "ended") onEnded(bindingKey(port));
+          needsSweep ||= action === "ended" || action === "compare";
+          if (action !== "fence") continue;
+          // If it fails, the sweep finds it again.
           await changes.fence(port, "moved").catch(error => {
             this.#fail("fence", error);
-            isUnclear = true;
+            needsSweep = true;
           });
         }
       }
-      if (isUnclear) compare();
+      if (needsSweep) compare();
     }
   }
 
-  /** The stream resumes by itself and loses nothing; but while it was away others may have given up on this node. */
+  /** The stream resumes without loss, but while it was broken the server may have released bindings of this node. */
   #compareWhenBack(): void {
     const { context, compare } = this.#options;
-    this.#waiting ??= this.#patiently(async () => {
+    this.#waiting ??= this.#retry(async () => {
       await context.ipam.ready();
       return true;
     })
@@ -147,8 +147,8 @@ export class Fence implements AsyncDisposable {
       });
   }
 
-  /** Until it succeeds, with growing pauses. Undefined: disposed of. */
-  async #patiently<T>(work: () => Promise<T>): Promise<T | undefined> {
+  /** Retries until the work succeeds, with growing pauses. Returns undefined once disposed of. */
+  async #retry<T>(work: () => Promise<T>): Promise<T | undefined> {
     const { signal } = this.#stop;
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
@@ -165,6 +165,6 @@ export class Fence implements AsyncDisposable {
   #fail(component: string, error: unknown): void {
     const { metrics, log } = this.#options.context;
     metrics.failures.inc({ component });
-    log.warn({ err: error, component }, "failed; will be tried again");
+    log.warn({ err: error, component }, "failed, retrying");
   }
 }

@@ -12,11 +12,9 @@ import type { LocalPort } from "./local-port.ts";
 import type { NodeView } from "./node-view.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
 
-/** The IPAM may be slow or away: what is not told in this time is journaled. */
-
 /**
- * What upkeep does to local ports, each in its sandbox's turn and only if the port is still what the decision was about:
- * a CNI call may have come in between. All resolve with whether anything was done.
+ * Changes of local ports by upkeep. Each runs inside the sandbox's queue, and only if the port is unchanged since the
+ * decision, because a CNI call may have run meanwhile. All resolve with true if something was changed.
  */
 export class LocalChanges {
   readonly #context: UpkeepContext;
@@ -29,23 +27,23 @@ export class LocalChanges {
     this.#claims = new ClaimBuilder({ config: context.config, pods: context.pods, now: () => new Date() });
   }
 
-  /** Silences a port whose address is somebody else's by now, whether or not a pod still uses it. */
+  /** Disconnects a port whose binding has moved or ended, even if a pod still uses it. */
   async fence(local: LocalPort, reason: string): Promise<boolean> {
-    return this.#inTurn(local, async () => this.#silence(local, reason));
+    return this.#enqueue(local, async () => this.#disconnect(local, reason));
   }
 
-  /** Removes what is left of a sandbox, and ends its binding. */
+  /** Removes the port of a sandbox that is gone, and with `release` ends its binding. */
   async unplug(local: LocalPort, release: boolean): Promise<boolean> {
-    return this.#inTurn(local, async () => {
+    return this.#enqueue(local, async () => {
       const { sandboxId, containerInterface } = local;
-      this.#forget(local);
+      this.#dropHeld(local);
       await this.#context.datapath.unplug(sandboxId, containerInterface, undefined);
       if (release) await this.#release(local);
       return true;
     });
   }
 
-  /** Ends a binding that nothing is plugged for. */
+  /** Ends a binding without a plugged port. */
   async release(port: Port, release: Release): Promise<boolean> {
     const { held, ipam, queue } = this.#context;
     const { sandbox, ownerUid = "" } = release;
@@ -59,70 +57,70 @@ export class LocalChanges {
     return sandbox === undefined ? work() : queue.run(sandboxKey(sandbox.id, sandbox.interface), work);
   }
 
-  /** Puts a live sandbox's port back into OVS as the IPAM has it. */
+  /** Adds a live sandbox's port to OVS again, as the IPAM has it. */
   async replug(local: LocalPort, port: Port): Promise<boolean> {
     const { segment } = await this.#context.ipam.readNetwork(port.network);
-    return this.#inTurn(local, () => this.#replug(local, port, segment));
+    return this.#enqueue(local, () => this.#replug(local, port, segment));
   }
 
-  /** Puts a live sandbox's port back into OVS as OVS had it, for as long as the IPAM cannot be asked. */
+  /** Adds a live sandbox's port to OVS again as OVS last had it, while the IPAM is unreachable. */
   async restore(local: LocalPort): Promise<boolean> {
     const { datapath, config, log } = this.#context;
     const wanted = deriveRestore(local, config.bridge);
     if (wanted === undefined) return false;
-    return this.#inTurn(local, async () => {
+    return this.#enqueue(local, async () => {
       const plugged = await datapath.replug(wanted);
-      log.warn({ port: local.lastKnown?.portName, sandboxId: local.sandboxId }, "plugged again from memory");
+      log.warn({ port: local.lastKnown?.portName, sandboxId: local.sandboxId }, "replugged from the last known row");
       return plugged !== undefined;
     });
   }
 
-  /** Claims the port of a live sandbox again, whose binding the IPAM has lost or, of a leased one, was never told. */
+  /** Claims the port of a live sandbox whose binding the IPAM lost, or whose lease it still has as a lease. */
   async claimAgain(local: LocalPort, pod: NodePod, leasedPort?: string): Promise<boolean> {
     const { config, ipam, held, log } = this.#context;
     const { sandboxId, containerInterface, ovs } = local;
     const sandbox = { id: sandboxId, interface: containerInterface };
-    const ahead = await this.#claims.derivePreclaim(pod);
-    // What an interface beside eth0 asks for is in its own network configuration, which only its calls bring.
+    const preclaim = await this.#claims.derivePreclaim(pod);
+    // The request of an interface other than eth0 is in its network configuration, which only CNI calls carry.
     const isSame =
-      containerInterface === DEFAULT_INTERFACE && (ahead.slotOf !== undefined || ahead.name === ovs?.portName);
+      containerInterface === DEFAULT_INTERFACE && (preclaim.slotOf !== undefined || preclaim.name === ovs?.portName);
     if (!isSame) {
-      log.warn({ port: ovs?.portName, sandboxId }, "the binding is lost and cannot be claimed again; delete the pod");
+      log.warn({ port: ovs?.portName, sandboxId }, "binding lost and cannot be claimed again; delete the pod");
       return false;
     }
-    const ips = ahead.slotOf === undefined ? ovs?.addresses : undefined;
-    const wanted = leasedPort === undefined ? !ahead.ips && ips?.length && { ips } : { leasedPort };
-    const claim = { ...ahead, host: config.nodeName, sandbox, ...wanted };
-    return this.#inTurn(local, async () => {
+    const ips = preclaim.slotOf === undefined ? ovs?.addresses : undefined;
+    const wanted = leasedPort === undefined ? !preclaim.ips && ips?.length && { ips } : { leasedPort };
+    const claim = { ...preclaim, host: config.nodeName, sandbox, ...wanted };
+    return this.#enqueue(local, async () => {
       let attachment: PortAttachment;
       try {
         attachment = await ipam.claim(claim);
       } catch (error) {
-        if (isTaken(error)) return this.#silence(local, "moved");
+        if (isTaken(error)) return this.#disconnect(local, "moved");
         throw error;
       }
       const { port, segment } = attachment;
-      held.put(pod.uid, containerInterface, { port, attachment, claim: ahead, sandboxId });
-      log.warn({ port: port.name, sandboxId }, "the binding was lost; claimed again");
-      this.#complain(local, port, pod);
+      held.put(pod.uid, containerInterface, { port, attachment, claim: preclaim, sandboxId });
+      log.warn({ port: port.name, sandboxId }, "binding lost, claimed again");
+      this.#reportChangedAddresses(local, port, pod);
       return this.#replug(local, port, segment);
     });
   }
 
-  /** A pod keeps the addresses it has until it is deleted: nothing may be done about them behind its back. */
-  #complain(local: LocalPort, port: Port, { namespace, name, uid }: NodePod): void {
+  /** Only reports them, because a pod keeps its addresses until it is deleted. */
+  #reportChangedAddresses(local: LocalPort, port: Port, { namespace, name, uid }: NodePod): void {
     const had = local.ovs?.addresses ?? [];
     const has = port.fixedIps.map(({ address }) => address);
     if (had.every(address => has.includes(address))) return;
-    const message = `uses ${had.join(", ")}, but the IPAM has lost that and gives ${has.join(", ")}: delete the pod`;
+    const message = `uses ${had.join(", ")}, which the IPAM lost and replaced by ${has.join(", ")}: delete the pod`;
     this.#context.log.error({ port: port.name, had, has }, message);
     const subject = { apiVersion: "v1", kind: "Pod", namespace, name, uid };
     this.#context.events.write({ subject, type: "Warning", reason: "AddressLost", message });
   }
 
-  async #silence(local: LocalPort, reason: string): Promise<boolean> {
+  async #disconnect(local: LocalPort, reason: string): Promise<boolean> {
     const { datapath, log, metrics } = this.#context;
-    this.#forget(local);
+    this.#dropHeld(local);
     await datapath.unplug(local.sandboxId, local.containerInterface, undefined);
     metrics.fencedPorts.inc({ reason });
     log.warn({ port: local.ovs?.portName, epoch: local.ovs?.epoch, sandboxId: local.sandboxId, reason }, "fenced");
@@ -132,7 +130,7 @@ export class LocalChanges {
   async #replug(local: LocalPort, port: Port, segment: Segment): Promise<boolean> {
     const { datapath, config, log } = this.#context;
     const plugged = await datapath.replug(deriveReplug(local, port, segment, config.bridge));
-    log.info({ port: port.name, sandboxId: local.sandboxId, ofport: plugged?.ofport }, "plugged again");
+    log.info({ port: port.name, sandboxId: local.sandboxId, ofport: plugged?.ofport }, "replugged");
     return plugged !== undefined;
   }
 
@@ -145,11 +143,11 @@ export class LocalChanges {
       if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
     } catch (error) {
       await journal.append({ kind: "release", release });
-      log.warn({ err: error, sandboxId }, "the release waits in the journal");
+      log.warn({ err: error, sandboxId }, "cannot release, journaled the release");
     }
   }
 
-  #forget({ sandboxId, containerInterface, ovs }: LocalPort): void {
+  #dropHeld({ sandboxId, containerInterface, ovs }: LocalPort): void {
     const { held } = this.#context;
     held.dropSandbox(sandboxId, containerInterface);
     const other = ovs?.ownerUid === undefined ? undefined : held.find(ovs.ownerUid, containerInterface);
@@ -158,7 +156,7 @@ export class LocalChanges {
     }
   }
 
-  #inTurn(local: LocalPort, work: () => Promise<boolean>): Promise<boolean> {
+  #enqueue(local: LocalPort, work: () => Promise<boolean>): Promise<boolean> {
     return this.#context.queue.run(sandboxKey(local.sandboxId, local.containerInterface), async () =>
       (await this.#view.findAgain(local)) === undefined ? false : work(),
     );
@@ -174,7 +172,7 @@ export function deriveReplug(local: LocalPort, port: Port, segment: Segment, bri
     bridge,
     ...(segment.type === "vlan" && { vlan: segment.id }),
     mac: port.mac,
-    // What the pod was given, whatever the IPAM has by now.
+    // The pod's addresses, even if the IPAM has others now.
     addresses: known?.addresses.length ? known.addresses.map(address => ({ address, prefixLength: 0 })) : port.fixedIps,
     ...(known?.netns !== undefined && { netns: known.netns }),
     externalIds: formatPortIds({
@@ -211,7 +209,7 @@ export function deriveRestore(
   };
 }
 
-/** The IPAM's positive word that port or address are another's. That an address only waits for its delay is none. */
+/** True if the port or address belongs to another claim. An address in its reuse delay does not. */
 function isTaken(error: unknown): boolean {
   if (!(error instanceof IpamError)) return false;
   const { code, details } = error;

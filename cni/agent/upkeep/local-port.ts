@@ -4,10 +4,10 @@ import type { PluggedPort } from "../../datapath/attachment.ts";
 import type { HostLink } from "../../datapath/node-datapath.ts";
 import { parseExternalIds } from "../../external-ids.ts";
 
-/** Of a sandbox's network namespace. `unknown` is treated as there by whatever takes something away. */
+/** State of a sandbox's netns. Removals treat `unknown` as `there`. */
 export type SandboxState = "there" | "gone" | "unknown";
 
-/** What OVS remembers of a port of ours. */
+/** The OVS row of one of our ports. */
 export interface OvsSide {
   ofport?: number;
   vlan?: number;
@@ -17,46 +17,46 @@ export interface OvsSide {
   portId?: string;
   epoch?: number;
   ownerUid?: string;
-  /** Of the CNI configuration, and of the sandbox's namespace. */
+  /** Name of the CNI network, and path of the sandbox's netns. */
   network?: string;
   netns?: string;
 }
 
-/** One sandbox's interface as this node has it. */
+/** A sandbox's interface on this node. */
 export interface LocalPort {
   sandboxId: string;
   containerInterface: string;
-  /** Our end of the pair; it goes when the pod's end goes. */
+  /** True if the host end of the veth pair exists; it is deleted with the pod's end. */
   hasLink: boolean;
   sandbox: SandboxState;
-  /** Absent: OVS has forgotten it, or never knew. */
+  /** Absent if OVS has no row of it. */
   ovs?: OvsSide;
-  /** What OVS knew when it was last seen to know it. */
+  /** The last row that was read, if OVS has none now. */
   lastKnown?: OvsSide;
 }
 
 export type ReadSandboxState = (netns: string | undefined) => SandboxState;
 
-/** OVS and the kernel each know half; put together by sandbox and interface. */
+/** Joins OVS rows and kernel links by sandbox and interface. */
 export function mergeLocalPorts(
   plugged: readonly PluggedPort[],
   links: readonly HostLink[],
   look: ReadSandboxState,
 ): LocalPort[] {
   const linked = new Set(links.map(keyOf));
-  const known = plugged.map(port => ({ ...describe(port, look), hasLink: linked.has(keyOf(port)) }));
+  const known = plugged.map(port => ({ ...parsePlugged(port, look), hasLink: linked.has(keyOf(port)) }));
   const knownKeys = new Set(known.map(keyOf));
-  const forgotten = links
+  const linksOnly = links
     .filter(link => !knownKeys.has(keyOf(link)))
     .map(({ sandboxId, containerInterface }) => {
       return { sandboxId, containerInterface, hasLink: true, sandbox: "unknown" as const };
     });
-  return [...known, ...forgotten];
+  return [...known, ...linksOnly];
 }
 
 /**
- * A runtime mounts a sandbox's namespace under a path and takes the path away with it. Only a folder that can be looked
- * into tells that something is not in it.
+ * Returns `gone` only if the folder of the netns exists and the netns does not: the runtime removes the path with the
+ * sandbox, and a missing folder proves nothing.
  */
 export const readSandboxState: ReadSandboxState = netns => {
   if (netns === undefined) return "unknown";
@@ -67,10 +67,13 @@ export const readSandboxState: ReadSandboxState = netns => {
 export const keyOf = ({ sandboxId, containerInterface }: { sandboxId: string; containerInterface: string }): string =>
   `${sandboxId}/${containerInterface}`;
 
-/** One plugging of it: another epoch is another life. */
+/** Identifies a local port with its binding: sandbox, interface, port id and epoch. */
 export const bindingKey = (local: LocalPort): string => `${keyOf(local)} ${local.ovs?.portId} ${local.ovs?.epoch}`;
 
-function describe({ sandboxId, containerInterface, ofport, vlan, externalIds }: PluggedPort, look: ReadSandboxState) {
+function parsePlugged(
+  { sandboxId, containerInterface, ofport, vlan, externalIds }: PluggedPort,
+  look: ReadSandboxState,
+) {
   const { sandboxId: _id, containerInterface: _interface, ...known } = parseExternalIds(externalIds);
   const ovs: OvsSide = { ...known, ...(ofport !== undefined && { ofport }), ...(vlan !== undefined && { vlan }) };
   return { sandboxId, containerInterface, sandbox: look(ovs.netns), ovs };
@@ -81,7 +84,7 @@ function exists(path: string): boolean {
     accessSync(path);
     return true;
   } catch (error) {
-    // What cannot be looked at is not known to be gone.
+    // Any other error does not prove that it is gone.
     return !(error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR"));
   }
 }

@@ -1,12 +1,12 @@
 import type { NodeDatapath } from "../../datapath/node-datapath.ts";
 import { keyOf, type LocalPort, mergeLocalPorts, type OvsSide, readSandboxState } from "./local-port.ts";
 
-/** What is plugged on this node, read from OVS and the kernel whenever asked; the last answer is kept as an index. */
+/** Reads what is plugged on this node from OVS and the kernel. Keeps the last read as an index. */
 export class NodeView {
   readonly #datapath: Pick<NodeDatapath, "list" | "listLinks">;
   readonly #bridge: string;
   readonly #look: typeof readSandboxState;
-  #known: ReadonlyMap<string, OvsSide> = new Map();
+  #lastKnown: ReadonlyMap<string, OvsSide> = new Map();
   #names: ReadonlySet<string | undefined> = new Set();
   #addresses: ReadonlySet<string> = new Set();
 
@@ -16,22 +16,22 @@ export class NodeView {
     this.#look = look;
   }
 
-  /** Rejects with DatapathError when either half cannot be read. */
+  /** Rejects with DatapathError if OVS or the kernel cannot be read. */
   async read(): Promise<LocalPort[]> {
-    // OVS first: a port that is made meanwhile then shows as a link alone, never as a port without its link.
+    // OVS first, so that a port created meanwhile shows as a link alone and never as a port without its link.
     const plugged = await this.#datapath.list(this.#bridge);
     const found = mergeLocalPorts(plugged, await this.#datapath.listLinks(), this.#look);
     const local = found.map(port => {
-      const lastKnown = port.ovs === undefined ? this.#known.get(keyOf(port)) : undefined;
+      const lastKnown = port.ovs === undefined ? this.#lastKnown.get(keyOf(port)) : undefined;
       return lastKnown === undefined ? port : { ...port, lastKnown };
     });
-    this.#known = new Map(local.flatMap(port => entryOf(port)));
+    this.#lastKnown = new Map(local.flatMap(port => entryOf(port)));
     this.#names = new Set(local.map(({ ovs }) => ovs?.portName));
     this.#addresses = new Set(local.flatMap(({ ovs }) => ovs?.addresses ?? []));
     return local;
   }
 
-  /** The same sandbox's port as it is now, if it still is what a decision was made about. */
+  /** Reads the port again. Returns undefined if it has changed since `local` was read. */
   async findAgain(local: LocalPort): Promise<LocalPort | undefined> {
     const found = (await this.read()).find(each => keyOf(each) === keyOf(local));
     const isSame =
@@ -43,7 +43,7 @@ export class NodeView {
     return isSame ? found : undefined;
   }
 
-  /** Whether a port of this name, or with one of these addresses, was plugged at the last look. */
+  /** True if a port of this name, or with one of these addresses, was plugged at the last read. */
   concerns(portName: string | undefined, addresses: readonly string[] = []): boolean {
     return (portName !== undefined && this.#names.has(portName)) || addresses.some(each => this.#addresses.has(each));
   }

@@ -17,26 +17,26 @@ function parseDaemonSet(text: string): { namespace: string; name: string } {
   return { namespace, name };
 }
 
-/** What the agent's upkeep of its node takes; part of the agent's options. */
+/** Options of the upkeep; part of the agent's options. */
 export const UPKEEP_OPTIONS = {
   uplinks: {
-    about: "interfaces to add to the bridges that lead out, such as br-ex:eth1; without it that is the administrator's",
+    about: "interfaces to add to the provider bridges, such as br-ex:eth1; default: none",
     placeholder: "pairs",
     parse: parseUplinks,
   },
   datapathType: {
-    about: "of the OVS bridges the agent makes: system (kernel), netdev (userspace) or auto",
+    about: "datapath type of created OVS bridges: system (kernel), netdev (userspace) or auto",
     placeholder: "type",
     default: "auto",
     parse: oneOf("auto", "system", "netdev"),
   },
   daemonSet: {
-    about: "the agent's own DaemonSet; when it is gone as the agent ends, the node is left as it was found",
+    about: "the agent's own DaemonSet; if it is deleted when the agent stops, the agent uninstalls from the node",
     placeholder: "namespace/name",
     parse: parseDaemonSet,
   },
   sweepGrace: {
-    about: "how long something must have looked abandoned before a fresh look takes it away",
+    about: "grace period before an abandoned port is removed",
     placeholder: "duration",
     default: "30s",
     parse: parseDurationMs,

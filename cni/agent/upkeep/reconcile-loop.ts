@@ -6,15 +6,15 @@ import type { UpkeepContext } from "./upkeep-context.ts";
 export interface ReconcileLoopOptions {
   context: Pick<UpkeepContext, "config" | "datapath" | "log" | "metrics">;
   sweeper: Pick<Sweeper, "sweep" | "pendingCount">;
-  /** How often OVSDB is asked whether it is still the same. Default 2000. */
+  /** Interval of the check whether OVSDB was replaced. Default 2000. */
   watchMs?: number;
 }
 
 const RETRY_MS = 2000;
 
 /**
- * When upkeep happens: at start, when asked for, when OVSDB comes back or was made anew, when suspects have waited for their
- * grace, and every few minutes. Each time the bridges first, then the sweep.
+ * Ensures the bridges and then sweeps: at start, on request, when OVSDB comes back or was replaced, at the end of a grace
+ * period, and at each sweep interval.
  */
 export class ReconcileLoop implements AsyncDisposable {
   readonly #options: ReconcileLoopOptions;
@@ -27,16 +27,16 @@ export class ReconcileLoop implements AsyncDisposable {
 
   constructor(options: ReconcileLoopOptions) {
     this.#options = options;
-    this.#reconciling = new BackgroundLoop({ pass: () => this.#keep() });
+    this.#reconciling = new BackgroundLoop({ pass: () => this.#reconcile() });
     this.#watching = new BackgroundLoop({ pass: () => this.#watchOvs() });
   }
 
-  /** Resolves once the bridges are there. */
+  /** Resolves once the bridges exist. */
   get ready(): Promise<void> {
     return this.#ready.promise;
   }
 
-  /** Resolves once making the bridges has been tried: an agent serves what it can while OVS is away. */
+  /** Resolves after the first attempt to ensure the bridges, because the agent also serves while OVS is unreachable. */
   get firstAttempt(): Promise<void> {
     return this.#first.promise;
   }
@@ -45,20 +45,20 @@ export class ReconcileLoop implements AsyncDisposable {
     await Promise.all([this.#watching, this.#reconciling].map(loop => loop[Symbol.asyncDispose]()));
   }
 
-  /** Soon; requests that come before it begins are one. */
+  /** Starts the next pass at once. Requests before it starts are merged. */
   request(): void {
     this.#reconciling.wake();
   }
 
-  /** Resolves with the time until the next round. */
-  async #keep(): Promise<number> {
+  /** Resolves with the pause before the next pass. */
+  async #reconcile(): Promise<number> {
     const { context, sweeper } = this.#options;
     const { sweepInterval, sweepGrace } = context.config;
-    const areBridgesThere = await this.#attempt("bridges", () => this.#ensureBridges());
-    if (areBridgesThere) this.#ready.resolve();
+    const hasBridges = await this.#attempt("bridges", () => this.#ensureBridges());
+    if (hasBridges) this.#ready.resolve();
     this.#first.resolve();
     const isSwept = await this.#attempt("sweep", () => sweeper.sweep());
-    if (!areBridgesThere || !isSwept) return RETRY_MS;
+    if (!hasBridges || !isSwept) return RETRY_MS;
     this.#lastFailure = undefined;
     return sweeper.pendingCount > 0 ? Math.min(sweepInterval, sweepGrace + 50) : sweepInterval;
   }
@@ -66,11 +66,11 @@ export class ReconcileLoop implements AsyncDisposable {
   async #ensureBridges(): Promise<void> {
     const { datapath, config, log } = this.#options.context;
     const { bridge: integration, bridgeMappings: mappings = [], uplinks = [], datapathType } = config;
-    const made = await datapath.ensureBridges({ integration, mappings, uplinks, datapathType });
-    if (made.length > 0) log.info({ made }, "made what was missing in OVS");
+    const created = await datapath.ensureBridges({ integration, mappings, uplinks, datapathType });
+    if (created.length > 0) log.info({ created }, "created OVS bridges");
   }
 
-  /** The same failure over and over is told once. */
+  /** Returns false if the work fails. Logs a repeated failure once. */
   async #attempt(component: string, work: () => Promise<void>): Promise<boolean> {
     const { log, metrics } = this.#options.context;
     try {
@@ -79,7 +79,7 @@ export class ReconcileLoop implements AsyncDisposable {
     } catch (error) {
       metrics.failures.inc({ component });
       const reason = describeError(error);
-      if (reason !== this.#lastFailure) log.warn({ component, reason }, "failed; will be tried again");
+      if (reason !== this.#lastFailure) log.warn({ component, reason }, "failed, retrying");
       this.#lastFailure = reason;
       return false;
     }

@@ -15,7 +15,7 @@ import { bindingKey, type LocalPort } from "./local-port.ts";
 import type { NodeView } from "./node-view.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
 
-const AT_ONCE = 16;
+const CONCURRENCY = 16;
 
 export interface SweeperOptions {
   context: UpkeepContext;
@@ -24,49 +24,49 @@ export interface SweeperOptions {
   now?(): number;
 }
 
-/** Compares OVS, the kernel, the IPAM and Kubernetes, and brings them together. See `decideSweep` for the rules. */
+/** Compares OVS, the kernel, the IPAM and Kubernetes, and repairs differences. See `decideSweep` for the rules. */
 export class Sweeper {
   readonly #options: SweeperOptions;
   readonly #now: () => number;
-  /** Local ports whose binding the IPAM said had ended; see SweepView. */
+  /** Binding keys of local ports whose binding has ended. See `SweepView.ended`. */
   readonly ended = new Set<string>();
   readonly #sweeps: Counter;
-  #suspects: PendingRemovals = new Map();
+  #pending: PendingRemovals = new Map();
 
   constructor(options: SweeperOptions) {
     this.#options = options;
     this.#sweeps = new Counter({
       name: "mooring_agent_sweeps_total",
-      help: "Comparisons of OVS, the kernel, the IPAM and Kubernetes that were made",
+      help: "Completed comparisons of OVS, the kernel, the IPAM and Kubernetes",
       registers: [options.context.metrics.registry],
     });
     this.#now = options.now ?? (() => performance.now());
   }
 
-  /** How many things look abandoned and wait for their second look. */
+  /** Number of removals in their grace period. */
   get pendingCount(): number {
-    return this.#suspects.size;
+    return this.#pending.size;
   }
 
-  /** One look. Rejects when what is plugged cannot be read; what else fails is told, and tried again at the next. */
+  /** Sweeps once. Rejects if OVS or the kernel cannot be read. Other failures are logged and retried at the next sweep. */
   async sweep(): Promise<void> {
     const { config } = this.#options.context;
     const local = await this.#options.view.read();
-    const lives = new Set(local.map(bindingKey));
-    for (const life of this.ended) if (!lives.has(life)) this.ended.delete(life);
+    const present = new Set(local.map(bindingKey));
+    for (const key of this.ended) if (!present.has(key)) this.ended.delete(key);
     const { view, pods } = await this.#fetchView(local);
     const actions = decideSweep(view);
-    const taking = actions.filter(action => action.kind === "unplug" || action.kind === "release");
-    const { due, suspects } = selectDue(taking, this.#suspects, this.#now(), config.sweepGrace);
-    this.#suspects = suspects;
+    const removals = actions.filter(isDestructive);
+    const { due, pending } = selectDue(removals, this.#pending, this.#now(), config.sweepGrace);
+    this.#pending = pending;
     const work: SweepAction[] = [...actions.filter(action => !isDestructive(action)), ...due];
-    for (let from = 0; from < work.length; from += AT_ONCE) {
-      await Promise.all(work.slice(from, from + AT_ONCE).map(action => this.#apply(action, pods)));
+    for (let from = 0; from < work.length; from += CONCURRENCY) {
+      await Promise.all(work.slice(from, from + CONCURRENCY).map(action => this.#apply(action, pods)));
     }
     this.#sweeps.inc();
   }
 
-  /** Bindings before pods: a pod is there before its claim is, so a binding seen here has its pod in the later read. */
+  /** Reads bindings before pods, because a pod exists before its claim: the later read has the pod of every binding. */
   async #fetchView(local: LocalPort[]): Promise<{ view: SweepView; pods: ReadonlyMap<string, NodePod> | undefined }> {
     const { config, ipam, held, leases, unreported, pods: source } = this.#options.context;
     const self = { host: config.nodeName, cluster: config.cluster };
@@ -76,7 +76,7 @@ export class Sweeper {
       (await ipam.readPortsOfHost(self.host)).filter(port => port.cluster === self.cluster),
     );
     if (bindings !== undefined) {
-      // What was learned while the IPAM was read is newer than what was read.
+      // Entries that were added while the IPAM was read are newer than the answer.
       const current = new Set(bindings.map(({ id, epoch }) => `${id} ${epoch}`));
       const isLost = ({ id, epoch }: Port) => !current.has(`${id} ${epoch}`);
       held.dropWhere(each => heldBefore.has(each) && isLost(each.port));
@@ -132,21 +132,24 @@ export class Sweeper {
           return void (await context.ipam.report([{ name, epoch, plane: "underlay", state: "ACTIVE" }]));
         }
         case "unplug":
-          if (await changes.unplug(action.local, action.release)) this.#tell(action, action.local.ovs?.portName);
+          if (await changes.unplug(action.local, action.release)) this.#logRemoval(action, action.local.ovs?.portName);
           return;
         case "release":
-          if (await changes.release(action.port, action.release)) this.#tell(action, action.port.name);
+          if (await changes.release(action.port, action.release)) this.#logRemoval(action, action.port.name);
       }
     } catch (error) {
       this.#fail(action.kind, error);
     }
   }
 
-  #tell({ kind, why }: DestructiveAction, port: string | undefined): void {
-    this.#options.context.log.info({ port, why }, kind === "unplug" ? "swept from OVS" : "binding released");
+  #logRemoval({ kind, why }: DestructiveAction, port: string | undefined): void {
+    this.#options.context.log.info(
+      { port, why },
+      kind === "unplug" ? "removed abandoned port" : "released abandoned binding",
+    );
   }
 
-  /** Undefined when it could not be read whole. */
+  /** Returns undefined if the read fails. */
   async #read<T>(component: string, work: () => Promise<T>): Promise<T | undefined> {
     try {
       return await work();
@@ -159,7 +162,7 @@ export class Sweeper {
   #fail(component: string, error: unknown): void {
     const { metrics, log } = this.#options.context;
     metrics.failures.inc({ component: `sweep-${component}` });
-    log.warn({ err: error, component }, "a sweep could not do all; it will be tried again");
+    log.warn({ err: error, component }, "sweep step failed, retrying at the next sweep");
   }
 }
 

@@ -12,28 +12,25 @@ import type { AgentMetrics } from "../metrics.ts";
 import type { PodSource } from "../pod/pods.ts";
 import type { HeldPorts } from "../ports/held-ports.ts";
 
-/**
- * What upkeep (fencing, sweeps, bridges, installation) works with. All of it is the agent's own, open, and outlives upkeep.
- */
+/** The agent's shared parts, for upkeep: fencing, sweeps, bridges, installation. They outlive upkeep. */
 export interface UpkeepContext {
   config: AgentConfig;
   ipam: AgentIpam;
-  /** As `openDatapath` gives it. */
   datapath: NodeDatapath;
   pods: PodSource;
-  /** For what only upkeep asks: whether the agent is being uninstalled. */
+  /** Reads whether the agent is being uninstalled. */
   api: Pick<KubeApi, "get">;
-  /** For what the IPAM cannot be told now; the agent delivers it. */
+  /** For releases while the IPAM is unreachable. The agent delivers it. */
   journal: Journal;
-  /** Drop a port here when its binding turned out to be elsewhere or gone, before it is unplugged. */
+  /** Drop a port here before it is unplugged because its binding has moved or ended. */
   held: HeldPorts;
-  /** Drop a lease here when it turned out to be ended. */
+  /** Drop a lease here when it has ended. */
   leases: Pick<Leases, "ports" | "isInUse" | "dropWhere">;
-  /** A sandbox's end goes behind what the IPAM has yet to hear of it. */
+  /** Journals a sandbox's release after its unreported claim. */
   unreported: Pick<UnreportedLeases, "has" | "releaseAfterClaim">;
   /**
-   * Unplug only inside `turns.take(sandboxKey(sandboxId, ifname), ...)`, and look again once inside: CNI calls of the
-   * sandbox take their turns there too.
+   * Unplug only inside `queue.run(sandboxKey(sandboxId, ifname), ...)`, and read the port again inside it, because CNI
+   * calls of the sandbox run in the same queue.
    */
   queue: KeyedQueue;
   /** Kubernetes events on pods. */
@@ -42,5 +39,5 @@ export interface UpkeepContext {
   log: Logger;
 }
 
-/** Resolves once the node can serve (its bridges are there); goes on in the background until disposed of. */
+/** Resolves after the first attempt to ensure the bridges. Runs in the background until disposed of. */
 export type StartUpkeep = (context: UpkeepContext) => Promise<AsyncDisposable>;

@@ -6,31 +6,31 @@ import { ReconcileLoop } from "./reconcile-loop.ts";
 import { Sweeper } from "./sweeper.ts";
 import type { StartUpkeep, UpkeepContext } from "./upkeep-context.ts";
 
-/** Where the host keeps the executable's runtime, whatever the installer sees it under. */
+/** The host's path of `installHome`. */
 const HOST_HOME = "/opt/mooring";
 
-/** What keeps the node right beside the calls: bridges, fencing, sweeps, installation. */
+/** Starts bridges, fencing, sweeps and installation. */
 export const startUpkeep: StartUpkeep = async (context: UpkeepContext) => {
   await using stack = new AsyncDisposableStack();
   const view = new NodeView(context.datapath, context.config.bridge);
   const changes = new LocalChanges(context, view);
   const sweeper = new Sweeper({ context, view, changes });
-  const keeper = stack.use(new ReconcileLoop({ context, sweeper }));
+  const loop = stack.use(new ReconcileLoop({ context, sweeper }));
   stack.use(
     new Fence({
       context,
       view,
       changes,
-      onEnded: life => sweeper.ended.add(life),
-      compare: () => keeper.request(),
+      onEnded: key => sweeper.ended.add(key),
+      compare: () => loop.request(),
     }),
   );
   const { installBin: bin, installConf: conf, installHome: home } = context.config;
   if (bin !== undefined && conf !== undefined && home !== undefined) {
     const source = deriveSource(import.meta.dirname);
     const places = { bin, conf, home, hostHome: HOST_HOME };
-    stack.use(new Installer({ context, source, places, nodeReady: keeper.ready }));
+    stack.use(new Installer({ context, source, places, nodeReady: loop.ready }));
   }
-  await keeper.firstAttempt;
+  await loop.firstAttempt;
   return stack.move();
 };

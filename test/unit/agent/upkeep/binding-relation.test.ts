@@ -29,11 +29,15 @@ describe("events of the IPAM against a local port", () => {
     ],
     [
       "another life of the port bound elsewhere",
-      "look",
+      "compare",
       { type: "port.bound", portId: "P2", epoch: 1, host: "node-b" },
     ],
     ["another life bound to its own sandbox", "none", { portId: "P2", epoch: 1, host: "node-a", sandboxId: "s1" }],
-    ["another port got its address", "look", { type: "port.bound", port: "x", portId: "X", addresses: ["10.100.1.1"] }],
+    [
+      "another port got its address",
+      "compare",
+      { type: "port.bound", port: "x", portId: "X", addresses: ["10.100.1.1"] },
+    ],
     [
       "another port got another address",
       "none",
@@ -53,7 +57,7 @@ describe("events of the IPAM against a local port", () => {
     ["a binding before its own was ended", "none", { type: "port.released", epoch: 2, host: "node-a" }],
     ["its port was deleted", "ended", { type: "port.deleted", epoch: 3 }],
     ["another life of its port was deleted", "none", { type: "port.deleted", portId: "P2", epoch: 3 }],
-    ["its port got other addresses", "look", { type: "port.reallocated", epoch: 3 }],
+    ["its port got other addresses", "compare", { type: "port.reallocated", epoch: 3 }],
     ["its plane changed", "none", { type: "port.state", epoch: 9 }],
     ["a network changed", "none", { type: "network.changed", port: undefined as never }],
     ["a port that OVS has forgotten", "none", { epoch: 4, ...away }, local({ ovs: undefined as never })],

@@ -263,16 +263,16 @@ describe("the second look", () => {
   });
   test("takes what has looked so for the whole grace period", () => {
     const first = selectDue([unplug("a")], new Map(), 1000, 500);
-    const early = selectDue([unplug("a")], first.suspects, 1499, 500);
+    const early = selectDue([unplug("a")], first.pending, 1499, 500);
     assert.deepEqual(early.due, []);
-    assert.equal(selectDue([unplug("a")], early.suspects, 1500, 500).due.length, 1);
+    assert.equal(selectDue([unplug("a")], early.pending, 1500, 500).due.length, 1);
   });
   test("begins anew when it looked otherwise in between, or for another reason", () => {
     const first = selectDue([unplug("a")], new Map(), 1000, 500);
-    const between = selectDue([], first.suspects, 1200, 500);
-    assert.deepEqual(selectDue([unplug("a")], between.suspects, 2000, 500).due, []);
-    assert.deepEqual(selectDue([unplug("b")], first.suspects, 2000, 500).due, []);
-    assert.deepEqual(selectDue([unplug("a", { sandboxId: "s2" })], first.suspects, 2000, 500).due, []);
+    const between = selectDue([], first.pending, 1200, 500);
+    assert.deepEqual(selectDue([unplug("a")], between.pending, 2000, 500).due, []);
+    assert.deepEqual(selectDue([unplug("b")], first.pending, 2000, 500).due, []);
+    assert.deepEqual(selectDue([unplug("a", { sandboxId: "s2" })], first.pending, 2000, 500).due, []);
   });
   test("takes another binding of the same port for another thing", () => {
     const release = (epoch: number): DestructiveAction => {
@@ -284,7 +284,7 @@ describe("the second look", () => {
       };
     };
     const first = selectDue([release(3)], new Map(), 1000, 500);
-    assert.deepEqual(selectDue([release(4)], first.suspects, 2000, 500).due, []);
-    assert.equal(selectDue([release(3)], first.suspects, 2000, 500).due.length, 1);
+    assert.deepEqual(selectDue([release(4)], first.pending, 2000, 500).due, []);
+    assert.equal(selectDue([release(3)], first.pending, 2000, 500).due.length, 1);
   });
 });
