@@ -84,7 +84,7 @@ function isLocal(listen: ServerConfig["listen"]): boolean {
 }
 
 /** Why this configuration must not be served; undefined when it may. */
-export function refusalOf(config: ServerConfig): string | undefined {
+export function findConfigFault(config: ServerConfig): string | undefined {
   if (isLocal(config.listen) || config.insecure) return undefined;
   return (
     "--listen: this address can be reached from other machines, and no identities are configured, so anyone there " +

@@ -90,13 +90,13 @@ async function restore(database: string, file: string | undefined, { force }: Op
 }
 
 function formatRestored({ place, content, replaced }: Restored): string {
-  const { newestChange, networks, ports, bound, epochFloor, eventFloor } = content;
+  const { newestChange, networks, ports, bound, minimumEpoch, minimumSeq } = content;
   const fields = [
     ["Restored", place],
     ["Newest change", newestChange === undefined ? "none" : new Date(newestChange).toISOString()],
     ["Holds", `${networks} networks, ${ports} ports, ${bound} of them bound`],
-    ["New epochs", `from ${epochFloor + 1} on`],
-    ["New events", `from ${eventFloor + 1} on`],
+    ["New epochs", `from ${minimumEpoch + 1} on`],
+    ["New events", `from ${minimumSeq + 1} on`],
     ...(replaced === undefined ? [] : [["Replaced", `kept as ${replaced}`]]),
   ];
   return fields.map(([label, value]) => `${`${label}:`.padEnd("Newest change:".length)}  ${value}\n`).join("");

@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
 import { createAnonymousAuthenticator } from "./auth/anonymous.ts";
 import { authorize } from "./auth/authorize.ts";
-import { refusalOf, type ServerConfig } from "./config.ts";
+import { findConfigFault, type ServerConfig } from "./config.ts";
 import type { Store } from "./domain/store.ts";
 import { leaderDuty } from "./duties/leader-duty.ts";
-import { Batcher } from "./engine/commit-queue.ts";
+import { CommitQueue } from "./engine/commit-queue.ts";
 import { EventTail } from "./engine/event-tail.ts";
 import { ReadQueue } from "./engine/read-queue.ts";
 import { AcceptPump } from "./http/accept-pump.ts";
@@ -29,7 +29,7 @@ const SLOW_READER_MS = 30_000;
 const DRAIN_MS = 10_000;
 const MAX_LONG_READS = 10;
 /** SQLite answers on the server's own thread, PostgreSQL over as many connections. */
-const READ_LANES = { sqlite: 1, postgres: 4 };
+const READ_CONCURRENCY = { sqlite: 1, postgres: 4 };
 
 export interface RunningServer extends AsyncDisposable {
   /** `http://127.0.0.1:7070` or `unix:PATH`. */
@@ -39,7 +39,7 @@ export interface RunningServer extends AsyncDisposable {
 
 /** The composition root. Disposing stops in reverse: streams end, requests finish, the last batch commits, the store closes. */
 export async function startServer(config: ServerConfig, log: Logger): Promise<RunningServer> {
-  const refusal = refusalOf(config);
+  const refusal = findConfigFault(config);
   if (refusal !== undefined) throw new OptionError(refusal);
   await using stack = new AsyncDisposableStack();
 
@@ -48,7 +48,7 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   const metrics = new Metrics(store, () => batcher.depth);
   const newcomers = new AcceptPump();
   const batcher = stack.use(
-    new Batcher(store, {
+    new CommitQueue(store, {
       maxQueue: config.maxQueue,
       onCommit: metrics.onCommit,
       drainPendingConnections: newcomers.takeIn,
@@ -61,8 +61,8 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   const edge: RequestPipeline = {
     stopping: stopping.signal,
     reads: {
-      short: new ReadQueue({ lanes: READ_LANES[config.database.engine] }),
-      long: new ReadQueue({ lanes: 1, maxWaiting: MAX_LONG_READS }),
+      short: new ReadQueue({ concurrency: READ_CONCURRENCY[config.database.engine] }),
+      long: new ReadQueue({ concurrency: 1, maxWaiting: MAX_LONG_READS }),
     },
     log,
     onAnswer: metrics.onAnswer,

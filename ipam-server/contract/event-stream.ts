@@ -40,8 +40,8 @@ export class EventStreamCodec {
       if (line === "" && /^\d{1,15}$/.test(this.#id)) this.#lastId = Number(this.#id);
       if (line !== "" || this.#data.length === 0) continue;
       const data = this.#data.join("\n");
-      if (this.#type === STREAM_END) throw describeEnd(data);
-      events.push(readEvent(data));
+      if (this.#type === STREAM_END) throw streamEndError(data);
+      events.push(parseEvent(data));
       this.#type = undefined;
       this.#data = [];
     }
@@ -49,12 +49,12 @@ export class EventStreamCodec {
   }
 }
 
-function describeEnd(data: string): IpamError {
+function streamEndError(data: string): IpamError {
   const { reason } = JSON.parse(data);
   return new IpamError("unavailable", `the IPAM ended the stream of events: ${reason}`);
 }
 
-function readEvent(data: string): MooringEvent {
+function parseEvent(data: string): MooringEvent {
   const event = JSON.parse(data);
   if (typeof event?.seq !== "number" || typeof event.type !== "string") {
     throw new TypeError("the IPAM sent an event without seq or type");

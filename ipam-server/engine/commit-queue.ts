@@ -3,7 +3,7 @@ import { IpamError } from "../contract/index.ts";
 import type { Mutation, Outcome } from "../domain/model/mutation.ts";
 import type { Store } from "../domain/store.ts";
 
-export interface BatcherOptions {
+export interface CommitQueueOptions {
   /** Items that may wait; past it callers get `overloaded`. */
   maxQueue: number;
   /** Items that one commit should hold. A request is never split, so a commit may hold up to one request more. */
@@ -34,17 +34,17 @@ const FINISH_MS = 2000;
  * Nothing waits for company: a batch is what arrived during one turn of the event loop or while the last commit ran,
  * so batches grow with the load and a lone claim is committed at once.
  */
-export class Batcher implements AsyncDisposable {
+export class CommitQueue implements AsyncDisposable {
   readonly #store: Pick<Store, "commit">;
-  readonly #options: Required<Pick<BatcherOptions, "maxQueue" | "batchSize" | "now" | "drainPendingConnections">> &
-    BatcherOptions;
+  readonly #options: Required<Pick<CommitQueueOptions, "maxQueue" | "batchSize" | "now" | "drainPendingConnections">> &
+    CommitQueueOptions;
   readonly #urgent: Job[] = [];
   readonly #reports: Job[] = [];
   #waiting = 0;
   #running: Promise<void> | undefined;
   #closed = false;
 
-  constructor(store: Pick<Store, "commit">, options: BatcherOptions) {
+  constructor(store: Pick<Store, "commit">, options: CommitQueueOptions) {
     this.#store = store;
     this.#options = { batchSize: 400, now: () => performance.now(), drainPendingConnections: nextTurn, ...options };
   }

@@ -9,7 +9,7 @@ const PAGE = 1000;
 const OWN_PAGE = 200;
 /** Events that are looked at in one step where few match, in some ten milliseconds. */
 const SPAN = 100_000;
-const PATIENT = { timeoutMs: Number.POSITIVE_INFINITY, isGone: () => false };
+const NO_DEADLINE = { timeoutMs: Number.POSITIVE_INFINITY, isGone: () => false };
 
 interface Waiter {
   query: EventQuery;
@@ -33,7 +33,7 @@ export class EventTail implements Disposable {
   readonly #store: Pick<Store, "readEvents" | "onEvents">;
   readonly #unsubscribe: () => void;
   /** However many streams have fallen behind, one of them at a time reads from the store: claims come in between. */
-  readonly #behind = new ReadQueue({ lanes: 1, maxWaiting: Number.POSITIVE_INFINITY });
+  readonly #pageReads = new ReadQueue({ concurrency: 1, maxWaiting: Number.POSITIVE_INFINITY });
   readonly #ofHost = new Map<string, Set<Waiter>>();
   readonly #ofAllHosts = new Set<Waiter>();
   /** All events after #from up to #upTo, ascending. */
@@ -43,14 +43,14 @@ export class EventTail implements Disposable {
   #newest = 0;
   #refilling: Promise<void> | undefined;
   /** Who waits has heard of all events up to here that are for it. */
-  #toldUpTo = -1;
-  #isTelling = false;
+  #deliveredSeq = -1;
+  #isNotifying = false;
 
   constructor(store: Pick<Store, "readEvents" | "onEvents">) {
     this.#store = store;
     this.#unsubscribe = store.onEvents(lastSeq => {
       this.#newest = lastSeq;
-      this.#tell();
+      this.#notify();
     });
   }
 
@@ -58,7 +58,7 @@ export class EventTail implements Disposable {
   async read(after: number, query: EventQuery): Promise<EventPage> {
     if (this.#upTo < 0) await this.#begin();
     await this.#refill();
-    if (after < this.#from) return this.#readBehind(after, query);
+    if (after < this.#from) return this.#readPage(after, query);
     const events: MooringEvent[] = [];
     for (let i = this.#indexAfter(after); i < this.#events.length; i++) {
       const event = this.#events[i];
@@ -69,10 +69,10 @@ export class EventTail implements Disposable {
     return { events, upTo: Math.max(after, this.#upTo) };
   }
 
-  async #readBehind(after: number, query: EventQuery): Promise<EventPage> {
+  async #readPage(after: number, query: EventQuery): Promise<EventPage> {
     const end = after + SPAN;
     const page = () => this.#store.readEvents({ ...query, after, limit: OWN_PAGE }, end);
-    const { events, lastSeq, oldestSeq } = await this.#behind.run(page, PATIENT);
+    const { events, lastSeq, oldestSeq } = await this.#pageReads.run(page, NO_DEADLINE);
     const gapUpTo = after + 1 < oldestSeq ? oldestSeq - 1 : undefined;
     // What is still there of before the gap is history: the reader goes on behind it.
     const from = gapUpTo ?? after;
@@ -96,11 +96,11 @@ export class EventTail implements Disposable {
         resolve(Math.max(after, upTo));
       };
       const abort = () => end(after);
-      const timer = setTimeout(() => end(this.#toldUpTo), timeoutMs);
+      const timer = setTimeout(() => end(this.#deliveredSeq), timeoutMs);
       const waiter: Waiter = { query, wake: end };
       waiters.add(waiter);
       signal.addEventListener("abort", abort);
-      this.#tell();
+      this.#notify();
     });
   }
 
@@ -111,7 +111,7 @@ export class EventTail implements Disposable {
 
   /** Those that wait already have been told of these events, and who comes now has not looked at them. */
   #mayHaveMissed(after: number, query: EventQuery): boolean {
-    if (after >= this.#toldUpTo) return false;
+    if (after >= this.#deliveredSeq) return false;
     if (after < this.#from) return true;
     for (let i = this.#indexAfter(after); i < this.#events.length; i++) {
       const event = this.#events[i];
@@ -128,30 +128,30 @@ export class EventTail implements Disposable {
   }
 
   /** Tells who waits of what is new, if anybody does. */
-  #tell(): void {
-    if (!this.#isTelling && this.#ofHost.size + this.#ofAllHosts.size > 0) void this.#tellAll();
+  #notify(): void {
+    if (!this.#isNotifying && this.#ofHost.size + this.#ofAllHosts.size > 0) void this.#notifyAll();
   }
 
-  async #tellAll(): Promise<void> {
-    this.#isTelling = true;
+  async #notifyAll(): Promise<void> {
+    this.#isNotifying = true;
     try {
-      for (let before = -2; before < this.#toldUpTo && this.#toldUpTo < this.#newest; ) {
-        before = this.#toldUpTo;
+      for (let before = -2; before < this.#deliveredSeq && this.#deliveredSeq < this.#newest; ) {
+        before = this.#deliveredSeq;
         if (this.#upTo < 0) await this.#begin();
         await this.#refill();
-        this.#tellOf(before);
+        this.#notifyAfter(before);
       }
     } catch {
       // They fail by themselves when they read.
       this.#wakeAll(-1);
     } finally {
       // In the same step as the last look at what is new, so that nothing can come in between.
-      this.#isTelling = false;
+      this.#isNotifying = false;
     }
   }
 
-  #tellOf(before: number): void {
-    this.#toldUpTo = this.#upTo;
+  #notifyAfter(before: number): void {
+    this.#deliveredSeq = this.#upTo;
     // Some events were never in memory here.
     if (before < this.#from) this.#wakeAll(before);
     for (let i = this.#indexAfter(before); i < this.#events.length; i++) {
@@ -180,14 +180,14 @@ export class EventTail implements Disposable {
   async #refill(): Promise<void> {
     for (let before = -1; before < this.#upTo && this.#upTo < this.#newest; ) {
       before = this.#upTo;
-      this.#refilling ??= this.#readOn().finally(() => {
+      this.#refilling ??= this.#readNewer().finally(() => {
         this.#refilling = undefined;
       });
       await this.#refilling;
     }
   }
 
-  async #readOn(): Promise<void> {
+  async #readNewer(): Promise<void> {
     const { events, lastSeq, oldestSeq } = await this.#store.readEvents({ after: this.#upTo, limit: PAGE });
     if (oldestSeq > this.#upTo + 1) {
       // While no stream read, events went by and are no longer kept: what is remembered begins anew behind them.

@@ -3,7 +3,7 @@ import { Semaphore } from "../process/semaphore.ts";
 
 export interface ReadQueueOptions {
   /** Reads that are under way at a time. */
-  lanes: number;
+  concurrency: number;
   /** Reads that may wait; past it callers get `overloaded`. */
   maxWaiting?: number;
   /** Milliseconds on a clock that never jumps. */
@@ -29,7 +29,7 @@ export class ReadQueue {
 
   constructor(options: ReadQueueOptions) {
     this.#options = { maxWaiting: MAX_WAITING, now: () => performance.now(), ...options };
-    this.#semaphore = new Semaphore(options.lanes);
+    this.#semaphore = new Semaphore(options.concurrency);
   }
 
   /** Rejects with `overloaded`, with `unavailable` when the deadline passes before it begins, and with what the work rejects with. */

@@ -14,7 +14,7 @@ const NAME_RULE = `1 to ${MAX_NAME_LENGTH} letters, digits, "-", "_" or ".", beg
 const isName = (text: string) => text.length <= MAX_NAME_LENGTH && NAME.test(text);
 
 /** What a label key must be, when this text is none; else undefined. */
-export function describeKeyFault(key: string): string | undefined {
+export function expectedLabelKey(key: string): string | undefined {
   const slash = key.indexOf("/");
   const prefix = key.slice(0, Math.max(slash, 0));
   if (slash >= 0 && (prefix.length > MAX_PREFIX_LENGTH || !DNS_SUBDOMAIN.test(prefix))) {
@@ -25,7 +25,7 @@ export function describeKeyFault(key: string): string | undefined {
 }
 
 /** What a label value must be, when this text is none; else undefined. */
-export function describeValueFault(value: string): string | undefined {
+export function expectedLabelValue(value: string): string | undefined {
   return value === "" || isName(value) ? undefined : `a label value: empty, or ${NAME_RULE}`;
 }
 
@@ -36,9 +36,9 @@ export function describeValueFault(value: string): string | undefined {
 export function validateLabels(labels: Labels, field: string): void {
   for (const [key, value] of Object.entries(labels)) {
     const where = `${field}.${key}`;
-    const keyFault = describeKeyFault(key);
+    const keyFault = expectedLabelKey(key);
     if (keyFault !== undefined) fail(where, `has the key ${JSON.stringify(key)}`, keyFault);
-    const valueFault = describeValueFault(value);
+    const valueFault = expectedLabelValue(value);
     if (valueFault !== undefined) fail(where, `is ${JSON.stringify(value)}`, valueFault);
   }
 }

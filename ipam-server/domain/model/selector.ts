@@ -1,5 +1,5 @@
 import { IpamError, type Labels } from "../../contract/index.ts";
-import { describeKeyFault, describeValueFault } from "./labels.ts";
+import { expectedLabelKey, expectedLabelValue } from "./labels.ts";
 
 /**
  * Label selectors with the whole syntax of Kubernetes (k8s.io/apimachinery, labels.Parse):
@@ -150,7 +150,7 @@ class Parser {
 
   #parseKey(): string {
     const token = this.#next();
-    const fault = token.kind === "word" ? describeKeyFault(token.text) : "a label key";
+    const fault = token.kind === "word" ? expectedLabelKey(token.text) : "a label key";
     if (fault !== undefined) this.#fail(fault);
     this.#position++;
     return token.text;
@@ -158,7 +158,7 @@ class Parser {
 
   #parseValue(): string {
     const token = this.#next();
-    const fault = token.kind === "word" ? describeValueFault(token.text) : "a label value";
+    const fault = token.kind === "word" ? expectedLabelValue(token.text) : "a label value";
     if (fault !== undefined) this.#fail(fault);
     this.#position++;
     return token.text;
@@ -167,7 +167,7 @@ class Parser {
   #parseInteger(): string {
     const fault = 'an integer to compare with (">" and "<" take 64-bit integers, without a sign)';
     const token = this.#next();
-    if (parseInt64(token.text) === undefined || describeValueFault(token.text) !== undefined) this.#fail(fault);
+    if (parseInt64(token.text) === undefined || expectedLabelValue(token.text) !== undefined) this.#fail(fault);
     return this.#parseValue();
   }
 

@@ -20,16 +20,14 @@ export function fail(field: string, given: unknown, expected: string): never {
 
 /** Checks one declared subnet and fills in what follows from it. `field` is its path in the manifest. */
 export function parseSubnet(spec: SubnetSpec, field: string): SubnetDeclaration {
-  const cidr = describeCidr(spec.cidr, `${field}.cidr`);
+  const cidr = parseSubnetCidr(spec.cidr, `${field}.cidr`);
   const unusable = listReserved(cidr);
   const gateway =
-    spec.gateway === undefined ? undefined : describeGateway(spec.gateway, cidr, unusable, `${field}.gateway`);
+    spec.gateway === undefined ? undefined : parseGateway(spec.gateway, cidr, unusable, `${field}.gateway`);
   if (gateway) unusable.push({ range: { first: gateway.offset, last: gateway.offset }, why: "the gateway" });
-  const exclude = (spec.exclude ?? []).map((text, index) =>
-    describeExclusion(text, cidr, `${field}.exclude[${index}]`),
-  );
+  const exclude = (spec.exclude ?? []).map((text, index) => parseExclusion(text, cidr, `${field}.exclude[${index}]`));
   unusable.push(...exclude.map(({ range }) => ({ range, why: "in the exclusions" })));
-  const pools = spec.pools?.map((text, index) => describePool(text, cidr, `${field}.pools[${index}]`));
+  const pools = spec.pools?.map((text, index) => parsePool(text, cidr, `${field}.pools[${index}]`));
   if (pools) assertNoOverlaps(pools, `${field}.pools`);
   const whole = [{ first: 0n, last: cidr.count - 1n }];
   return {
@@ -37,8 +35,8 @@ export function parseSubnet(spec: SubnetSpec, field: string): SubnetDeclaration 
     gateway: gateway?.text,
     pools: pools?.map(({ text }) => text),
     exclude: exclude.map(({ text }) => text),
-    routes: spec.routes?.map((route, index) => describeRoute(route, cidr, `${field}.routes[${index}]`)),
-    dns: describeDns(spec.dns ?? {}, `${field}.dns`),
+    routes: spec.routes?.map((route, index) => parseRoute(route, cidr, `${field}.routes[${index}]`)),
+    dns: parseDns(spec.dns ?? {}, `${field}.dns`),
     ranges: subtractRanges(
       pools?.map(({ range }) => range) ?? whole,
       unusable.map(({ range }) => range),
@@ -47,7 +45,7 @@ export function parseSubnet(spec: SubnetSpec, field: string): SubnetDeclaration 
   };
 }
 
-function describeCidr(text: string, field: string): Cidr {
+function parseSubnetCidr(text: string, field: string): Cidr {
   const cidr = parseCidr(text);
   if (!cidr) fail(field, text, "a CIDR such as 10.100.0.0/16 or fd00:100::/64");
   if ("meant" in cidr) fail(field, text, `no host bits: ${cidr.meant}`);
@@ -73,7 +71,7 @@ function listReserved({ version, prefixLength, count }: Cidr): SubnetDeclaration
   return version === 6 && prefixLength <= 126 ? [only(0n, "the subnet-router anycast address")] : [];
 }
 
-function describeGateway(
+function parseGateway(
   text: string,
   cidr: Cidr,
   reserved: SubnetDeclaration["unusable"],
@@ -97,7 +95,7 @@ interface NamedRange {
   range: Range;
 }
 
-function describePool(text: string, cidr: Cidr, field: string): NamedRange {
+function parsePool(text: string, cidr: Cidr, field: string): NamedRange {
   const [from = "", to = "", ...rest] = text.split("-");
   const first = offsetIn(from, cidr);
   const last = offsetIn(to, cidr);
@@ -118,10 +116,10 @@ function assertNoOverlaps(pools: readonly NamedRange[], field: string): void {
 }
 
 /** A CIDR, a single address or a range. */
-function describeExclusion(text: string, cidr: Cidr, field: string): NamedRange {
+function parseExclusion(text: string, cidr: Cidr, field: string): NamedRange {
   const offset = offsetIn(text, cidr);
   if (offset !== undefined) return { text: formatAt(cidr, offset), range: { first: offset, last: offset } };
-  if (text.includes("-")) return describePool(text, cidr, field);
+  if (text.includes("-")) return parsePool(text, cidr, field);
   const inner = parseCidr(text);
   if (inner && "meant" in inner) fail(field, text, `no host bits: ${inner.meant}`);
   const whole = rangeOf(cidr);
@@ -137,7 +135,7 @@ function describeExclusion(text: string, cidr: Cidr, field: string): NamedRange 
   return { text: inner.text, range: { first, last: first + inner.count - 1n } };
 }
 
-function describeRoute({ dst, gw }: Route, cidr: Cidr, field: string): Route {
+function parseRoute({ dst, gw }: Route, cidr: Cidr, field: string): Route {
   const destination = parseCidr(dst);
   const example = cidr.version === 4 ? "10.0.0.0/8" : "fd00::/8";
   if (!destination) fail(`${field}.dst`, dst, `a CIDR such as ${example}`);
@@ -152,7 +150,7 @@ function describeRoute({ dst, gw }: Route, cidr: Cidr, field: string): Route {
   return { dst: destination.text, gw: formatAddress(hop.version, hop.value) };
 }
 
-function describeDns(dns: Dns, field: string): Dns {
+function parseDns(dns: Dns, field: string): Dns {
   dns.nameservers?.forEach((text, index) => {
     if (!parseAddress(text)) fail(`${field}.nameservers[${index}]`, text, "an IP address such as 10.0.0.53");
   });

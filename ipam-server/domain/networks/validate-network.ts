@@ -44,7 +44,7 @@ export function validateNetwork(
     availabilityZone: spec.availabilityZone,
     segment: parseSegment(spec.segment),
     mtu: spec.mtu ?? 0,
-    nodeLease: spec.nodeLease && describeLease(spec.nodeLease),
+    nodeLease: spec.nodeLease && parseNodeLease(spec.nodeLease),
     subnets: (spec.subnets ?? []).map((subnet, index) => parseSubnet(subnet, `spec.subnets[${index}]`)),
   };
   assertNotSpecial(declaration);
@@ -57,7 +57,7 @@ export function validateNetwork(
 
 const MAX_LEASE = 256;
 
-function describeLease({ size, low = Math.ceil(size / 4) }: NonNullable<NetworkSpec["nodeLease"]>): NodeLease {
+function parseNodeLease({ size, low = Math.ceil(size / 4) }: NonNullable<NetworkSpec["nodeLease"]>): NodeLease {
   const isWithin = (value: number, most: number) => Number.isInteger(value) && value >= 1 && value <= most;
   if (!isWithin(size, MAX_LEASE)) fail("spec.nodeLease.size", size, `a whole number from 1 to ${MAX_LEASE}`);
   if (!isWithin(low, size)) fail("spec.nodeLease.low", low, `a whole number from 1 to the size, ${size}`);

@@ -11,7 +11,7 @@ import { fromTransferNetwork, type ImportedNetwork, TransferOrder, TransferPlace
 export type ImportedFreed = HeldIp & FreedState & { pooled: boolean };
 
 /** Of rows put in together, the first that has what a row before it has: its place among them, and what that is. */
-export interface Clash {
+export interface Duplicate {
   index: number;
   what: string;
 }
@@ -21,13 +21,13 @@ export interface TransferSink extends TransferSource {
   /** What is there already, each counted up to `MOST_COUNTED`: nobody is to wait for a count of everything. */
   count(): Promise<{ networks: number; ports: number; events: number }>;
   addNetwork(network: ImportedNetwork): Promise<void>;
-  addPorts(ports: readonly PortRecord[], catalog: Catalog): Promise<Clash | undefined>;
-  addFreed(freed: readonly ImportedFreed[], catalog: Catalog): Promise<Clash | undefined>;
+  addPorts(ports: readonly PortRecord[], catalog: Catalog): Promise<Duplicate | undefined>;
+  addFreed(freed: readonly ImportedFreed[], catalog: Catalog): Promise<Duplicate | undefined>;
   setState(state: TransferState): Promise<void>;
   check(catalog: Catalog): Promise<Finding[]>;
 }
 
-export const MOST_COUNTED = 10_000;
+export const COUNT_LIMIT = 10_000;
 
 /** Rows put in together. */
 const CHUNK = 500;
@@ -62,7 +62,7 @@ export async function importStore(
 async function assertEmptyStore(sink: TransferSink): Promise<void> {
   const { networks, ports, events } = await sink.count();
   if (networks + ports + events === 0) return;
-  const show = (count: number) => (count < MOST_COUNTED ? `${count}` : `${MOST_COUNTED} or more`);
+  const show = (count: number) => (count < COUNT_LIMIT ? `${count}` : `${COUNT_LIMIT} or more`);
   throw new IpamError(
     "conflict",
     `the store is not empty (networks: ${show(networks)}, ports: ${show(ports)}, events: ${show(events)}); import into one that was just made: start mooring-ipam with a --database that nothing has been declared in`,
@@ -80,8 +80,8 @@ class RowImporter {
 
   constructor(sink: TransferSink) {
     this.#sink = sink;
-    this.#ports = new Chunk(async ports => sink.addPorts(ports, (await this.#located()).catalog));
-    this.#freed = new Chunk(async freed => sink.addFreed(freed, (await this.#located()).catalog));
+    this.#ports = new Chunk(async ports => sink.addPorts(ports, (await this.#loadPlaces()).catalog));
+    this.#freed = new Chunk(async freed => sink.addFreed(freed, (await this.#loadPlaces()).catalog));
   }
 
   async add(row: TransferRow): Promise<void> {
@@ -108,7 +108,7 @@ class RowImporter {
   }
 
   /** Networks come first, so at the first port or freed address all are there. */
-  async #located(): Promise<{ catalog: Catalog; places: TransferPlaces }> {
+  async #loadPlaces(): Promise<{ catalog: Catalog; places: TransferPlaces }> {
     if (!this.#places) {
       const catalog = await this.#sink.readCatalog();
       this.#places = { catalog, places: new TransferPlaces(catalog) };
@@ -117,24 +117,24 @@ class RowImporter {
   }
 
   async #addPort(row: TransferPort): Promise<void> {
-    const { places } = await this.#located();
+    const { places } = await this.#loadPlaces();
     await this.#ports.add(places.toPort(row), this.#row, `port ${row.name}`);
   }
 
   async #addFreed(row: TransferFreed): Promise<void> {
-    const { places } = await this.#located();
+    const { places } = await this.#loadPlaces();
     await this.#freed.add(places.toFreed(row), this.#row, `freed address ${row.address}`);
   }
 }
 
 /** Collects rows and puts them in together; the tables' own referees judge what two rows may not both have. */
 class Chunk<T> {
-  readonly #put: (items: readonly T[]) => Promise<Clash | undefined>;
+  readonly #put: (items: readonly T[]) => Promise<Duplicate | undefined>;
   #items: T[] = [];
   #sources: { row: number; name: string }[] = [];
   count = 0;
 
-  constructor(put: (items: readonly T[]) => Promise<Clash | undefined>) {
+  constructor(put: (items: readonly T[]) => Promise<Duplicate | undefined>) {
     this.#put = put;
   }
 

@@ -5,9 +5,9 @@
  * leaves room for a thousand restorations within what JavaScript counts exactly, or for keys, in the 32 bits of a MAC.
  */
 export const EPOCH_SKIP = 1_000_000;
-export const EVENTS_AHEAD = 100_000_000_000;
-export const KEYS_AHEAD = 1_000_000;
-export const TERMS_AHEAD = 1_000_000;
+export const EVENT_SKIP = 100_000_000_000;
+export const KEY_SKIP = 1_000_000;
+export const TERM_SKIP = 1_000_000;
 
 /** What a database holds after it was restored. */
 export interface RestoredContent {
@@ -16,6 +16,6 @@ export interface RestoredContent {
   networks: number;
   ports: number;
   bound: number;
-  epochFloor: number;
-  eventFloor: number;
+  minimumEpoch: number;
+  minimumSeq: number;
 }

@@ -11,7 +11,7 @@ export class TransferGate {
     return this.#isImporting;
   }
 
-  refuseWhileImporting(): void {
+  assertNotImporting(): void {
     if (!this.#isImporting) return;
     throw new IpamError("unavailable", "an import is under way; nothing else is served until it has ended", {
       retryAfterSeconds: RETRY_AFTER_SECONDS,
@@ -20,19 +20,19 @@ export class TransferGate {
 
   /** Until it is disposed of nobody else copies or imports. */
   beginCopy(): Disposable {
-    this.#refuseBusy();
+    this.#assertIdle();
     this.#isCopying = true;
     return { [Symbol.dispose]: () => (this.#isCopying = false) };
   }
 
   beginImport(): Disposable {
-    this.#refuseBusy();
+    this.#assertIdle();
     this.#isImporting = true;
     return { [Symbol.dispose]: () => (this.#isImporting = false) };
   }
 
-  #refuseBusy(): void {
-    this.refuseWhileImporting();
+  #assertIdle(): void {
+    this.assertNotImporting();
     if (!this.#isCopying) return;
     throw new IpamError("overloaded", "a backup, export or check is under way; try again when it has ended", {
       retryAfterSeconds: RETRY_AFTER_SECONDS,

@@ -20,7 +20,7 @@ import {
 } from "./transfer.ts";
 
 /** From rows back to records. Everything throws `invalid_request` that names the field: a file is not to be trusted. */
-function refuse(field: string, text: string): never {
+function fail(field: string, text: string): never {
   throw new IpamError("invalid_request", `${field}: ${text}`, { field });
 }
 
@@ -34,17 +34,17 @@ export class TransferOrder {
 
   check(row: TransferRow): void {
     const rank = KINDS.indexOf(row.kind);
-    if (this.#done) refuse("kind", `a ${row.kind} row behind the state row, which is the last`);
-    if (rank < this.#rank) refuse("kind", `a ${row.kind} row behind a ${KINDS[this.#rank]} row`);
+    if (this.#done) fail("kind", `a ${row.kind} row behind the state row, which is the last`);
+    if (rank < this.#rank) fail("kind", `a ${row.kind} row behind a ${KINDS[this.#rank]} row`);
     this.#rank = rank;
     this.#done = row.kind === "state";
     if (row.kind !== "port") return;
-    if (row.key <= this.#lastKey) refuse("key", `${row.key} is not greater than that of the port before`);
+    if (row.key <= this.#lastKey) fail("key", `${row.key} is not greater than that of the port before`);
     this.#lastKey = row.key;
   }
 
   end(): void {
-    if (!this.#done) refuse("kind", "the state row is missing");
+    if (!this.#done) fail("kind", "the state row is missing");
   }
 }
 
@@ -60,7 +60,7 @@ export interface ImportedNetwork {
 export function fromTransferNetwork(row: TransferNetwork, before: readonly NetworkDeclaration[]): ImportedNetwork {
   const { name, subnets } = row;
   const specs = subnets.map(({ spec }) => spec);
-  if (before.some(other => other.name === name)) refuse("name", `network ${name} is there twice`);
+  if (before.some(other => other.name === name)) fail("name", `network ${name} is there twice`);
   const declaration = validateNetwork(toManifest(row, specs), before);
   return {
     declaration,
@@ -69,14 +69,13 @@ export function fromTransferNetwork(row: TransferNetwork, before: readonly Netwo
     subnets: subnets.map(({ held, outside, freed, pools }, index) => {
       const declared = declaration.subnets[index];
       const field = `subnets[${index}].pools`;
-      if (declared?.ranges.length !== pools.length)
-        refuse(field, `${pools.length} where the subnet has another number`);
+      if (declared?.ranges.length !== pools.length) fail(field, `${pools.length} where the subnet has another number`);
       const cursors = declared.ranges.map((range, at) => {
         const { range: text, passed } = pools[at] ?? { range: "", passed: "" };
         const expected = rangeText(declared, range);
-        if (text !== expected) refuse(`${field}[${at}].range`, `"${text}" is not the subnet's ${expected}`);
+        if (text !== expected) fail(`${field}[${at}].range`, `"${text}" is not the subnet's ${expected}`);
         const steps = BigInt(passed);
-        if (steps > lengthOf(range)) refuse(`${field}[${at}].passed`, `${passed} is more than the range has`);
+        if (steps > lengthOf(range)) fail(`${field}[${at}].passed`, `${passed} is more than the range has`);
         return range.first + steps;
       });
       return { held, outside, freed, cursors };
@@ -126,13 +125,13 @@ export class TransferPlaces {
   toFreed({ network, address, pooled, freedAt, lastPort }: TransferFreed): HeldIp & FreedState & { pooled: boolean } {
     const { ip, subnet } = locateIn(this.#network(network), address, "address");
     if (pooled !== (poolAt(subnet, ip.offset) !== undefined)) {
-      refuse("pooled", `${pooled}, but ${address} is ${pooled ? "in no pool" : "in a pool"} of ${subnet.cidr.text}`);
+      fail("pooled", `${pooled}, but ${address} is ${pooled ? "in no pool" : "in a pool"} of ${subnet.cidr.text}`);
     }
     return { ...ip, pooled, freedAt: Date.parse(freedAt), lastPort };
   }
 
   #network(name: string): NetworkRecord {
-    return this.#networks.get(name) ?? refuse("network", `there is no network row for ${name}`);
+    return this.#networks.get(name) ?? fail("network", `there is no network row for ${name}`);
   }
 }
 
@@ -141,7 +140,7 @@ function locateIn(network: NetworkRecord, text: string, field: string): { ip: He
   const subnet = network.subnets.find(
     ({ cidr }) => address?.version === cidr.version && contains(rangeOf(cidr), address.value),
   );
-  if (!address || !subnet) return refuse(field, `${text} is in no subnet of network ${network.name}`);
+  if (!address || !subnet) return fail(field, `${text} is in no subnet of network ${network.name}`);
   return { ip: { subnetId: subnet.id, offset: address.value - subnet.cidr.base }, subnet };
 }
 

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { IpamError, type Problem } from "../../contract/index.ts";
 import type { Action, Caller } from "../../domain/model/caller.ts";
 import type { Mutation, Outcome } from "../../domain/model/mutation.ts";
-import type { Batcher } from "../../engine/commit-queue.ts";
+import type { CommitQueue } from "../../engine/commit-queue.ts";
 import { type Operation, operation } from "../operation.ts";
 import { validate } from "../validate.ts";
 import * as requests from "./schema/requests.ts";
@@ -11,7 +11,7 @@ import * as responses from "./schema/responses.ts";
 const MAX_ITEMS = 1000;
 
 /** Claims, releases and reports: the calls whose speed is the server's. */
-export function batchOperations(batcher: Batcher): Operation[] {
+export function batchOperations(batcher: CommitQueue): Operation[] {
   return [
     batchOperation({
       batcher,
@@ -47,7 +47,7 @@ export function batchOperations(batcher: Batcher): Operation[] {
 }
 
 interface Batch<I extends z.ZodType> {
-  batcher: Batcher;
+  batcher: CommitQueue;
   key: "claims" | "releases" | "reports";
   action: Action;
   id: string;

@@ -1,7 +1,7 @@
 import { IpamError } from "../../contract/index.ts";
 import type { Mutation, OutcomeByKind } from "../../domain/model/mutation.ts";
 import type { Store } from "../../domain/store.ts";
-import type { Batcher } from "../../engine/commit-queue.ts";
+import type { CommitQueue } from "../../engine/commit-queue.ts";
 import { type Operation, operation } from "../operation.ts";
 import { portName } from "./schema/fields.ts";
 import * as requests from "./schema/requests.ts";
@@ -10,7 +10,7 @@ import * as responses from "./schema/responses.ts";
 const ONE = "/v1/ports/{+name}";
 const params = { name: portName };
 
-export function portOperations(store: Store, batcher: Batcher): Operation[] {
+export function portOperations(store: Store, batcher: CommitQueue): Operation[] {
   return [
     operation({
       method: "GET",
@@ -78,7 +78,7 @@ export function portOperations(store: Store, batcher: Batcher): Operation[] {
 
 /** Where the request is one mutation, its own failure is the request's. */
 async function decideOne<M extends Mutation>(
-  batcher: Batcher,
+  batcher: CommitQueue,
   mutation: M,
   timeoutMs: number,
 ): Promise<Exclude<OutcomeByKind[M["kind"]], { problem: unknown }>> {

@@ -141,7 +141,7 @@ class PostgresStore implements Store {
   }
 
   async #decideAndApply(batch: readonly Item[]): Promise<Outcome[]> {
-    this.#transfers.gate.refuseWhileImporting();
+    this.#transfers.gate.assertNotImporting();
     const context = buildContext(this.#options, this.#clock());
     const run = this.#decider.begin(batch, context);
     const decideOn = async (send: Send): Promise<TransactionPlan<{ outcomes: Outcome[]; decision: Decided }>> => {
@@ -189,7 +189,7 @@ class PostgresStore implements Store {
   async #changeNetworks<T>(
     change: (send: Send, catalog: Catalog, now: number) => Promise<{ events: NewEvent[]; result: T }>,
   ): Promise<T> {
-    this.#transfers.gate.refuseWhileImporting();
+    this.#transfers.gate.assertNotImporting();
     const now = this.#clock();
     const { result, writes, answers } = await this.#writer.transact("change", async send => {
       const { catalog } = await loadCatalog(send);
@@ -203,7 +203,7 @@ class PostgresStore implements Store {
   }
 
   async readNetworks(): Promise<Network[]> {
-    this.#transfers.gate.refuseWhileImporting();
+    this.#transfers.gate.assertNotImporting();
     return (await this.#networks.refresh()).networks.map(toNetwork);
   }
 
@@ -231,7 +231,7 @@ class PostgresStore implements Store {
   }
 
   #read<T>(work: (send: Send, catalog: Catalog) => Promise<T>): Promise<T> {
-    this.#transfers.gate.refuseWhileImporting();
+    this.#transfers.gate.assertNotImporting();
     return this.#networks.read(work);
   }
 
@@ -252,12 +252,12 @@ class PostgresStore implements Store {
   }
 
   async ready(): Promise<void> {
-    this.#transfers.gate.refuseWhileImporting();
+    this.#transfers.gate.assertNotImporting();
     await this.#diskSpace.probe();
   }
 
   async check(): Promise<Finding[]> {
-    this.#transfers.gate.refuseWhileImporting();
+    this.#transfers.gate.assertNotImporting();
     return this.#reader.readLong(async send => checkStore(send, (await loadCatalog(send)).catalog));
   }
 

@@ -258,7 +258,7 @@ class SqliteStore implements Store {
 
   #guard<T>(work: () => T): T {
     if (!this.#database.open) throw new IpamError("unavailable", "the store is closed");
-    this.#transfers.gate.refuseWhileImporting();
+    this.#transfers.gate.assertNotImporting();
     try {
       return work();
     } catch (error) {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
-import { Batcher } from "../../../ipam-server/engine/commit-queue.ts";
+import { CommitQueue } from "../../../ipam-server/engine/commit-queue.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 
 const release = (name: string): Mutation => ({
@@ -19,7 +19,7 @@ const code = (expected: string) => (error: unknown) => error instanceof IpamErro
 
 test("requests of one turn share a commit, in order of arrival", async () => {
   const store = new MemoryStore();
-  await using batcher = new Batcher(store, { maxQueue: 100 });
+  await using batcher = new CommitQueue(store, { maxQueue: 100 });
   const answers = await Promise.all([batcher.submit([release("a"), release("b")]), batcher.submit([release("c")])]);
   assert.deepEqual(
     store.batches.map(batch => batch.length),
@@ -41,7 +41,7 @@ test("what arrives during a commit is collected for the next one", async () => {
       return gate.promise.then(() => store.commit(batch));
     },
   };
-  await using batcher = new Batcher(slow, { maxQueue: 100 });
+  await using batcher = new CommitQueue(slow, { maxQueue: 100 });
   const first = batcher.submit([release("a")]);
   await entered.promise;
   const later = ["b", "c", "d"].map(name => batcher.submit([release(name)]));
@@ -55,7 +55,7 @@ test("what arrives during a commit is collected for the next one", async () => {
 
 test("a request is never split over two commits", async () => {
   const store = new MemoryStore();
-  await using batcher = new Batcher(store, { maxQueue: 100, batchSize: 2 });
+  await using batcher = new CommitQueue(store, { maxQueue: 100, batchSize: 2 });
   const big = Array.from({ length: 5 }, (_, i) => release(`big-${i}`));
   await Promise.all([batcher.submit([release("a")]), batcher.submit(big), batcher.submit([release("z")])]);
   assert.deepEqual(
@@ -66,7 +66,7 @@ test("a request is never split over two commits", async () => {
 
 test("claims and releases go before reports, but reports keep a share of every commit", async () => {
   const store = new MemoryStore();
-  await using batcher = new Batcher(store, { maxQueue: 1000, batchSize: 10 });
+  await using batcher = new CommitQueue(store, { maxQueue: 1000, batchSize: 10 });
   const work = [
     ...Array.from({ length: 4 }, (_, i) => batcher.submit([report(`r${i}`)])),
     ...Array.from({ length: 20 }, (_, i) => batcher.submit([release(`c${i}`)])),
@@ -78,7 +78,7 @@ test("claims and releases go before reports, but reports keep a share of every c
 
 test("past the queue's bound a caller is told to come back, and what waits is not harmed", async () => {
   const store = new MemoryStore();
-  await using batcher = new Batcher(store, { maxQueue: 2 });
+  await using batcher = new CommitQueue(store, { maxQueue: 2 });
   const waiting = batcher.submit([release("a"), release("b")]);
   await assert.rejects(
     batcher.submit([release("c")]),
@@ -89,14 +89,14 @@ test("past the queue's bound a caller is told to come back, and what waits is no
 });
 
 test("a request larger than the queue is taken when nothing waits, or it could never be", async () => {
-  await using batcher = new Batcher(new MemoryStore(), { maxQueue: 1 });
+  await using batcher = new CommitQueue(new MemoryStore(), { maxQueue: 1 });
   assert.equal((await batcher.submit([release("a"), release("b")])).length, 2);
 });
 
 test("work past its deadline is dropped before it is decided", async () => {
   const store = new MemoryStore();
   let now = 0;
-  await using batcher = new Batcher(store, { maxQueue: 10, now: () => now });
+  await using batcher = new CommitQueue(store, { maxQueue: 10, now: () => now });
   const late = assert.rejects(batcher.submit([release("late")], 50), code("unavailable"));
   const patient = batcher.submit([release("patient")], 500);
   now = 100;
@@ -109,7 +109,7 @@ test("work past its deadline is dropped before it is decided", async () => {
 
 test("when the commit fails every request of the batch gets the store's error, and the next batch is served", async () => {
   const store = new MemoryStore();
-  await using batcher = new Batcher(store, { maxQueue: 10 });
+  await using batcher = new CommitQueue(store, { maxQueue: 10 });
   store.failing = new IpamError("unavailable", "the disk is full");
   const both = [batcher.submit([release("a")]), batcher.submit([release("b")])];
   for (const each of both) await assert.rejects(each, code("unavailable"));
@@ -118,7 +118,7 @@ test("when the commit fails every request of the batch gets the store's error, a
 });
 
 test("a store that loses outcomes fails the batch instead of answering the wrong caller", async () => {
-  await using batcher = new Batcher({ commit: async () => [] }, { maxQueue: 10 });
+  await using batcher = new CommitQueue({ commit: async () => [] }, { maxQueue: 10 });
   await assert.rejects(batcher.submit([release("a")]), code("internal"));
 });
 
@@ -126,7 +126,7 @@ test("stopping finishes the commit that runs, tells who waits that nothing was d
   const store = new MemoryStore();
   const gate = Promise.withResolvers<void>();
   store.gate = gate.promise;
-  const batcher = new Batcher(store, { maxQueue: 10 });
+  const batcher = new CommitQueue(store, { maxQueue: 10 });
   const running = batcher.submit([release("a")]);
   while (!store.entered) await new Promise(resolve => setImmediate(resolve));
   const waiting = assert.rejects(batcher.submit([release("b")]), code("unavailable"));
@@ -142,7 +142,7 @@ test("stopping finishes the commit that runs, tells who waits that nothing was d
 test("stopping does not wait for ever for a commit that does not end", async () => {
   const store = new MemoryStore();
   store.gate = new Promise(() => {});
-  const batcher = new Batcher(store, { maxQueue: 10 });
+  const batcher = new CommitQueue(store, { maxQueue: 10 });
   void batcher.submit([release("a")]);
   while (!store.entered) await new Promise(resolve => setImmediate(resolve));
   await batcher[Symbol.asyncDispose]();

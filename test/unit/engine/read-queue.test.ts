@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
-import { Batcher } from "../../../ipam-server/engine/commit-queue.ts";
+import { CommitQueue } from "../../../ipam-server/engine/commit-queue.ts";
 import { ReadQueue } from "../../../ipam-server/engine/read-queue.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 
@@ -11,8 +11,8 @@ const RELEASE: Mutation = { kind: "release", release: { name: "a", host: "a", ow
 const nextTurn = () => new Promise(resolve => setImmediate(resolve));
 
 test("however many reads wait, a change is committed after one of them a lane, and reads go on between changes", async () => {
-  const reads = new ReadQueue({ lanes: 2 });
-  await using batcher = new Batcher(new MemoryStore(), { maxQueue: 10 });
+  const reads = new ReadQueue({ concurrency: 2 });
+  await using batcher = new CommitQueue(new MemoryStore(), { maxQueue: 10 });
   let begun = 0;
   const all = Promise.all(
     Array.from({ length: 200 }, () =>
@@ -31,7 +31,7 @@ test("however many reads wait, a change is committed after one of them a lane, a
 });
 
 test("past the bound of waiting reads callers are told to come back, and those that wait are served", async () => {
-  const reads = new ReadQueue({ lanes: 1, maxWaiting: 2 });
+  const reads = new ReadQueue({ concurrency: 1, maxWaiting: 2 });
   const served = [1, 2, 3].map(each => reads.run(async () => each, PATIENT));
   await assert.rejects(
     reads.run(async () => 4, PATIENT),
@@ -42,7 +42,7 @@ test("past the bound of waiting reads callers are told to come back, and those t
 
 test("a read past its deadline, or whose caller is gone, is dropped before it begins", async () => {
   let now = 0;
-  const reads = new ReadQueue({ lanes: 1, now: () => now });
+  const reads = new ReadQueue({ concurrency: 1, now: () => now });
   const gate = Promise.withResolvers<void>();
   const first = reads.run(() => gate.promise, PATIENT);
   const begun: string[] = [];
@@ -58,7 +58,7 @@ test("a read past its deadline, or whose caller is gone, is dropped before it be
 });
 
 test("a read that fails gives its lane to the next", async () => {
-  const reads = new ReadQueue({ lanes: 1 });
+  const reads = new ReadQueue({ concurrency: 1 });
   await assert.rejects(
     reads.run(() => Promise.reject(new IpamError("not_found", "no")), PATIENT),
     { code: "not_found" },

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import pino from "pino";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
-import { Batcher } from "../../../ipam-server/engine/commit-queue.ts";
+import { CommitQueue } from "../../../ipam-server/engine/commit-queue.ts";
 import { ReadQueue } from "../../../ipam-server/engine/read-queue.ts";
 import { createApp } from "../../../ipam-server/http/app.ts";
 import { batchOperations } from "../../../ipam-server/http/v1/batch-operations.ts";
@@ -19,7 +19,7 @@ async function serve(store: MemoryStore) {
   const answers: unknown[][] = [];
   const log = pino({}, { write: line => lines.push(line) });
   const admit = () => ({ name: "t", roles: [] });
-  const batcher = new Batcher(store, { maxQueue: 10 });
+  const batcher = new CommitQueue(store, { maxQueue: 10 });
   const operations = [...batchOperations(batcher), ...networkOperations(store)];
   const onAnswer = (...answer: unknown[]) => answers.push(answer.slice(0, 3));
   const edge = {
@@ -27,7 +27,7 @@ async function serve(store: MemoryStore) {
     log,
     onAnswer,
     stopping: new AbortController().signal,
-    reads: { short: new ReadQueue({ lanes: 1 }), long: new ReadQueue({ lanes: 1 }) },
+    reads: { short: new ReadQueue({ concurrency: 1 }), long: new ReadQueue({ concurrency: 1 }) },
   };
   const server = createServer(createApp(edge, operations)).listen(0, "127.0.0.1");
   await once(server, "listening");

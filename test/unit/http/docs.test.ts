@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { ERROR_CODES } from "../../../ipam-server/contract/index.ts";
-import { Batcher } from "../../../ipam-server/engine/commit-queue.ts";
+import { CommitQueue } from "../../../ipam-server/engine/commit-queue.ts";
 import { EventTail } from "../../../ipam-server/engine/event-tail.ts";
 import { Metrics } from "../../../ipam-server/http/metrics.ts";
 import { serviceOperations } from "../../../ipam-server/http/service-operations.ts";
@@ -29,7 +29,7 @@ test("the page's table of error codes is the code's", () => {
 
 test("the page shows every call", () => {
   const store = new MemoryStore();
-  const batcher = new Batcher(store, { maxQueue: 1 });
+  const batcher = new CommitQueue(store, { maxQueue: 1 });
   using tail = new EventTail(store);
   const timing = { keepAliveMs: 1, slowReaderMs: 1, signal: AbortSignal.abort() };
   const operations = [

@@ -18,7 +18,10 @@ async function serveEvents(store: MemoryStore, tail = new EventTail(store), keep
   const timing = { keepAliveMs, slowReaderMs: 200, signal: stopping.signal };
   const edge = {
     ...{ admit: () => ({ name: "t", roles: [] }), log: pino({ enabled: false }), onAnswer: () => undefined },
-    ...{ stopping: stopping.signal, reads: { short: new ReadQueue({ lanes: 1 }), long: new ReadQueue({ lanes: 1 }) } },
+    ...{
+      stopping: stopping.signal,
+      reads: { short: new ReadQueue({ concurrency: 1 }), long: new ReadQueue({ concurrency: 1 }) },
+    },
   };
   const server = createServer(createApp(edge, eventOperations(store, tail, timing))).listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Batcher } from "../../../ipam-server/engine/commit-queue.ts";
+import { CommitQueue } from "../../../ipam-server/engine/commit-queue.ts";
 import { describeApi } from "../../../ipam-server/http/openapi.ts";
 import { batchOperations } from "../../../ipam-server/http/v1/batch-operations.ts";
 import { networkOperations } from "../../../ipam-server/http/v1/network-operations.ts";
@@ -9,7 +9,7 @@ import { MemoryStore } from "../../fakes/memory-store.ts";
 
 type Json = Record<string, unknown>;
 const store = new MemoryStore();
-const batcher = new Batcher(store, { maxQueue: 1 });
+const batcher = new CommitQueue(store, { maxQueue: 1 });
 const api = describeApi([...batchOperations(batcher), ...networkOperations(store), ...portOperations(store, batcher)]);
 
 function follow(reference: string): unknown {

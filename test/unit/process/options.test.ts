@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Command } from "commander";
-import { refusalOf, SERVER_OPTIONS } from "../../../ipam-server/config.ts";
+import { findConfigFault, SERVER_OPTIONS } from "../../../ipam-server/config.ts";
 import { parseDurationMs, parseListenAddress } from "../../../ipam-server/process/option-parsers.ts";
 import { addOptions, envOf, flagOf, OptionError, readOptions } from "../../../ipam-server/process/options.ts";
 
@@ -70,11 +70,11 @@ test("durations and addresses are read as people write them", () => {
 
 test("without identities only this machine's addresses are served, unless that is accepted in words", () => {
   for (const listen of ["127.0.0.1:0", "127.9.9.9:1", "[::1]:0", "localhost:1", "unix:/x"]) {
-    assert.equal(refusalOf(read({ flags: { listen } })), undefined, listen);
+    assert.equal(findConfigFault(read({ flags: { listen } })), undefined, listen);
   }
   for (const listen of ["0.0.0.0:7070", "[::]:7070", "10.0.0.1:7070", "ipam.example:7070", "127.0.0.1.example:1"]) {
-    assert.match(refusalOf(read({ flags: { listen } })) ?? "", /add --insecure/, listen);
-    assert.equal(refusalOf(read({ flags: { listen, insecure: true } })), undefined, listen);
+    assert.match(findConfigFault(read({ flags: { listen } })) ?? "", /add --insecure/, listen);
+    assert.equal(findConfigFault(read({ flags: { listen, insecure: true } })), undefined, listen);
   }
 });
 

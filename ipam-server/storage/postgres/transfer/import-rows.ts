@@ -2,9 +2,9 @@ import type { Catalog } from "../../../domain/model/catalog.ts";
 import type { HeldIp, PortRecord } from "../../../domain/model/port-record.ts";
 import type { Finding } from "../../../domain/store.ts";
 import {
-  type Clash,
+  COUNT_LIMIT,
+  type Duplicate,
   type ImportedFreed,
-  MOST_COUNTED,
   type TransferSink,
 } from "../../../domain/transfer/import-store.ts";
 import type { TransferState } from "../../../domain/transfer/transfer.ts";
@@ -18,7 +18,7 @@ import { addSubnet, orderSubnets, writeNetwork } from "../statements/network-wri
 import { FREED_COLUMNS, HELD_COLUMNS, SET_COUNTERS, unnest } from "../statements/write-applier.ts";
 import { PostgresSource } from "./export-rows.ts";
 
-const countOf = (table: string) => `(SELECT count(*) FROM (SELECT FROM ${table} LIMIT ${MOST_COUNTED}) AS counted)`;
+const countOf = (table: string) => `(SELECT count(*) FROM (SELECT FROM ${table} LIMIT ${COUNT_LIMIT}) AS counted)`;
 const COUNT = prepare(`SELECT ${["networks", "ports", "events"].map(countOf).join(", ")}`);
 const SET_UPDATED = prepare("UPDATE networks SET updated_at = $2 WHERE id = $1");
 
@@ -67,7 +67,7 @@ export class PostgresSink extends PostgresSource implements TransferSink {
     await orderSubnets(this.#send, networkId, declaration);
   }
 
-  async addPorts(ports: readonly PortRecord[], catalog: Catalog): Promise<Clash | undefined> {
+  async addPorts(ports: readonly PortRecord[], catalog: Catalog): Promise<Duplicate | undefined> {
     const held = ports.flatMap(({ key, fixedIps }, index) =>
       fixedIps.map(ip => ({ key, index, stored: encode(catalog, ip) })),
     );
@@ -91,7 +91,7 @@ export class PostgresSink extends PostgresSource implements TransferSink {
     return missing && { index: missing.index, what: "an address" };
   }
 
-  async addFreed(freed: readonly ImportedFreed[], catalog: Catalog): Promise<Clash | undefined> {
+  async addFreed(freed: readonly ImportedFreed[], catalog: Catalog): Promise<Duplicate | undefined> {
     const rows = freed.map((ip, index) => ({ ip, index, stored: encode(catalog, ip) }));
     const columns = toColumns(
       rows.map(({ ip: { pooled, freedAt, lastPort }, stored }) => [...stored, pooled ? 1 : 0, freedAt, lastPort]),

@@ -2,10 +2,10 @@ import type pg from "pg";
 import { IpamError } from "../../../contract/index.ts";
 import {
   EPOCH_SKIP,
-  EVENTS_AHEAD,
-  KEYS_AHEAD,
+  EVENT_SKIP,
+  KEY_SKIP,
   type RestoredContent,
-  TERMS_AHEAD,
+  TERM_SKIP,
 } from "../../../domain/transfer/restore-offsets.ts";
 import { checkStore } from "../check/check-store.ts";
 import { close } from "../database/close-connection.ts";
@@ -24,12 +24,12 @@ const PATIENT = { ...TIMEOUTS, statementMs: 600_000 };
 const RAISE = [
   `UPDATE catalog_state SET epoch_floor = greatest(epoch_floor, (SELECT max(epoch) FROM ports)) + ${EPOCH_SKIP},
      generation = generation + 1, revision = revision + 1`,
-  `UPDATE event_counter SET last_seq = last_seq + ${EVENTS_AHEAD}, floor = last_seq + ${EVENTS_AHEAD}`,
-  `UPDATE port_keys SET next_port_key = next_port_key + ${KEYS_AHEAD}`,
-  `UPDATE leadership SET term = term + ${TERMS_AHEAD}, holder = NULL, until = '-infinity'`,
+  `UPDATE event_counter SET last_seq = last_seq + ${EVENT_SKIP}, floor = last_seq + ${EVENT_SKIP}`,
+  `UPDATE port_keys SET next_port_key = next_port_key + ${KEY_SKIP}`,
+  `UPDATE leadership SET term = term + ${TERM_SKIP}, holder = NULL, until = '-infinity'`,
 ];
 const CONTENT = `SELECT (SELECT count(*) FROM networks) AS networks, (SELECT count(*) FROM ports) AS ports,
-  (SELECT count(*) FROM ports WHERE host IS NOT NULL) AS bound, epoch_floor AS "epochFloor", floor AS "eventFloor",
+  (SELECT count(*) FROM ports WHERE host IS NOT NULL) AS bound, epoch_floor AS "minimumEpoch", floor AS "minimumSeq",
   (SELECT time FROM events ORDER BY seq DESC LIMIT 1) AS "newestChange" FROM catalog_state CROSS JOIN event_counter`;
 
 export interface RestoredDatabase extends RestoredContent {

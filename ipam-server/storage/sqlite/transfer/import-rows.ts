@@ -4,10 +4,10 @@ import type { Catalog, SubnetDeclaration } from "../../../domain/model/catalog.t
 import type { PortRecord } from "../../../domain/model/port-record.ts";
 import type { Finding } from "../../../domain/store.ts";
 import {
-  type Clash,
+  COUNT_LIMIT,
+  type Duplicate,
   type ImportedFreed,
   importStore,
-  MOST_COUNTED,
   type TransferSink,
 } from "../../../domain/transfer/import-store.ts";
 import type { TransferRow, TransferState } from "../../../domain/transfer/transfer.ts";
@@ -57,7 +57,7 @@ class SqliteSink extends SqliteSource implements TransferSink {
   async count() {
     const of = (table: string) =>
       this.#database
-        .prepare<[], number>(`SELECT count(*) FROM (SELECT 1 FROM ${table} LIMIT ${MOST_COUNTED})`)
+        .prepare<[], number>(`SELECT count(*) FROM (SELECT 1 FROM ${table} LIMIT ${COUNT_LIMIT})`)
         .pluck()
         .get() ?? 0;
     return { networks: of("networks"), ports: of("ports"), events: of("events") };
@@ -92,7 +92,7 @@ class SqliteSink extends SqliteSource implements TransferSink {
     }
   }
 
-  async addPorts(ports: readonly PortRecord[], catalog: Catalog): Promise<Clash | undefined> {
+  async addPorts(ports: readonly PortRecord[], catalog: Catalog): Promise<Duplicate | undefined> {
     return firstClash(ports, port => {
       this.#insertPort.run(...encodePort(port));
       for (const { subnetId, offset } of port.fixedIps) {
@@ -101,7 +101,7 @@ class SqliteSink extends SqliteSource implements TransferSink {
     });
   }
 
-  async addFreed(freed: readonly ImportedFreed[], catalog: Catalog): Promise<Clash | undefined> {
+  async addFreed(freed: readonly ImportedFreed[], catalog: Catalog): Promise<Duplicate | undefined> {
     return firstClash(freed, ({ subnetId, offset, pooled, freedAt, lastPort }) => {
       const stored = encodeOffset(catalog.subnet(subnetId).cidr.version, offset);
       this.#insertFreed.run(subnetId, stored, pooled ? 1 : 0, freedAt, lastPort);
@@ -119,7 +119,7 @@ class SqliteSink extends SqliteSource implements TransferSink {
   }
 }
 
-function firstClash<T>(items: readonly T[], insert: (item: T) => void): Clash | undefined {
+function firstClash<T>(items: readonly T[], insert: (item: T) => void): Duplicate | undefined {
   for (const [index, item] of items.entries()) {
     try {
       insert(item);

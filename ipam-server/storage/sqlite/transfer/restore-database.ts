@@ -4,12 +4,7 @@ import { copyFile, link, open, realpath, rename, rm, stat } from "node:fs/promis
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { IpamError } from "../../../contract/index.ts";
-import {
-  EPOCH_SKIP,
-  EVENTS_AHEAD,
-  KEYS_AHEAD,
-  type RestoredContent,
-} from "../../../domain/transfer/restore-offsets.ts";
+import { EPOCH_SKIP, EVENT_SKIP, KEY_SKIP, type RestoredContent } from "../../../domain/transfer/restore-offsets.ts";
 import { syncPath } from "../../../process/durable-file.ts";
 import { checkStore } from "../check/check-store.ts";
 import { toIpamError } from "../database/errors.ts";
@@ -120,14 +115,14 @@ function prepareDraft(draft: string, backup: string, now: number): RestoredConte
   }
 }
 
-function raiseFloors(database: Database.Database): Pick<RestoredContent, "epochFloor" | "eventFloor"> {
+function raiseFloors(database: Database.Database): Pick<RestoredContent, "minimumEpoch" | "minimumSeq"> {
   const floors = database
-    .prepare<[], Pick<RestoredContent, "epochFloor" | "eventFloor">>(
+    .prepare<[], Pick<RestoredContent, "minimumEpoch" | "minimumSeq">>(
       `UPDATE store_state SET
          epoch_floor = max(epoch_floor, coalesce((SELECT max(epoch) FROM ports), 0)) + ${EPOCH_SKIP},
-         event_floor = max(event_floor, coalesce((SELECT max(seq) FROM events), 0)) + ${EVENTS_AHEAD},
-         next_port_key = next_port_key + ${KEYS_AHEAD}
-       RETURNING epoch_floor AS epochFloor, event_floor AS eventFloor`,
+         event_floor = max(event_floor, coalesce((SELECT max(seq) FROM events), 0)) + ${EVENT_SKIP},
+         next_port_key = next_port_key + ${KEY_SKIP}
+       RETURNING epoch_floor AS minimumEpoch, event_floor AS minimumSeq`,
     )
     .get();
   if (!floors) throw new Error("the database has no state row");
