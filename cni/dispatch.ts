@@ -3,22 +3,22 @@ import type { CniVersion } from "./spec/versions.ts";
 import { formatVersion, isAtLeast, NEWEST_VERSION } from "./spec/versions.ts";
 import type { Verb, VerbBackend } from "./verbs/backend.ts";
 
-/** The raw call of a container runtime, as it can be sent over the agent's socket. */
+/** A container runtime's call before any parsing, so that the launcher can send it to the agent. */
 export interface Call {
   env: Environment;
   stdin: string;
 }
 
 export interface Answer {
-  /** Protocol: a result, an error document, or nothing. */
+  /** A result, an error document or nothing; printed on stdout. */
   stdout: string;
   exitCode: 0 | 1;
 }
 
-/** Since which spec version a verb exists. */
+/** The spec version that introduced a verb; absent: 0.3.1 or earlier. */
 const SINCE: Partial<Record<Command, CniVersion>> = { CHECK: "0.4.0", STATUS: "1.1.0", GC: "1.1.0" };
 
-/** Verbs load when called: the executable is started for each call, and start-up is its cost. */
+/** Each verb is loaded when called, because start-up is the main cost of the executable. */
 const VERBS: Record<Exclude<Command, "VERSION">, () => Promise<Verb>> = {
   ADD: async () => (await import("./verbs/add.ts")).add,
   DEL: async () => (await import("./verbs/del.ts")).del,
@@ -27,7 +27,7 @@ const VERBS: Record<Exclude<Command, "VERSION">, () => Promise<Verb>> = {
   GC: async () => (await import("./verbs/gc.ts")).gc,
 };
 
-/** Never rejects: every failure is answered as the spec's error document and exit code 1. */
+/** Never rejects. Failures become the spec's error document (section 5, Error) and exit code 1. */
 export async function dispatch(call: Call, backend: VerbBackend): Promise<Answer> {
   if (call.env.CNI_COMMAND === "VERSION") return { stdout: formatVersion(peek(call.stdin, "cniVersion")), exitCode: 0 };
   const { CNI_CODES, CniError } = await import("./spec/cni-error.ts");
@@ -53,7 +53,7 @@ export async function dispatch(call: Call, backend: VerbBackend): Promise<Answer
   }
 }
 
-/** One text field of stdin, for those who must not wait for the whole configuration to be checked. */
+/** Returns one text field of stdin before the configuration is validated. */
 export function peek(stdin: string, key: string): string | undefined {
   try {
     const value: unknown = JSON.parse(stdin)?.[key];

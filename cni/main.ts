@@ -4,8 +4,8 @@ import { findAgentSocket, forwardCall } from "./launcher/forward-call.ts";
 import { type Binding, openRawPipe } from "./launcher/raw-pipe.ts";
 
 /**
- * The CNI executable: one call of a container runtime. stdout is protocol, stderr is one line of diagnostics a fault.
- * Nothing beyond this file touches `process`.
+ * The CNI executable: one process for each call of a container runtime. stdout carries the protocol, stderr one line
+ * for each fault. No other file of the executable touches `process`.
  */
 async function main(): Promise<void> {
   process.once("uncaughtException", fault => {
@@ -23,13 +23,15 @@ async function main(): Promise<void> {
 async function answerHere(call: Call): Promise<Answer> {
   const ended = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.once(signal, () => ended.abort(new Error(`the runtime ended the call (${signal}): everything was undone`)));
+    process.once(signal, () =>
+      ended.abort(new Error(`the runtime ended the call (${signal}): its changes were rolled back`)),
+    );
   }
   const { callHere } = await import("./launcher/call-here.ts");
   return callHere(call, { log, signal: ended.signal });
 }
 
-/** The agent, where one is configured, takes the call as it came. A runtime that ends this process hangs up on it. */
+/** Forwards the call unchanged to the agent, if one is configured. The agent cancels it when this process ends. */
 async function forward(call: Call): Promise<Answer | undefined> {
   const socket = call.env.CNI_COMMAND === "VERSION" ? undefined : findAgentSocket(call.stdin);
   if (socket === undefined) return undefined;
@@ -38,13 +40,13 @@ async function forward(call: Call): Promise<Answer | undefined> {
 }
 
 async function readStdin(): Promise<string> {
-  // A terminal is a person trying the executable out: do not wait for them to type a configuration.
+  // A terminal means a person is trying the executable: do not wait for them to type a configuration.
   if (process.env.CNI_COMMAND === undefined || isCharacterDevice(0)) return "";
   try {
     return readFileSync(0, "utf8");
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : undefined;
-    // A pipe that another process made non-blocking, and no byte in it yet.
+    // The pipe is non-blocking, set so by another process, and has no byte yet.
     if (code !== "EAGAIN") return "";
     const chunks: Buffer[] = [];
     for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk));
@@ -80,7 +82,7 @@ function describeFault(fault: unknown): string {
     cniVersion: "1.1.0",
     code: 999,
     msg,
-    details: "this is a fault in Mooring: please report it",
+    details: "internal error in Mooring: please report it",
   });
 }
 

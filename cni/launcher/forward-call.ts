@@ -3,19 +3,19 @@ import { type AnswerLine, PROTOCOL_VERSION } from "./protocol.ts";
 import type { RawPipe } from "./raw-pipe.ts";
 
 export interface ForwardOptions {
-  /** How an ADD waits for an agent that is away. */
+  /** How long an ADD retries while the agent is down. */
   retryForMs?: number;
-  /** Absent: a socket of `node:net`. */
+  /** Default: a socket of `node:net`. */
   pipe?: RawPipe;
 }
 
-/** An agent that takes a call and then says nothing is as good as none: the runtime's own limit is minutes. */
+/** Limits a hung agent, because the runtime's own timeout is minutes. */
 const ANSWER_TIMEOUT_MS = 60_000;
-/** An agent that is replaced is away for a second or two. */
+/** An agent upgrade takes one or two seconds. */
 const ADD_RETRY_FOR_MS = 5_000;
 const RETRY_MS = 50;
 
-/** The one key that must be known before the configuration is checked; what is wrong with the rest is told later. */
+/** Returns `agentSocket` from stdin, the only key needed before the configuration is validated. */
 export function findAgentSocket(stdin: string): string | undefined {
   if (!stdin.includes('"agentSocket"')) return undefined;
   try {
@@ -27,9 +27,8 @@ export function findAgentSocket(stdin: string): string | undefined {
 }
 
 /**
- * Hands the raw call to the node's agent: one line of JSON there, one line `{stdout, exitCode}` back. An ADD waits for an
- * agent that is away, for a short time; repeating one that broke off is what runtimes do as well.
- * Undefined when there is no agent or it broke off; the caller then does what can be done without one.
+ * Sends the call to the node's agent as one line of JSON and returns its answer. An ADD retries while the agent is
+ * down. Undefined when no agent answered; the caller then runs the call in this process.
  */
 export async function forwardCall(
   socketPath: string,
@@ -39,11 +38,11 @@ export async function forwardCall(
   const exchange = pipe?.exchange ?? (await import("./net-pipe.ts")).exchange;
   const ours = Object.fromEntries(Object.entries(env).filter(([key]) => key.startsWith("CNI_")));
   const line = `${JSON.stringify({ version: PROTOCOL_VERSION, env: ours, stdin })}\n`;
-  // Not `performance.now()`: what stands behind it is loaded at its first use, and takes longer than the agent.
+  // Not `performance.now()`: its first use loads modules for longer than the agent needs to answer.
   const deadline = Date.now() + (env.CNI_COMMAND === "ADD" ? retryForMs : 0);
   for (;;) {
     const answer = parseAnswer(await exchange(socketPath, line, ANSWER_TIMEOUT_MS));
-    // What the executable can do alone loses nothing: the release waits in the journal for an agent that understands it.
+    // A DEL runs here instead: the journal keeps its release until an agent of the same version delivers it.
     if (answer?.isMismatch && env.CNI_COMMAND === "DEL") return undefined;
     if (answer !== undefined || Date.now() >= deadline) return answer;
     await new Promise(resolve => setTimeout(resolve, RETRY_MS));

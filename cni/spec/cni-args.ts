@@ -1,6 +1,6 @@
 import { CNI_CODES, CniError } from "./cni-error.ts";
 
-/** What CNI_ARGS says; keys as Kubernetes' runtimes and the CNI conventions name them. */
+/** The parsed CNI_ARGS; keys as Kubernetes' runtimes and the CNI conventions name them. */
 export interface CniArgs {
   podNamespace?: string;
   podName?: string;
@@ -16,10 +16,12 @@ const FIELDS: Record<string, keyof CniArgs> = {
   IP: "ip",
   MAC: "mac",
 };
-/** Known and of no use here: the sandbox is already named by CNI_CONTAINERID. */
+/** Accepted and unused: CNI_CONTAINERID already identifies the sandbox. */
 const IGNORED = new Set(["IgnoreUnknown", "K8S_POD_INFRA_CONTAINER_ID"]);
 
-/** `KEY=VALUE` pairs joined by semicolons; an unknown key is an error unless `IgnoreUnknown=1` (or `true`) is there. */
+/**
+ * Parses `KEY=VALUE` pairs joined by semicolons. Throws on an unknown key unless `IgnoreUnknown=1` or `true` is given.
+ */
 export function parseCniArgs(text: string): CniArgs {
   const pairs = text.split(";").filter(pair => pair.trim() !== "");
   const entries = pairs.map((pair): [string, string] => {

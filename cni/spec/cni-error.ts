@@ -3,7 +3,7 @@ import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
 import { DatapathError, type DatapathStep } from "../datapath/datapath-error.ts";
 import type { CniVersion } from "./versions.ts";
 
-/** 1 to 99 are the spec's (section 5, Error); those of the IPAM stand in the contract's ERROR_CODES. */
+/** 1 to 99 are the spec's (section 5, Error); the contract's ERROR_CODES lists those of IPAM errors. */
 export const CNI_CODES = {
   incompatibleVersion: 1,
   invalidEnvironment: 4,
@@ -11,22 +11,22 @@ export const CNI_CODES = {
   decoding: 6,
   invalidConfig: 7,
   tryAgain: 11,
-  /** STATUS: no ADD can be served. */
+  /** STATUS: ADD cannot be served. */
   notAvailable: 50,
-  /** STATUS: no ADD can be served, and pods that are there may have limited connectivity. */
+  /** STATUS: ADD cannot be served, and running pods may have limited connectivity. */
   limitedConnectivity: 51,
-  /** Something in the datapath that another try will not mend. */
+  /** A datapath failure that retrying does not fix. */
   datapath: 120,
   /** CHECK found differences. */
   different: 121,
-  /** As libcni numbers a fault of the plugin itself. */
+  /** libcni's number for an internal error of a plugin. */
   internal: 999,
 } as const;
 
 type IpamCode = (typeof ERROR_CODES)[keyof typeof ERROR_CODES]["cni"];
 export type CniCode = (typeof CNI_CODES)[keyof typeof CNI_CODES] | IpamCode;
 
-/** `ovs`, `bridge` and `ofport` may well succeed when the runtime asks again. */
+/** Steps `ovs`, `bridge`, `ofport` and `unplug` may succeed when the runtime retries. */
 const CODE_BY_STEP: Record<DatapathStep, CniCode> = {
   netns: CNI_CODES.invalidEnvironment,
   veth: CNI_CODES.datapath,
@@ -43,7 +43,7 @@ export interface CniErrorOptions {
   cause?: unknown;
 }
 
-/** Every failure a runtime sees: a closed code and a message that says what to do. */
+/** A failure as the runtime sees it: a closed code and a message that says what to do. */
 export class CniError extends Error {
   override readonly name = "CniError";
   readonly code: CniCode;
@@ -65,7 +65,7 @@ export class CniError extends Error {
       return new CniError(CODE_BY_STEP[error.step], error.message, { details, cause: error });
     }
     return new CniError(CNI_CODES.internal, describeError(error), {
-      details: "this is a fault in Mooring: please report it with the runtime's log",
+      details: "internal error in Mooring: please report it with the runtime's log",
       cause: error,
     });
   }

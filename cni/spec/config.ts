@@ -8,12 +8,12 @@ import { parseRetention } from "./retention.ts";
 import { asArray, asInteger, asObject, asText, invalidKey, isObject, type JsonObject } from "./shape.ts";
 import { type CniVersion, isSupported, SUPPORTED_VERSIONS } from "./versions.ts";
 
-/** Who answers for addresses: the node's agent, or the IPAM itself (direct mode). */
+/** Where claims go: to the node's agent, or straight to the IPAM (direct mode). */
 export type Upstream =
   | { kind: "agent"; socket: string }
   | { kind: "direct"; url: string; tokenFile?: string; caFile?: string; host: string; cluster: string };
 
-/** The plugin's network configuration, checked and with its defaults filled in. */
+/** The validated network configuration with its defaults. */
 export interface NetworkConfig {
   cniVersion: CniVersion;
   name: string;
@@ -22,27 +22,27 @@ export interface NetworkConfig {
   /** OVSDB endpoint such as `unix:/run/openvswitch/db.sock`. */
   ovsdb: string;
   networkSelector: string;
-  /** Absent: ephemeral, or what the pod's workload says where there is one. */
+  /** Absent: ephemeral, or the default of the pod's workload. */
   retention?: Retention;
   /** Bytes; 0: the network's. */
   mtu: number;
   families?: IpFamily[];
   availabilityZone?: string;
   physicalNetworks?: string[];
-  /** Overrides the subnet's. */
+  /** Overrides the subnet's DNS. */
   dns?: Dns;
-  /** The journal of this network lives in the directory of its name below. */
+  /** The network's journal is the subdirectory of its name. */
   journalDir: string;
-  /** The budget of a call's exchange with the IPAM. */
+  /** Limits the exchanges of one call with the IPAM. */
   timeoutMs: number;
   requested: RequestedAddresses;
   labels: Labels;
   prevResult?: CniResult;
-  /** GC only: `containerID/ifname` of each attachment that is to stay. */
+  /** GC only: `containerID/ifname` of each attachment to keep. */
   validAttachments?: Set<string>;
 }
 
-/** Keys that libcni or the CNI conventions put there, and ours (DESIGN: command lines and configuration). */
+/** Accepted keys: libcni's, the CNI conventions' and ours. */
 const KEYS = [
   "cniVersion",
   "name",
@@ -73,7 +73,7 @@ const KEYS = [
   "timeoutMs",
 ] as const;
 
-/** stdin as JSON; the version is read first, so that every later error can be told in it. */
+/** Parses stdin and its version first, because every later error is formatted in that version. */
 export function parseDocument(stdin: string): { raw: JsonObject; cniVersion: CniVersion } {
   let raw: unknown;
   try {
@@ -155,11 +155,11 @@ const parseTimeout = (raw: JsonObject): number =>
   raw.timeoutMs === undefined ? DEFAULT_TIMEOUT_MS : asInteger(raw.timeoutMs, "timeoutMs", 100, 600_000);
 
 function parseFullConfig(raw: JsonObject, cniVersion: CniVersion): NetworkConfig {
-  refuseUnknownKeys(raw);
+  assertKnownKeys(raw);
   const name = parseName(raw);
   if (raw.type === undefined) throw missing("type");
   asText(raw.type, "type");
-  refuseDelegatedIpam(raw.ipam);
+  assertNoDelegatedIpam(raw.ipam);
   const { requested, labels } = parseRequestedAddresses(raw);
   return {
     cniVersion,
@@ -183,7 +183,7 @@ function parseFullConfig(raw: JsonObject, cniVersion: CniVersion): NetworkConfig
   };
 }
 
-function refuseUnknownKeys(raw: JsonObject): void {
+function assertKnownKeys(raw: JsonObject): void {
   for (const key of Object.keys(raw)) {
     if ((KEYS as readonly string[]).includes(key)) continue;
     const nearest = findNearest(key, KEYS);
@@ -192,21 +192,21 @@ function refuseUnknownKeys(raw: JsonObject): void {
   }
 }
 
-function refuseDelegatedIpam(ipam: unknown): void {
+function assertNoDelegatedIpam(ipam: unknown): void {
   if (ipam === undefined || (isObject(ipam) && Object.keys(ipam).length === 0)) return;
   throw new CniError(
     CNI_CODES.invalidConfig,
-    'network configuration: Mooring brings its own IPAM and calls no other: remove "ipam"',
+    'network configuration: Mooring has its own IPAM and delegates to no other: remove "ipam"',
   );
 }
 
 function parseUpstream(raw: JsonObject): Upstream {
   const { agentSocket, ipamServer } = raw;
   if ((agentSocket === undefined) === (ipamServer === undefined)) {
-    const found = agentSocket === undefined ? "neither is there" : "both are there";
+    const found = agentSocket === undefined ? "neither is set" : "both are set";
     throw new CniError(
       CNI_CODES.invalidConfig,
-      `network configuration: exactly one of "agentSocket" and "ipamServer" is needed, ${found}`,
+      `network configuration: exactly one of "agentSocket" and "ipamServer" is required, ${found}`,
     );
   }
   if (agentSocket !== undefined) return { kind: "agent", socket: parsePath(agentSocket, "agentSocket") };
@@ -225,7 +225,7 @@ function parseUpstream(raw: JsonObject): Upstream {
     url,
     host: asText(raw.host, "host"),
     cluster,
-    // The empty string stands for "none", so that a template can always write the key.
+    // An empty string means none, so that a template can always write the key.
     ...(raw.tokenFile !== undefined && raw.tokenFile !== "" && { tokenFile: parsePath(raw.tokenFile, "tokenFile") }),
     ...(raw.caFile !== undefined && raw.caFile !== "" && { caFile: parsePath(raw.caFile, "caFile") }),
   };
@@ -256,7 +256,7 @@ function parseFamilies(value: unknown): IpFamily[] {
   });
 }
 
-/** `physnet1:br-bond,physnet2:br-x`, as Neutron's `bridge_mappings`: what the host can reach. */
+/** `physnet1:br-bond,physnet2:br-x`, as Neutron's `bridge_mappings`: the physical networks that the host reaches. */
 function parsePhysicalNetworks(value: unknown): string[] {
   const takes = 'pairs such as "physnet1:br-bond,physnet2:br-data"';
   return asText(value, "bridgeMappings", takes)

@@ -5,7 +5,7 @@ export type Command = (typeof COMMANDS)[number];
 
 export type Environment = Record<string, string | undefined>;
 
-/** Required variables by verb (spec 1.1, section 2). CNI_PATH is not required: no other plugin is executed. */
+/** Required variables by verb (spec 1.1, section 2). CNI_PATH is optional because no other plugin is executed. */
 const REQUIRED: Record<Command, readonly string[]> = {
   ADD: ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"],
   DEL: ["CNI_CONTAINERID", "CNI_IFNAME"],
@@ -15,10 +15,10 @@ const REQUIRED: Record<Command, readonly string[]> = {
   VERSION: [],
 };
 
-/** One call of the runtime as its environment tells it; fields a verb does not require may be empty. */
+/** The call's parsed environment; fields that a verb does not require may be empty. */
 export interface Invocation {
   containerId: string;
-  /** Undefined when the namespace is already gone, which only DEL meets. */
+  /** Undefined when the netns is already deleted; only DEL and GC accept that. */
   netns: string | undefined;
   ifname: string;
   /** CNI_ARGS as given. */
@@ -29,7 +29,7 @@ export function parseCommand(env: Environment): Command {
   const command = env.CNI_COMMAND ?? "";
   if (command === "") throw invalid("CNI_COMMAND is not set: a container runtime sets it to one of the CNI verbs");
   const known = COMMANDS.find(name => name === command);
-  if (known === undefined) throw invalid(`CNI_COMMAND ${command} is unknown: it takes ${COMMANDS.join(", ")}`);
+  if (known === undefined) throw invalid(`CNI_COMMAND ${command} is unknown: expected one of ${COMMANDS.join(", ")}`);
   return known;
 }
 
@@ -44,7 +44,7 @@ export function parseInvocation(command: Command, env: Environment): Invocation 
   const ifname = env.CNI_IFNAME ?? "";
   if (ifname !== "" && (ifname.length > 15 || ifname === "." || ifname === ".." || /[/:\s]/.test(ifname))) {
     throw invalid(
-      `CNI_IFNAME ${JSON.stringify(ifname)} is no interface name: at most 15 characters, no "/", ":" or space`,
+      `CNI_IFNAME ${JSON.stringify(ifname)} is not an interface name: at most 15 characters, no "/", ":" or space`,
     );
   }
   return { containerId, netns: env.CNI_NETNS || undefined, ifname, args: env.CNI_ARGS ?? "" };

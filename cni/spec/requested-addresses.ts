@@ -3,19 +3,19 @@ import type { Labels } from "../../ipam-server/contract/index.ts";
 import type { CniError } from "./cni-error.ts";
 import { asArray, asObject, asText, asTexts, invalidKey, type JsonObject } from "./shape.ts";
 
-/** Says in the caller's terms what was expected in place of what was found. */
-type Refusal = (takes: string, found: unknown) => CniError;
+/** Builds the error that names the key, what it accepts and the value found. */
+type ToError = (takes: string, found: unknown) => CniError;
 
-/** Addresses the caller wants instead of any free one. */
+/** Addresses that the caller requests instead of any free ones. */
 export interface RequestedAddresses {
-  /** Plain addresses without a prefix length, at most one a family. */
+  /** Addresses without a prefix length, at most one of each family. */
   ips?: string[];
   mac?: string;
 }
 
 /**
- * Wishes and labels as the CNI conventions carry them: `runtimeConfig` (`ips`, `mac`) goes before `args.cni` (`ips`,
- * `labels`). Other keys there are for other plugins: the conventions say to ignore them.
+ * Parses requests and labels as the CNI conventions carry them: `runtimeConfig` (`ips`, `mac`) overrides `args.cni`
+ * (`ips`, `labels`). Ignores other keys there, as the conventions require.
  */
 export function parseRequestedAddresses(raw: JsonObject): { requested: RequestedAddresses; labels: Labels } {
   const runtime = raw.runtimeConfig == null ? {} : asObject(raw.runtimeConfig, "runtimeConfig");
@@ -23,43 +23,43 @@ export function parseRequestedAddresses(raw: JsonObject): { requested: Requested
   const cni = args.cni == null ? {} : asObject(args.cni, "args.cni");
   const ips =
     runtime.ips != null
-      ? parseIps(asTexts(runtime.ips, "runtimeConfig.ips"), refuseKey("runtimeConfig.ips"))
+      ? parseIps(asTexts(runtime.ips, "runtimeConfig.ips"), keyError("runtimeConfig.ips"))
       : cni.ips != null
-        ? parseIps(asTexts(cni.ips, "args.cni.ips"), refuseKey("args.cni.ips"))
+        ? parseIps(asTexts(cni.ips, "args.cni.ips"), keyError("args.cni.ips"))
         : [];
   return {
     requested: {
       ...(ips.length > 0 && { ips }),
-      ...(runtime.mac != null && runtime.mac !== "" && { mac: parseMac(runtime.mac, refuseKey("runtimeConfig.mac")) }),
+      ...(runtime.mac != null && runtime.mac !== "" && { mac: parseMac(runtime.mac, keyError("runtimeConfig.mac")) }),
     },
     labels: cni.labels == null ? {} : parseLabels(cni.labels),
   };
 }
 
-/** The prefix length, if one is given, is left to the subnet. */
-export function parseIps(texts: string[], refuse: Refusal): string[] {
+/** Ignores a given prefix length, because the subnet determines it. */
+export function parseIps(texts: string[], toError: ToError): string[] {
   const ips = texts.map(text => {
     const [address = "", prefix, ...rest] = text.trim().split("/");
     const version = isIP(address);
     const fits = prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128));
-    if (version === 0 || !fits || rest.length > 0) throw refuse('addresses such as "10.1.2.3/16"', text);
+    if (version === 0 || !fits || rest.length > 0) throw toError('addresses such as "10.1.2.3/16"', text);
     return address;
   });
   for (const version of [4, 6]) {
-    if (ips.filter(ip => isIP(ip) === version).length > 1) throw refuse("at most one address a family", texts);
+    if (ips.filter(ip => isIP(ip) === version).length > 1) throw toError("at most one address of each family", texts);
   }
   return ips;
 }
 
-/** Six octets, lower case, unicast. */
-export function parseMac(value: unknown, refuse: Refusal): string {
+/** Returns six lower-case octets of a unicast MAC. */
+export function parseMac(value: unknown, toError: ToError): string {
   const mac = typeof value === "string" ? value.toLowerCase().replaceAll("-", ":") : "";
   const unicast = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac) && mac !== "00:00:00:00:00:00";
-  if (!unicast) throw refuse('a unicast MAC such as "0a:58:0a:01:02:03"', value);
+  if (!unicast) throw toError('a unicast MAC such as "0a:58:0a:01:02:03"', value);
   return mac;
 }
 
-function refuseKey(key: string): Refusal {
+function keyError(key: string): ToError {
   return (takes, found) => invalidKey(key, takes, found);
 }
 
@@ -69,7 +69,7 @@ function parseLabels(value: unknown): Labels {
   for (const [index, item] of asArray(value, "args.cni.labels").entries()) {
     const at = `args.cni.labels[${index}]`;
     const raw = asObject(item, at);
-    if (typeof raw.value !== "string") throw invalidKey(`${at}.value`, "a text", raw.value);
+    if (typeof raw.value !== "string") throw invalidKey(`${at}.value`, "a string", raw.value);
     labels[asText(raw.key, `${at}.key`)] = raw.value;
   }
   return labels;

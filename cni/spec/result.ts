@@ -2,7 +2,7 @@ import type { Dns } from "../../ipam-server/contract/index.ts";
 import { asArray, asInteger, asObject, asText, asTexts, invalidKey, type JsonObject } from "./shape.ts";
 import { type CniVersion, isAtLeast } from "./versions.ts";
 
-/** The result of ADD in the shape of spec 1.1; `formatResult` turns it into the caller's version. */
+/** ADD's result in the shape of spec 1.1; `formatResult` converts it to the caller's version. */
 export interface CniResult {
   interfaces: ResultInterface[];
   ips: ResultIp[];
@@ -15,9 +15,9 @@ export interface ResultInterface {
   mac?: string;
   /** Bytes; since 1.1.0. */
   mtu?: number;
-  /** Namespace path; absent on host interfaces. */
+  /** Path of the netns; absent on host interfaces. */
   sandbox?: string;
-  /** Since 1.1.0; only ever passed on from an earlier plugin. */
+  /** Since 1.1.0; only copied from an earlier plugin's result. */
   socketPath?: string;
   pciID?: string;
 }
@@ -33,11 +33,11 @@ export interface ResultIp {
 export interface ResultRoute {
   dst: string;
   gw?: string;
-  /** mtu, advmss, priority, table, scope: since 1.1.0; only ever passed on from an earlier plugin. */
+  /** mtu, advmss, priority, table, scope: since 1.1.0; only copied from an earlier plugin's result. */
   [extra: string]: unknown;
 }
 
-/** Reads `prevResult`, whatever the version it is in. */
+/** Parses `prevResult` of any supported version. */
 export function parseResult(value: unknown, key = "prevResult"): CniResult {
   const raw = asObject(value, key);
   const interfaces = list(raw, "interfaces", key).map(([item, at]) => parseInterface(asObject(item, at), at));
@@ -60,7 +60,7 @@ export function parseDns(value: unknown, key: string): Dns {
   };
 }
 
-/** Our result after an earlier plugin's: theirs first, the indexes of ours shifted behind their interfaces. */
+/** Appends our result to an earlier plugin's and shifts our interface indexes past theirs. */
 export function appendResult(previous: CniResult, own: CniResult): CniResult {
   const shift = previous.interfaces.length;
   return {
@@ -74,7 +74,7 @@ export function appendResult(previous: CniResult, own: CniResult): CniResult {
   };
 }
 
-/** Up to 0.4.0 an address carries its family as `version`; interfaces and routes carry details since 1.1.0. */
+/** Before 1.0.0 an address carries `version`; since 1.1.0 interfaces and routes carry details. */
 export function formatResult(result: CniResult, cniVersion: CniVersion): string {
   const withFamily = !isAtLeast(cniVersion, "1.0.0");
   const withDetails = isAtLeast(cniVersion, "1.1.0");

@@ -1,6 +1,6 @@
 import { CNI_CODES, CniError } from "./cni-error.ts";
 
-/** Small checks for JSON at the edge, by hand: a schema library would cost more to load than the whole call. */
+/** Hand-written checks of JSON input, because loading a schema library costs more than the call itself. */
 
 export type JsonObject = Record<string, unknown>;
 
@@ -8,7 +8,7 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The complaint every parser of the network configuration makes. */
+/** The error of every parser of the network configuration. */
 export function invalidKey(key: string, takes: string, found: unknown): CniError {
   const shown = JSON.stringify(found) ?? "nothing";
   const short = shown.length > 80 ? `${shown.slice(0, 77)}...` : shown;
@@ -25,14 +25,14 @@ export function asArray(value: unknown, key: string): unknown[] {
   return value;
 }
 
-export function asText(value: unknown, key: string, takes = "a text that is not empty"): string {
+export function asText(value: unknown, key: string, takes = "a non-empty string"): string {
   if (typeof value !== "string" || value === "") throw invalidKey(key, takes, value);
   return value;
 }
 
 export function asInteger(value: unknown, key: string, min: number, max: number): number {
   if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max) {
-    throw invalidKey(key, `a whole number from ${min} to ${max}`, value);
+    throw invalidKey(key, `an integer from ${min} to ${max}`, value);
   }
   return value;
 }

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import type { Command } from "../../../cni/spec/environment.ts";
 import { ENV, Harness } from "./harness.ts";
 
-/** Calls that must fail before anything is touched: what is sent, the error's code, and its message. */
+/** A call that fails before it has any effect, with the error's code and message. */
 interface BadCall {
   what: string;
   command?: Command;
@@ -31,7 +31,7 @@ const BAD_CALLS: BadCall[] = [
     what: "an unknown verb",
     env: { CNI_COMMAND: "ATTACH" },
     code: 4,
-    msg: "CNI_COMMAND ATTACH is unknown: it takes ADD, DEL, CHECK, STATUS, GC, VERSION",
+    msg: "CNI_COMMAND ATTACH is unknown: expected one of ADD, DEL, CHECK, STATUS, GC, VERSION",
   },
   {
     what: "no verb",
@@ -49,13 +49,13 @@ const BAD_CALLS: BadCall[] = [
     what: `the interface name ${JSON.stringify(name)}`,
     env: { CNI_IFNAME: name },
     code: 4,
-    msg: `CNI_IFNAME ${JSON.stringify(name)} is no interface name: at most 15 characters, no "/", ":" or space`,
+    msg: `CNI_IFNAME ${JSON.stringify(name)} is not an interface name: at most 15 characters, no "/", ":" or space`,
   })),
   {
-    what: "a namespace that is not there",
+    what: "a netns that does not exist",
     env: { CNI_NETNS: "/run/netns/mooring-none" },
     code: 4,
-    msg: "CNI_NETNS /run/netns/mooring-none is not there: the runtime must make the network namespace first",
+    msg: "CNI_NETNS /run/netns/mooring-none does not exist: the runtime must create the network namespace first",
   },
   {
     what: "CNI_ARGS with an unknown key",
@@ -63,7 +63,7 @@ const BAD_CALLS: BadCall[] = [
     code: 4,
     msg: "CNI_ARGS: unknown COLOUR: remove it or add IgnoreUnknown=1",
   },
-  { what: "CNI_ARGS that are no pairs", env: { CNI_ARGS: "red" }, code: 4, msg: 'CNI_ARGS: "red" is not KEY=VALUE' },
+  { what: "CNI_ARGS without pairs", env: { CNI_ARGS: "red" }, code: 4, msg: 'CNI_ARGS: "red" is not KEY=VALUE' },
   {
     what: "CNI_ARGS with half a pod",
     env: { CNI_ARGS: "K8S_POD_NAME=web-0" },
@@ -71,7 +71,7 @@ const BAD_CALLS: BadCall[] = [
     msg: "CNI_ARGS: K8S_POD_NAMESPACE and K8S_POD_NAME go together: give both or neither",
   },
   {
-    what: "CNI_ARGS with an address that is none",
+    what: "CNI_ARGS with an invalid address",
     env: { CNI_ARGS: "IP=10.1" },
     code: 4,
     msg: 'CNI_ARGS: IP takes addresses such as "10.1.2.3/16", not "10.1"',
@@ -137,19 +137,19 @@ const BAD_CALLS: BadCall[] = [
     what: "neither agentSocket nor ipamServer",
     conf: { ipamServer: undefined },
     code: 7,
-    msg: `${CONF_KEY}exactly one of "agentSocket" and "ipamServer" is needed, neither is there`,
+    msg: `${CONF_KEY}exactly one of "agentSocket" and "ipamServer" is required, neither is set`,
   },
   {
     what: "both agentSocket and ipamServer",
     conf: { agentSocket: "/run/mooring/agent.sock" },
     code: 7,
-    msg: `${CONF_KEY}exactly one of "agentSocket" and "ipamServer" is needed, both are there`,
+    msg: `${CONF_KEY}exactly one of "agentSocket" and "ipamServer" is required, both are set`,
   },
   {
     what: "another IPAM plugin",
     conf: { ipam: { type: "host-local" } },
     code: 7,
-    msg: `${CONF_KEY}Mooring brings its own IPAM and calls no other: remove "ipam"`,
+    msg: `${CONF_KEY}Mooring has its own IPAM and delegates to no other: remove "ipam"`,
   },
   {
     what: "GC without valid attachments",
@@ -169,20 +169,20 @@ const BAD_CALLS: BadCall[] = [
       ["bridge", 7, "the name of an OVS bridge"],
       ["agentSocket", "agent.sock", "an absolute path"],
       ["ipamServer", "ftp://x", "http://HOST:PORT, https://HOST:PORT or unix:/PATH"],
-      ["ipamServer", "", "a text that is not empty"],
+      ["ipamServer", "", "a non-empty string"],
       ["tokenFile", "token", "an absolute path"],
       ["cluster", "a/b", 'letters, digits, ".", "_", ":", "@" and "-"'],
       ["networkSelector", {}, 'a label selector such as "env=prod"'],
       ["retain", "forever", '"ephemeral", "sticky" or a duration such as "24h"'],
       ["retain", "0h", '"ephemeral", "sticky" or a duration such as "24h"'],
-      ["mtu", 68, "a whole number from 576 to 65535"],
-      ["mtu", 1500.5, "a whole number from 576 to 65535"],
+      ["mtu", 68, "an integer from 576 to 65535"],
+      ["mtu", 1500.5, "an integer from 576 to 65535"],
       ["families", ["ipv5"], 'a list of "ipv4", "ipv6" or both'],
       ["families", [], 'a list of "ipv4", "ipv6" or both'],
       ["families", "ipv4", "a list"],
       ["bridgeMappings", "physnet1", 'pairs such as "physnet1:br-bond,physnet2:br-data"'],
       ["journalDir", "journal", "an absolute path"],
-      ["timeoutMs", 1, "a whole number from 100 to 600000"],
+      ["timeoutMs", 1, "an integer from 100 to 600000"],
       ["runtimeConfig", [], "an object"],
       ["args", { cni: 1 }, undefined],
       ["prevResult", "none", "an object"],
@@ -203,7 +203,7 @@ const BAD_CALLS: BadCall[] = [
     what: "runtimeConfig.ips with two of a family",
     conf: { runtimeConfig: { ips: ["10.0.0.1/8", "10.0.0.2/8"] } },
     code: 7,
-    msg: `${CONF_KEY}"runtimeConfig.ips" takes at most one address a family, not ["10.0.0.1/8","10.0.0.2/8"]`,
+    msg: `${CONF_KEY}"runtimeConfig.ips" takes at most one address of each family, not ["10.0.0.1/8","10.0.0.2/8"]`,
   },
   {
     what: "a multicast MAC",
@@ -215,66 +215,68 @@ const BAD_CALLS: BadCall[] = [
     what: "a label without a value",
     conf: { args: { cni: { labels: [{ key: "app" }] } } },
     code: 7,
-    msg: `${CONF_KEY}"args.cni.labels[0].value" takes a text, not nothing`,
+    msg: `${CONF_KEY}"args.cni.labels[0].value" takes a string, not nothing`,
   },
 ];
 
-for (const { what, command = "ADD", conf = {}, env = {}, code, msg } of BAD_CALLS) {
-  test(`${what} is refused with a message that says what would be right, and nothing is touched`, async () => {
-    await using bench = await Harness.start();
-    const error = await bench.fail(command, conf, env);
-    assert.deepEqual({ code: error.code, msg: error.msg }, { code, msg });
-    assert.deepEqual(bench.ipam.requests, []);
-    assert.deepEqual(bench.node.calls, []);
-  });
-}
-
-test("garbage on stdin is refused with the parser's own complaint", async () => {
-  await using bench = await Harness.start();
-  for (const garbage of ["{", "\0", "null x", '{"a":'.repeat(100)]) {
-    const error = await bench.fail("ADD", garbage);
-    assert.equal(error.code, 6);
-    assert.match(error.msg, /^the network configuration cannot be read: stdin is not JSON: /);
-    assert.equal(error.cniVersion, "1.1.0");
+describe("bad input", () => {
+  for (const { what, command = "ADD", conf = {}, env = {}, code, msg } of BAD_CALLS) {
+    it(`rejects ${what} before it touches anything`, async () => {
+      await using harness = await Harness.start();
+      const error = await harness.fail(command, conf, env);
+      assert.deepEqual({ code: error.code, msg: error.msg }, { code, msg });
+      assert.deepEqual(harness.ipam.requests, []);
+      assert.deepEqual(harness.node.calls, []);
+    });
   }
-});
 
-test("unknown CNI_ARGS pass with IgnoreUnknown, whatever their place", async () => {
-  await using bench = await Harness.start();
-  for (const args of ["IgnoreUnknown=1;COLOUR=red", "COLOUR=red;IgnoreUnknown=true", "COLOUR=red;IgnoreUnknown=T;"]) {
-    await bench.succeed("ADD", {}, { CNI_ARGS: args });
-  }
-  await bench.fail("ADD", {}, { CNI_ARGS: "IgnoreUnknown=0;COLOUR=red" });
-});
-
-test("keys of the CNI conventions are taken", async () => {
-  await using bench = await Harness.start();
-  await bench.succeed("ADD", {
-    capabilities: { ips: true, mac: true, portMappings: true },
-    runtimeConfig: { portMappings: [{ hostPort: 80 }], bandwidth: {} },
-    args: { "org.example": { x: 1 }, cni: { other: 1 } },
-    ipam: {},
-    dns: {},
-    prevResult: undefined,
-    tokenFile: "",
-    caFile: "",
-    bridgeMappings: "physnet1:br-bond, physnet2:br-data",
-    mtu: 0,
+  it("rejects garbage on stdin with the parser's message", async () => {
+    await using harness = await Harness.start();
+    for (const garbage of ["{", "\0", "null x", '{"a":'.repeat(100)]) {
+      const error = await harness.fail("ADD", garbage);
+      assert.equal(error.code, 6);
+      assert.match(error.msg, /^the network configuration cannot be read: stdin is not JSON: /);
+      assert.equal(error.cniVersion, "1.1.0");
+    }
   });
-  assert.deepEqual(bench.ipam.claims[0], {
-    name: "c1/default/web-0",
-    nameFrom: "pod",
-    cluster: "c1",
-    namespace: "default",
-    host: "node-a",
-    physicalNetworks: ["physnet1", "physnet2"],
-    sandbox: { id: ENV.CNI_CONTAINERID, interface: "eth0" },
-    owner: {
-      kind: "pod",
-      uid: "uid-1",
-      createdAt: bench.ipam.claims[0]?.owner.createdAt,
-    },
-    networkSelector: "env=prod",
-    retention: { policy: "ephemeral" },
+
+  it("accepts unknown CNI_ARGS when IgnoreUnknown is set, in any order", async () => {
+    await using harness = await Harness.start();
+    for (const args of ["IgnoreUnknown=1;COLOUR=red", "COLOUR=red;IgnoreUnknown=true", "COLOUR=red;IgnoreUnknown=T;"]) {
+      await harness.succeed("ADD", {}, { CNI_ARGS: args });
+    }
+    await harness.fail("ADD", {}, { CNI_ARGS: "IgnoreUnknown=0;COLOUR=red" });
+  });
+
+  it("accepts the keys of the CNI conventions", async () => {
+    await using harness = await Harness.start();
+    await harness.succeed("ADD", {
+      capabilities: { ips: true, mac: true, portMappings: true },
+      runtimeConfig: { portMappings: [{ hostPort: 80 }], bandwidth: {} },
+      args: { "org.example": { x: 1 }, cni: { other: 1 } },
+      ipam: {},
+      dns: {},
+      prevResult: undefined,
+      tokenFile: "",
+      caFile: "",
+      bridgeMappings: "physnet1:br-bond, physnet2:br-data",
+      mtu: 0,
+    });
+    assert.deepEqual(harness.ipam.claims[0], {
+      name: "c1/default/web-0",
+      nameFrom: "pod",
+      cluster: "c1",
+      namespace: "default",
+      host: "node-a",
+      physicalNetworks: ["physnet1", "physnet2"],
+      sandbox: { id: ENV.CNI_CONTAINERID, interface: "eth0" },
+      owner: {
+        kind: "pod",
+        uid: "uid-1",
+        createdAt: harness.ipam.claims[0]?.owner.createdAt,
+      },
+      networkSelector: "env=prod",
+      retention: { policy: "ephemeral" },
+    });
   });
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdir, mkdtemp, readdir, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import { deliverJournal } from "../../../cni/journal/delivery.ts";
 import type { JournalEntry } from "../../../cni/journal/entry.ts";
 import { type Journal, openJournal } from "../../../cni/journal/journal.ts";
@@ -53,10 +53,10 @@ class JournalBench implements AsyncDisposable {
 }
 
 /** A millisecond apart, as a node writes them. */
-async function appendMany(bench: JournalBench, count: number): Promise<void> {
+async function appendMany(harness: JournalBench, count: number): Promise<void> {
   for (let index = 0; index < count; index++) {
-    bench.timeMs += 1;
-    await bench.journal.append(release(`s${index}`));
+    harness.timeMs += 1;
+    await harness.journal.append(release(`s${index}`));
   }
 }
 
@@ -64,248 +64,253 @@ function release(id: string): JournalEntry {
   return { kind: "release", release: { host: "node-a", sandbox: { id, interface: "eth0" } } };
 }
 
-test("entries are delivered in the order in which they were written, also within one millisecond", async () => {
-  await using bench = await JournalBench.start();
-  const ids = Array.from({ length: 12 }, (_, index) => `s${index}`);
-  for (const [index, id] of ids.entries()) {
-    if (index % 5 === 4) bench.timeMs += 1;
-    await bench.journal.append(release(id));
-  }
-  await bench.deliver();
-  assert.deepEqual(bench.delivered, ids);
-  assert.ok(bench.journal.isEmpty());
-});
-
-test("entries keep their order when the clock is set back", async () => {
-  await using bench = await JournalBench.start();
-  await bench.journal.append(release("first"));
-  bench.timeMs -= 500_000;
-  await bench.journal.append(release("second"));
-  await bench.journal.append(release("third"));
-  await bench.deliver();
-  assert.deepEqual(bench.delivered, ["first", "second", "third"]);
-});
-
-test("a release whose host was not known gets the deliverer's", async () => {
-  await using bench = await JournalBench.start();
-  await bench.journal.append({ kind: "release", release: { sandbox: { id: "s", interface: "eth0" } } });
-  await bench.deliver();
-  assert.equal(bench.ipam.releases[0]?.host, "node-a");
-});
-
-test("reports and releases keep their order among one another", async () => {
-  await using bench = await JournalBench.start();
-  const report = { name: "p", epoch: 3, plane: "underlay", state: "ACTIVE" } as const;
-  for (const entry of [release("a"), { kind: "report", report } as const, release("b")]) {
-    await bench.journal.append(entry);
-  }
-  await bench.deliver();
-  assert.deepEqual(
-    bench.ipam.requests.map(({ path }) => path),
-    ["/v1/releases", "/v1/reports", "/v1/releases"],
-  );
-  assert.deepEqual(bench.ipam.reports, [report]);
-});
-
-test("many entries travel in batches of a hundred, and one call delivers no more than its share", async () => {
-  await using bench = await JournalBench.start();
-  await appendMany(bench, 230);
-  await bench.deliver(2);
-  assert.deepEqual([bench.ipam.requests.length, bench.delivered.length], [2, 200]);
-  await bench.deliver();
-  assert.equal(bench.delivered.length, 230);
-});
-
-test("damaged entries are set aside, not dropped, and the others delivered", async () => {
-  await using bench = await JournalBench.start();
-  await bench.journal.append(release("a"));
-  const damaged = [
-    "",
-    "{",
-    '{"version":1,"kind":"release"}',
-    '{"version":2}',
-    '{"version":1,"kind":"report","report":{}}',
-    "null",
-  ];
-  for (const [index, text] of damaged.entries())
-    await writeFile(join(bench.dir, `00000000000000${index}-000000.json`), text);
-  await bench.deliver();
-  assert.deepEqual(bench.delivered, ["a"]);
-  assert.equal((await readdir(join(bench.dir, "damaged"))).length, damaged.length);
-  assert.equal(bench.log.length, damaged.length);
-  assert.ok(bench.journal.isEmpty());
-});
-
-test("an entry that the IPAM will never take is set aside, one that it may take later stays", async () => {
-  await using bench = await JournalBench.start();
-  for (const id of ["never", "later", "now"]) await bench.journal.append(release(id));
-  const results = [
-    { problem: problem("invalid_request", "no such host").body },
-    { problem: problem("unavailable", "locked").body },
-    { released: true, name: "p", deleted: true },
-  ];
-  bench.ipam.instead.push({ status: 200, body: { results } });
-  await bench.deliver();
-  assert.equal((await readdir(join(bench.dir, "damaged"))).length, 1);
-  assert.equal((await bench.journal.list()).length, 1);
-  assert.match(bench.log.join("\n"), /refused \(no such host\) and is set aside in damaged\/\n.*refused \(locked\)$/);
-});
-
-test("the journal is bounded: beyond it an entry is refused by the directory's name", async () => {
-  await using bench = await JournalBench.start(3);
-  for (const id of ["a", "b", "c"]) await bench.journal.append(release(id));
-  await assert.rejects(bench.journal.append(release("d")), (error: Error) => {
-    assert.ok(error.message.includes(bench.dir), error.message);
-    assert.match(error.message, /it is full \(3 entries\)/);
-    return true;
+describe("the journal", () => {
+  it("delivers entries in order, also those of one millisecond", async () => {
+    await using harness = await JournalBench.start();
+    const ids = Array.from({ length: 12 }, (_, index) => `s${index}`);
+    for (const [index, id] of ids.entries()) {
+      if (index % 5 === 4) harness.timeMs += 1;
+      await harness.journal.append(release(id));
+    }
+    await harness.deliver();
+    assert.deepEqual(harness.delivered, ids);
+    assert.ok(harness.journal.isEmpty());
   });
-  assert.equal((await bench.journal.list()).length, 3);
-});
 
-test("an IPAM that breaks off leaves what it did not acknowledge", async () => {
-  await using bench = await JournalBench.start();
-  await appendMany(bench, 130);
-  bench.ipam.onRelease = ({ sandbox }) => {
-    if (sandbox?.id === "s0") bench.ipam.instead.push("hang up");
-  };
-  await assert.rejects(bench.deliver(), { code: "unavailable" });
-  assert.equal((await bench.journal.list()).length, 30);
-  await bench.deliver();
-  assert.ok(bench.journal.isEmpty());
-});
+  it("keeps the order when the clock is set back", async () => {
+    await using harness = await JournalBench.start();
+    await harness.journal.append(release("first"));
+    harness.timeMs -= 500_000;
+    await harness.journal.append(release("second"));
+    await harness.journal.append(release("third"));
+    await harness.deliver();
+    assert.deepEqual(harness.delivered, ["first", "second", "third"]);
+  });
 
-test("a process that died before acknowledging leaves a draft, which is no entry and is removed when it is old", async () => {
-  await using bench = await JournalBench.start();
-  await bench.journal.append(release("a"));
-  for (const [name, ageS] of [
-    [".000000000000001-000000.mooring-draft", 3600],
-    [".000000000000002-000000.mooring-draft", 0],
-  ] as const) {
-    await writeFile(join(bench.dir, name), "{");
-    const time = Date.now() / 1000 - ageS;
-    await utimes(join(bench.dir, name), time, time);
+  it("fills in the deliverer's host where a release has none", async () => {
+    await using harness = await JournalBench.start();
+    await harness.journal.append({ kind: "release", release: { sandbox: { id: "s", interface: "eth0" } } });
+    await harness.deliver();
+    assert.equal(harness.ipam.releases[0]?.host, "node-a");
+  });
+
+  it("keeps the order of reports and releases among each other", async () => {
+    await using harness = await JournalBench.start();
+    const report = { name: "p", epoch: 3, plane: "underlay", state: "ACTIVE" } as const;
+    for (const entry of [release("a"), { kind: "report", report } as const, release("b")]) {
+      await harness.journal.append(entry);
+    }
+    await harness.deliver();
+    assert.deepEqual(
+      harness.ipam.requests.map(({ path }) => path),
+      ["/v1/releases", "/v1/reports", "/v1/releases"],
+    );
+    assert.deepEqual(harness.ipam.reports, [report]);
+  });
+
+  it("delivers batches of 100 and limits the batches of one call", async () => {
+    await using harness = await JournalBench.start();
+    await appendMany(harness, 230);
+    await harness.deliver(2);
+    assert.deepEqual([harness.ipam.requests.length, harness.delivered.length], [2, 200]);
+    await harness.deliver();
+    assert.equal(harness.delivered.length, 230);
+  });
+
+  it("moves damaged entries to damaged/ and delivers the others", async () => {
+    await using harness = await JournalBench.start();
+    await harness.journal.append(release("a"));
+    const damaged = [
+      "",
+      "{",
+      '{"version":1,"kind":"release"}',
+      '{"version":2}',
+      '{"version":1,"kind":"report","report":{}}',
+      "null",
+    ];
+    for (const [index, text] of damaged.entries())
+      await writeFile(join(harness.dir, `00000000000000${index}-000000.json`), text);
+    await harness.deliver();
+    assert.deepEqual(harness.delivered, ["a"]);
+    assert.equal((await readdir(join(harness.dir, "damaged"))).length, damaged.length);
+    assert.equal(harness.log.length, damaged.length);
+    assert.ok(harness.journal.isEmpty());
+  });
+
+  it("moves finally rejected entries to damaged/, keeps those worth a retry", async () => {
+    await using harness = await JournalBench.start();
+    for (const id of ["never", "later", "now"]) await harness.journal.append(release(id));
+    const results = [
+      { problem: problem("invalid_request", "no such host").body },
+      { problem: problem("unavailable", "locked").body },
+      { released: true, name: "p", deleted: true },
+    ];
+    harness.ipam.instead.push({ status: 200, body: { results } });
+    await harness.deliver();
+    assert.equal((await readdir(join(harness.dir, "damaged"))).length, 1);
+    assert.equal((await harness.journal.list()).length, 1);
+    assert.match(
+      harness.log.join("\n"),
+      /refused \(no such host\) and is set aside in damaged\/\n.*refused \(locked\)$/,
+    );
+  });
+
+  it("rejects an entry beyond its limit and names the directory", async () => {
+    await using harness = await JournalBench.start(3);
+    for (const id of ["a", "b", "c"]) await harness.journal.append(release(id));
+    await assert.rejects(harness.journal.append(release("d")), (error: Error) => {
+      assert.ok(error.message.includes(harness.dir), error.message);
+      assert.match(error.message, /it is full \(3 entries\)/);
+      return true;
+    });
+    assert.equal((await harness.journal.list()).length, 3);
+  });
+
+  it("keeps unacknowledged entries when the IPAM breaks the connection", async () => {
+    await using harness = await JournalBench.start();
+    await appendMany(harness, 130);
+    harness.ipam.onRelease = ({ sandbox }) => {
+      if (sandbox?.id === "s0") harness.ipam.instead.push("hang up");
+    };
+    await assert.rejects(harness.deliver(), { code: "unavailable" });
+    assert.equal((await harness.journal.list()).length, 30);
+    await harness.deliver();
+    assert.ok(harness.journal.isEmpty());
+  });
+
+  it("ignores the draft of a process that died, and deletes it when it is old", async () => {
+    await using harness = await JournalBench.start();
+    await harness.journal.append(release("a"));
+    for (const [name, ageS] of [
+      [".000000000000001-000000.mooring-draft", 3600],
+      [".000000000000002-000000.mooring-draft", 0],
+    ] as const) {
+      await writeFile(join(harness.dir, name), "{");
+      const time = Date.now() / 1000 - ageS;
+      await utimes(join(harness.dir, name), time, time);
+    }
+    await harness.deliver();
+    assert.deepEqual(await readdir(harness.dir), [".000000000000002-000000.mooring-draft"]);
+  });
+
+  it("appends in the same millisecond as a process that died", async () => {
+    await using harness = await JournalBench.start();
+    await mkdir(harness.dir, { recursive: true });
+    await writeFile(join(harness.dir, ".000000001000000-000000.mooring-draft"), "{");
+    await harness.journal.append(release("a"));
+    await harness.deliver();
+    assert.deepEqual(harness.delivered, ["a"]);
+  });
+
+  it("loses no entry of concurrent appends", async () => {
+    await using harness = await JournalBench.start();
+    const ids = Array.from({ length: 50 }, (_, index) => `s${index}`);
+    await Promise.all(ids.map(id => harness.journal.append(release(id))));
+    await harness.deliver();
+    assert.deepEqual(harness.delivered.toSorted(), ids.toSorted());
+  });
+
+  it("lets one of concurrent deliveries do the work", async () => {
+    await using harness = await JournalBench.start();
+    await appendMany(harness, 20);
+    await Promise.all(Array.from({ length: 10 }, () => harness.deliver()));
+    assert.equal(harness.delivered.length, 20);
+    assert.ok(harness.journal.isEmpty());
+    assert.deepEqual(await readdir(harness.dir), []);
+  });
+
+  it("takes over the lock of a dead process, even if its pid is in use again", async () => {
+    for (const [holder, delivered] of [
+      ["999999999 1", 1],
+      [`${process.pid} 1`, 1],
+      ["damaged", 1],
+      [await describeSelf(), 0],
+    ] as const) {
+      await using harness = await JournalBench.start();
+      await harness.journal.append(release("a"));
+      await symlink(holder, join(harness.dir, ".delivering"));
+      await harness.deliver();
+      assert.equal(harness.delivered.length, delivered, holder);
+    }
+  });
+
+  it("sends no request when empty or absent", async () => {
+    await using harness = await JournalBench.start();
+    assert.ok(harness.journal.isEmpty());
+    await harness.deliver();
+    assert.deepEqual(harness.ipam.requests, []);
+  });
+
+  /** What this process's own lock looks like. */
+  async function describeSelf(): Promise<string> {
+    const { readFile } = await import("node:fs/promises");
+    const stat = await readFile("/proc/self/stat", "utf8");
+    return `${process.pid} ${stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]}`;
   }
-  await bench.deliver();
-  assert.deepEqual(await readdir(bench.dir), [".000000000000002-000000.mooring-draft"]);
-});
 
-test("a process that died between its draft and its entry does not stop others at the same millisecond", async () => {
-  await using bench = await JournalBench.start();
-  await mkdir(bench.dir, { recursive: true });
-  await writeFile(join(bench.dir, ".000000001000000-000000.mooring-draft"), "{");
-  await bench.journal.append(release("a"));
-  await bench.deliver();
-  assert.deepEqual(bench.delivered, ["a"]);
-});
-
-test("appended at the same time, no entry is lost", async () => {
-  await using bench = await JournalBench.start();
-  const ids = Array.from({ length: 50 }, (_, index) => `s${index}`);
-  await Promise.all(ids.map(id => bench.journal.append(release(id))));
-  await bench.deliver();
-  assert.deepEqual(bench.delivered.toSorted(), ids.toSorted());
-});
-
-test("of deliveries at the same time one does the work", async () => {
-  await using bench = await JournalBench.start();
-  await appendMany(bench, 20);
-  await Promise.all(Array.from({ length: 10 }, () => bench.deliver()));
-  assert.equal(bench.delivered.length, 20);
-  assert.ok(bench.journal.isEmpty());
-  assert.deepEqual(await readdir(bench.dir), []);
-});
-
-test("the lock of a process that died is taken over, even when its pid is in use again; that of a living one is not", async () => {
-  for (const [holder, delivered] of [
-    ["999999999 1", 1],
-    [`${process.pid} 1`, 1],
-    ["damaged", 1],
-    [await describeSelf(), 0],
-  ] as const) {
-    await using bench = await JournalBench.start();
-    await bench.journal.append(release("a"));
-    await symlink(holder, join(bench.dir, ".delivering"));
-    await bench.deliver();
-    assert.equal(bench.delivered.length, delivered, holder);
+  /** A pod on node-a that was given the lease `lease:node-a/ID`. */
+  function claim(id: string): Extract<JournalEntry, { kind: "claim" }> {
+    const owner = { kind: "pod", uid: `uid-of-${id}`, createdAt: "2026-11-20T08:00:00.000Z" } as const;
+    const sandbox = { id, interface: "eth0" };
+    const claim = { name: `c1/default/${id}`, leasedPort: `lease:node-a/${id}`, host: "node-a", owner, sandbox };
+    const expected = { port: { id: `life-${id}`, epoch: 1, name: claim.name } };
+    return { kind: "claim", claim: { ...claim, networkSelector: "" }, expected: expected as never };
   }
-});
 
-test("an empty or absent journal costs no request", async () => {
-  await using bench = await JournalBench.start();
-  assert.ok(bench.journal.isEmpty());
-  await bench.deliver();
-  assert.deepEqual(bench.ipam.requests, []);
-});
+  it("delivers claims of leases unchanged and in order", async () => {
+    await using harness = await JournalBench.start();
+    for (const id of ["a", "b"]) harness.lease(`lease:node-a/${id}`);
+    const order: string[] = [];
+    harness.ipam.onClaim = ({ sandbox }) => void order.push(`claim ${sandbox?.id}`);
+    harness.ipam.onRelease = ({ sandbox }) => void order.push(`release ${sandbox?.id}`);
+    for (const entry of [claim("a"), release("a"), claim("b"), release("b")]) await harness.journal.append(entry);
+    await harness.deliver();
+    assert.deepEqual(order, ["claim a", "release a", "claim b", "release b"]);
+    assert.equal(harness.ipam.claims[0]?.leasedPort, "lease:node-a/a");
+    assert.deepEqual([harness.ipam.ports.size, harness.journal.isEmpty()], [0, true]);
+  });
 
-/** What this process's own lock looks like. */
-async function describeSelf(): Promise<string> {
-  const { readFile } = await import("node:fs/promises");
-  const stat = await readFile("/proc/self/stat", "utf8");
-  return `${process.pid} ${stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]}`;
-}
+  it("keeps the entries after a claim that cannot be delivered", async () => {
+    await using harness = await JournalBench.start();
+    harness.lease("lease:node-a/a");
+    for (const entry of [claim("a"), release("a")]) await harness.journal.append(entry);
+    harness.ipam.instead.push({ status: 200, body: { results: [{ problem: problem("overloaded", "later").body }] } });
+    await assert.rejects(harness.deliver(), { code: "overloaded" });
+    assert.deepEqual([harness.delivered, (await harness.journal.list()).length], [[], 2]);
+    await harness.deliver();
+    assert.deepEqual([harness.delivered, harness.ipam.ports.size, harness.journal.isEmpty()], [["a"], 0, true]);
+  });
 
-/** A pod on node-a that was given the lease `lease:node-a/ID`. */
-function claim(id: string): Extract<JournalEntry, { kind: "claim" }> {
-  const owner = { kind: "pod", uid: `uid-of-${id}`, createdAt: "2026-11-20T08:00:00.000Z" } as const;
-  const sandbox = { id, interface: "eth0" };
-  const claim = { name: `c1/default/${id}`, leasedPort: `lease:node-a/${id}`, host: "node-a", owner, sandbox };
-  const expected = { port: { id: `life-${id}`, epoch: 1, name: claim.name } };
-  return { kind: "claim", claim: { ...claim, networkSelector: "" }, expected: expected as never };
-}
+  it("moves a finally rejected claim to damaged/ and still delivers its release", async () => {
+    await using harness = await JournalBench.start();
+    for (const entry of [claim("a"), release("a")]) await harness.journal.append(entry);
+    harness.ipam.instead.push(problem("unauthenticated", "who are you"));
+    await assert.rejects(harness.deliver(), { code: "unauthenticated" });
+    assert.equal((await harness.journal.list()).length, 2);
+    await harness.deliver();
+    assert.equal((await readdir(join(harness.dir, "damaged"))).length, 1);
+    assert.deepEqual([harness.delivered, harness.journal.isEmpty()], [["a"], true]);
+    assert.match(harness.log.join(), /refused \(lease:node-a\/a is no lease any more\) and is set aside/);
+  });
 
-test("claims of leases keep their place among the rest, and are told as they were written", async () => {
-  await using bench = await JournalBench.start();
-  for (const id of ["a", "b"]) bench.lease(`lease:node-a/${id}`);
-  const order: string[] = [];
-  bench.ipam.onClaim = ({ sandbox }) => void order.push(`claim ${sandbox?.id}`);
-  bench.ipam.onRelease = ({ sandbox }) => void order.push(`release ${sandbox?.id}`);
-  for (const entry of [claim("a"), release("a"), claim("b"), release("b")]) await bench.journal.append(entry);
-  await bench.deliver();
-  assert.deepEqual(order, ["claim a", "release a", "claim b", "release b"]);
-  assert.equal(bench.ipam.claims[0]?.leasedPort, "lease:node-a/a");
-  assert.deepEqual([bench.ipam.ports.size, bench.journal.isEmpty()], [0, true]);
-});
-
-test("what is behind a claim that cannot be told now waits with it", async () => {
-  await using bench = await JournalBench.start();
-  bench.lease("lease:node-a/a");
-  for (const entry of [claim("a"), release("a")]) await bench.journal.append(entry);
-  bench.ipam.instead.push({ status: 200, body: { results: [{ problem: problem("overloaded", "later").body }] } });
-  await assert.rejects(bench.deliver(), { code: "overloaded" });
-  assert.deepEqual([bench.delivered, (await bench.journal.list()).length], [[], 2]);
-  await bench.deliver();
-  assert.deepEqual([bench.delivered, bench.ipam.ports.size, bench.journal.isEmpty()], [["a"], 0, true]);
-});
-
-test("a claim that is refused for good is set aside, and its release still told; one the IPAM cannot judge waits", async () => {
-  await using bench = await JournalBench.start();
-  for (const entry of [claim("a"), release("a")]) await bench.journal.append(entry);
-  bench.ipam.instead.push(problem("unauthenticated", "who are you"));
-  await assert.rejects(bench.deliver(), { code: "unauthenticated" });
-  assert.equal((await bench.journal.list()).length, 2);
-  await bench.deliver();
-  assert.equal((await readdir(join(bench.dir, "damaged"))).length, 1);
-  assert.deepEqual([bench.delivered, bench.journal.isEmpty()], [["a"], true]);
-  assert.match(bench.log.join(), /refused \(lease:node-a\/a is no lease any more\) and is set aside/);
-});
-
-test("a claim's entry without what it takes is damaged", async () => {
-  await using bench = await JournalBench.start();
-  const { claim: whole, expected } = claim("a");
-  const { leasedPort: _, ...withoutLease } = whole;
-  const { sandbox: __, ...withoutSandbox } = whole;
-  const damaged = [
-    { claim: withoutLease, expected },
-    { claim: withoutSandbox, expected },
-    { claim: whole },
-    { claim: whole, expected: {} },
-  ];
-  await bench.journal.append(release("a"));
-  for (const [index, entry] of damaged.entries()) {
-    const text = JSON.stringify({ version: 1, kind: "claim", ...entry });
-    await writeFile(join(bench.dir, `00000000000000${index}-000000.json`), text);
-  }
-  await bench.deliver();
-  assert.equal((await readdir(join(bench.dir, "damaged"))).length, damaged.length);
-  assert.deepEqual([bench.ipam.claims, bench.delivered], [[], ["a"]]);
+  it("treats an incomplete claim as damaged", async () => {
+    await using harness = await JournalBench.start();
+    const { claim: whole, expected } = claim("a");
+    const { leasedPort: _, ...withoutLease } = whole;
+    const { sandbox: __, ...withoutSandbox } = whole;
+    const damaged = [
+      { claim: withoutLease, expected },
+      { claim: withoutSandbox, expected },
+      { claim: whole },
+      { claim: whole, expected: {} },
+    ];
+    await harness.journal.append(release("a"));
+    for (const [index, entry] of damaged.entries()) {
+      const text = JSON.stringify({ version: 1, kind: "claim", ...entry });
+      await writeFile(join(harness.dir, `00000000000000${index}-000000.json`), text);
+    }
+    await harness.deliver();
+    assert.equal((await readdir(join(harness.dir, "damaged"))).length, damaged.length);
+    assert.deepEqual([harness.ipam.claims, harness.delivered], [[], ["a"]]);
+  });
 });
