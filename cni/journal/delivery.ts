@@ -11,27 +11,27 @@ import { lockJournal } from "./lock.ts";
 import { isFinalRejection } from "./rejection.ts";
 
 export interface DeliveryOptions {
-  /** Stands in for entries that were written without knowing it. */
+  /** The host of entries that were written without one. */
   host: string;
-  /** One line for people; a delivery that left something behind says so. */
+  /** Logs one line for each entry or run that was not delivered. */
   log: (line: string) => void;
   /**
-   * What the IPAM said of a claim, before its entry goes: it may be another binding than expected, or a refusal that will
-   * not mend. Rejects when the claim has to be told again. Default: a pod that lost its address is found by others.
+   * Called with the IPAM's answer to a claim before its entry is removed: another binding than expected, or a final
+   * rejection. Rejects to keep the entry. Default: does nothing.
    */
   settleClaim?: (entry: PendingClaim, outcome: PortAttachment | IpamError) => Promise<void>;
-  /** Bounds what one call does for earlier ones. */
+  /** Limits the work that one call does for earlier ones. */
   maxBatches?: number;
   timeoutMs?: number;
 }
 
 const BATCH = 100;
-/** A draft older than this belongs to a process that died before it acknowledged anything. */
+/** An older draft belongs to a process that died before it acknowledged its entry. */
 const STALE_DRAFT_MS = 600_000;
 
 /**
- * Tells the IPAM what earlier calls could not, oldest first. Does nothing while another process is at it. Rejects with
- * IpamError when the IPAM cannot be reached; what was not delivered stays.
+ * Delivers entries to the IPAM, oldest first. Does nothing while another process delivers. Rejects with IpamError if
+ * the IPAM is unreachable; undelivered entries stay.
  */
 export async function deliverJournal(journal: Journal, ipam: IpamClient, options: DeliveryOptions): Promise<void> {
   if (journal.isEmpty()) return;
@@ -69,14 +69,14 @@ async function deliverBatch(
       const name = run.names[index];
       if (name === undefined) continue;
       if (!("problem" in result)) await journal.remove(name);
-      else await keepRefused(journal, name, result.problem, log);
+      else await keepOrSetAside(journal, name, result.problem, log);
     }
   }
 }
 
 /**
- * Rejects when one of them has to be told again: what is behind it waits, because a release that came before its claim
- * would end nothing.
+ * Rejects if any of the claims must be retried; later entries then wait, because a release before its claim would end
+ * nothing.
  */
 async function deliverClaims(
   journal: Journal,
@@ -102,19 +102,19 @@ async function deliverClaims(
   if (failures.length > 0) throw failures[0];
 }
 
-/** What another try may mend stays in its place; what the IPAM will never take is set aside for people. */
-async function keepRefused(
+/** Keeps an entry whose rejection is worth a retry; moves any other to `damaged/`. */
+async function keepOrSetAside(
   journal: Journal,
   name: string,
   problem: Problem,
   log: (line: string) => void,
 ): Promise<void> {
   if (!ERROR_CODES[problem.code].retry) return setAside(journal, name, problem, log);
-  log(`journal ${journal.dir}: ${name} was refused (${problem.detail})`);
+  log(`journal ${journal.dir}: ${name} was rejected (${problem.detail})`);
 }
 
 async function setAside(journal: Journal, name: string, { detail }: Problem, log: (line: string) => void) {
-  log(`journal ${journal.dir}: ${name} was refused (${detail}) and is set aside in damaged/`);
+  log(`journal ${journal.dir}: ${name} was rejected (${detail}) and moved to damaged/`);
   await journal.setAside(name);
 }
 
@@ -125,7 +125,7 @@ type Run = { names: string[] } & (
   | { kind: "claim"; items: PendingClaim[] }
 );
 
-/** Neighbours of one kind travel together, so that the order of events is kept. */
+/** Groups consecutive entries of one kind into one request, which keeps the order of events. */
 async function readRuns(journal: Journal, names: string[], log: (line: string) => void): Promise<Run[]> {
   const runs: Run[] = [];
   for (const name of names) {

@@ -1,20 +1,22 @@
 import type { Claim, PortAttachment, Release, Report } from "../../ipam-server/contract/index.ts";
 import { isObject } from "../spec/shape.ts";
 
-/** A release whose host is left to the one that delivers it: the executable does not know its node's name behind an agent. */
+/**
+ * A release; the deliverer fills in an absent host, which the executable does not have when an agent is configured.
+ */
 export type PendingRelease = Omit<Release, "host"> & { host?: string };
 
-/** A node's leased address as a pod's: of a sandbox, by the name of its lease. */
+/** A claim of a leased address for a pod's sandbox. */
 export type LeasedClaim = Claim & Required<Pick<Claim, "name" | "sandbox" | "leasedPort">>;
 
-/** A pod was given a leased address: the IPAM is to hear whose it is, and has to agree. */
+/** Confirms to the IPAM that a pod uses a leased address. */
 export interface PendingClaim {
   claim: LeasedClaim;
-  /** What the pod was plugged with. */
+  /** The attachment that the pod was plugged with. */
   expected: PortAttachment;
 }
 
-/** What could not be told to the IPAM yet. Every kind is idempotent: to deliver one twice does no harm. */
+/** What could not be delivered to the IPAM yet. Every kind is idempotent: delivering twice does no harm. */
 export type JournalEntry =
   | { kind: "release"; release: PendingRelease }
   | { kind: "report"; report: Report }
@@ -24,7 +26,7 @@ export function formatEntry(entry: JournalEntry): string {
   return `${JSON.stringify({ version: 1, ...entry })}\n`;
 }
 
-/** Undefined when the text is no entry that this program can deliver. */
+/** Undefined if the text is not an entry that this version can deliver. */
 export function parseEntry(text: string): JournalEntry | undefined {
   let raw: unknown;
   try {

@@ -1,30 +1,29 @@
-// Through `fs.promises`, which loads when it is first used: most calls find no journal and never need it.
+// Uses `fs.promises`, which loads at first use: most calls find an empty journal and never load it.
 import fs from "node:fs";
 import { writeDurably } from "../../ipam-server/process/durable-file.ts";
 import { CNI_CODES, CniError, describeError } from "../spec/cni-error.ts";
 import { formatEntry, type JournalEntry, parseEntry } from "./entry.ts";
 
 /**
- * A directory with one file an entry. A file's name is the time of its writing, or that of the newest entry where the clock
- * was set back, so that names sort in order of events; it appears under that name only when its bytes are on the disk.
- * What cannot be read is set aside in `damaged/`.
+ * A directory with one durable file for each entry. Names sort in order of events: a name is the time of writing, or
+ * the newest entry's time if the clock was set back. Damaged entries move to `damaged/`.
  */
 export interface Journal {
   readonly dir: string;
   /** Durable when it resolves. Rejects with CniError `tryAgain` when the journal is full or cannot be written. */
   append(entry: JournalEntry): Promise<void>;
-  /** Cheap, for the start of every call. */
+  /** Synchronous and cheap, because every call begins with it. */
   isEmpty(): boolean;
   /** Names of the entries, oldest first. */
   list(): Promise<string[]>;
-  /** Undefined when the entry is gone or damaged; a damaged one is set aside. */
+  /** Undefined if the entry is gone or damaged; a damaged one moves to `damaged/`. */
   read(name: string): Promise<JournalEntry | undefined>;
   remove(name: string): Promise<void>;
-  /** Keeps an entry for people to look at, out of the way of the others. */
+  /** Moves an entry to `damaged/` for inspection. */
   setAside(name: string): Promise<void>;
 }
 
-/** About a day of one node's churn at its busiest; beyond it something has to be looked at by people. */
+/** About a day of a busy node's churn; more needs an administrator. */
 const MAX_ENTRIES = 10_000;
 const ENTRY = /^\d{15}-\d{6}\.json$/;
 
@@ -41,17 +40,17 @@ export function openJournal(dir: string, { now, maxEntries = MAX_ENTRIES }: Jour
         await fs.promises.mkdir(dir, { recursive: true, mode: 0o700 });
         const used = (await fs.promises.readdir(dir)).filter(name => ENTRY.test(name));
         if (used.length >= maxEntries) throw new Error(`it is full (${used.length} entries)`);
-        // A clock that was set back must not put this entry before those that wait.
+        // Keep the order even if the clock was set back.
         const newest = used.sort().at(-1) ?? "";
         const time = String(now().getTime()).padStart(15, "0");
         const [, stamp = time] = [newest.slice(0, 15), time].sort();
-        const turns = used.filter(name => name.startsWith(stamp)).map(name => Number(name.slice(16, 22)));
-        await write(dir, stamp, Math.max(-1, ...turns) + 1, formatEntry(entry));
+        const indexes = used.filter(name => name.startsWith(stamp)).map(name => Number(name.slice(16, 22)));
+        await write(dir, stamp, Math.max(-1, ...indexes) + 1, formatEntry(entry));
       } catch (cause) {
         throw new CniError(
           CNI_CODES.tryAgain,
-          `the IPAM cannot be told now and the journal ${dir} takes no entry: ${describeError(cause)}: ` +
-            "make the IPAM reachable or room in the journal",
+          `the IPAM is unreachable and the journal ${dir} accepts no entry: ${describeError(cause)}: ` +
+            "restore the IPAM or free space for the journal",
           { cause },
         );
       }
@@ -90,10 +89,10 @@ export function openJournal(dir: string, { now, maxEntries = MAX_ENTRIES }: Jour
 }
 
 /** Links each entry under a name that no other process has used, so that two that write in the same millisecond both succeed. */
-async function write(dir: string, stamp: string, firstTurn: number, text: string): Promise<void> {
-  for (let turn = firstTurn; ; turn++) {
+async function write(dir: string, stamp: string, firstIndex: number, text: string): Promise<void> {
+  for (let index = firstIndex; ; index++) {
     try {
-      await writeDurably(`${dir}/${stamp}-${String(turn).padStart(6, "0")}.json`, text, { replace: false });
+      await writeDurably(`${dir}/${stamp}-${String(index).padStart(6, "0")}.json`, text, { replace: false });
       return;
     } catch (error) {
       if (!hasCode(error, "EEXIST")) throw error;

@@ -12,17 +12,17 @@ import { deriveAttachment, formatCidr, isSameBinding } from "./attachment.ts";
 import type { ExpectedPort, VerbCall } from "./backend.ts";
 import { deliverEarlier, disconnect, release } from "./teardown.ts";
 
-/** A plane report is for people and drivers; a pod does not wait longer for it. */
+/** Reports are informative: a pod does not wait longer for one. */
 
-/** Claims the port, plugs it, reports it. A failure leaves neither link nor binding behind. */
+/** Claims the port, plugs it and reports it. Leaves neither link nor binding when it fails. */
 export async function add(call: VerbCall): Promise<string> {
   const { invocation, config, backend } = call;
   const claim = await backend.deriveClaim(call);
-  const netns = requireNamespace(invocation.netns);
+  const netns = assertNetnsExists(invocation.netns);
   await using held = new AsyncDisposableStack();
   const ipam = held.use(await backend.openIpam(config));
   const journal = await backend.openJournal(config);
-  // Addresses that earlier calls could not give back may be the ones this claim needs.
+  // Deliver first: this claim may need addresses that earlier calls could not release.
   await deliverEarlier(ipam, journal, call);
 
   const expected = backend.reserveExpectedPort(claim);
@@ -32,7 +32,7 @@ export async function add(call: VerbCall): Promise<string> {
     const early = expected && (await datapath.plug(deriveAttachment(expected.attachment, config, invocation, netns)));
     return { datapath, early };
   };
-  // The datapath's modules load, and what is expected is plugged, while the IPAM thinks.
+  // Load the datapath and plug the expected port while the IPAM answers.
   const [claimed, opened] = await Promise.allSettled([ipam.claim(claim), openAndPlugExpected()]);
   await using undo = new AsyncDisposableStack();
   if (claimed.status === "fulfilled" || expected !== undefined || mayHaveBeenCarriedOut(claimed.reason)) {
@@ -56,8 +56,8 @@ export async function add(call: VerbCall): Promise<string> {
 }
 
 /**
- * What may be plugged. With the IPAM away a binding that this node holds for this very owner stands: nobody can have moved
- * it meanwhile but by an IPAM that this node does not hear, and then it is as any pod that runs here.
+ * Returns the attachment to plug. While the IPAM is down a binding that this node holds for the same owner stays
+ * valid, as it does for running pods.
  */
 function decideGranted(
   claimed: PromiseSettledResult<PortAttachment>,
@@ -70,20 +70,19 @@ function decideGranted(
   throw reason;
 }
 
-function requireNamespace(netns: string | undefined): string {
+function assertNetnsExists(netns: string | undefined): string {
   try {
     accessSync(netns ?? "");
     return netns ?? "";
   } catch (cause) {
-    const message = `CNI_NETNS ${netns} is not there: the runtime must make the network namespace first`;
+    const message = `CNI_NETNS ${netns} does not exist: the runtime must create the network namespace first`;
     throw new CniError(CNI_CODES.invalidEnvironment, message, { cause });
   }
 }
 
 /**
- * Undoes an ADD. What is plugged goes first, even though `plug` undoes its own steps: when ADD was repeated the pod of the
- * first one is still there, and its address must be silent before it is given back. Nothing here may hide the failure
- * that made it necessary, so that what cannot be undone is only told: the runtime's DEL comes anyway.
+ * Unplugs before it releases: after a repeated ADD the first one's pod is still connected. Only logs failures, because
+ * the runtime must see the first error and calls DEL anyway.
  */
 async function rollBackAdd(
   call: VerbCall,
@@ -97,11 +96,11 @@ async function rollBackAdd(
     const sandbox = { id: invocation.containerId, interface: invocation.ifname };
     await release(ipam, journal, call, backend.buildRelease(call, sandbox));
   } catch (error) {
-    backend.log(`undoing ADD of ${invocation.containerId}/${invocation.ifname}: ${describeError(error)}`);
+    backend.log(`rolling back ADD of ${invocation.containerId}/${invocation.ifname}: ${describeError(error)}`);
   }
 }
 
-/** A report that cannot be delivered goes to the journal; losing even that costs a state shown to people, not an address. */
+/** Journals a report that cannot be delivered. Losing it costs a displayed state, not an address. */
 async function reportActive(
   call: VerbCall,
   ipam: IpamClient,

@@ -6,7 +6,7 @@ import type { Invocation } from "../spec/environment.ts";
 
 const HOST_DEFAULT_MTU = 1500;
 
-/** What the IPAM says of a port, and where it shall be plugged. */
+/** A granted port and the network facts needed to plug it. */
 export interface AttachmentPlan {
   port: Port;
   segment: Segment;
@@ -43,7 +43,7 @@ export function deriveAttachment(
   };
 }
 
-/** The same life of the port, the same epoch, the same addresses: plugged alike. */
+/** True if both plug alike: same port id, epoch, addresses and network. */
 export function isSameBinding(a: PortAttachment, b: PortAttachment): boolean {
   const facts = ({ port, segment, mtu, routes }: PortAttachment) =>
     JSON.stringify([port.id, port.epoch, port.mac, port.fixedIps, segment, mtu, routes]);

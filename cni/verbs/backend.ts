@@ -8,30 +8,30 @@ import type { NetworkConfig } from "../spec/config.ts";
 import type { Invocation } from "../spec/environment.ts";
 
 /**
- * Where the verbs run: in the executable, which opens everything for one call, or in the agent, which lends what it
- * holds open (its handles' disposal then does nothing).
+ * What a verb needs from its process. The executable opens each resource for one call; the agent lends its open ones,
+ * whose disposal then does nothing.
  */
 export interface VerbBackend {
   openDatapath(config: NetworkConfig): Promise<Datapath>;
   openIpam(config: NetworkConfig): Promise<IpamClient>;
   openJournal(config: NetworkConfig): Promise<Journal>;
-  /** This node's name and cluster; undefined where only an absent agent knows them. */
+  /** This node's name and cluster; undefined if only an agent has them and it is down. */
   identify(config: NetworkConfig): { host: string; cluster: string } | undefined;
-  /** The claim an ADD makes, from all that is known of the pod here; CHECK finds the port's name in it. */
+  /** Derives the claim of an ADD; CHECK reads the port's name from it. */
   deriveClaim(call: CallFacts): Promise<Claim>;
   /**
    * Reserves the port that the IPAM most likely grants, because this node holds it or a leased address: it is the
    * sandbox's from here on. Returns undefined if there is none.
    */
   reserveExpectedPort(claim: Claim): ExpectedPort | undefined;
-  /** Whose binding ends with this sandbox. */
+  /** Builds the release of the sandbox's binding. */
   buildRelease(call: CallFacts, sandbox: Sandbox): PendingRelease;
   /** Present if a process outlives the call: it delivers the journals, and a verb need not wait for reports. */
   background?: BackgroundDelivery;
   now(): Date;
-  /** One line of diagnostics for people; never protocol. */
+  /** Writes one line of diagnostics to stderr or the agent's log. */
   log(line: string): void;
-  /** Aborted when the runtime wants the call to end. */
+  /** Aborts when the runtime ends the call. */
   signal: AbortSignal;
 }
 
@@ -42,19 +42,21 @@ export interface BackgroundDelivery {
 
 export interface ExpectedPort {
   attachment: PortAttachment;
-  /** False once the IPAM has said that the binding is over. */
+  /** False once the IPAM reported the end of the binding. */
   isHeld(): boolean;
-  /** The IPAM is away and the port was plugged as expected: tells it as soon as it is back, and unplugs if it disagrees. */
+  /**
+   * Call it when the port was plugged without the IPAM: confirms the claim later, and unplugs if the IPAM rejects it.
+   */
   confirmLater(): void;
 }
 
-/** What a runtime asks. */
+/** A call's parsed input. */
 export interface CallFacts {
   invocation: Invocation;
   config: NetworkConfig;
 }
 
-/** All a verb is given. Its answer is what goes to stdout on success. */
+/** A verb's input. A verb resolves with what goes to stdout. */
 export interface VerbCall extends CallFacts {
   backend: VerbBackend;
 }

@@ -8,7 +8,7 @@ import type { CniResult } from "../spec/result.ts";
 import { deriveAttachment, formatCidr } from "./attachment.ts";
 import type { VerbCall } from "./backend.ts";
 
-/** Compares what ADD answered, what the IPAM holds and what is plugged; every difference is named. */
+/** Compares ADD's result, the IPAM's port and the datapath. Rejects with every difference. */
 export async function check(call: VerbCall): Promise<string> {
   const { invocation, config, backend } = call;
   const { prevResult } = config;
@@ -37,7 +37,7 @@ export async function check(call: VerbCall): Promise<string> {
   throw new CniError(CNI_CODES.different, `${port.name}: ${lines.join("; ")}`);
 }
 
-/** The IPAM chose a slot's name: what is plugged carries it. */
+/** Finds the name of a slot, which the IPAM chose, in the plugged port's external_ids. */
 async function findName(datapath: Datapath, { invocation, config }: VerbCall): Promise<string> {
   const { containerId, ifname } = invocation;
   const ports = await datapath.list(config.bridge);
@@ -54,7 +54,7 @@ async function readPort(ipam: IpamClient, name: string): Promise<Port> {
     return await ipam.readPort(name);
   } catch (error) {
     if (!(error instanceof IpamError && error.code === "not_found")) throw error;
-    throw new CniError(CNI_CODES.different, `the IPAM has no port ${name}: delete the pod, so that it is made anew`, {
+    throw new CniError(CNI_CODES.different, `the IPAM has no port ${name}: delete the pod to have it created again`, {
       cause: error,
     });
   }
@@ -70,7 +70,7 @@ function compareBinding({ binding }: Port, host: string, id: string, ifname: str
   return found === expected ? [] : [{ what: "the port's binding", expected, found }];
 }
 
-/** Later plugins may have added to the result; what we answered must still be in it and be the port's. */
+/** Accepts additions by later plugins; our interface and addresses must be present and be the port's. */
 function compareResult(previous: CniResult, port: Port, ifname: string, netns: string): Difference[] {
   const own = previous.interfaces.findIndex(({ name, sandbox }) => name === ifname && sandbox === netns);
   const inside = previous.interfaces[own];

@@ -5,7 +5,7 @@ import { parseIps, parseMac } from "../spec/requested-addresses.ts";
 import type { CallFacts } from "./backend.ts";
 import { derivePort } from "./port-name.ts";
 
-/** The claim of a call that tells all there is to know: the pod by its name, or the container alone. */
+/** Derives the claim in direct mode: of the pod that CNI_ARGS names, else of the container. */
 export function deriveClaim(
   { invocation, config }: CallFacts,
   node: { host: string; cluster: string },
@@ -37,16 +37,16 @@ export function deriveClaim(
   };
 }
 
-/** Wanted addresses and MAC that the call itself carries: `runtimeConfig`, `args.cni`, then CNI_ARGS. */
+/** Requested addresses and MAC: `runtimeConfig` overrides `args.cni`, which overrides CNI_ARGS. */
 export function deriveRequested({ invocation, config }: CallFacts): { ips?: string[]; mac?: string } {
   const args = parseCniArgs(invocation.args);
   const ips =
-    config.requested.ips ?? (args.ip !== undefined ? parseIps(args.ip.split(","), refuseArg("IP")) : undefined);
-  const mac = config.requested.mac ?? (args.mac !== undefined ? parseMac(args.mac, refuseArg("MAC")) : undefined);
+    config.requested.ips ?? (args.ip !== undefined ? parseIps(args.ip.split(","), argError("IP")) : undefined);
+  const mac = config.requested.mac ?? (args.mac !== undefined ? parseMac(args.mac, argError("MAC")) : undefined);
   return { ...(ips !== undefined && { ips }), ...(mac !== undefined && { mac }) };
 }
 
-function refuseArg(key: string): (takes: string, found: unknown) => CniError {
+function argError(key: string): (takes: string, found: unknown) => CniError {
   return (takes, found) =>
     new CniError(CNI_CODES.invalidEnvironment, `CNI_ARGS: ${key} takes ${takes}, not ${JSON.stringify(found)}`);
 }

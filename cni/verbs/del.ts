@@ -2,8 +2,8 @@ import type { VerbCall } from "./backend.ts";
 import { disconnect, release } from "./teardown.ts";
 
 /**
- * Removes what is there and gives the binding back. Ends well with the namespace, the link, the OVS port or the IPAM
- * gone; fails only while the pod may still be heard, or when the release can neither be told nor journaled.
+ * Unplugs the sandbox and releases its binding. Succeeds when netns, link, OVS port or IPAM are gone. Rejects only
+ * while the pod may still be connected, or if the release can be neither sent nor journaled.
  */
 export async function del(call: VerbCall): Promise<string> {
   const { invocation, config, backend } = call;

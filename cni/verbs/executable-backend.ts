@@ -2,7 +2,7 @@ import type { IpamClient } from "../../ipam-server/client/client.ts";
 import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
 import type { VerbBackend } from "./backend.ts";
 
-/** The backend of a one-shot call: everything is loaded and opened for this call, and only what it needs. */
+/** The backend of a one-shot call: loads and opens only what this call needs. */
 export function createExecutableBackend({ log, signal }: Pick<VerbBackend, "log" | "signal">): VerbBackend {
   const now = () => new Date();
   return {
@@ -34,7 +34,7 @@ export function createExecutableBackend({ log, signal }: Pick<VerbBackend, "log"
   };
 }
 
-/** Only reached when the shim found no agent: what needs the IPAM is tried again later, DEL journals its release. */
+/** Used when no agent answered: claims fail as unavailable, DEL journals its release. */
 function createAbsentAgent(socket: string): IpamClient {
   const absent = () => Promise.reject(new IpamError("unavailable", describeAbsent(socket)));
   return {

@@ -5,8 +5,8 @@ import type { VerbCall } from "./backend.ts";
 import { deliverEarlier, disconnect, release } from "./teardown.ts";
 
 /**
- * Removes this network's attachments that the runtime does not list. An attachment belongs to this network when its OVS
- * port says so (`mooring-network`): whatever else is on the bridge is somebody else's.
+ * Removes this network's attachments that the runtime does not list. `mooring-network` on the OVS port decides whose
+ * it is; ports of others stay.
  */
 export async function gc(call: VerbCall): Promise<string> {
   const { config, backend } = call;

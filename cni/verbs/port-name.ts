@@ -1,16 +1,16 @@
 import type { NameFrom, Owner, Retention } from "../../ipam-server/contract/index.ts";
 import { DEFAULT_INTERFACE } from "../../ipam-server/contract/port.ts";
 
-/** What is known of the workload that a sandbox belongs to. */
+/** The workload of a sandbox, as far as the runtime names it. */
 export interface Workload {
   cluster: string;
   containerId: string;
   ifname: string;
-  /** Absent where the runtime names no pod: the container then stands for itself. */
+  /** Absent if the runtime names no pod: the port then belongs to the container. */
   pod?: { namespace: string; name: string; uid?: string };
 }
 
-/** Under which name a port is claimed, for whom, and how long it outlives its sandbox. */
+/** A port's name and owner, and how long the port outlives its sandbox. */
 export interface PortIdentity {
   name: string;
   nameFrom: NameFrom;
@@ -20,11 +20,11 @@ export interface PortIdentity {
 }
 
 /**
- * The port's name is what the workload is, so that it finds its port again wherever it comes back (DESIGN: ports and
- * names): `cluster/namespace/pod`, else `cluster/containers/ID`, and `/ifname` behind it for interfaces other than eth0.
+ * Names the port after its workload, so that the workload finds it again on any host: `cluster/namespace/pod`, else
+ * `cluster/containers/ID`, followed by `/ifname` for interfaces other than `eth0`.
  *
- * @param retention what the network configuration asks for
- * @param now stands for the owner's creation, which only the Kubernetes API knows: of two owners the later caller wins
+ * @param retention the network configuration's
+ * @param now stands for the owner's creation time, which only the Kubernetes API has: of two owners the later caller wins
  */
 export function derivePort(workload: Workload, retention: Retention, now: Date): PortIdentity {
   const { cluster, containerId, ifname, pod } = workload;

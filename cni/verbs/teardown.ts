@@ -9,12 +9,11 @@ import type { Journal } from "../journal/journal.ts";
 import { describeError } from "../spec/cni-error.ts";
 import type { VerbCall } from "./backend.ts";
 
-/** The IPAM may be slow or away; what is not told in this time is journaled, because a pod's end must not wait for it. */
+/** After this time a release is journaled, because a pod's end must not wait for a slow IPAM. */
 
 /**
- * Unplugs a sandbox so that its addresses are silent. Rejects when the pod may still be heard: its addresses must then
- * stay held. An OVS that does not answer is no such case, because the datapath removes the link first: what is left is a
- * row without a link, which OVS reports and GC removes.
+ * Unplugs a sandbox. Rejects while the pod may still be connected, and its addresses must then stay held. An OVS that
+ * is down does not reject: the link is deleted, and GC removes the remaining OVS row.
  */
 export async function disconnect(
   datapath: Datapath,
@@ -25,16 +24,16 @@ export async function disconnect(
     await datapath.unplug(sandbox.id, sandbox.interface, invocation.netns);
   } catch (error) {
     if (!(error instanceof DatapathError && (error.step === "ovs" || error.step === "bridge"))) throw error;
-    backend.log(`${sandbox.id}/${sandbox.interface}: the link is gone, its OVS port is left for GC: ${error.message}`);
+    backend.log(`${sandbox.id}/${sandbox.interface}: link deleted, its OVS port remains until GC: ${error.message}`);
   }
 }
 
-/** Tells the IPAM, after whatever earlier calls left in the journal, or journals it. Rejects only when neither works. */
+/** Delivers the journal, then the release, or journals the release. Rejects only if neither works. */
 export async function release(ipam: IpamClient, journal: Journal, call: VerbCall, what: PendingRelease): Promise<void> {
   const { config, backend } = call;
   const host = backend.identify(config)?.host;
   const entry = { kind: "release", release: { ...(host !== undefined && { host }), ...what } } as const;
-  // Without a name only the agent can release: it fills in its own.
+  // Only the agent can fill in the missing host.
   if (host === undefined) return journal.append(entry);
   try {
     if (!backend.background)
@@ -43,17 +42,17 @@ export async function release(ipam: IpamClient, journal: Journal, call: VerbCall
     if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
   } catch (error) {
     await journal.append(entry);
-    backend.log(`the release is journaled in ${journal.dir}: ${describeError(error)}`);
+    backend.log(`release journaled in ${journal.dir}: ${describeError(error)}`);
   }
 }
 
-/** Before and after a verb's own work; failing to deliver what others left must not fail it. */
+/** Delivers earlier calls' journal entries. Only logs failures, because they must not fail this call. */
 export async function deliverEarlier(ipam: IpamClient, journal: Journal, { config, backend }: VerbCall): Promise<void> {
   const host = backend.identify(config)?.host;
   if (host === undefined || backend.background !== undefined) return;
   try {
     await deliverJournal(journal, ipam, { host, log: backend.log, timeoutMs: RELEASE_POLICY.timeoutMs });
   } catch (error) {
-    backend.log(`the journal ${journal.dir} is not delivered: ${describeError(error)}`);
+    backend.log(`journal ${journal.dir} not delivered: ${describeError(error)}`);
   }
 }

@@ -130,7 +130,7 @@ test("with OVS stopped DEL removes the link and releases, STATUS says 51, and GC
   expectError(await cni(lab.a, "STATUS", { conf }), 51, /db\.sock/);
   const answer = await lab.runtime.del(lab.a, plugged);
   expectSuccess(answer);
-  assert.match(answer.stderr, /the link is gone, its OVS port is left for GC/);
+  assert.match(answer.stderr, /link deleted, its OVS port remains until GC/);
   assert.equal((await lab.readPorts("ovs-away"))[0]?.binding, undefined);
   await lab.a.ovs.start();
   assert.equal((await lab.a.listPluggedPorts()).length, 1);

@@ -164,7 +164,7 @@ describe("ADD", () => {
     harness.node.failures.unplug = new DatapathError("unplug", "the link stays");
     assert.equal((await harness.fail("ADD")).msg, "no route");
     assert.notEqual(harness.ipam.ports.get("c1/default/web-0")?.binding, undefined);
-    assert.deepEqual(harness.log, ["undoing ADD of sandbox-1/eth0: the link stays"]);
+    assert.deepEqual(harness.log, ["rolling back ADD of sandbox-1/eth0: the link stays"]);
   });
 
   it("succeeds when its report cannot be delivered, and journals it", async () => {

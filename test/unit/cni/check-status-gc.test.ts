@@ -43,7 +43,7 @@ describe("CHECK, STATUS and GC", () => {
     const prevResult = await harness.succeed("ADD");
     harness.ipam.ports.clear();
     const error = await harness.fail("CHECK", { prevResult });
-    assert.equal(error.msg, "the IPAM has no port c1/default/web-0: delete the pod, so that it is made anew");
+    assert.equal(error.msg, "the IPAM has no port c1/default/web-0: delete the pod to have it created again");
   });
 
   it("CHECK names an interface that prevResult lacks", async () => {

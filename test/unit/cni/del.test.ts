@@ -52,10 +52,7 @@ describe("DEL", () => {
     await harness.succeed("DEL", conf);
     assert.equal(harness.node.plugged.size, 0);
     assert.equal((await harness.journaled()).length, 1);
-    assert.match(
-      harness.log[0] ?? "",
-      /the release is journaled in .*journal\/moored: the IPAM at .* cannot be reached/,
-    );
+    assert.match(harness.log[0] ?? "", /release journaled in .*journal\/moored: the IPAM at .* cannot be reached/);
     await ipamUp();
     await harness.succeed("ADD", conf, { CNI_CONTAINERID: "sandbox-2", CNI_ARGS: undefined });
     assert.deepEqual(harness.ipam.releases, [RELEASE]);
@@ -90,7 +87,7 @@ describe("DEL", () => {
     assert.equal(error.code, 11);
     assert.match(
       error.msg,
-      /the journal .*in-the-way\/moored takes no entry: .*make the IPAM reachable or room in the journal/,
+      /the journal .*in-the-way\/moored accepts no entry: .*restore the IPAM or free space for the journal/,
     );
   });
 
@@ -102,7 +99,7 @@ describe("DEL", () => {
     assert.equal(harness.ipam.ports.size, 0);
     assert.match(
       harness.log[0] ?? "",
-      /sandbox-1\/eth0: the link is gone, its OVS port is left for GC: connection refused/,
+      /sandbox-1\/eth0: link deleted, its OVS port remains until GC: connection refused/,
     );
   });
 

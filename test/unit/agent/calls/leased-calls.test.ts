@@ -104,7 +104,7 @@ test("an ADD that cannot be journaled fails, and its repetition by the same sand
   await writeFile(join(harness.dir, "journal"), "in the way");
   const error = readError(await harness.call("ADD", name, "s1"));
   assert.equal(error.code, 11);
-  assert.match(error.msg, /journal .* takes no entry/);
+  assert.match(error.msg, /journal .* accepts no entry/);
   assert.deepEqual([...harness.node.plugged.keys()], ["s0/eth0"]);
   await rm(join(harness.dir, "journal"));
   assert.equal((await harness.call("DEL", name, "s1")).exitCode, 0);
