@@ -12,8 +12,6 @@ import { deriveAttachment, formatCidr, isSameBinding } from "./attachment.ts";
 import type { ExpectedPort, VerbCall } from "./backend.ts";
 import { deliverEarlier, disconnect, release } from "./teardown.ts";
 
-/** Reports are informative: a pod does not wait longer for one. */
-
 /** Claims the port, plugs it and reports it. Leaves neither link nor binding when it fails. */
 export async function add(call: VerbCall): Promise<string> {
   const { invocation, config, backend } = call;

@@ -9,8 +9,6 @@ import type { Journal } from "../journal/journal.ts";
 import { describeError } from "../spec/cni-error.ts";
 import type { VerbCall } from "./backend.ts";
 
-/** After this time a release is journaled, because a pod's end must not wait for a slow IPAM. */
-
 /**
  * Unplugs a sandbox. Rejects while the pod may still be connected, and its addresses must then stay held. An OVS that
  * is down does not reject: the link is deleted, and GC removes the remaining OVS row.

@@ -1,10 +1,10 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createIpamClient, type IpamClient } from "../../../ipam-server/client/client.ts";
 import { deliverJournal } from "../../../cni/journal/delivery.ts";
 import type { JournalEntry } from "../../../cni/journal/entry.ts";
 import { type Journal, openJournal } from "../../../cni/journal/journal.ts";
+import { createIpamClient, type IpamClient } from "../../../ipam-server/client/client.ts";
 import { FakeIpam } from "../../fakes/ipam-server.ts";
 
 export class JournalHarness implements AsyncDisposable {

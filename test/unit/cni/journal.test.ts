@@ -3,7 +3,6 @@ import { mkdir, readdir, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { problem } from "../../fakes/ipam-server.ts";
-
 import { appendMany, JournalHarness, release } from "./journal-harness.ts";
 
 describe("the journal", () => {
