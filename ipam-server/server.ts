@@ -11,7 +11,7 @@ import { AcceptPump } from "./http/accept-pump.ts";
 import { createApp } from "./http/app.ts";
 import { HttpServer } from "./http/http-server.ts";
 import { Metrics } from "./http/metrics.ts";
-import { describeApi } from "./http/openapi.ts";
+import { buildOpenApi } from "./http/openapi.ts";
 import type { Operation } from "./http/operation.ts";
 import type { RequestPipeline } from "./http/request-pipeline.ts";
 import { serviceOperations } from "./http/service-operations.ts";
@@ -46,12 +46,12 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   const store = stack.use(await openStore(config));
 
   const metrics = new Metrics(store, () => batcher.depth);
-  const newcomers = new AcceptPump();
+  const acceptPump = new AcceptPump();
   const batcher = stack.use(
     new CommitQueue(store, {
       maxQueue: config.maxQueue,
       onCommit: metrics.onCommit,
-      drainPendingConnections: newcomers.takeIn,
+      drainPendingConnections: acceptPump.drainPendingConnections,
     }),
   );
   const tail = stack.use(new EventTail(store));
@@ -80,11 +80,11 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
     ...portOperations(store, batcher),
     ...eventOperations(store, tail, streams),
     ...transferOperations(store),
-    ...serviceOperations(store, metrics, () => describeApi(operations)),
+    ...serviceOperations(store, metrics, () => buildOpenApi(operations)),
   ];
 
   const { listen, requestTimeout: requestTimeoutMs } = config;
-  const options = { listen, requestTimeoutMs, drainMs: DRAIN_MS, onConnection: newcomers.note };
+  const options = { listen, requestTimeoutMs, drainMs: DRAIN_MS, onConnection: acceptPump.onConnection };
   const server = stack.use(await HttpServer.listen(createApp(edge, operations), options));
   stack.defer(() => stopping.abort());
   stack.use(store.lead(leaderDuty(store, log, metrics.onTerm)));

@@ -1,12 +1,12 @@
 import type { IncomingMessage } from "node:http";
 import { IpamError } from "../contract/index.ts";
 
-/** Of a body that is too large this much more is read and forgotten, so that its sender gets to read the answer. */
+/** Up to this multiple of the limit is read and discarded, so that the sender can read the answer. */
 const DISCARD_FACTOR = 8;
 
-/** The parsed JSON body. Rejects with IpamError `invalid_request`: 413, 415 or 400. */
+/** Returns the parsed JSON body. Rejects with IpamError `invalid_request` (status 413, 415 or 400). */
 export async function readJson(request: IncomingMessage, maxBytes: number): Promise<unknown> {
-  refuseOtherTypes(request);
+  assertJsonContent(request);
   const bytes = await readBytes(request, maxBytes);
   if (bytes.length === 0) throw new IpamError("invalid_request", "the body is empty; send a JSON document");
   try {
@@ -17,7 +17,7 @@ export async function readJson(request: IncomingMessage, maxBytes: number): Prom
   }
 }
 
-function refuseOtherTypes({ headers }: IncomingMessage): void {
+function assertJsonContent({ headers }: IncomingMessage): void {
   const type = headers["content-type"];
   if (type !== "application/json" && !/^application\/json\s*(;|$)/i.test(type ?? "")) {
     const sent = type === undefined ? "there is no Content-Type" : `Content-Type is ${type}`;
@@ -25,7 +25,9 @@ function refuseOtherTypes({ headers }: IncomingMessage): void {
   }
   const encoding = headers["content-encoding"];
   if (encoding !== undefined && encoding !== "identity") {
-    throw new IpamError("invalid_request", `Content-Encoding is ${encoding}; send the body as it is`, { status: 415 });
+    throw new IpamError("invalid_request", `Content-Encoding is ${encoding}; send the body without encoding`, {
+      status: 415,
+    });
   }
 }
 

@@ -1,5 +1,5 @@
 import { unlink } from "node:fs/promises";
-import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
+import { createServer, type RequestListener, type Server, type ServerResponse, STATUS_CODES } from "node:http";
 import { connect, type Socket } from "node:net";
 import { IpamError } from "../contract/index.ts";
 
@@ -9,20 +9,20 @@ export interface HttpServerOptions {
   listen: { type: "tcp"; host: string; port: number } | { type: "unix"; path: string };
   /** How long a client may take to send one request, head and body. */
   requestTimeoutMs: number;
-  /** How long requests that are being served may take once the server stops. */
+  /** How long requests in progress may take once the server stops. */
   drainMs: number;
   onConnection?(): void;
 }
 
 /**
- * Connections that wait to be accepted; the kernel's own limit, `net.core.somaxconn`, may be lower. A zone's agents come back
- * all at once, and those past Node's default of 511 are not refused: TCP leaves them waiting, for seconds and more.
+ * Pending connections the kernel queues (bounded by `net.core.somaxconn`). When all agents of a zone reconnect at once,
+ * those beyond Node's default of 511 would wait for TCP retries, which takes seconds.
  */
 const BACKLOG = 4096;
 
 /**
- * Listens, and stops without cutting off what it has begun. Until that has ended it goes on to answer, so that who comes
- * meanwhile is told that it stops.
+ * Listens, and when disposed completes the requests in progress before it closes. Meanwhile it still answers new
+ * requests, which the pipeline rejects with `unavailable`.
  */
 export class HttpServer implements AsyncDisposable {
   readonly #server: Server;
@@ -38,7 +38,7 @@ export class HttpServer implements AsyncDisposable {
       requestTimeout: requestTimeoutMs,
       headersTimeout: Math.min(requestTimeoutMs, 10_000),
       connectionsCheckingInterval: Math.min(1000, requestTimeoutMs),
-      // Longer than the usual minute of proxies and clients, so that they and not we end an idle connection.
+      // Longer than the usual 60 s of proxies and clients, so that they close idle connections first.
       keepAliveTimeout: 75_000,
       maxHeaderSize: 16 * 1024,
     };
@@ -47,7 +47,7 @@ export class HttpServer implements AsyncDisposable {
       else this.#serve(response);
       listener(request, response);
     });
-    this.#server.on("clientError", answerBrokenRequest);
+    this.#server.on("clientError", rejectBrokenRequest);
     this.#server.on("connection", () => options.onConnection?.());
   }
 
@@ -65,7 +65,7 @@ export class HttpServer implements AsyncDisposable {
     return server;
   }
 
-  /** As a client would write it; the real port where 0 was asked. */
+  /** The URL for clients, with the actual port if port 0 was configured. */
   get url(): string {
     const { listen } = this.#options;
     if (listen.type === "unix") return `unix:${listen.path}`;
@@ -85,7 +85,7 @@ export class HttpServer implements AsyncDisposable {
     });
   }
 
-  /** Lets requests that are being served end, as long as that does not take too long, then closes every connection. */
+  /** Waits up to `drainMs` for requests in progress, then closes every connection. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isDraining = true;
     for (const response of this.#serving) if (!response.headersSent) response.shouldKeepAlive = false;
@@ -96,7 +96,7 @@ export class HttpServer implements AsyncDisposable {
     await served;
     clearTimeout(late);
     const closed = new Promise<void>(done => this.#server.close(() => done()));
-    // A connection whose last answer is on its way becomes idle later.
+    // A connection becomes idle only after its last answer was sent.
     const sweep = setInterval(() => this.#server.closeIdleConnections(), 20);
     const cut = setTimeout(() => this.#server.closeAllConnections(), CLOSE_TIMEOUT_MS);
     await closed;
@@ -105,7 +105,7 @@ export class HttpServer implements AsyncDisposable {
   }
 }
 
-/** A crashed server leaves its socket behind; one that still answers is not ours to take. */
+/** Removes the socket of a crashed server. Throws if a server still answers on it. */
 async function removeDeadSocket(path: string): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const probe = connect(path, () => resolve(true)).on("error", () => resolve(false));
@@ -122,14 +122,18 @@ const BROKEN: Record<string, { status: number; detail: string }> = {
   ERR_HTTP_REQUEST_TIMEOUT: { status: 408, detail: "the request took too long to arrive" },
 };
 
-/** What is not HTTP, or stops half way, gets a problem too, as far as its sender still listens. */
-function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+/** Sends a problem for a request that is not HTTP or incomplete, then closes the connection. */
+function rejectBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
   if (!socket.writable || error.code === "ECONNRESET") {
     socket.destroy();
     return;
   }
   const { status, detail } = BROKEN[error.code ?? ""] ?? { status: 400, detail: `this is not HTTP: ${error.message}` };
   const body = JSON.stringify(new IpamError("invalid_request", detail, { status }).toProblem());
-  const head = [`HTTP/1.1 ${status} Refused`, "Connection: close", "Content-Type: application/problem+json"];
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    "Connection: close",
+    "Content-Type: application/problem+json",
+  ];
   socket.end(`${head.join("\r\n")}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
 }

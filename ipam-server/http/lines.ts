@@ -1,11 +1,11 @@
 import { TextDecoder } from "node:util";
 import { IpamError } from "../contract/index.ts";
 
-/** More than the longest row: a network whose every address was excluded by itself in a body of 1 MiB. */
+/** Above the longest possible row: a network with a 1 MiB list of excluded addresses. */
 const MAX_LINE_BYTES = 16 * 1024 * 1024;
 const LINE_FEED = 0x0a;
 
-/** The lines of a stream of bytes, however it is cut, without their line feeds; the last one must have its own. */
+/** Yields the lines of a byte stream without their line feeds. The last line must end with one. */
 export async function* splitLines(
   chunks: AsyncIterable<Uint8Array>,
   maxBytes = MAX_LINE_BYTES,

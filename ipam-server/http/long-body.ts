@@ -1,14 +1,14 @@
 import type { IncomingMessage, Server } from "node:http";
 
-/** How long what is left of a refused body is read and forgotten. */
+/** How long the rest of a rejected body is read and discarded. */
 const DRAIN_MS = 10_000;
 
-/** How many long bodies each server receives, and its time-out for all others. */
+/** How many long bodies each server is receiving, and its normal request timeout. */
 const receiving = new WeakMap<Server, { count: number; requestTimeout: number }>();
 
 /**
- * A body may take as long as it takes while it goes on; one that stands still for `stallMs` is cut off. Node knows one
- * time-out for the requests of a server, so that meanwhile the others have none.
+ * Runs `work` without a total request timeout; a body without data for `stallMs` is cut off. Node has one request
+ * timeout per server, so other requests have none meanwhile.
  */
 export async function withoutRequestTimeout<T>(
   request: IncomingMessage,
@@ -33,7 +33,7 @@ export async function withoutRequestTimeout<T>(
   }
 }
 
-/** Lets the sender of a refused body get to the answer: a connection that is closed on unread bytes loses it. */
+/** Reads the rest of a rejected body, because closing a connection with unread bytes loses the answer. */
 export async function drainAfterFailure(request: IncomingMessage): Promise<void> {
   if (request.complete || request.destroyed) return;
   const { promise, resolve } = Promise.withResolvers<void>();

@@ -4,7 +4,7 @@ import type { Store } from "../domain/store.ts";
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 const ITEMS = [1, 2, 5, 10, 20, 50, 100, 200, 400, 1000];
 
-/** What Prometheus sees. Subnets are read at scrape; the rest is counted as it happens. */
+/** The server's Prometheus metrics. Subnet gauges are read at each scrape. */
 export class Metrics {
   readonly #registry = new Registry();
   readonly #requests = this.#histogram("mooring_http_request_seconds", "Time to answer a request", SECONDS, [
@@ -16,13 +16,13 @@ export class Metrics {
   readonly #commits = this.#histogram("mooring_commit_seconds", "Time to decide and commit a batch", SECONDS);
   readonly #term = new Gauge({
     name: "mooring_leader_term",
-    help: "Number of the term in which this server does what one at a time does; 0 while another leads",
+    help: "Leadership term of this server; 0 while another server is the leader",
     registers: [this.#registry],
   });
 
   readonly #held = this.#subnetGauge("held", "Addresses held by ports");
-  readonly #freed = this.#subnetGauge("freed", "Freed addresses in the queue");
-  readonly #size = this.#subnetGauge("size", "Addresses that the pools can hand out");
+  readonly #freed = this.#subnetGauge("freed", "Released addresses that wait for reuse");
+  readonly #size = this.#subnetGauge("size", "Addresses in the allocation pools");
   readonly #store: Pick<Store, "readNetworks">;
 
   constructor(store: Pick<Store, "readNetworks">, queueDepth: () => number) {
@@ -30,7 +30,7 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#registry });
     new Gauge({
       name: "mooring_queue_items",
-      help: "Claims, releases and reports that wait for a commit",
+      help: "Claims, releases and reports waiting for a commit",
       registers: [this.#registry],
       collect() {
         this.set(queueDepth());

@@ -4,14 +4,14 @@ import { problem } from "./v1/schema/responses.ts";
 
 type Json = Record<string, unknown>;
 
-/** The OpenAPI 3.1 document, from the operations that serve the requests and the schemas that validate them. */
-export function describeApi(operations: readonly Operation[]): Json {
+/** Builds the OpenAPI 3.1 document from the operations and the schemas that validate requests. */
+export function buildOpenApi(operations: readonly Operation[]): Json {
   const schemas: Json = {};
-  const document = hoist(describeAll(operations), schemas) as Json;
+  const document = hoist(buildDocument(operations), schemas) as Json;
   return { ...document, components: { ...(document.components as Json), schemas } };
 }
 
-/** Definitions that zod wrote beside their use move to where OpenAPI looks for them. */
+/** Moves zod's local definitions to `components.schemas`, and adjusts the references. */
 function hoist(value: unknown, schemas: Json): unknown {
   if (Array.isArray(value)) return value.map(each => hoist(each, schemas));
   if (typeof value !== "object" || value === null) return value;
@@ -26,11 +26,11 @@ function hoist(value: unknown, schemas: Json): unknown {
   );
 }
 
-function describeAll(operations: readonly Operation[]): Json {
+function buildDocument(operations: readonly Operation[]): Json {
   const paths: Record<string, Json> = {};
   for (const operation of operations) {
     const path = operation.path.replace("{+", "{");
-    paths[path] = { ...paths[path], [operation.method.toLowerCase()]: describeOperation(operation) };
+    paths[path] = { ...paths[path], [operation.method.toLowerCase()]: buildOperation(operation) };
   }
   return {
     openapi: "3.1.0",
@@ -53,7 +53,7 @@ function describeAll(operations: readonly Operation[]): Json {
   };
 }
 
-function describeOperation(operation: Operation): Json {
+function buildOperation(operation: Operation): Json {
   const { id, summary, query, params = {}, body, documentedBody, responses } = operation;
   const parameters = [
     ...Object.entries(params).map(([name, schema]) => ({
@@ -67,7 +67,6 @@ function describeOperation(operation: Operation): Json {
       name,
       in: "query",
       required: false,
-      // Lists are written comma-separated or by repeating the parameter.
       schema: schemaOf(schema as z.ZodType, "input"),
     })),
     ...(operation.method === "GET" ? [] : [DEADLINE]),
@@ -81,15 +80,13 @@ function describeOperation(operation: Operation): Json {
       requestBody: { required: true, content: { "application/json": { schema: schemaOf(sent, "input") } } },
     }),
     responses: {
-      ...Object.fromEntries(
-        Object.entries(responses).map(([status, response]) => [status, describeResponse(response)]),
-      ),
+      ...Object.fromEntries(Object.entries(responses).map(([status, response]) => [status, buildResponse(response)])),
       default: { $ref: "#/components/responses/Problem" },
     },
   };
 }
 
-function describeResponse({ about, schema, contentType = "application/json" }: Operation["responses"][number]): Json {
+function buildResponse({ about, schema, contentType = "application/json" }: Operation["responses"][number]): Json {
   const described = schema ? schemaOf(schema, "output") : { type: "string" };
   return {
     description: about,
@@ -105,7 +102,7 @@ const DEADLINE = {
   schema: { type: "integer", minimum: 1 },
 };
 
-/** Schemas with an id become local definitions; OpenAPI 3.1 takes JSON Schema 2020-12 as it is. */
+/** Schemas with an id become local definitions. OpenAPI 3.1 uses JSON Schema 2020-12 unchanged. */
 function schemaOf(schema: z.ZodType, io: "input" | "output"): Json {
   const { $schema: _, "~standard": __, ...json } = z.toJSONSchema(schema, { io, unrepresentable: "any" }) as Json;
   return json;

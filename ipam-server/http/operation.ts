@@ -5,21 +5,21 @@ import type { Reply } from "./reply.ts";
 
 export type Method = "GET" | "POST" | "PUT" | "DELETE";
 
-/** One request, validated. */
+/** One validated request. */
 export interface Call<B = unknown, Q = unknown> {
   caller: Caller;
   /** Path parameters, decoded. */
   params: Record<string, string>;
   query: Q;
   body: B;
-  /** How long the caller will still wait; Infinity when it did not say. */
+  /** How long the caller will still wait; Infinity if it set no deadline. */
   timeoutMs: number;
   request: IncomingMessage;
 }
 
 /**
- * One call of the API: what serves it and what the OpenAPI document says about it, from the same schemas.
- * In `path`, `{name}` is one segment, and `{+name}` the rest of the path, slashes included (encoded or not).
+ * One call of the API: its handler and its OpenAPI description, from the same schemas. In `path`, `{name}` is one
+ * segment and `{+name}` the rest of the path, including slashes (encoded or not).
  */
 export interface Operation {
   method: Method;
@@ -27,15 +27,12 @@ export interface Operation {
   id: string;
   summary: string;
   action: Action;
-  /**
-   * It may be asked for by many: it waits for its turn among the reads (`short`), or where it looks at everything among
-   * those that do (`long`), behind claims, releases and reports.
-   */
+  /** The read queue in which the call waits, after claims, releases and reports; `long` for full scans. */
   read?: "short" | "long";
   query?: z.ZodObject;
   params?: Record<string, z.ZodType>;
   body?: z.ZodType;
-  /** What the OpenAPI document shows instead of `body`, where `body` leaves the items to the handler. */
+  /** What the OpenAPI document shows instead of `body`, if the handler validates the items. */
   documentedBody?: z.ZodType;
   responses: Record<number, { about: string; schema?: z.ZodType; contentType?: string }>;
   handle(call: Call): Promise<Reply>;
@@ -47,7 +44,7 @@ type Typed<B extends z.ZodType, Q extends z.ZodObject> = Omit<Operation, "handle
   handle(call: Call<z.output<B>, z.output<Q>>): Promise<Reply>;
 };
 
-/** Ties the handler's types to its schemas. */
+/** Declares an operation whose handler has the types of its schemas. */
 export function operation<B extends z.ZodType = z.ZodNever, Q extends z.ZodObject = z.ZodObject>(
   typed: Typed<B, Q>,
 ): Operation {

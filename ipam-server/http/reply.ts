@@ -16,7 +16,7 @@ export function sendReply(response: ServerResponse, reply: Exclude<Reply, { stre
   else response.writeHead(reply.status, reply.headers).end();
 }
 
-/** RFC 9457. A body that was not read to its end ends the connection, for the next request would begin inside it. */
+/** Sends an RFC 9457 problem. Closes the connection if the body was not read to its end. */
 export function sendProblem(response: ServerResponse, error: IpamError, headers: Headers = {}): void {
   const problem = error.toProblem();
   const retryAfter = problem.retryAfterSeconds ?? (problem.status === 503 ? 1 : undefined);
@@ -36,6 +36,6 @@ export function sendProblem(response: ServerResponse, error: IpamError, headers:
 function send(response: ServerResponse, status: number, contentType: string, text: string, headers?: Headers): void {
   if (response.headersSent || response.destroyed) return;
   response.writeHead(status, { "Content-Type": contentType, "Content-Length": Buffer.byteLength(text), ...headers });
-  // The length is told for HEAD too, whose body Node leaves out.
+  // The length is also sent for HEAD, whose body Node omits.
   response.end(text);
 }

@@ -10,24 +10,24 @@ import { sendProblem, sendReply } from "./reply.ts";
 import { pathText, validate } from "./validate.ts";
 
 export const MAX_BODY_BYTES = 1024 * 1024;
-/** Why a server that was told to stop serves nothing more. */
+/** The reason given to requests and streams while the server stops. */
 export const STOPPING = "the server is stopping";
 const MAX_TIMEOUT_MS = 3_600_000;
 const LIVENESS = "/healthz";
 
 export interface RequestPipeline {
-  /** Who calls, and whether they may. Throws `unauthenticated` or `forbidden`. */
+  /** Returns the caller if it may do the action. Throws `unauthenticated` or `forbidden`. */
   admit(request: IncomingMessage, action: Action): Caller;
-  /** Aborted when the server stops: what was begun is served to its end, and nothing more is begun. */
+  /** Aborted when the server stops: requests in progress are completed, new ones are rejected. */
   stopping: AbortSignal;
   reads: Readonly<Record<"short" | "long", ReadQueue>>;
   log: Logger;
   onAnswer(route: string, method: string, status: number, milliseconds: number): void;
 }
 
-/** Serves one request by an operation: admits, validates, handles, answers. Never rejects. */
+/** Serves one request: admits, validates, handles and answers it. Never rejects. */
 export async function execute(
-  edge: RequestPipeline,
+  pipeline: RequestPipeline,
   operation: Operation,
   params: Record<string, string>,
   request: IncomingMessage,
@@ -35,10 +35,12 @@ export async function execute(
 ): Promise<void> {
   const startedAt = performance.now();
   try {
-    if (edge.stopping.aborted && operation.path !== LIVENESS) {
-      throw new IpamError("unavailable", `${STOPPING}; ask another, or this one in a moment`, { retryAfterSeconds: 1 });
+    if (pipeline.stopping.aborted && operation.path !== LIVENESS) {
+      throw new IpamError("unavailable", `${STOPPING}; use another server, or retry in a moment`, {
+        retryAfterSeconds: 1,
+      });
     }
-    const caller = edge.admit(request, operation.action);
+    const caller = pipeline.admit(request, operation.action);
     const deadline = startedAt + decodeTimeout(request);
     const call = {
       caller,
@@ -49,18 +51,18 @@ export async function execute(
     };
     const timeoutMs = deadline - performance.now();
     const handle = () => operation.handle({ ...call, timeoutMs });
-    const wish = { timeoutMs, isGone: () => response.destroyed };
-    const reply = await (operation.read ? edge.reads[operation.read].run(handle, wish) : handle());
+    const waiter = { timeoutMs, isGone: () => response.destroyed };
+    const reply = await (operation.read ? pipeline.reads[operation.read].run(handle, waiter) : handle());
     if ("stream" in reply) await reply.stream(response);
     else sendReply(response, reply);
   } catch (error) {
-    answerFailure(edge.log, error, response);
+    sendFailure(pipeline.log, error, response);
   }
-  edge.onAnswer(operation.path, operation.method, response.statusCode, performance.now() - startedAt);
+  pipeline.onAnswer(operation.path, operation.method, response.statusCode, performance.now() - startedAt);
 }
 
-/** Faults are logged whole and answered without their insides. */
-export function answerFailure(log: Logger, error: unknown, response: ServerResponse): void {
+/** Sends the problem document. An internal error is logged with its stack and sent without details. */
+export function sendFailure(log: Logger, error: unknown, response: ServerResponse): void {
   const failure = IpamError.from(error);
   if (failure.code !== "internal") {
     sendProblem(response, failure);
@@ -68,7 +70,7 @@ export function answerFailure(log: Logger, error: unknown, response: ServerRespo
   }
   const { method, url } = response.req;
   log.error({ err: error, method, url }, "request failed");
-  sendProblem(response, new IpamError("internal", "a fault in the server; its log says more"));
+  sendProblem(response, new IpamError("internal", "internal error; see the server's log"));
 }
 
 function decodeParams({ params: schemas = {} }: Operation, params: Record<string, string>): Record<string, string> {
@@ -76,7 +78,10 @@ function decodeParams({ params: schemas = {} }: Operation, params: Record<string
   return params;
 }
 
-/** Query texts as the schema's types: numbers where it wants numbers, comma-separated or repeated lists where lists. */
+/**
+ * Converts query parameters to the schema's types: numbers, and comma-separated or repeated lists. Throws
+ * `invalid_request`.
+ */
 function decodeQuery(schema: z.ZodObject | undefined, url: string): unknown {
   const start = url.indexOf("?");
   if (start === -1 && schema === undefined) return {};
@@ -87,7 +92,7 @@ function decodeQuery(schema: z.ZodObject | undefined, url: string): unknown {
     const texts = search.getAll(key);
     if (type !== "array" && texts.length > 1) {
       const field = pathText("", [key]);
-      throw new IpamError("invalid_request", `${field}: is given ${texts.length} times; once is right`, { field });
+      throw new IpamError("invalid_request", `${field}: is given ${texts.length} times; give it once`, { field });
     }
     const [text = ""] = texts;
     if (type === "array") query[key] = texts.flatMap(each => each.split(","));
@@ -97,7 +102,7 @@ function decodeQuery(schema: z.ZodObject | undefined, url: string): unknown {
   const [key] = Object.keys(query);
   if (key === undefined) return {};
   const unknown = pathText("", [key]);
-  throw new IpamError("invalid_request", `${unknown}: unknown parameter; this call takes none`, { field: unknown });
+  throw new IpamError("invalid_request", `${unknown}: unknown parameter; this call accepts none`, { field: unknown });
 }
 
 function typeOf(schema: unknown): string | undefined {

@@ -17,7 +17,7 @@ const POINTER = `<!doctype html>
 const status = z.object({ status: z.literal("ok") });
 const text = (about: string, contentType: string) => ({ 200: { about, contentType } });
 
-/** What people, probes and Prometheus look at. */
+/** The calls for people, probes and Prometheus. */
 export function serviceOperations(store: Store, metrics: Metrics, openApi: () => unknown): Operation[] {
   const ok = { status: 200, json: { status: "ok" } };
   return [
@@ -25,10 +25,10 @@ export function serviceOperations(store: Store, metrics: Metrics, openApi: () =>
       method: "GET",
       path: "/v1/check",
       id: "checkStore",
-      summary: "Compare counters, held addresses, ports and queues; no finding is a healthy store",
+      summary: "Check that counters, addresses, ports and queues are consistent; no finding means a healthy store",
       action: "read",
       read: "long",
-      responses: { 200: { about: "What is wrong, if anything", schema: responses.checkResponse } },
+      responses: { 200: { about: "The inconsistencies found, if any", schema: responses.checkResponse } },
       handle: async () => ({ status: 200, json: { findings: await store.check() } }),
     }),
     operation({
@@ -44,7 +44,7 @@ export function serviceOperations(store: Store, metrics: Metrics, openApi: () =>
       method: "GET",
       path: "/readyz",
       id: "readyz",
-      summary: "Readiness: the store takes writes",
+      summary: "Readiness: the store accepts writes",
       action: "probe",
       responses: { 200: { about: "Ready", schema: status } },
       handle: async () => {
@@ -74,7 +74,7 @@ export function serviceOperations(store: Store, metrics: Metrics, openApi: () =>
       method: "GET",
       path: "/",
       id: "root",
-      summary: "Where to go from here",
+      summary: "A page of links to the API",
       action: "probe",
       responses: text("A page of links", "text/html"),
       handle: async () => ({ status: 200, contentType: "text/html; charset=utf-8", text: POINTER }),

@@ -4,7 +4,9 @@ import { IpamError } from "../contract/index.ts";
 type Path = readonly PropertyKey[];
 type Issue = z.core.$ZodIssue;
 
-/** The value, or IpamError `invalid_request` that names the field below `root` and says what is right. */
+/**
+ * Returns the parsed value. Throws IpamError `invalid_request` that names the field below `root` and what is accepted.
+ */
 export function validate<S extends z.ZodType>(schema: S, value: unknown, root = ""): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
@@ -52,7 +54,7 @@ function explain(schema: z.ZodType, root: unknown, issue: Issue): { path: Path; 
   }
 }
 
-/** Only discriminated unions are sent to us, so the discriminator is what is wrong. */
+/** All unions in requests are discriminated, so the discriminator is wrong. */
 function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, root: unknown): { path: Path; text: string } {
   const { discriminator, options } = issue as { discriminator?: string; options?: readonly unknown[] };
   const path =
@@ -65,7 +67,10 @@ function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, root: un
   };
 }
 
-/** `claims[0]` and `["retention", "policy"]` make `claims[0].retention.policy`. Keys are the caller's: long ones are cut. */
+/**
+ * `claims[0]` and `["retention", "policy"]` make `claims[0].retention.policy`. Long keys are cut, because the caller
+ * chooses them.
+ */
 export function pathText(root: string, path: Path): string {
   return path.reduce<string>((text, part) => {
     if (typeof part === "number") return `${text}[${part}]`;
@@ -82,7 +87,7 @@ function valueAt(root: unknown, path: Path): unknown {
   );
 }
 
-/** The keys of the object schema at a path, through optional fields, arrays and discriminated unions. */
+/** Returns the keys of the object schema at a path, through optional fields, arrays and discriminated unions. */
 function acceptedKeys(schema: z.ZodType, value: unknown, path: Path): string[] {
   const { def } = schema as unknown as {
     def: {
@@ -102,7 +107,7 @@ function acceptedKeys(schema: z.ZodType, value: unknown, path: Path): string[] {
   return next === undefined ? [] : acceptedKeys(next, valueAt(value, [part]), rest);
 }
 
-/** Whether an object schema's only complaint is its unknown keys. */
+/** True if unknown keys are the schema's only issue. */
 function accepts(option: z.ZodType, value: unknown): boolean {
   const result = option.safeParse(value);
   return result.success || result.error.issues.every(issue => issue.code === "unrecognized_keys");

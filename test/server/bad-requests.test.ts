@@ -125,10 +125,10 @@ test("a batch of more than 1000 items is refused whole", async () => {
 
 test("a wrong method says which are right", async () => {
   const get = await client.get("/v1/claims");
-  assertProblem(get, 405, "invalid_request", /takes POST, not GET/);
+  assertProblem(get, 405, "invalid_request", /accepts POST, not GET/);
   assert.equal(get.headers.get("allow"), "POST");
   const patch = await client.send("PATCH", "/v1/networks/prod-a", {});
-  assertProblem(patch, 405, "invalid_request", /takes GET, PUT, DELETE/);
+  assertProblem(patch, 405, "invalid_request", /accepts GET, PUT, DELETE/);
   assert.equal(patch.headers.get("allow"), "GET, PUT, DELETE, HEAD");
 });
 
@@ -160,7 +160,7 @@ test("queries are held to what the call takes", async () => {
     ["/v1/ports?ip=10.0.0", "ip", /is not an IPv4 or IPv6 address/],
     ["/v1/events?type=port.bound,port.flown", "type[1]", /"port.flown" is not one of network.created/],
     ["/v1/networks?limit=1", "limit", /unknown field; accepted are label/],
-    ["/v1/check?limit=1", "limit", /takes none/],
+    ["/v1/check?limit=1", "limit", /accepts none/],
   ];
   for (const [path, field, detail] of faults) {
     assert.equal(assertProblem(await client.get(path), 400, "invalid_request", detail).field, field, path);

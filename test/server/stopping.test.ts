@@ -32,7 +32,7 @@ test("a server that stops serves what was begun to its end, and tells all others
       path,
     );
     assert.ok(isProblem(answer.body) && answer.body.code === "unavailable");
-    assert.match(answer.body.detail, /the server is stopping; ask another/);
+    assert.match(answer.body.detail, /the server is stopping; use another server/);
   }
   assert.equal((await client.get("/healthz")).status, 200);
 

@@ -10,7 +10,7 @@ import * as responses from "./schema/responses.ts";
 
 const MAX_ITEMS = 1000;
 
-/** Claims, releases and reports: the calls whose speed is the server's. */
+/** Claims, releases and reports: the hot path of the server. */
 export function batchOperations(batcher: CommitQueue): Operation[] {
   return [
     batchOperation({
@@ -65,37 +65,37 @@ function batchOperation<I extends z.ZodType>(batch: Batch<I>): Operation {
     id: batch.id,
     summary: batch.summary,
     action: batch.action,
-    // Items are validated one by one, so that a malformed one fails alone.
+    // Items are validated one by one, so that an invalid one fails alone.
     body: z.strictObject({ [key]: z.array(z.unknown()).max(MAX_ITEMS) }),
     documentedBody: z.strictObject({ [key]: z.array(item).max(MAX_ITEMS) }),
     responses: {
-      200: { about: "One result an item, in order", schema: z.object({ results: z.array(batch.result) }) },
+      200: { about: "One result per item, in order", schema: z.object({ results: z.array(batch.result) }) },
     },
     async handle({ body, caller, timeoutMs }) {
       const items = body[key] as unknown[];
       const results: unknown[] = new Array(items.length);
       const mutations: Mutation[] = [];
-      const places: number[] = [];
+      const indexes: number[] = [];
       for (const [i, each] of items.entries()) {
         try {
           mutations.push(toMutation(validate(item, each, `${key}[${i}]`), caller));
-          places.push(i);
+          indexes.push(i);
         } catch (error) {
           results[i] = { problem: IpamError.from(error).toProblem() };
         }
       }
       const outcomes = await batcher.submit(mutations, timeoutMs);
       for (const [i, outcome] of outcomes.entries()) {
-        const place = places[i] ?? 0;
-        results[place] = atPlace(outcome, `${key}[${place}]`);
+        const index = indexes[i] ?? 0;
+        results[index] = withItemPath(outcome, `${key}[${index}]`);
       }
       return { status: 200, json: { results } };
     },
   });
 }
 
-/** The store names fields within an item; the caller sees where in its request the item is. */
-function atPlace(outcome: Outcome, root: string): Outcome | { problem: Problem } {
+/** Prefixes the problem's field, which the store names within the item, with the item's path in the request. */
+function withItemPath(outcome: Outcome, root: string): Outcome | { problem: Problem } {
   if (!("problem" in outcome) || outcome.problem.field === undefined) return outcome;
   return { problem: { ...outcome.problem, field: `${root}.${outcome.problem.field}` } };
 }

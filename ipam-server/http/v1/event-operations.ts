@@ -13,9 +13,9 @@ const MAX_STREAMS = 5000;
 const WRITE_AT_ONCE = 50;
 
 export interface EventStreamOptions {
-  /** A silent stream gets a comment this often, so that both ends notice a broken one. */
+  /** An idle stream gets a comment this often, so that both ends detect a broken connection. */
   keepAliveMs: number;
-  /** A reader that takes longer than this to take what is buffered is cut off; it comes back by its last id. */
+  /** A reader that does not drain its buffer within this time is disconnected; it resumes by its last id. */
   slowReaderMs: number;
   /** Aborted when the server stops: every stream ends with a reason. */
   signal: AbortSignal;
@@ -28,7 +28,7 @@ export function eventOperations(store: Store, tail: EventTail, options: EventStr
       method: "GET",
       path: "/v1/events",
       id: "readEvents",
-      summary: "The outbox: a page as JSON, or with Accept: text/event-stream a stream that Last-Event-ID resumes",
+      summary: "Events: a page as JSON, or with Accept: text/event-stream a stream that Last-Event-ID resumes",
       action: "read",
       read: "short",
       query: requests.eventQuery,
@@ -36,7 +36,7 @@ export function eventOperations(store: Store, tail: EventTail, options: EventStr
       async handle({ query, request }) {
         if (!wantsStream(request)) return { status: 200, json: await store.readEvents(query) };
         if (streams >= MAX_STREAMS) {
-          throw new IpamError("overloaded", `${streams} event streams are open; come back later`, {
+          throw new IpamError("overloaded", `${streams} event streams are open; retry later`, {
             retryAfterSeconds: 30,
           });
         }
@@ -44,7 +44,8 @@ export function eventOperations(store: Store, tail: EventTail, options: EventStr
         const { lastSeq } = await store.readEvents({ limit: 1 });
         const after = lastEventId(request) ?? asked ?? lastSeq;
         if (after > lastSeq) {
-          const detail = `after: ${after} is later than the newest event, ${lastSeq}: the database is another one now; compare everything and start from ${lastSeq}`;
+          const replaced = `the database was replaced; compare everything and start from ${lastSeq}`;
+          const detail = `after: ${after} is later than the newest event, ${lastSeq}: ${replaced}`;
           throw new IpamError("conflict", detail, { field: "after" });
         }
         return {
@@ -74,8 +75,8 @@ function lastEventId({ headers }: IncomingMessage): number | undefined {
 }
 
 /**
- * Pulls pages and writes them, the next one when the last is out of the buffer: a reader's pace bounds what is kept
- * for it, and one that stands still is cut off.
+ * Writes pages of events, each after the previous one has left the buffer, so that a slow reader needs little memory.
+ * Disconnects a reader that does not read.
  */
 async function streamEvents(
   response: ServerResponse,
@@ -86,7 +87,7 @@ async function streamEvents(
 ): Promise<void> {
   const gone = new AbortController();
   response.on("close", () => gone.abort());
-  // Who left before the answer began is not told of any more.
+  // `close` is not emitted again if the client left before this point.
   if (response.destroyed) gone.abort();
   const stop = AbortSignal.any([signal, gone.signal]);
   response.writeHead(200, {
@@ -94,7 +95,7 @@ async function streamEvents(
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",
   });
-  // An id without data moves the reader's Last-Event-ID, so that it resumes behind events its filter left out.
+  // An id without data advances the reader's Last-Event-ID past events that its filter excludes.
   response.write(`: connected\nid: ${after}\n\n`);
 
   const end = (reason: string) => response.end(`event: ${STREAM_END}\ndata: ${JSON.stringify({ reason })}\n\n`);
@@ -102,12 +103,12 @@ async function streamEvents(
     let wroteAt = performance.now();
     for (let seen = after; !stop.aborted; ) {
       const { events, upTo, gapUpTo } = await tail.read(seen, filter);
-      if (gapUpTo !== undefined) events.unshift(describeGap(seen, gapUpTo));
+      if (gapUpTo !== undefined) events.unshift(buildGapEvent(seen, gapUpTo));
       seen = upTo;
       if (!(await writeEvents(response, events, slowReaderMs, stop))) break;
       if (events.length > 0) wroteAt = performance.now();
       seen = await tail.wait(seen, filter, keepAliveMs, stop);
-      // By this clock the wait may end a little early, and the next end would be too late.
+      // Timers may fire slightly early, so half the interval is enough.
       if (stop.aborted || performance.now() - wroteAt < keepAliveMs / 2) continue;
       if (!(await writeAll(response, `: keep-alive\nid: ${seen}\n\n`, slowReaderMs, stop))) break;
       wroteAt = performance.now();
@@ -115,20 +116,22 @@ async function streamEvents(
     if (signal.aborted && !gone.signal.aborted) end(STOPPING);
     else response.destroy();
   } catch (error) {
-    // The answer has begun: its reader is told here, and comes back by its last id.
+    // The response has started, so the error is sent in the stream; the reader resumes by its last id.
     const { code, message } = IpamError.from(error);
-    end(code === "internal" ? "a fault in the server; its log says more" : message);
+    end(code === "internal" ? "internal error; see the server's log" : message);
     throw error;
   }
 }
 
-/** It takes the number before the oldest event kept, so that who has seen it resumes behind the gap. */
-function describeGap(after: number, gapUpTo: number): MooringEvent {
+/** Its number is that of the last pruned event, so that a reader that has seen it resumes after the gap. */
+function buildGapEvent(after: number, gapUpTo: number): MooringEvent {
   const message = `events from ${after + 1} to ${gapUpTo} are no longer kept: compare everything`;
   return { seq: gapUpTo, time: new Date().toISOString(), type: GAP, caller: "mooring-ipam", message };
 }
 
-/** Whether the reader took them in time. A few at a time: what a slow one has not taken is in memory once for all readers. */
+/**
+ * Resolves to false if the reader is too slow. Writes a few events at a time, to keep little in each reader's buffer.
+ */
 async function writeEvents(
   response: ServerResponse,
   events: readonly MooringEvent[],
@@ -145,7 +148,7 @@ async function writeEvents(
   return true;
 }
 
-/** Whether the reader took it in time. */
+/** Resolves to false if the reader did not drain its buffer in time. */
 async function writeAll(
   response: ServerResponse,
   text: string,
@@ -158,12 +161,12 @@ async function writeAll(
     await once(response, "drain", { signal: inTime });
     return true;
   } catch {
-    // Aborted: the reader is slow or gone, or the server stops, which the loop tells apart.
+    // The reader is slow or gone, or the server stops; the caller distinguishes them.
     return stop.aborted;
   }
 }
 
-/** Events in the tail are the same objects for all streams that send them. */
+/** Serialized messages, shared because all streams send the same event objects. */
 const MESSAGES = new WeakMap<MooringEvent, string>();
 
 function toMessage(event: MooringEvent): string {

@@ -11,8 +11,8 @@ const ONE = "/v1/networks/{name}";
 const params = { name: networkName };
 
 export function networkOperations(store: Store): Operation[] {
-  const put = async (wish: NetworkEdit, caller: string) => {
-    const answer = await store.putNetwork(wish, caller);
+  const put = async (edit: NetworkEdit, caller: string) => {
+    const answer = await store.putNetwork(edit, caller);
     return { status: answer.outcome === "created" ? 201 : 200, json: answer };
   };
 
@@ -57,12 +57,12 @@ export function networkOperations(store: Store): Operation[] {
       method: "PUT",
       path: ONE,
       id: "putNetwork",
-      summary: "Declare a network: creates or changes it, and refuses what would orphan a held address",
+      summary: "Declare a network: creates or changes it; rejects a change that would orphan a held address",
       action: "writeNetworks",
       params,
       body: requests.networkManifest,
       responses: {
-        200: { about: "Changed, or as it was", schema: responses.putNetworkResponse },
+        200: { about: "Changed or unchanged", schema: responses.putNetworkResponse },
         201: { about: "Created", schema: responses.putNetworkResponse },
       },
       handle: ({ params, body, caller }) => {

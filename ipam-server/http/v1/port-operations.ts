@@ -38,17 +38,17 @@ export function portOperations(store: Store, batcher: CommitQueue): Operation[] 
       method: "PUT",
       path: ONE,
       id: "reservePort",
-      summary: "Reserve a port ahead of any claim",
+      summary: "Reserve a port before any claim",
       action: "reserve",
       params,
       body: requests.portReservation,
       responses: {
-        200: { about: "Changed, or as it was", schema: responses.port },
+        200: { about: "Changed or unchanged", schema: responses.port },
         201: { about: "Reserved", schema: responses.port },
       },
       async handle({ params, body, caller, timeoutMs }) {
         const name = params.name ?? "";
-        const result = await decideOne(
+        const result = await submitOne(
           batcher,
           { kind: "reserve", name, reservation: body, caller: caller.name },
           timeoutMs,
@@ -60,24 +60,24 @@ export function portOperations(store: Store, batcher: CommitQueue): Operation[] 
       method: "DELETE",
       path: ONE,
       id: "deletePort",
-      summary: "Delete a port and free its addresses; with a fence, only the life of it that the caller saw",
+      summary: "Delete a port and free its addresses; with id or epoch, only if they still match",
       action: "deletePort",
       params,
-      query: requests.portFence,
-      responses: { 200: { about: "The port as it was", schema: responses.port } },
+      query: requests.portPrecondition,
+      responses: { 200: { about: "The deleted port", schema: responses.port } },
       async handle({ params, query, caller, timeoutMs }) {
         const name = params.name ?? "";
         const precondition = Object.keys(query).length > 0 && { precondition: query };
         const mutation = { kind: "deletePort", name, ...precondition, caller: caller.name } as const;
-        const { deleted } = await decideOne(batcher, mutation, timeoutMs);
+        const { deleted } = await submitOne(batcher, mutation, timeoutMs);
         return { status: 200, json: deleted };
       },
     }),
   ];
 }
 
-/** Where the request is one mutation, its own failure is the request's. */
-async function decideOne<M extends Mutation>(
+/** Submits the request's only mutation; its failure becomes the request's. */
+async function submitOne<M extends Mutation>(
   batcher: CommitQueue,
   mutation: M,
   timeoutMs: number,

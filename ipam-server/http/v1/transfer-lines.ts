@@ -11,10 +11,10 @@ import { splitLines } from "../lines.ts";
 import { validate } from "../validate.ts";
 import * as schema from "./schema/transfer.ts";
 
-/** Lines are sent together up to about this length. */
+/** Lines are joined into chunks of about this length. */
 const CHUNK_LENGTH = 64 * 1024;
 
-/** The stream of an export, in pieces of whole lines. */
+/** Yields an export as chunks of complete lines. */
 export async function* encodeTransfer(rows: AsyncIterable<TransferRow>, now: Date): AsyncGenerator<string> {
   const digest = new TransferDigest();
   const header: TransferHeader = { kind: TRANSFER_KIND, format: TRANSFER_FORMAT, exportedAt: now.toISOString() };
@@ -28,22 +28,22 @@ export async function* encodeTransfer(rows: AsyncIterable<TransferRow>, now: Dat
   yield `${text}${JSON.stringify(digest.end())}\n`;
 }
 
-/** Reads an export line by line. What it throws is about line number `line`, as is what a reader says of its last row. */
+/** Parses an export line by line. `line` is the number of the current line, for error messages. */
 export class TransferDecoder {
   line = 0;
 
-  /** The rows between header and end, then the end, whose checksum is right. Rejects with `invalid_request`. */
+  /** Yields the rows, then the end, whose checksum was verified. Rejects with `invalid_request`. */
   async *decode(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<TransferRow | TransferEnd> {
     const digest = new TransferDigest();
     let end: TransferEnd | undefined;
     this.line = 1;
     for await (const text of splitLines(bytes)) {
-      if (end) throw new IpamError("invalid_request", "stands behind the end: the file is damaged");
+      if (end) throw new IpamError("invalid_request", "follows the end line: the file is damaged");
       const value = parse(text);
       if (this.line === 1) readHeader(value);
       else {
         const row = validate(schema.line, value);
-        if (row.kind === "end") end = confirm(row, digest.end());
+        if (row.kind === "end") end = assertSameEnd(row, digest.end());
         else {
           digest.add(row);
           yield row;
@@ -68,23 +68,25 @@ function parse(text: string): unknown {
 function readHeader(value: unknown): void {
   const isExport = typeof value === "object" && value !== null && "kind" in value && value.kind === TRANSFER_KIND;
   if (!isExport) throw new IpamError("invalid_request", `is not the header of an export ("kind":"${TRANSFER_KIND}")`);
-  // A newer format may have another header.
+  // Checked before the header is validated, because a newer format may have another header.
   const format = "format" in value ? value.format : undefined;
   if (typeof format === "number" && format > TRANSFER_FORMAT) {
-    const detail = `format ${format} is newer than this program's ${TRANSFER_FORMAT}; import with a mooring-ipam at least as new as the one that exported`;
+    const advice = "import with a mooring-ipam at least as new as the one that exported";
+    const detail = `format ${format} is newer than this program's ${TRANSFER_FORMAT}; ${advice}`;
     throw new IpamError("invalid_request", detail, { field: "format" });
   }
   validate(schema.header, value);
 }
 
-function confirm(said: TransferEnd, found: TransferEnd): TransferEnd {
-  if (said.rows !== found.rows) {
-    const detail = `counts ${said.rows} lines, but ${found.rows} came: the file is damaged`;
+function assertSameEnd(stated: TransferEnd, found: TransferEnd): TransferEnd {
+  if (stated.rows !== found.rows) {
+    const detail = `counts ${stated.rows} lines, but ${found.rows} were read: the file is damaged`;
     throw new IpamError("invalid_request", detail, { field: "rows" });
   }
-  if (said.digest !== found.digest) {
-    const detail = `has the checksum ${said.digest}, but the lines before make ${found.digest}: the file is damaged or was edited`;
+  if (stated.digest !== found.digest) {
+    const actual = `but the lines before make ${found.digest}: the file is damaged or was edited`;
+    const detail = `has the checksum ${stated.digest}, ${actual}`;
     throw new IpamError("invalid_request", detail, { field: "digest" });
   }
-  return said;
+  return stated;
 }

@@ -9,22 +9,23 @@ import type { Reply } from "../reply.ts";
 import { importResponse } from "./schema/transfer.ts";
 import { encodeTransfer, TransferDecoder } from "./transfer-lines.ts";
 
-/** Who takes or sends nothing for so long is cut off: a copy takes room on the server's disk. */
+/** A client that transfers nothing for this long is disconnected, because a copy uses space on the server's disk. */
 const STALL_MS = 60_000;
 
 const ENGINE_BACKUP =
-  "this server remembers in PostgreSQL, which has its own tools: pg_dump --format=custom, or base backups (pg_basebackup) for a point in time; mooringctl export saves all but the history";
+  "this server stores its data in PostgreSQL, which has its own tools: pg_dump --format=custom, or base backups " +
+  "(pg_basebackup) for a point in time; mooringctl export saves everything except events";
 
 type Transferable = Pick<Store, "copy" | "exportRows" | "importRows">;
 
-/** Taking everything out of a store, and into one. */
+/** Backup, export and import of a store. */
 export function transferOperations(store: Transferable): Operation[] {
   return [
     operation({
       method: "GET",
       path: "/v1/backup",
       id: "backup",
-      summary: "A consistent copy of the SQLite database, made while claims go on",
+      summary: "A consistent copy of the SQLite database, made without stopping claims",
       action: "copyStore",
       read: "long",
       responses: { 200: { about: "The database file", contentType: "application/vnd.sqlite3" } },
@@ -33,10 +34,10 @@ export function transferOperations(store: Transferable): Operation[] {
         const copy = await store.copy();
         return {
           async stream(response) {
-            await using whole = copy;
-            await send(response, whole.read(), {
+            await using file = copy;
+            await send(response, file.read(), {
               "Content-Type": "application/vnd.sqlite3",
-              "Content-Length": String(whole.size),
+              "Content-Length": String(file.size),
             });
           },
         };
@@ -46,17 +47,18 @@ export function transferOperations(store: Transferable): Operation[] {
       method: "GET",
       path: "/v1/export",
       id: "exportStore",
-      summary: "All but the history as lines of JSON that any engine's store can import, made while claims go on",
+      summary:
+        "Everything except events as lines of JSON that a store of any engine can import, made without stopping claims",
       action: "copyStore",
       read: "long",
-      responses: { 200: { about: "One object a line", contentType: TRANSFER_TYPE } },
+      responses: { 200: { about: "One object per line", contentType: TRANSFER_TYPE } },
       handle: async () => startExport(store),
     }),
     operation({
       method: "POST",
       path: "/v1/import",
       id: "importStore",
-      summary: "Fill an empty store with an export: all of it or nothing",
+      summary: "Fill an empty store with an export, all or nothing",
       action: "fillStore",
       responses: { 200: { about: "What was imported", schema: importResponse } },
       handle: ({ request }) => withoutRequestTimeout(request, STALL_MS, () => importBody(store, request)),
@@ -66,7 +68,7 @@ export function transferOperations(store: Transferable): Operation[] {
 
 async function startExport(store: Transferable): Promise<Reply> {
   const pieces = encodeTransfer(store.exportRows(), new Date());
-  // What fails before the first line is said as a problem.
+  // The first chunk is read before the response starts, so that an early failure is sent as a problem.
   const first = await pieces.next();
   async function* all() {
     if (!first.done) yield first.value;
@@ -77,14 +79,14 @@ async function startExport(store: Transferable): Promise<Reply> {
       try {
         await send(response, all(), { "Content-Type": TRANSFER_TYPE });
       } finally {
-        // Also when nobody asked for the second piece.
+        // Ends the read transaction, also if the response was closed early.
         await pieces.return(undefined);
       }
     },
   };
 }
 
-/** A stream that breaks off ends the connection, so that nobody takes its beginning for the whole. */
+/** Sends a stream. A failure closes the connection, so that the client detects an incomplete response. */
 async function send(
   response: ServerResponse,
   pieces: AsyncIterable<string | Uint8Array>,
@@ -95,7 +97,7 @@ async function send(
   try {
     await pipeline(Readable.from(pieces, { objectMode: true, highWaterMark: 4 }), response);
   } catch (error) {
-    // The reader has left.
+    // The client closed the connection.
     if ((error as NodeJS.ErrnoException).code !== "ERR_STREAM_PREMATURE_CLOSE") throw error;
   }
 }
@@ -108,17 +110,17 @@ async function importBody(store: Transferable, request: IncomingMessage): Promis
   }
   const decoder = new TransferDecoder();
   try {
-    // What is left of a refused body is still to be read.
+    // The iterator must not destroy the request: the rest of a rejected body is read below.
     const bytes = request.iterator({ destroyOnReturn: false });
     return { status: 200, json: await store.importRows(decoder.decode(bytes)) };
   } catch (error) {
     await drainAfterFailure(request);
-    throw atLine(decoder.line, error);
+    throw toLineError(decoder.line, error);
   }
 }
 
-/** Networks that overlap are a conflict elsewhere; here the file is wrong. */
-function atLine(lastLine: number, error: unknown): unknown {
+/** Adds the line number. A conflict, such as overlapping networks, means an invalid file here. */
+function toLineError(lastLine: number, error: unknown): unknown {
   // The header is line 1.
   const line = error instanceof IpamError && error.details.row !== undefined ? error.details.row + 1 : lastLine;
   if (error instanceof Error && (error as NodeJS.ErrnoException).code === "ECONNRESET") {

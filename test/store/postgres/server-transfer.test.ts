@@ -52,5 +52,5 @@ test("mooringctl backup of a server on PostgreSQL names what to use instead", as
   await using server = await ServerProcess.start({ database: await postgres.createDatabase() });
   const { exitCode, stdout, stderr } = await runCtlProcess(server.url, "backup", join(tmpdir(), "never-made.db"));
   assert.deepEqual([exitCode, stdout], [1, ""]);
-  assert.match(stderr, /remembers in PostgreSQL.*pg_dump --format=custom.*pg_basebackup.*mooringctl export/);
+  assert.match(stderr, /stores its data in PostgreSQL.*pg_dump --format=custom.*pg_basebackup.*mooringctl export/);
 });

@@ -7,9 +7,9 @@ import { AcceptPump } from "../../../ipam-server/http/accept-pump.ts";
 const COUNT = 40;
 
 test("connections that came at once are all taken in before the next batch, though the event loop accepts one a turn", async () => {
-  const newcomers = new AcceptPump();
+  const acceptPump = new AcceptPump();
   let accepted = 0;
-  const server = createServer(() => accepted++).on("connection", newcomers.note);
+  const server = createServer(() => accepted++).on("connection", acceptPump.onConnection);
   server.listen({ host: "127.0.0.1", port: 0, backlog: COUNT });
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
@@ -17,7 +17,7 @@ test("connections that came at once are all taken in before the next batch, thou
   const sockets = Array.from({ length: COUNT }, () => connect(port, "127.0.0.1"));
   try {
     await new Promise(resolve => setImmediate(resolve));
-    await newcomers.takeIn();
+    await acceptPump.drainPendingConnections();
     assert.equal(accepted, COUNT);
   } finally {
     for (const socket of sockets) socket.destroy();
@@ -26,7 +26,7 @@ test("connections that came at once are all taken in before the next batch, thou
 });
 
 test("where nobody new has come, one turn of the event loop is all that is waited", async () => {
-  const newcomers = new AcceptPump();
+  const acceptPump = new AcceptPump();
   await new Promise(resolve => setImmediate(resolve));
   let turns = 0;
   const count = () => {
@@ -34,7 +34,7 @@ test("where nobody new has come, one turn of the event loop is all that is waite
     timer = setImmediate(count);
   };
   let timer = setImmediate(count);
-  await newcomers.takeIn();
+  await acceptPump.drainPendingConnections();
   clearImmediate(timer);
   assert.ok(turns <= 2, `${turns} turns`);
 });

@@ -41,7 +41,7 @@ test("a stream whose store fails ends with the reason, and a server with a fault
   await using served = await serveEvents(store);
   for (const [failure, told] of [
     [new IpamError("unavailable", "the database is away"), "the database is away"],
-    [new Error("a secret"), "a fault in the server; its log says more"],
+    [new Error("a secret"), "internal error; see the server's log"],
   ] as const) {
     await using stream = await EventStream.open(`http://127.0.0.1:${served.port}/v1/events`);
     await stream.next();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CommitQueue } from "../../../ipam-server/engine/commit-queue.ts";
-import { describeApi } from "../../../ipam-server/http/openapi.ts";
+import { buildOpenApi } from "../../../ipam-server/http/openapi.ts";
 import { batchOperations } from "../../../ipam-server/http/v1/batch-operations.ts";
 import { networkOperations } from "../../../ipam-server/http/v1/network-operations.ts";
 import { portOperations } from "../../../ipam-server/http/v1/port-operations.ts";
@@ -10,7 +10,7 @@ import { MemoryStore } from "../../fakes/memory-store.ts";
 type Json = Record<string, unknown>;
 const store = new MemoryStore();
 const batcher = new CommitQueue(store, { maxQueue: 1 });
-const api = describeApi([...batchOperations(batcher), ...networkOperations(store), ...portOperations(store, batcher)]);
+const api = buildOpenApi([...batchOperations(batcher), ...networkOperations(store), ...portOperations(store, batcher)]);
 
 function follow(reference: string): unknown {
   const parts = reference.replace(/^#\//, "").split("/");

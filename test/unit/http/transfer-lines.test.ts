@@ -125,7 +125,7 @@ describe("what is damaged is refused at its line", () => {
       3,
       /cut off/,
     ],
-    ["a line left out", text => text.split("\n").toSpliced(3, 1).join("\n"), 5, /rows|counts 4 lines, but 3 came/],
+    ["a line left out", text => text.split("\n").toSpliced(3, 1).join("\n"), 5, /rows|counts 4 lines, but 3 were read/],
     ["a changed value", text => text.replace('"epoch":3', '"epoch":4'), 6, /checksum.*damaged or was edited/],
     ["a value of another type", text => text.replace('"epoch":3', '"epoch":"3"'), 3, /epoch: "3" is not a number/],
     [
@@ -151,7 +151,7 @@ describe("what is damaged is refused at its line", () => {
     ["bytes that are no text", text => text.replace("gone", "g\xff"), 4, /not UTF-8/],
     ["a broken line", text => text.replace('"epoch":3', '"epoch:3'), 3, /is not JSON/],
     ["an empty line", text => text.replace("\n", "\n\n"), 2, /is not JSON/],
-    ["lines behind the end", text => `${text}${text}`, 7, /behind the end/],
+    ["lines behind the end", text => `${text}${text}`, 7, /follows the end line/],
   ];
   for (const [what, change, line, message] of WRONG) {
     test(what, async () => {

@@ -2,8 +2,8 @@ import { z } from "zod";
 import { canonicalAddress } from "../../../domain/model/address.ts";
 
 /**
- * The shapes of single fields. What a CIDR, pool or selector means is for the domain to judge; here is only what no
- * honest caller sends. Messages complete `FIELD: VALUE ...`.
+ * Schemas of single fields. The domain parses CIDRs, pools and selectors; these schemas only bound their length.
+ * Messages complete `FIELD: VALUE ...`.
  */
 const pattern = (regex: RegExp, error: string) => z.string().regex(regex, { error });
 
@@ -39,13 +39,13 @@ export const ip = z
   .refine(text => canonicalAddress(text) !== undefined, { error: "is not an IPv4 or IPv6 address" })
   .overwrite(text => canonicalAddress(text) ?? text);
 
-/** Any RFC 3339 time is taken; inside there is one spelling, UTC with milliseconds, so that times compare as text. */
+/** Accepts any RFC 3339 time and returns UTC with milliseconds, so that times compare as text. */
 export const timestamp = z.iso
   .datetime({ offset: true, error: "is not an RFC 3339 time such as 2026-11-20T08:00:00Z" })
   .overwrite(toCanonicalTime);
 
 function toCanonicalTime(text: string): string {
-  // The spellings of Kubernetes and our own, which nearly all are.
+  // Fast path: the forms of Kubernetes and of Mooring.
   if (text.length === 20 && text.endsWith("Z")) return `${text.slice(0, -1)}.000Z`;
   if (text.length === 24 && text.endsWith("Z")) return text;
   const ms = Date.parse(text);
@@ -64,7 +64,7 @@ const labelValue = pattern(
 export const labels = z.preprocess(
   (value, { issues }) => {
     if (typeof value === "object" && value !== null && Object.hasOwn(value, "__proto__")) {
-      const message = "stands under the key __proto__, which no label can have";
+      const message = "has the key __proto__, which is not a label key";
       issues.push({ code: "custom", input: value, path: ["__proto__"], message });
     }
     return value;
@@ -72,15 +72,15 @@ export const labels = z.preprocess(
   z.record(labelKey, labelValue),
 );
 
-/** Of an interface whose name becomes the last part of a port's. */
+/** An interface name that becomes the last part of a port name. */
 export const portInterfaceName = pattern(
   /^(?!\.{1,2}$)[A-Za-z0-9._@-]{1,15}$/,
   "is not an interface name that a port's name can end with: 1 to 15 characters of A-Z a-z 0-9 . _ @ -",
 );
 
-/** Text in a syntax of its own (selector, CIDR, range), parsed by the domain. */
+/** Text that the domain parses (selector, CIDR, range). */
 export const syntax = z.string().max(4096);
-/** Text for people. PostgreSQL keeps no NUL in a text: what is remembered is the same on every engine. */
+/** Text for people. NUL is replaced, because PostgreSQL cannot store it. */
 export const message = z
   .string()
   .max(4096)

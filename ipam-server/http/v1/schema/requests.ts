@@ -14,7 +14,7 @@ import {
 } from "../../../contract/index.ts";
 import * as f from "./fields.ts";
 
-/** The bodies and queries that callers send. Objects are strict: an unknown field is a mistake, not a wish. */
+/** Schemas of request bodies and queries. Objects are strict: an unknown field is an error. */
 const optional = z.exactOptional;
 
 export const sandbox = z.strictObject({ id: f.identifier, interface: f.interfaceName });
@@ -112,7 +112,7 @@ export const subnetSpec = z
 
 export const nodeLease = z
   .strictObject({ size: z.int().min(1).max(256), low: optional(z.int().min(1).max(256)) })
-  .refine(({ size, low = 1 }) => low <= size, { error: "low is greater than size: a node would never hold enough" });
+  .refine(({ size, low = 1 }) => low <= size, { error: "low is greater than size" });
 
 export const networkManifest = z
   .strictObject({
@@ -128,7 +128,7 @@ export const networkManifest = z
           .int()
           .min(0)
           .max(65535)
-          .refine(mtu => mtu === 0 || mtu >= 68, { error: "is below 68, the least IPv4 takes (0: default)" }),
+          .refine(mtu => mtu === 0 || mtu >= 68, { error: "is below 68, the minimum of IPv4 (0: default)" }),
       ),
       nodeLease: optional(nodeLease),
       subnets: optional(z.array(subnetSpec).max(256)),
@@ -167,7 +167,7 @@ export const portQuery = z.strictObject({
   cursor: optional(z.string().max(1024)),
 }) satisfies z.ZodType<PortQuery>;
 
-export const portFence = z.strictObject({
+export const portPrecondition = z.strictObject({
   id: optional(f.identifier),
   epoch: optional(z.int().min(0)),
 }) satisfies z.ZodType<PortPrecondition>;

@@ -20,7 +20,7 @@ import {
 } from "../../../contract/index.ts";
 import { dns, owner, planeState, retention, route, sandbox, segment, workload } from "./requests.ts";
 
-/** What the server answers, for the OpenAPI document. `satisfies` holds it to the contract's types. */
+/** Schemas of responses, for the OpenAPI document. `satisfies` checks them against the contract's types. */
 const optional = z.exactOptional;
 const text = z.string();
 const texts = z.array(text);

@@ -4,10 +4,10 @@ import type { TransferFreed, TransferNetwork, TransferPort, TransferState } from
 import * as f from "./fields.ts";
 import { nameFrom, owner, planeState, retention, sandbox, segment, subnetSpec, workload } from "./requests.ts";
 
-/** The lines of an export, as an import takes them: strict, so that nothing is left out without a word. */
+/** Schemas of an export's lines. They are strict, so that an import drops nothing silently. */
 const optional = z.exactOptional;
 const count = z.int().min(0);
-/** An offset's distance: up to 2^64. */
+/** A distance in a pool: up to 2^64. */
 const distance = z.string().regex(/^(0|[1-9]\d{0,19})$/, { error: "is not a whole number in decimal" });
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, { error: "is not sha256: and 64 hexadecimal digits" });
 
