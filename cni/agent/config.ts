@@ -6,7 +6,7 @@ import { UPKEEP_OPTIONS } from "./upkeep/options.ts";
 
 export interface BridgeMapping {
   physicalNetwork: string;
-  /** The OVS bridge that leads out to it. */
+  /** The provider bridge of the physical network. */
   bridge: string;
 }
 
@@ -58,7 +58,7 @@ function parseRetain(text: string): Retention {
   return retention;
 }
 
-/** Everything a person can set on the agent. */
+/** The options of the agent. */
 export const AGENT_OPTIONS = {
   nodeName: {
     about: "this node's name in Kubernetes, and its host in the IPAM; required",
@@ -66,7 +66,7 @@ export const AGENT_OPTIONS = {
     parse: parseText,
   },
   cluster: {
-    about: "this cluster's name in the IPAM, which no other cluster has; required",
+    about: "this cluster's unique name in the IPAM; required",
     placeholder: "name",
     parse: parseCluster,
   },
@@ -77,13 +77,13 @@ export const AGENT_OPTIONS = {
     parse: parseServer,
   },
   tokenFile: {
-    about: "the bearer token for the IPAM, read again as it changes",
+    about: "file with the bearer token for the IPAM; reloaded when it changes",
     placeholder: "file",
     parse: parsePath,
   },
-  caFile: { about: "the authority (PEM) that signed the IPAM's certificate", placeholder: "file", parse: parsePath },
+  caFile: { about: "CA certificate (PEM) of the IPAM", placeholder: "file", parse: parsePath },
   socket: {
-    about: "where the CNI executable finds the agent",
+    about: "unix socket that the CNI executable connects to",
     placeholder: "path",
     default: "/run/mooring/agent.sock",
     parse: parsePath,
@@ -95,28 +95,28 @@ export const AGENT_OPTIONS = {
     parse: parseText,
   },
   bridgeMappings: {
-    about: "the bridges that lead out, such as physnet1:br-bond; without it every network counts as reachable",
+    about: "provider bridges by physical network, such as physnet1:br-bond; default: every network is reachable",
     placeholder: "pairs",
     parse: parseBridgeMappings,
   },
   availabilityZone: {
-    about: "the node's availability zone; without it every network counts as reachable",
+    about: "the node's availability zone; default: networks of every zone are reachable",
     placeholder: "zone",
     parse: parseText,
   },
   networkSelector: {
-    about: "networks of pods that ask for none, as a label selector; empty: any",
+    about: "label selector of networks for pods that request none; empty: any",
     placeholder: "selector",
     default: "",
     parse: parseText,
   },
   families: {
-    about: "address families of pods that ask for none: ipv4, ipv6 or ipv4,ipv6; without it all the network has",
+    about: "address families for pods that request none: ipv4, ipv6 or ipv4,ipv6; default: all of the network",
     placeholder: "families",
     parse: parseFamilies,
   },
   retain: {
-    about: `retention of pods that ask for none: ${RETENTION_ACCEPTS}; without it their workload decides`,
+    about: `retention for pods that request none: ${RETENTION_ACCEPTS}; default: by workload`,
     placeholder: "retention",
     parse: parseRetain,
   },
@@ -127,35 +127,35 @@ export const AGENT_OPTIONS = {
     parse: parseText,
   },
   journalDir: {
-    about: "where releases wait while the IPAM is away",
+    about: "journals of claims, releases and reports while the IPAM is unreachable",
     placeholder: "path",
     default: "/var/lib/mooring/journal",
     parse: parsePath,
   },
   kubeconfig: {
-    about: "how to reach Kubernetes; without it the service account's own way from inside a pod",
+    about: "kubeconfig file; default: in-cluster service account",
     placeholder: "file",
     parse: parsePath,
   },
   healthListen: {
-    about: "where to serve /healthz, /readyz and /metrics",
+    about: "address of /healthz, /readyz and /metrics",
     placeholder: "address",
     default: "127.0.0.1:7071",
     parse: parseListenAddress,
   },
   installBin: {
-    about: "where to install the CNI executable; without it nothing is installed",
+    about: "folder for the CNI executable; default: not installed",
     placeholder: "path",
     parse: parsePath,
   },
   installConf: {
-    about: "where to install the CNI configuration; without it none is installed",
+    about: "folder for the CNI configuration; default: not installed",
     placeholder: "path",
     parse: parsePath,
   },
-  installHome: { about: "where to install the executable's runtime", placeholder: "path", parse: parsePath },
+  installHome: { about: "folder for the executable's runtime", placeholder: "path", parse: parsePath },
   sweepInterval: {
-    about: "how often everything is compared",
+    about: "interval of sweeps, which compare OVS, the IPAM and Kubernetes",
     placeholder: "duration",
     default: "3m",
     parse: parseDurationMs,
@@ -171,5 +171,5 @@ export const AGENT_OPTIONS = {
 
 export type AgentOptions = OptionValues<typeof AGENT_OPTIONS>;
 
-/** The options with what is required. */
+/** The options, with the required ones set. */
 export type AgentConfig = AgentOptions & { nodeName: string; cluster: string };

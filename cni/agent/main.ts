@@ -9,7 +9,7 @@ import { startUpkeep } from "./upkeep/upkeep.ts";
 
 const command = new Command("mooring-agent")
   .description(
-    "Plugs the pods of one node, keeps them right, and tells the IPAM. The CNI executable hands its calls to it.",
+    "Connects the pods of one node, reconciles OVS with the IPAM, and serves the calls of the CNI executable.",
   )
   .allowExcessArguments(false)
   .showHelpAfterError("(--help lists the options)");

@@ -1,23 +1,22 @@
-/** Of the network that the agent installs: journals, and ports in OVS, are known by it. */
+/** Name of the installed network. It identifies journals and OVS ports. */
 export const NETWORK_NAME = "mooring";
 
-/** Before what other plugins install: runtimes take the first file by name. */
+/** Sorts before the files of other plugins, because runtimes use the first file by name. */
 export const CONFIGURATION_FILE = "10-mooring.conflist";
 
 export interface CniConfigurationFacts {
-  /** All as the host sees them: the executable works by itself while the agent is away. */
+  /** Paths of the host, because the executable also runs without the agent. */
   socket: string;
   bridge: string;
   ovsdb: string;
   journalDir: string;
-  /** Whether the host has the portmap plugin, which serves hostPort. */
+  /** True if the host has the portmap plugin, which implements hostPort. */
   hasPortmap: boolean;
 }
 
 /**
- * The network configuration list for runtimes. containerd 1.6 knows CNI up to 1.0.0; newer ones take it as well, and from
- * 1.1.0 on they ask for STATUS and tell the kubelet its failure as the node's: an IPAM that is away would make every node
- * NotReady, and every Service lose its endpoints.
+ * Formats the network configuration list. Version 1.0.0, because containerd 1.6 supports no later one, and because with
+ * 1.1.0 runtimes call STATUS and set the node NotReady on failure: an unreachable IPAM would make all nodes NotReady.
  */
 export function formatCniConfiguration(facts: CniConfigurationFacts): string {
   const { socket, bridge, ovsdb, journalDir, hasPortmap } = facts;

@@ -25,7 +25,7 @@ import {
 } from "../../../ipam-server/process/durable-file.ts";
 import { type CniConfigurationFacts, CONFIGURATION_FILE, formatCniConfiguration } from "./cni-configuration.ts";
 
-/** Folders of the host as this process sees them. */
+/** Folders of the host, as mounted in this process. */
 export interface InstallPlaces {
   /** For the executable: /opt/cni/bin. */
   bin: string;
@@ -33,7 +33,7 @@ export interface InstallPlaces {
   home: string;
   /** For the network configuration: /etc/cni/net.d. */
   conf: string;
-  /** `home` as the host itself sees it. */
+  /** The host's path of `home`. */
   hostHome: string;
 }
 
@@ -45,24 +45,23 @@ export interface InstallSource {
 }
 
 const EXECUTABLE = "mooring";
-/** Of the build's `lib/`, what the executable loads. */
+/** The files of the build's `lib/` that the executable loads. */
 const PARTS = new Set(["mooring-call.js", "koffi.node", "netlink.node"]);
 const CURRENT = "current";
 const VERSIONS = "versions";
 const RETIRED = ".retired";
-/** A call of the executable takes a minute at the very most; what it began with must outlive it. */
+/** Longer than a call of the executable, which lasts a minute at most and loads files of its version. */
 const RETIREMENT_MS = 10 * 60_000;
 
 /**
- * Lays the executable, its runtime and its addons out as
+ * Installs the executable, its runtime and its addons as
  *
  *     home/versions/HASH/{mooring, bin/node, lib/{mooring-call.js, *.node}, package.json}
  *     home/current      -> versions/HASH
  *     bin/mooring       -> home/current/mooring
  *
- * A version appears whole under its name or not at all, and `current` is switched by one rename, so that a call that begins at
- * any moment finds an executable and the addons of the same version. Resolves with the version's name. Repeating it changes
- * nothing.
+ * Idempotent; resolves with the version's name. A version appears complete or not at all, and `current` is switched by one
+ * rename, so that each call finds an executable and addons of the same version.
  */
 export async function installExecutable(source: InstallSource, places: InstallPlaces): Promise<string> {
   const { home, bin, hostHome } = places;
@@ -73,7 +72,7 @@ export async function installExecutable(source: InstallSource, places: InstallPl
   if (!(await exists(target))) {
     const draft = draftOf(target);
     try {
-      await layOut(files, draft, `${hostHome}/${VERSIONS}/${version}/bin/node`);
+      await copyFiles(files, draft, `${hostHome}/${VERSIONS}/${version}/bin/node`);
       await renameUnlessThere(draft, target);
     } finally {
       await rm(draft, { recursive: true, force: true });
@@ -86,7 +85,7 @@ export async function installExecutable(source: InstallSource, places: InstallPl
   return version;
 }
 
-/** True if anything was changed. */
+/** Returns true if the file was changed. */
 export async function installConfiguration(
   places: Pick<InstallPlaces, "bin" | "conf">,
   facts: Omit<CniConfigurationFacts, "hasPortmap">,
@@ -99,7 +98,7 @@ export async function installConfiguration(
   return true;
 }
 
-/** Removes versions that have long been replaced, and what dead installers left; never the current one. */
+/** Removes versions that were replaced a retirement time ago, and stale drafts. Never removes the current version. */
 export async function removeOldVersions({ home, bin, conf }: InstallPlaces, now: number): Promise<void> {
   const isOld = async (path: string) => now - (await lstat(path)).mtimeMs > RETIREMENT_MS;
   for (const folder of [home, join(home, VERSIONS), bin, conf]) {
@@ -117,7 +116,7 @@ export async function removeOldVersions({ home, bin, conf }: InstallPlaces, now:
   }
 }
 
-/** Takes everything back, the configuration first: from then on nobody calls the executable. */
+/** Removes everything, the configuration first, because then runtimes no longer call the executable. */
 export async function uninstall({ home, bin, conf }: InstallPlaces): Promise<void> {
   await rm(join(conf, CONFIGURATION_FILE), { force: true });
   await rm(join(bin, EXECUTABLE), { force: true });
@@ -156,8 +155,8 @@ async function hashFiles(files: readonly InstallFile[]): Promise<string> {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** The shebang names this version's own runtime, so that the two never mix. */
-async function layOut(files: readonly InstallFile[], folder: string, node: string): Promise<void> {
+/** The shebang names the runtime of this version, so that versions never mix. */
+async function copyFiles(files: readonly InstallFile[], folder: string, node: string): Promise<void> {
   for (const part of ["", "bin", "lib"]) await mkdir(join(folder, part), { mode: 0o755 });
   for (const { from, to, mode } of files) {
     if (to !== EXECUTABLE) await copySynced(from, join(folder, to), mode);
@@ -167,7 +166,7 @@ async function layOut(files: readonly InstallFile[], folder: string, node: strin
   for (const part of ["bin", "lib", ""]) await syncPath(join(folder, part));
 }
 
-/** Another installer of the same version may have been faster. */
+/** Succeeds if another installer of the same version was faster. */
 async function renameUnlessThere(from: string, to: string): Promise<void> {
   try {
     await rename(from, to);

@@ -26,14 +26,14 @@ const SOCKET_RETRY_MS = 50;
 const TIDY_MS = 10 * 60_000;
 
 /**
- * Puts the executable onto the node, and the network configuration last of all: it is what makes the runtime call the
- * executable and the kubelet call the node ready. On disposal takes all of it back, if the agent itself is being removed.
+ * Installs the executable, and the network configuration last, because with it the runtime calls the executable and the node
+ * becomes Ready. Removes everything on disposal if the agent is being uninstalled.
  */
 export class Installer implements AsyncDisposable {
   readonly #options: InstallerOptions;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
-  /** The API has once said that the DaemonSet is there: only then does a later refusal mean anything. */
+  /** True once the API has returned the DaemonSet. See `isUninstalled`. */
   #wasAnswered = false;
 
   constructor(options: InstallerOptions) {
@@ -47,36 +47,39 @@ export class Installer implements AsyncDisposable {
     const { context, places } = this.#options;
     const { daemonSet, socket } = context.config;
     if (daemonSet === undefined) return;
-    const standing = await readAgentState(context.api, daemonSet);
-    const isOver = isUninstalled(standing, this.#wasAnswered);
-    context.log.info({ ...standing, uninstalls: isOver }, isOver ? "leaves the node" : "makes room for its successor");
+    const state = await readAgentState(context.api, daemonSet);
+    const isOver = isUninstalled(state, this.#wasAnswered);
+    context.log.info(
+      { ...state, uninstalls: isOver },
+      isOver ? "agent uninstalled, removing the installation" : "upgrade detected, keeping installation",
+    );
     if (!isOver) return;
     await uninstall(places);
     await rm(socket, { force: true });
     try {
-      context.log.info(await context.datapath.removeOwnBridges(), "left the node as it was found");
+      context.log.info(await context.datapath.removeOwnBridges(), "removed the installation");
     } catch (error) {
-      context.log.error({ err: error }, "the bridges could not be removed");
+      context.log.error({ err: error }, "cannot remove the bridges");
     }
   }
 
   async #run(): Promise<void> {
     const { context, source, places, nodeReady } = this.#options;
     const { config, log } = context;
-    await this.#patiently(async () => {
+    await this.#retry(async () => {
       const version = await installExecutable(source, places);
       log.info({ version }, "installed the executable");
     });
     const ended = new Promise<void>(resolve => this.#stop.signal.addEventListener("abort", () => resolve()));
     await Promise.race([nodeReady, ended]);
     await this.#untilServed();
-    await this.#patiently(async () => {
+    await this.#retry(async () => {
       const { socket, bridge, ovsdb, journalDir } = config;
       const isNew = await installConfiguration(places, { socket, bridge, ovsdb, journalDir });
       if (isNew) log.info({ folder: places.conf }, "installed the network configuration");
     });
     while (!this.#stop.signal.aborted) {
-      await this.#patiently(async () => {
+      await this.#retry(async () => {
         await removeOldVersions(places, Date.now());
         if (config.daemonSet === undefined || this.#wasAnswered) return;
         const { daemonSet } = await readAgentState(context.api, config.daemonSet);
@@ -95,21 +98,21 @@ export class Installer implements AsyncDisposable {
   }
 
   /** Until it succeeds or the installer is disposed of. */
-  async #patiently(work: () => Promise<void>): Promise<void> {
+  async #retry(work: () => Promise<void>): Promise<void> {
     const { log, metrics } = this.#options.context;
     while (!this.#stop.signal.aborted) {
       try {
         return await work();
       } catch (error) {
         metrics.failures.inc({ component: "install" });
-        log.error({ err: error }, "the installation failed; will be tried again");
+        log.error({ err: error }, "installation failed, retrying");
         await pause(RETRY_MS, this.#stop.signal);
       }
     }
   }
 }
 
-/** Of the agent's own bundle, which is in `lib/` of its build; the image has the runtime beside it. */
+/** Returns the build that contains the agent's bundle in `lib/` and its runtime in `bin/`. */
 export function deriveSource(bundleFolder: string): InstallSource {
   const folder = join(bundleFolder, "..");
   return { folder, node: join(folder, "bin/node") };

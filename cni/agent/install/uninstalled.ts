@@ -4,17 +4,17 @@ import { record } from "../../../ipam-server/kube/objects.ts";
 
 export type ResourceState = "there" | "deleting" | "gone" | "refused" | "unknown";
 
-/** What the API says of the agent's DaemonSet and its namespace. */
+/** State of the agent's DaemonSet and its namespace in the API. */
 export interface AgentState {
   daemonSet: ResourceState;
   namespace: ResourceState;
 }
 
-const ASK_MS = 5000;
+const READ_TIMEOUT_MS = 5000;
 
 /**
- * Whether an agent that ends is being uninstalled, or only replaced. With its DaemonSet, its service account and rights may
- * be gone, and the API refuses to answer: that says so only to an agent that was answered before.
+ * True if a stopping agent is being uninstalled and not replaced. A refused read counts only after an answered one, because
+ * the service account may be deleted together with the DaemonSet, or never have had the right.
  */
 export function isUninstalled({ daemonSet, namespace }: AgentState, wasAnswered: boolean): boolean {
   if (daemonSet === "deleting" || namespace === "deleting") return true;
@@ -25,16 +25,16 @@ export async function readAgentState(
   api: Pick<KubeApi, "get">,
   { namespace, name }: { namespace: string; name: string },
 ): Promise<AgentState> {
-  const [daemonSet, space] = await Promise.all([
-    ask(api, `/apis/apps/v1/namespaces/${encodeURIComponent(namespace)}/daemonsets/${encodeURIComponent(name)}`),
-    ask(api, `/api/v1/namespaces/${encodeURIComponent(namespace)}`),
+  const [daemonSetState, namespaceState] = await Promise.all([
+    readState(api, `/apis/apps/v1/namespaces/${encodeURIComponent(namespace)}/daemonsets/${encodeURIComponent(name)}`),
+    readState(api, `/api/v1/namespaces/${encodeURIComponent(namespace)}`),
   ]);
-  return { daemonSet, namespace: space };
+  return { daemonSet: daemonSetState, namespace: namespaceState };
 }
 
-async function ask(api: Pick<KubeApi, "get">, path: string): Promise<ResourceState> {
+async function readState(api: Pick<KubeApi, "get">, path: string): Promise<ResourceState> {
   try {
-    const { metadata } = record(await api.get(path, undefined, AbortSignal.timeout(ASK_MS)), path);
+    const { metadata } = record(await api.get(path, undefined, AbortSignal.timeout(READ_TIMEOUT_MS)), path);
     return record(metadata, `${path}: metadata`).deletionTimestamp ? "deleting" : "there";
   } catch (error) {
     const { status } = KubeError.from(error);

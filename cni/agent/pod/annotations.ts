@@ -5,7 +5,7 @@ import { parseRetention, RETENTION_ACCEPTS } from "./retention.ts";
 
 export const ANNOTATION_PREFIX = "mooring.dev/";
 
-/** What people asked for, each value with the place that said it first: the pod, else its namespace. */
+/** The values of the `mooring.dev/` annotations of a pod, or else of its namespace. */
 export interface PodAnnotations {
   networkSelector?: string;
   ips?: string[];
@@ -18,12 +18,12 @@ export interface PodAnnotations {
 }
 
 interface Rule {
-  wish: keyof PodAnnotations;
-  /** How a message says what would be right. */
+  field: keyof PodAnnotations;
+  /** The accepted values, for error messages. */
   accepts: string;
-  /** One value for a whole namespace would give all its pods the same address. */
+  /** Rejected on a namespace, where all pods would get the same address. */
   podOnly?: boolean;
-  /** Undefined: the value is not accepted. */
+  /** Returns undefined if the value is not accepted. */
   parse(value: string): PodAnnotations[keyof PodAnnotations] | undefined;
 }
 
@@ -31,48 +31,51 @@ const LABEL_KEY = /^(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[
 
 const RULES: Record<string, Rule> = {
   "network-selector": {
-    wish: "networkSelector",
+    field: "networkSelector",
     accepts: 'a label selector such as "env=prod,tier in (web,api)"',
     // Its syntax is the IPAM's to judge; `annotationBehind` leads its verdict back here.
     parse: value => (value.length <= 4096 ? value : undefined),
   },
   ip: {
-    wish: "ips",
+    field: "ips",
     accepts: "an IP address, or one of each family: 10.0.0.5,fd00::5",
     podOnly: true,
     parse: parseIps,
   },
-  mac: { wish: "mac", accepts: "a unicast MAC address such as 0a:58:0a:00:00:05", podOnly: true, parse: parseMac },
-  families: { wish: "families", accepts: '"ipv4", "ipv6" or "ipv4,ipv6"', parse: parseFamilies },
-  retain: { wish: "retention", accepts: RETENTION_ACCEPTS, parse: parseRetention },
+  mac: { field: "mac", accepts: "a unicast MAC address such as 0a:58:0a:00:00:05", podOnly: true, parse: parseMac },
+  families: { field: "families", accepts: '"ipv4", "ipv6" or "ipv4,ipv6"', parse: parseFamilies },
+  retain: { field: "retention", accepts: RETENTION_ACCEPTS, parse: parseRetention },
   "port-name": {
-    wish: "portName",
+    field: "portName",
     accepts: "the name of a reserved port: 1 to 253 characters of A-Z a-z 0-9 . _ : / @ -",
     podOnly: true,
     parse: value => (/^[A-Za-z0-9._:/@-]{1,253}$/.test(value) ? value : undefined),
   },
   "port-name-from": {
-    wish: "portNameFrom",
+    field: "portNameFrom",
     accepts: 'keys of the pod\'s labels such as "app,shard"',
     parse: value => list(value, key => (LABEL_KEY.test(key) ? key : undefined)),
   },
   "on-mismatch": {
-    wish: "onMismatch",
+    field: "onMismatch",
     accepts: '"fail" or "reallocate"',
     parse: value => (value === "fail" || value === "reallocate" ? value : undefined),
   },
 };
 
 /**
- * Reads the `mooring.dev/` annotations of a pod and of its namespace; the pod's win one by one.
- * Rejects with `invalid_request`, naming the annotation, where it stands, what it says and what it takes. An annotation
- * with an unknown name is an error too: a misspelt `retain` would lose the address it was to keep.
+ * Reads the annotations of a pod and its namespace; each one on the pod takes precedence. Throws IpamError
+ * `invalid_request` for an invalid value, and for an unknown name, because a misspelt `retain` would lose an address.
  */
 export function readAnnotations(pod: Pod, namespace: Namespace): PodAnnotations {
   const own = readAll(pod.annotations, `pod ${pod.namespace}/${pod.name}`, false);
   const inherited = readAll(namespace.annotations, `namespace ${namespace.name}`, true);
   if (own.portName !== undefined && own.portNameFrom !== undefined) {
-    throw refuse("port-name", `and ${ANNOTATION_PREFIX}port-name-from stand on one pod`, "only one of the two");
+    throw annotationError(
+      "port-name",
+      `and ${ANNOTATION_PREFIX}port-name-from stand on one pod`,
+      "only one of the two",
+    );
   }
   const { retention } = own;
   if (
@@ -80,9 +83,13 @@ export function readAnnotations(pod: Pod, namespace: Namespace): PodAnnotations 
     retention &&
     (retention.policy !== "sticky" || retention.ttlSeconds !== undefined)
   ) {
-    throw refuse("retain", "bounds how long a reserved port is kept", `"sticky", or no ${ANNOTATION_PREFIX}port-name`);
+    throw annotationError(
+      "retain",
+      "bounds how long a reserved port is kept",
+      `"sticky", or no ${ANNOTATION_PREFIX}port-name`,
+    );
   }
-  // The pod's own way of naming replaces its namespace's.
+  // The pod's port-name overrides port-name-from of its namespace.
   if (own.portName !== undefined) delete inherited.portNameFrom;
   return { ...inherited, ...own };
 }
@@ -98,8 +105,8 @@ const CLAIM_FIELDS: Record<string, string> = {
 };
 
 /**
- * Where the IPAM's verdict on a claim's field (`claims[3].networkSelector`) comes from, for the message on the pod:
- * `annotation mooring.dev/network-selector of namespace shop`; undefined when no annotation said it.
+ * Returns the annotation that set a claim's field (`claims[3].networkSelector`), for an error message:
+ * `annotation mooring.dev/network-selector of namespace shop`. Undefined if no annotation set it.
  */
 export function findAnnotation(field: string, pod: Pod, namespace: Namespace): string | undefined {
   const last = field.match(/([A-Za-z]+)(?:\[\d+\])?$/)?.[1] ?? "";
@@ -110,21 +117,21 @@ export function findAnnotation(field: string, pod: Pod, namespace: Namespace): s
 }
 
 function readAll(annotations: Record<string, string>, place: string, isNamespace: boolean): PodAnnotations {
-  const wishes: Record<string, unknown> = {};
+  const values: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(annotations)) {
     if (!key.startsWith(ANNOTATION_PREFIX)) continue;
     const name = key.slice(ANNOTATION_PREFIX.length);
     const rule = Object.hasOwn(RULES, name) ? RULES[name] : undefined;
     if (rule === undefined) {
       const known = Object.keys(RULES).map(each => ANNOTATION_PREFIX + each);
-      throw refuse(name, `of ${place} is not known`, known.join(", "));
+      throw annotationError(name, `of ${place} is not known`, known.join(", "));
     }
-    if (isNamespace && rule.podOnly) throw refuse(name, `stands on ${place}`, "a place on a pod only");
+    if (isNamespace && rule.podOnly) throw annotationError(name, `stands on ${place}`, "a place on a pod only");
     const parsed = rule.parse(value.trim());
-    if (parsed === undefined) throw refuse(name, `of ${place} is ${JSON.stringify(value)}`, rule.accepts);
-    wishes[rule.wish] = parsed;
+    if (parsed === undefined) throw annotationError(name, `of ${place} is ${JSON.stringify(value)}`, rule.accepts);
+    values[rule.field] = parsed;
   }
-  return wishes as PodAnnotations;
+  return values as PodAnnotations;
 }
 
 function parseIps(value: string): string[] | undefined {
@@ -134,7 +141,7 @@ function parseIps(value: string): string[] | undefined {
 
 function parseMac(value: string): string | undefined {
   const mac = value.toLowerCase();
-  // The lowest bit of the first octet says multicast.
+  // The lowest bit of the first octet is the group bit (IEEE 802).
   const isUnicast = /^[0-9a-f][02468ace](?::[0-9a-f]{2}){5}$/.test(mac);
   return isUnicast && mac !== "00:00:00:00:00:00" ? mac : undefined;
 }
@@ -143,7 +150,7 @@ function parseFamilies(value: string): IpFamily[] | undefined {
   return list(value, item => (item === "ipv4" || item === "ipv6" ? item : undefined));
 }
 
-/** Comma-separated, spaces allowed, nothing twice, nothing empty. */
+/** Parses a comma-separated list. Spaces are allowed; empty and repeated items are not. */
 function list<T extends string>(value: string, parse: (item: string) => T | undefined): T[] | undefined {
   const items: T[] = [];
   for (const part of value.split(",")) {
@@ -158,7 +165,7 @@ function distinct(items: string[]): boolean {
   return new Set(items).size === items.length;
 }
 
-function refuse(name: string, what: string, accepts: string): IpamError {
+function annotationError(name: string, what: string, accepts: string): IpamError {
   const annotation = ANNOTATION_PREFIX + name;
   return new IpamError("invalid_request", `Annotation ${annotation} ${what}; it takes ${accepts}`, {
     field: `metadata.annotations[${annotation}]`,

@@ -5,7 +5,7 @@ import type { Namespace, Pod } from "./pod.ts";
 import { derivePortName } from "./port-name.ts";
 import { deriveMembership, type Membership } from "./workload.ts";
 
-/** What the node's configuration says where neither pod nor namespace does. */
+/** The node's configuration, for fields that neither pod nor namespace set. */
 export interface ClaimDefaults {
   cluster: string;
   networkSelector: string;
@@ -18,11 +18,11 @@ export interface ClaimDefaults {
 export interface ClaimPlace {
   host: string;
   interface: string;
-  /** Absent: claimed ahead of the sandbox. */
+  /** Absent in a pre-claim. */
   sandbox?: Sandbox;
 }
 
-/** Made by controllers, other at every rollout or telling nothing that the port does not: not worth a million copies. */
+/** Controller-generated labels: they change every rollout or repeat other fields. */
 const MACHINE_LABELS = new Set([
   "apps.kubernetes.io/pod-index",
   "batch.kubernetes.io/controller-uid",
@@ -34,23 +34,22 @@ const MACHINE_LABELS = new Set([
 ]);
 
 /**
- * The claim a pod makes for one of its interfaces: from the pod, then its namespace, then the configuration. Pure, so
- * that claiming ahead and ADD cannot come to different names. Rejects with `invalid_request` for annotations that say
- * something else than they take.
+ * Derives the claim of a pod's interface from the pod, then its namespace, then the configuration. Pure, so that the
+ * pre-claim and ADD derive the same name. Throws IpamError `invalid_request` for invalid annotations.
  */
 export function deriveClaim(pod: Pod, namespace: Namespace, defaults: ClaimDefaults, place: ClaimPlace): Claim {
-  const wishes = readAnnotations(pod, namespace);
+  const annotations = readAnnotations(pod, namespace);
   const membership = deriveMembership(pod);
-  const retention = deriveRetention(wishes, membership, defaults);
+  const retention = deriveRetention(annotations, membership, defaults);
   const naming = derivePortName(
     pod,
     membership,
-    wishes,
+    annotations,
     { cluster: defaults.cluster, interface: place.interface },
     retention,
   );
-  // Further interfaces are there to be on other networks: which one says their own configuration, not the pod.
-  const where: PodAnnotations = place.interface === DEFAULT_INTERFACE ? wishes : {};
+  // Other interfaces are on other networks, which their network configuration selects and not the pod.
+  const where: PodAnnotations = place.interface === DEFAULT_INTERFACE ? annotations : {};
   const families = where.families ?? defaults.families;
   return {
     ...naming,
@@ -72,17 +71,21 @@ export function deriveClaim(pod: Pod, namespace: Namespace, defaults: ClaimDefau
     labels: portLabels(pod.labels),
     ...(where.ips && { ips: where.ips }),
     ...(where.mac !== undefined && { mac: where.mac }),
-    ...(wishes.onMismatch && { onMismatch: wishes.onMismatch }),
+    ...(annotations.onMismatch && { onMismatch: annotations.onMismatch }),
   };
 }
 
-/** A name that comes back is worth keeping an address for; a name that does not is kept only when somebody asks. */
-export function deriveRetention(wishes: PodAnnotations, membership: Membership, defaults: ClaimDefaults): Retention {
-  if (wishes.portName !== undefined) return { policy: "sticky" };
-  const asked = wishes.retention ?? defaults.retention;
+/** Sticky for names that return, such as those of a StatefulSet; otherwise ephemeral unless requested. */
+export function deriveRetention(
+  annotations: PodAnnotations,
+  membership: Membership,
+  defaults: ClaimDefaults,
+): Retention {
+  if (annotations.portName !== undefined) return { policy: "sticky" };
+  const asked = annotations.retention ?? defaults.retention;
   if (asked !== undefined) return asked;
   const returns =
-    membership.kind === "StatefulSet" || membership.kind === "VirtualMachine" || wishes.portNameFrom !== undefined;
+    membership.kind === "StatefulSet" || membership.kind === "VirtualMachine" || annotations.portNameFrom !== undefined;
   return { policy: returns ? "sticky" : "ephemeral" };
 }
 

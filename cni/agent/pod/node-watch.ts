@@ -5,12 +5,12 @@ import { Reflector } from "../../../ipam-server/kube/reflector.ts";
 export interface NodeWatchOptions {
   api: Pick<KubeApi, "list" | "watch">;
   nodeName: string;
-  /** `kubectl cordon` or `drain` of this node, and their end. */
+  /** Called when the node is cordoned (also by a drain) or uncordoned. */
   onCordon(isCordoned: boolean): void;
   onError?(error: KubeError): void;
 }
 
-/** This node's own object. While it is not known, or gone, what was last seen of it stands. */
+/** Watches this node's object. Keeps the last state while the object is unavailable. */
 export function watchNode({ api, nodeName, onCordon, onError }: NodeWatchOptions): AsyncDisposable {
   let last = false;
   return new Reflector<{ name: string; isCordoned: boolean }>({

@@ -8,25 +8,25 @@ export interface ControllerRef {
   uid: string;
 }
 
-/** What Mooring reads of a pod, checked. Everything past `readPod` trusts it. */
+/** The validated fields of a pod that Mooring uses. */
 export interface Pod {
   namespace: string;
   name: string;
-  /** What the API server made the name of. */
+  /** The prefix that the API server generated the name from. */
   generateName?: string;
-  /** What the kubelet calls the pod (K8S_POD_UID): for a static pod's mirror not the mirror's own UID. */
+  /** The UID that the kubelet uses (K8S_POD_UID). For a static pod it differs from its mirror's UID. */
   uid: string;
-  /** RFC 3339, as the API server gave it (whole seconds). */
+  /** RFC 3339, in seconds as the API server sets it. */
   createdAt: string;
   labels: Labels;
   annotations: Record<string, string>;
   controller?: ControllerRef;
-  /** Set once the scheduler has chosen. */
+  /** Set once the pod is scheduled. */
   nodeName?: string;
   hostNetwork: boolean;
-  /** Its deletion has been asked for; it may still run. */
+  /** Its deletion was requested; it may still run. */
   deleting: boolean;
-  /** Succeeded or Failed: its sandbox is or will be torn down and never comes back. */
+  /** Succeeded or Failed: its sandbox is or will be removed for good. */
   finished: boolean;
 }
 
@@ -35,11 +35,11 @@ export interface Namespace {
   annotations: Record<string, string>;
 }
 
-/** A static pod's mirror carries the UID the kubelet knows the pod by in this annotation. */
+/** A static pod's mirror carries the kubelet's UID of the pod in this annotation. */
 const MIRROR_UID = "kubernetes.io/config.hash";
 const MIRROR_MARK = "kubernetes.io/config.mirror";
 
-/** Rejects with `internal`, naming the field, when the object is not a pod as the Kubernetes API defines it. */
+/** Throws IpamError `internal`, which names the field, if the object is not a valid pod. */
 export function readPod(value: unknown): Pod {
   const metadata = record(record(value, "pod").metadata, "pod.metadata");
   const spec = optionalRecord(record(value, "pod").spec, "pod.spec");
@@ -73,10 +73,7 @@ export function readNamespace(value: unknown): Namespace {
   };
 }
 
-/**
- * Whether a port may be claimed ahead for this pod on this node: it will get a sandbox of its own here and is not on
- * its way out. A pod that is going may still have its port; this says nothing about keeping one.
- */
+/** True if the pod will get a sandbox with its own netns on this node. False proves nothing about a port it has. */
 export function needsPort(pod: Pod, node: string): boolean {
   return pod.nodeName === node && !pod.hostNetwork && !pod.deleting && !pod.finished;
 }
@@ -112,7 +109,7 @@ function text(value: unknown, field: string): string {
   return value;
 }
 
-/** Objects of client libraries carry times as Date, plain JSON as strings. */
+/** Accepts a Date of a client library, or the string of plain JSON. */
 function time(value: unknown, field: string): string {
   const parsed = value instanceof Date ? value : new Date(text(value, field));
   if (Number.isNaN(parsed.getTime())) throw malformed(field, "a time");

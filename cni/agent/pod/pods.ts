@@ -3,9 +3,9 @@ import { KubeError } from "../../../ipam-server/kube/kube-error.ts";
 import { Reflector } from "../../../ipam-server/kube/reflector.ts";
 import { type Namespace, type Pod, readNamespace, readPod } from "./pod.ts";
 
-/** A pod of this node, and whether it still waits for its first container. */
+/** A pod of this node. */
 export interface NodePod extends Pod {
-  /** Pending, and none of its containers has run: its sandbox may be yet to come. */
+  /** Pending and without a container that has run: its sandbox may not exist yet. */
   waiting: boolean;
 }
 
@@ -17,7 +17,7 @@ export interface PodSourceOptions {
   onError?(error: KubeError): void;
 }
 
-/** The pods of this node and the namespaces' annotations: a watched copy, and fresh reads where it does not do. */
+/** The pods of this node and all namespaces: a watched cache, and reads from the API server. */
 export class PodSource implements AsyncDisposable {
   readonly #options: PodSourceOptions;
   readonly #listeners = new Set<(change: PodChange) => void>();
@@ -33,7 +33,7 @@ export class PodSource implements AsyncDisposable {
       path: this.#path,
       read: readNodePod,
       keyOf: pod => pod.uid,
-      onChange: (type, pod) => this.#tell({ type, pod }),
+      onChange: (type, pod) => this.#notify({ type, pod }),
     });
     this.#namespaces = new Reflector<Namespace>({
       ...common,
@@ -51,37 +51,37 @@ export class PodSource implements AsyncDisposable {
     await Promise.all([this.#pods[Symbol.asyncDispose](), this.#namespaces[Symbol.asyncDispose]()]);
   }
 
-  /** By UID, as the watch has it: it may lag. Undefined before the first whole list. */
+  /** By UID, from the watch, which may lag. Undefined before the first list. */
   get items(): ReadonlyMap<string, NodePod> | undefined {
     return this.#pods.items;
   }
 
-  /** Seconds since the watch was heard last; a healthy one says something about every minute. */
+  /** Seconds since the last event of the watch; about one a minute arrives on a healthy watch. */
   get lastEventAgeSeconds(): number {
     const { heardAt } = this.#pods;
     return heardAt === undefined ? Number.POSITIVE_INFINITY : (Date.now() - heardAt) / 1000;
   }
 
-  /** Calls back for each pod there is and for each change from now on, until disposed of. */
+  /** Calls back for each existing pod and each later change, until disposed of. */
   subscribe(listener: (change: PodChange) => void): Disposable {
     this.#listeners.add(listener);
     for (const pod of this.#pods.items?.values() ?? []) listener({ type: "present", pod });
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
 
-  #tell(change: PodChange): void {
+  #notify(change: PodChange): void {
     for (const listener of this.#listeners) listener(change);
   }
 
-  /** All pods of this node as the API server has them now: a whole list, or a rejection with KubeError. */
+  /** Lists all pods of this node from the API server. Rejects with KubeError. */
   async fetchAll(signal?: AbortSignal): Promise<NodePod[]> {
     const { items } = await this.#options.api.list(this.#path, signal);
     return items.map(readNodePod);
   }
 
   /**
-   * The pod from the watch when it is the one asked for, else by one read. Undefined when the API server has no such pod,
-   * or one of another UID. Rejects with KubeError when only the API server would know and it does not answer.
+   * Returns the pod from the watch, or else reads it. Returns undefined if the API server has no such pod, or one of
+   * another UID. Rejects with KubeError if the read fails.
    */
   async find(namespace: string, name: string, uid: string | undefined): Promise<NodePod | undefined> {
     const watched = this.#watched(namespace, name, uid);
@@ -93,7 +93,7 @@ export class PodSource implements AsyncDisposable {
     return uid === undefined || pod.uid === uid ? pod : undefined;
   }
 
-  /** From the watch, else by one read: a namespace that is not there has no annotations. */
+  /** Returns the namespace from the watch, or else reads it. A missing namespace has no annotations. */
   async namespace(name: string): Promise<Namespace> {
     const watched = this.#namespaces.items?.get(name);
     if (watched !== undefined) return watched;
@@ -102,7 +102,7 @@ export class PodSource implements AsyncDisposable {
   }
 
   #watched(namespace: string, name: string, uid: string | undefined): NodePod | undefined {
-    // Without a UID a pod of the same name may be the one before: only a read can tell.
+    // Without a UID the watch may have an earlier pod of the same name.
     const pod = uid === undefined ? undefined : this.#pods.items?.get(uid);
     return pod?.namespace === namespace && pod.name === name ? pod : undefined;
   }
@@ -117,7 +117,7 @@ export class PodSource implements AsyncDisposable {
   }
 }
 
-/** Adds to what `readPod` reads whether the pod's first container is yet to run. */
+/** Throws as `readPod` does. */
 export function readNodePod(value: unknown): NodePod {
   const pod = readPod(value);
   const { status } = value as { status?: { phase?: unknown; containerStatuses?: unknown } | null };

@@ -5,7 +5,7 @@ import { ANNOTATION_PREFIX, type PodAnnotations } from "./annotations.ts";
 import type { Pod } from "./pod.ts";
 import type { Membership } from "./workload.ts";
 
-/** Either a name, or `slotOf` for the IPAM to pick one. */
+/** A name, or `slotOf` if the IPAM chooses the name. */
 export interface PortNaming {
   name?: string;
   nameFrom: NameFrom;
@@ -29,7 +29,7 @@ const SLOT_ROOM = 27;
 export function derivePortName(
   pod: Pod,
   membership: Membership,
-  wishes: PodAnnotations,
+  annotations: PodAnnotations,
   place: { cluster: string; interface: string },
   retention: Retention,
 ): PortNaming {
@@ -37,9 +37,9 @@ export function derivePortName(
   const suffix = isFirst ? "" : `/${place.interface}`;
   const prefix = `${place.cluster}/${pod.namespace}/`;
 
-  if (wishes.portName !== undefined) return { name: wishes.portName + suffix, nameFrom: "reserved" };
-  if (wishes.portNameFrom !== undefined) {
-    const values = wishes.portNameFrom.map(key => labelValue(pod, key));
+  if (annotations.portName !== undefined) return { name: annotations.portName + suffix, nameFrom: "reserved" };
+  if (annotations.portNameFrom !== undefined) {
+    const values = annotations.portNameFrom.map(key => labelValue(pod, key));
     return { name: bounded(prefix + values.join("/") + suffix, MAX_NAME), nameFrom: "labels" };
   }
   if (membership.kind === "replicas" && retention.policy === "sticky") {
@@ -60,7 +60,7 @@ function labelValue(pod: Pod, key: string): string {
   throw new IpamError("invalid_request", message, { field: `metadata.annotations[${annotation}]` });
 }
 
-/** Kubernetes allows a pod's name alone as many characters as a port's has: a longer whole ends in its own hash. */
+/** Replaces the end of a longer name by its hash, because a pod's name alone may have as many characters as a port's. */
 function bounded(name: string, limit: number): string {
   if (name.length <= limit) return name;
   const digest = createHash("sha256").update(name).digest("hex").slice(0, 16);

@@ -1,16 +1,16 @@
 import type { Workload } from "../../../ipam-server/contract/index.ts";
 import type { Pod } from "./pod.ts";
 
-/** The pod's part in what it belongs to. */
+/** The workload a pod belongs to. */
 export type Membership =
   | { kind: "StatefulSet"; workload: Workload }
-  /** `workload.name` is the application: the Deployment, or the ReplicaSet that stands alone. */
+  /** `workload.name` is the Deployment, or the ReplicaSet if it has none. */
   | { kind: "replicas"; workload: Workload }
   | { kind: "VirtualMachine"; workload: Workload }
-  /** Anything else: nothing promises that a pod of this name comes back. */
+  /** Any other pod: its name may never return. */
   | { kind: "pod"; workload?: Workload };
 
-/** Reads from the pod alone whose life its address would follow; asks nobody. */
+/** Derives from the pod alone the workload that a sticky address belongs to. */
 export function deriveMembership(pod: Pod): Membership {
   const { controller, namespace } = pod;
   const group = controller?.apiVersion.split("/")[0];
@@ -26,7 +26,7 @@ export function deriveMembership(pod: Pod): Membership {
   if (group === "apps" && controller?.kind === "StatefulSet") {
     const { name, uid } = controller;
     const ordinal = ordinalOf(pod, name);
-    // A pod that a set adopted without an ordinal is not one the set would make again.
+    // A StatefulSet does not recreate an adopted pod without an ordinal.
     if (ordinal === undefined) return { kind: "pod", workload: podWorkload(pod) };
     return { kind: "StatefulSet", workload: { kind: "StatefulSet", namespace, name, uid, ordinal } };
   }
@@ -40,7 +40,7 @@ export function deriveMembership(pod: Pod): Membership {
           : { kind: "Deployment", namespace, name: deployment },
     };
   }
-  // A pod without a controller was made by hand and may be made again by hand: only a person can say when it is over.
+  // A pod without a controller may be recreated by hand, so that it has no workload whose end releases the address.
   return controller === undefined ? { kind: "pod" } : { kind: "pod", workload: podWorkload(pod) };
 }
 
