@@ -137,7 +137,7 @@ test("with the watch behind the agent reads the pod; with the API away it says t
   expectSuccess(await add(unseen));
   expectSuccess(await del(unseen));
   await kube.ask("fail", ".", 500);
-  expectError(await add(await lab.runtime.create("unheard-of")), 11, /has not seen pod default\/unheard-of/);
+  expectError(await add(await lab.runtime.create("unheard-of")), 11, /pod default\/unheard-of/);
   expectSuccess(await add(known));
   expectSuccess(await del(known));
   await kube.ask("mend");

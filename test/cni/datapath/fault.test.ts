@@ -106,7 +106,7 @@ describe("the datapath when something is wrong", { skip }, () => {
       ({ what, expected, found }) => `${what}: ${expected}, ${found}`,
     );
     assert.deepEqual(found, [
-      `VLAN tag of ${hostInterface}: 100, 7`,
+      `VLAN of ${hostInterface}: tag=100 vlan_mode=access trunks=none, tag=7 vlan_mode=access trunks=none`,
       `MAC of eth0: ${attachment.mac}, 0a:58:00:00:00:01`,
       "MTU of eth0: 1500, 1400",
       "address on eth0: 10.100.1.1/16, nothing",
