@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ERROR_CODES, type Problem } from "../../ipam-server/contract/index.ts";
+import { openRaw, readUntil } from "../server/api/raw.ts";
 import { Client, claimOf, isProblem, networkOf } from "../server/client.ts";
-import { openRaw, readUntil } from "../server/raw.ts";
-import { seededRandom } from "../server/recorder.ts";
+import { seededRandom } from "../server/lifecycle/recorder.ts";
 import { ServerProcess } from "../server/server-process.ts";
 
 const REQUESTS = 1000;

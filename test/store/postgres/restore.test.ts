@@ -7,9 +7,9 @@ import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { MIGRATIONS } from "../../../ipam-server/storage/postgres/database/migrations.ts";
 import { Client, claimOf, networkOf } from "../../server/client.ts";
-import { runRestore } from "../../server/restore-command.ts";
-import { assertAheadOfBackup, goOnAfterBackup } from "../../server/restored.ts";
 import { ServerProcess } from "../../server/server-process.ts";
+import { runRestore } from "../../server/transfer/restore-command.ts";
+import { assertAheadOfBackup, goOnAfterBackup } from "../../server/transfer/restored.ts";
 import { findPostgres, PrivatePostgres } from "../support/private-postgres.ts";
 
 const run = promisify(execFile);

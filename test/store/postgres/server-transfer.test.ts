@@ -13,7 +13,7 @@ const postgres = await PrivatePostgres.start();
 after(() => postgres[Symbol.asyncDispose]());
 useDatabases(() => postgres.createDatabase());
 
-await import("../../server/transfer.test.ts");
+await import("../../server/transfer/transfer.test.ts");
 
 test("what moves from SQLite to PostgreSQL and back by mooringctl is the same, line by line", async () => {
   const directory = await mkdtemp(join(tmpdir(), `mooring-moving-${process.pid}-`));

@@ -7,10 +7,10 @@ const server = await PrivatePostgres.start();
 after(() => server[Symbol.asyncDispose]());
 useDatabases(() => server.createDatabase());
 
-await import("../../server/api.test.ts");
-await import("../../server/bad-requests.test.ts");
-await import("../../server/events.test.ts");
-await import("../../server/crash.test.ts");
-await import("../../server/stopping.test.ts");
+await import("../../server/api/api.test.ts");
+await import("../../server/api/bad-requests.test.ts");
+await import("../../server/api/events.test.ts");
+await import("../../server/lifecycle/crash.test.ts");
+await import("../../server/lifecycle/stopping.test.ts");
 await import("../../server/ctl.test.ts");
-await import("../../server/overload.test.ts");
+await import("../../server/api/overload.test.ts");

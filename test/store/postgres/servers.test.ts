@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { Client, claimOf, networkOf } from "../../server/client.ts";
-import { Recorder, seededRandom } from "../../server/recorder.ts";
+import { Recorder, seededRandom } from "../../server/lifecycle/recorder.ts";
 import { ServerProcess } from "../../server/server-process.ts";
 import { CuttingProxy } from "../support/cutting-proxy.ts";
 import { PrivatePostgres } from "../support/private-postgres.ts";

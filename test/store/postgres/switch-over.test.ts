@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Client, networkOf } from "../../server/client.ts";
+import { Recorder, seededRandom } from "../../server/lifecycle/recorder.ts";
 import { PersistentClient } from "../../server/persistent-client.ts";
-import { Recorder, seededRandom } from "../../server/recorder.ts";
 import { ServerProcess } from "../../server/server-process.ts";
 import { CuttingProxy } from "../support/cutting-proxy.ts";
 import { PrivatePostgres } from "../support/private-postgres.ts";

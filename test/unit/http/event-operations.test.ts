@@ -11,7 +11,7 @@ import { ReadQueue } from "../../../ipam-server/engine/read-queue.ts";
 import { createApp } from "../../../ipam-server/http/app.ts";
 import { eventOperations } from "../../../ipam-server/http/v1/event-operations.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
-import { EventStream } from "../../server/sse.ts";
+import { EventStream } from "../../server/api/sse.ts";
 
 async function serveEvents(store: MemoryStore, tail = new EventTail(store), keepAliveMs = 60_000) {
   const stopping = new AbortController();

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import type { Claim, FixedIp, Port } from "../../ipam-server/contract/index.ts";
-import { type Client, claimOf, releaseOf } from "./client.ts";
+import type { Claim, FixedIp, Port } from "../../../ipam-server/contract/index.ts";
+import { type Client, claimOf, releaseOf } from "../client.ts";
 
 /** What one client knows of its pods: the last acknowledged state, and what it asked for without an answer. */
 interface PodRecord {

@@ -1,5 +1,5 @@
 import { CommanderError } from "commander";
-import { createRestoreCommand } from "../../ipam-server/restore.ts";
+import { createRestoreCommand } from "../../../ipam-server/restore.ts";
 
 /** Runs `mooring-ipam restore` in this process and returns what a shell would see. */
 export async function runRestore(args: readonly string[], env: Record<string, string> = {}) {

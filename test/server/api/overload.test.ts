@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { Agent, request } from "node:http";
 import { test } from "node:test";
-import { Client, claimOf, networkOf } from "./client.ts";
-import { ServerProcess } from "./server-process.ts";
+import { Client, claimOf, networkOf } from "../client.ts";
+import { ServerProcess } from "../server-process.ts";
 
 const LISTS = 24;
 const CHECKS = 4;

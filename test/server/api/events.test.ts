@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Client, claimOf, networkOf } from "./client.ts";
-import { ServerProcess } from "./server-process.ts";
+import { Client, claimOf, networkOf } from "../client.ts";
+import { ServerProcess } from "../server-process.ts";
 import { EventStream } from "./sse.ts";
 
 let server: ServerProcess;

@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Problem } from "../../ipam-server/contract/index.ts";
-import { runCtl } from "../unit/ctl/fake-io.ts";
-import { Client, claimOf, networkOf, releaseOf } from "./client.ts";
-import { runCtlProcess } from "./ctl-process.ts";
-import { makeDatabase, ServerProcess } from "./server-process.ts";
+import type { Problem } from "../../../ipam-server/contract/index.ts";
+import { runCtl } from "../../unit/ctl/fake-io.ts";
+import { Client, claimOf, networkOf, releaseOf } from "../client.ts";
+import { runCtlProcess } from "../ctl-process.ts";
+import { makeDatabase, ServerProcess } from "../server-process.ts";
 
 const PORTS = 3000;
 const NOWHERE = "http://127.0.0.1:1";

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import type { Problem } from "../../ipam-server/contract/index.ts";
-import { type Answer, Client, claimOf, isProblem, networkOf } from "./client.ts";
+import type { Problem } from "../../../ipam-server/contract/index.ts";
+import { type Answer, Client, claimOf, isProblem, networkOf } from "../client.ts";
+import { ServerProcess } from "../server-process.ts";
 import { exchange, openRaw, readUntil } from "./raw.ts";
-import { ServerProcess } from "./server-process.ts";
 
 let server: ServerProcess;
 let client: Client;

@@ -1,5 +1,5 @@
 import { get, type IncomingMessage } from "node:http";
-import type { MooringEvent } from "../../ipam-server/contract/index.ts";
+import type { MooringEvent } from "../../../ipam-server/contract/index.ts";
 
 export interface SseMessage {
   id?: string;

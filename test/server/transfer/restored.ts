@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import type { Port } from "../../ipam-server/contract/index.ts";
-import { Client, claimOf } from "./client.ts";
-import type { ServerProcess } from "./server-process.ts";
-import { EventStream } from "./sse.ts";
+import type { Port } from "../../../ipam-server/contract/index.ts";
+import { EventStream } from "../api/sse.ts";
+import { Client, claimOf } from "../client.ts";
+import type { ServerProcess } from "../server-process.ts";
 
 /** What happens after a backup that has web-0 bound once: it moves, and moves, and more. Answers the newest event's number. */
 export async function goOnAfterBackup(server: ServerProcess): Promise<number> {

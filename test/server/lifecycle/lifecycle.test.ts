@@ -6,8 +6,8 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { Client, claimOf, networkOf } from "./client.ts";
-import { runServer, ServerProcess } from "./server-process.ts";
+import { Client, claimOf, networkOf } from "../client.ts";
+import { runServer, ServerProcess } from "../server-process.ts";
 
 let directory: string;
 before(async () => {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Client, claimOf, isProblem, networkOf } from "./client.ts";
-import { openRaw, readUntil } from "./raw.ts";
-import { ServerProcess } from "./server-process.ts";
-import { EventStream } from "./sse.ts";
+import { openRaw, readUntil } from "../api/raw.ts";
+import { EventStream } from "../api/sse.ts";
+import { Client, claimOf, isProblem, networkOf } from "../client.ts";
+import { ServerProcess } from "../server-process.ts";
 
 test("a server that stops serves what was begun to its end, and tells all others so until then", async () => {
   await using server = await ServerProcess.start();

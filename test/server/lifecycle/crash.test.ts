@@ -3,9 +3,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { Client, networkOf } from "./client.ts";
+import { Client, networkOf } from "../client.ts";
+import { makeDatabase, ServerProcess } from "../server-process.ts";
 import { Recorder, seededRandom } from "./recorder.ts";
-import { makeDatabase, ServerProcess } from "./server-process.ts";
 
 const CLIENTS = 8;
 const PODS = 25;

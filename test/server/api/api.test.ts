@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import type { Network, Port, PortList, PutNetworkResponse } from "../../ipam-server/contract/index.ts";
-import { Client, claimOf, networkOf, releaseOf } from "./client.ts";
-import { ServerProcess } from "./server-process.ts";
+import type { Network, Port, PortList, PutNetworkResponse } from "../../../ipam-server/contract/index.ts";
+import { Client, claimOf, networkOf, releaseOf } from "../client.ts";
+import { ServerProcess } from "../server-process.ts";
 
 let server: ServerProcess;
 let client: Client;

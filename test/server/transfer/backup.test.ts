@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import Database from "better-sqlite3";
-import type { ClaimResult, Port } from "../../ipam-server/contract/index.ts";
-import { runCtl } from "../unit/ctl/fake-io.ts";
-import { Client, claimOf, networkOf, releaseOf } from "./client.ts";
-import { runCtlProcess } from "./ctl-process.ts";
+import type { ClaimResult, Port } from "../../../ipam-server/contract/index.ts";
+import { runCtl } from "../../unit/ctl/fake-io.ts";
+import { Client, claimOf, networkOf, releaseOf } from "../client.ts";
+import { runCtlProcess } from "../ctl-process.ts";
+import { ServerProcess } from "../server-process.ts";
 import { runRestore } from "./restore-command.ts";
 import { assertAheadOfBackup, goOnAfterBackup } from "./restored.ts";
-import { ServerProcess } from "./server-process.ts";
 
 /** Enough for a copy of many steps. */
 const PORTS = 6000;
