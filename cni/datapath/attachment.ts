@@ -1,10 +1,8 @@
-/**
- * What the datapath plugs. It knows nothing of IPAM or Kubernetes: identity travels in `externalIds` as it was given.
- */
+/** An attachment to plug, free of IPAM and Kubernetes: their identities travel in `externalIds` unchanged. */
 export interface Attachment {
-  /** Path of the sandbox's network namespace (CNI_NETNS). */
+  /** Path of the sandbox's netns (CNI_NETNS). */
   netns: string;
-  /** CNI_CONTAINERID and CNI_IFNAME: the identity that finds the attachment again. */
+  /** CNI_CONTAINERID and CNI_IFNAME: the attachment's identity. */
   sandboxId: string;
   containerInterface: string;
   /** The integration bridge; it must exist. */
@@ -15,23 +13,23 @@ export interface Attachment {
   /** Bytes. */
   mtu: number;
   addresses: { address: string; prefixLength: number }[];
-  /** gw absent: on-link. Applied in order. */
+  /** gw absent: on-link. Added in this order. */
   routes: { dst: string; gw?: string }[];
-  /** True: addresses are set without duplicate address detection, because the last holder is known to be gone. */
+  /** True: skip duplicate address detection, because the previous binding was released. */
   skipDad: boolean;
-  /** Further OVS Interface external_ids, such as `mooring-port`, `mooring-port-id`, `mooring-epoch`. */
+  /** Further external_ids of the OVS Interface; see `formatPortIds`. */
   externalIds: Record<string, string>;
 }
 
-/** What is plugged, as the datapath found or made it. */
+/** A plugged attachment. */
 export interface Plugged {
   hostInterface: string;
   hostMac: string;
-  /** OpenFlow port number that OVS gave the host interface. */
+  /** The host interface's OpenFlow port number. */
   ofport: number;
 }
 
-/** One of Mooring's own ports as OVS shows it. */
+/** A port of Mooring in OVS. */
 export interface PluggedPort {
   hostInterface: string;
   bridge: string;
@@ -45,7 +43,7 @@ export interface PluggedPort {
   externalIds: Record<string, string>;
 }
 
-/** A difference between what should be and what is, for CHECK. */
+/** A difference that CHECK reports. */
 export interface Difference {
   what: string;
   expected: string;
@@ -53,21 +51,21 @@ export interface Difference {
 }
 
 /**
- * The datapath of one node. Every method has a deadline, and `plug` undoes its own steps in reverse when one fails.
- * Failures reject with DatapathError, whose `step` names where it failed.
+ * One node's datapath. Every method has a deadline. Rejects with DatapathError, whose `step` names where it failed; a
+ * failed `plug` undoes its steps in reverse.
  */
 export interface Datapath extends AsyncDisposable {
-  /** Idempotent for the same sandbox and interface: plugging again what is already right changes nothing. */
+  /** Idempotent for the same sandbox and interface: a correct attachment stays untouched. */
   plug(attachment: Attachment): Promise<Plugged>;
   /**
-   * Removes whatever is there: OVS port, host link, link in the pod; a vanished namespace is no error. True if anything was
-   * there. When it resolves nothing passes any more; an agent's links may be there, down, for a moment longer.
+   * Removes the OVS port and the veth, also after the netns is gone; true if anything existed. No traffic passes once
+   * it resolves; an agent's links may exist, down, a little longer.
    */
   unplug(sandboxId: string, containerInterface: string, netns: string | undefined): Promise<boolean>;
-  /** Empty when all is as it should be. */
+  /** Returns every difference from the attachment; empty if there is none. */
   check(attachment: Attachment): Promise<Difference[]>;
-  /** All of Mooring's ports on the bridge. */
+  /** Lists Mooring's ports on the bridge. */
   list(bridge: string): Promise<PluggedPort[]>;
-  /** Rejects when OVS does not answer or the bridge is missing. */
+  /** Rejects if OVS does not answer or the bridge is missing. */
   ready(bridge: string): Promise<void>;
 }

@@ -1,4 +1,4 @@
-/** Where in the datapath something failed; `ovs` and `bridge` are worth another try, the rest are not as they stand. */
+/** The failed step. Steps `ovs`, `bridge`, `ofport` and `unplug` are worth a retry. */
 export type DatapathStep = "netns" | "veth" | "ovs" | "bridge" | "ofport" | "configure" | "unplug" | "offload";
 
 export class DatapathError extends Error {

@@ -18,14 +18,14 @@ import { unplug } from "./unplug.ts";
 export interface DatapathOptions {
   /** `unix:/run/openvswitch/db.sock` or `tcp:HOST:PORT`. */
   ovsdb: string;
-  /** Of each call as a whole; undoing a failed plug gets as much again. */
+  /** Limits each call; rolling back a failed plug gets the same time again. */
   timeoutMs: number;
   onStep?: (step: PlugStep) => void | Promise<void>;
-  /** How host links go; absent: before `unplug` resolves, by the thread that asks. */
+  /** How host links are deleted. Default: synchronously, before `unplug` resolves. */
   removal?(openHost: () => Promise<RouteSocket>): LinkRemoval;
 }
 
-/** Opens nothing yet: each connection is made by the first call that needs it, and kept until the datapath is disposed of. */
+/** Connects at first use and keeps the connections until disposal. */
 export function openDatapath({ ovsdb: remote, timeoutMs, onStep, removal }: DatapathOptions): NodeDatapath {
   const ovsdb = new OvsdbClient(remote);
   let hostSocket: Promise<RouteSocket> | undefined;
@@ -66,7 +66,7 @@ export function openDatapath({ ovsdb: remote, timeoutMs, onStep, removal }: Data
           if (rows.length === 0) throw missingBridge(bridge);
         })(),
       ),
-    // Loaded when called: the executable never does.
+    // Loaded at first use, because the executable never needs them.
     ensureBridges: plan =>
       as(
         "bridge",
@@ -103,7 +103,7 @@ async function identify({ ovsdb, timeoutMs }: DatapathContext): Promise<string> 
   return readUuid(row);
 }
 
-/** Whatever fails underneath leaves the datapath as a DatapathError. */
+/** Converts any failure to a DatapathError of this step. */
 async function as<T>(step: DatapathStep, work: Promise<T>): Promise<T> {
   try {
     return await work;

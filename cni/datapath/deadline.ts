@@ -1,4 +1,4 @@
-/** A point in time that several waits share, so that a call as a whole ends in time. */
+/** One deadline for all waits of a call. */
 export class Deadline {
   readonly #at: number;
   readonly timeoutMs: number;
@@ -8,12 +8,12 @@ export class Deadline {
     this.#at = performance.now() + timeoutMs;
   }
 
-  /** At least 1, so that a wait begun too late still ends through its own timer. */
+  /** At least 1, so that a wait that begins too late still ends by its own timer. */
   get remainingMs(): number {
     return Math.max(1, this.#at - performance.now());
   }
 
-  /** The promise's outcome, or a rejection with `late()` once the deadline has passed. */
+  /** Settles as the promise does, or rejects with `late()` at the deadline. */
   async race<T>(promise: Promise<T>, late: () => Error): Promise<T> {
     const { promise: timeout, reject } = Promise.withResolvers<never>();
     const timer = setTimeout(() => reject(late()), this.remainingMs);

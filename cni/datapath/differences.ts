@@ -7,7 +7,7 @@ import { formatAccess, isAccessPort, type OvsPort } from "./ovsdb/ports.ts";
 
 type Identified = Pick<Attachment, "externalIds" | "sandboxId" | "mac" | "addresses" | "vlan"> & { netns?: string };
 
-/** Compares what should be with what is; pure. Empty when a plug would have nothing to do. */
+/** Compares the attachment with the observed state; pure. Empty if a plug would change nothing. */
 export function findDifferences(attachment: Attachment, snapshot: ObservedState): Difference[] {
   return [
     ...hostDifferences(attachment, snapshot),
@@ -16,13 +16,13 @@ export function findDifferences(attachment: Attachment, snapshot: ObservedState)
   ];
 }
 
-/** Of `external_ids`: those can be put right without touching the port. */
+/** Differences of `external_ids`, which can be corrected without replugging. */
 export function findIdDifferences(attachment: Attachment, snapshot: ObservedState): Difference[] {
   const found = snapshot.ovs.interfaces[0]?.externalIds;
   if (found === undefined) return [];
   return (
     Object.entries({ ...deriveExternalIds(attachment), ...formatSandboxIds(attachment) })
-      // After OVSDB was lost nobody knows the namespace's path any more; the port is right without.
+      // After OVSDB was lost the netns path is unknown, and the port works without it.
       .filter(([key, value]) => found[key] !== value && !(key === EXTERNAL_IDS.netns && found[key] === undefined))
       .map(([key, value]) => ({ what: `external_ids:${key}`, expected: value, found: found[key] ?? "nothing" }))
   );
@@ -69,7 +69,7 @@ export function findAccessDifferences(port: OvsPort, vlan: number): Difference[]
 }
 
 function podDifferences(attachment: Attachment, { hostLink, pod }: ObservedState): Difference[] {
-  // Without the host side nothing under this name in the pod can be ours: the ends of a veth go together.
+  // Without the host's end no interface in the pod can be ours, because a veth's ends are deleted together.
   if (hostLink === undefined) return [];
   const name = attachment.containerInterface;
   if (pod === undefined) return [{ what: `${name} in the pod`, expected: "a veth", found: "nothing" }];
@@ -94,7 +94,7 @@ function addressDifferences({ addresses, containerInterface }: Attachment, pod: 
   });
 }
 
-/** A destination is served if any interface of the pod has a route to it: see addRoute. */
+/** Accepts a route of any interface to the destination; see addRoute. */
 function routeDifferences({ routes }: Attachment, pod: PodState): Difference[] {
   const present = new Set(pod.routes.map(route => `${formatIp(route.bytes)}/${route.prefixLength}`));
   return routes.flatMap(({ dst, gw }) => {

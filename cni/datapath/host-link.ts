@@ -6,15 +6,14 @@ import { fetchLink, type Link } from "./netlink/link.ts";
 import type { RouteSocket } from "./netlink/socket.ts";
 
 export interface HostLinks {
-  /** This identity's own link. */
+  /** This identity's link. */
   link: Link | undefined;
-  /** The first name that neither another identity's link nor `takenNames` has. */
+  /** The first candidate name that is free for this identity. */
   freeName: string | undefined;
 }
 
 /**
- * Looks for the host side of an attachment under the names it can have. Ours is a link with our alias; or a veth under one
- * of our names without any alias, which a plug that was killed half way leaves behind.
+ * Finds the host link among its candidate names: by our alias, or a veth without an alias, which a killed plug leaves.
  */
 export async function findHostLink(
   socket: RouteSocket,
@@ -30,7 +29,7 @@ export async function findHostLink(
   return { link, freeName: names.find((name, index) => !takenNames.has(name) && (!links[index] || own(links[index]))) };
 }
 
-/** True if there was one. It is gone when this resolves, and its end in the pod with it. */
+/** Deletes the link and with it its end in the pod. True if it existed. */
 export async function deleteHostLink(
   context: DatapathContext,
   identity: SandboxIds,
@@ -41,7 +40,7 @@ export async function deleteHostLink(
   return link !== undefined;
 }
 
-/** True if there was one that is not silent already. It may be there for a moment, but nothing passes it any more. */
+/** Stops traffic on the link and schedules its deletion. True if it existed and was not pending deletion. */
 export async function quiesceHostLink(
   context: DatapathContext,
   identity: SandboxIds,

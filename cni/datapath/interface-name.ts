@@ -1,20 +1,20 @@
-/** The host link's `ifalias`, by which a link is known as Mooring's even when OVS has forgotten it. */
+/** The host link's `ifalias`: identifies Mooring's links even if OVS has lost their rows. */
 export function deriveAlias(sandboxId: string, containerInterface: string): string {
   return `mooring:${sandboxId}/${containerInterface}`;
 }
 
-/** What `deriveAlias` was given; undefined for an alias that is not Mooring's. */
+/** Parses an alias of `deriveAlias`; undefined for any other alias. */
 export function parseAlias(alias: string): { sandboxId: string; containerInterface: string } | undefined {
   const [, sandboxId, containerInterface] = /^mooring:(.+)\/([^/]+)$/.exec(alias) ?? [];
   return sandboxId === undefined || containerInterface === undefined ? undefined : { sandboxId, containerInterface };
 }
 
-/** How many names are tried before a collision is reported; each further one is as unlikely as the first. */
+/** Candidate names before a collision is an error; each further collision is as unlikely as the first. */
 const CANDIDATES = 4;
 
 /**
- * Names for the host side of an attachment, best first: stable for a sandbox and interface, so that DEL and a repeated
- * ADD find it, and 15 characters long (IFNAMSIZ less the terminator). Names may collide; the owner is told by the alias.
+ * Candidate host interface names, best first: stable for an identity, so that DEL and a repeated ADD find them, and 15
+ * characters long (IFNAMSIZ less the terminator). The alias settles collisions.
  */
 export function deriveHostInterfaces(sandboxId: string, containerInterface: string): string[] {
   return Array.from({ length: CANDIDATES }, (_, attempt) => {
@@ -24,8 +24,8 @@ export function deriveHostInterfaces(sandboxId: string, containerInterface: stri
 }
 
 /**
- * A MAC for the host side. Set by us rather than at random because udev renews random ones behind our back; and high,
- * because an OVS bridge takes the lowest MAC among its ports as its own.
+ * A fixed MAC of the host link, because udev replaces random ones. High, because a bridge adopts its ports' lowest
+ * MAC.
  */
 export function deriveHostMac(hostInterface: string): string {
   const bytes = hash64(hostInterface).toString(16).padStart(16, "0").slice(-10);
@@ -33,8 +33,8 @@ export function deriveHostMac(hostInterface: string): string {
 }
 
 /**
- * FNV-1a, 64 bits, then mixed (MurmurHash3's finaliser) because FNV's high bits follow the last characters too closely.
- * Not a cryptographic hash: loading node:crypto costs milliseconds at every call of the plugin, and collisions are checked.
+ * FNV-1a, 64 bits, mixed by MurmurHash3's finalizer. Not cryptographic: loading node:crypto costs milliseconds in
+ * every call, and collisions are detected.
  */
 function hash64(text: string): bigint {
   let hash = 0xcbf29ce484222325n;

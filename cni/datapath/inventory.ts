@@ -6,7 +6,7 @@ import { findAccessDifferences } from "./differences.ts";
 import * as ovs from "./ovsdb/ports.ts";
 import { readUuids } from "./ovsdb/value.ts";
 
-/** Mooring's own ports of one bridge, by their external_ids. */
+/** Lists Mooring's ports on one bridge, identified by their external_ids. */
 export async function list({ ovsdb, timeoutMs }: DatapathContext, bridge: string): Promise<PluggedPort[]> {
   const [bridges = [], ports = [], interfaces = []] = await ovs.select(
     ovsdb,

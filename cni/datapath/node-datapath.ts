@@ -2,7 +2,7 @@ import type { Attachment, Datapath, Plugged } from "./attachment.ts";
 import type { BridgePlan } from "./bridges/bridge-plan.ts";
 import type { RemovedBridges } from "./bridges/remove-bridges.ts";
 
-/** One of Mooring's own links of the host, known by its alias even when OVS has forgotten it. */
+/** A link of Mooring on the host, identified by its alias even if OVS has lost its row. */
 export interface HostLink {
   name: string;
   sandboxId: string;
@@ -10,25 +10,25 @@ export interface HostLink {
   up: boolean;
 }
 
-/** What of an attachment OVS has to know; the pod itself is not touched. */
+/** The part of an attachment that OVS needs; replugging does not touch the pod. */
 export type Replug = Omit<Attachment, "netns" | "mtu" | "routes" | "skipDad"> & {
-  /** Absent: no longer known. */
+  /** Absent: lost with OVSDB. */
   netns?: string;
 };
 
-/** What only the node's agent does with the datapath, beside the CNI verbs. */
+/** Operations of the node's agent, in addition to those of the CNI verbs. */
 export interface NodeDatapath extends Datapath {
-  /** Makes the bridges and patch ports that are missing, and nothing else. Resolves with what it made, for the log. */
+  /** Creates missing bridges, patch ports and uplinks; resolves with their names. */
   ensureBridges(plan: BridgePlan): Promise<string[]>;
-  /** Undoes `ensureBridges` as far as nobody else uses it; nothing at all while a pod is plugged. */
+  /** Removes what `ensureBridges` made and no other port uses; nothing while a pod is plugged. */
   removeOwnBridges(): Promise<RemovedBridges>;
   /**
-   * Puts a sandbox's port back into OVS, or its external_ids right, without touching the pod. Undefined when the host link is
-   * gone: then there is nothing to plug.
+   * Restores a sandbox's port in OVS, or its external_ids, without touching the pod. Undefined if the host link is
+   * gone.
    */
   replug(attachment: Replug): Promise<Plugged | undefined>;
-  /** All of our links on the host, or a rejection: never a part. */
+  /** Lists all our links on the host, or rejects: never a partial list. */
   listLinks(): Promise<HostLink[]>;
-  /** Changes when OVSDB was made anew, with nothing of before in it. Rejects while OVSDB does not answer. */
+  /** Returns the database's id, which changes when OVSDB is recreated empty. Rejects while OVSDB does not answer. */
   identify(): Promise<string>;
 }

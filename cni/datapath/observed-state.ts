@@ -11,37 +11,37 @@ import { RouteSocket } from "./netlink/socket.ts";
 import * as ovs from "./ovsdb/ports.ts";
 import { readInteger } from "./ovsdb/value.ts";
 
-/** What OVSDB says about an attachment and its bridge. */
+/** An attachment's rows in OVSDB, and its bridge. */
 export interface OvsState {
-  /** Absent: there is no such bridge. */
+  /** Absent: the bridge does not exist. */
   bridge: ovs.OvsBridge | undefined;
   ports: ovs.OvsPort[];
   interfaces: ovs.OvsInterface[];
-  /** Host names that rows of another identity have. */
+  /** Candidate host names that rows of other identities use. */
   takenNames: Set<string>;
-  /** The number of the last change asked for, if ovs-vswitchd is behind it. */
+  /** `next_cfg`, if ovs-vswitchd has not applied it yet. */
   pendingCfg: number | undefined;
 }
 
 export interface PodState {
   link: Link;
   addresses: LinkAddress[];
-  /** Of the whole namespace. */
+  /** Routes of the netns, of all interfaces. */
   routes: LinkRoute[];
 }
 
-/** Everything that is there of one attachment; what to make of it is decided elsewhere. */
+/** The state of one attachment in OVS, on the host and in the pod. */
 export interface ObservedState {
   ovs: OvsState;
-  /** The bridge that really has the port. */
+  /** The bridge that contains the port. */
   actualBridge: string | undefined;
   hostLink: Link | undefined;
-  /** A name for the host link, should it have to be made. */
+  /** A free name for a new host link. */
   freeName: string | undefined;
   pod: PodState | undefined;
 }
 
-/** One round trip if there is nothing yet, which is what a plug hopes for. */
+/** Takes one round trip if nothing exists yet, the common case of a plug. */
 export async function fetchOvsState(
   { ovsdb }: DatapathContext,
   attachment: Pick<Attachment, "bridge" | "sandboxId" | "containerInterface">,

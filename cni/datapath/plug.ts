@@ -14,23 +14,23 @@ import { fetchObservedState, fetchOvsState, type ObservedState, type OvsState } 
 import { addPort, fetchPorts, missingBridge, removePorts, setExternalIds, waitForConfigured } from "./ovsdb/ports.ts";
 import { addAddresses, addRoutes, awaitDad, explain, openPod } from "./pod-interface.ts";
 
-/** Plugs the attachment, or finds it plugged, or repairs what is half there by making it anew. */
+/** Plugs the attachment; keeps one that is correct, and rebuilds one that is not. */
 export async function plug(context: DatapathContext, attachment: Attachment): Promise<Plugged> {
   const deadline = new Deadline(context.timeoutMs);
-  checkInterfaceName(attachment.containerInterface);
+  assertInterfaceName(attachment.containerInterface);
   using netns = openNetns(await loadLibc(), attachment.netns);
   const state = await fetchOvsState(context, attachment, deadline);
   if (state.bridge === undefined) throw missingBridge(attachment.bridge);
-  // Awaited here: the namespace is held open until the end.
+  // Awaited here because the netns must stay open until the end.
   return (
     (await plugNew(context, attachment, netns, state, deadline)) ??
-    (await plugAgain(context, attachment, netns, state, deadline))
+    (await repairOrKeep(context, attachment, netns, state, deadline))
   );
 }
 
 /**
- * The way of nearly every plug: OVS knows nothing of the sandbox, and the kernel takes the name, so that there is nothing to
- * compare with. Undefined, and nothing done, when something is there after all.
+ * The common case: OVS has no row of the sandbox and the kernel accepts the name, so nothing needs comparing.
+ * Undefined, with nothing changed, if something exists after all.
  */
 async function plugNew(
   context: DatapathContext,
@@ -42,7 +42,7 @@ async function plugNew(
   if (state.ports.length > 0 || state.interfaces.length > 0 || state.takenNames.size > 0) return undefined;
   const [name = ""] = deriveHostInterfaces(attachment.sandboxId, attachment.containerInterface);
   try {
-    return await plugAnew(context, attachment, netns, state, name, deadline);
+    return await build(context, attachment, netns, state, name, deadline);
   } catch (error) {
     const { step, cause } = error instanceof DatapathError ? error : {};
     if (step === "veth" && cause instanceof NetlinkError && cause.code === "EEXIST") return undefined;
@@ -50,8 +50,8 @@ async function plugNew(
   }
 }
 
-/** Finds out what is there; keeps it if it is right, else makes it anew. */
-async function plugAgain(
+/** Keeps what exists if it is correct, else rebuilds it. */
+async function repairOrKeep(
   context: DatapathContext,
   attachment: Attachment,
   netns: Netns,
@@ -63,13 +63,13 @@ async function plugAgain(
   if (plugged !== undefined) return plugged;
   await clear(context, found, deadline);
   if (found.freeName === undefined) {
-    throw new DatapathError("veth", "every name for the host interface is another pod's");
+    throw new DatapathError("veth", "all candidate names of the host interface belong to other pods");
   }
-  return await plugAnew(context, attachment, netns, state, found.freeName, deadline);
+  return await build(context, attachment, netns, state, found.freeName, deadline);
 }
 
-/** The kernel's own rule (dev_valid_name); the name becomes part of sysctl paths. */
-function checkInterfaceName(name: string): void {
+/** The kernel's rule (dev_valid_name); the name becomes part of sysctl paths. */
+function assertInterfaceName(name: string): void {
   if (/^[^\s/:]+$/.test(name) && Buffer.byteLength(name) <= 15 && name !== "." && name !== "..") return;
   throw new DatapathError(
     "veth",
@@ -77,7 +77,7 @@ function checkInterfaceName(name: string): void {
   );
 }
 
-/** What is there already, if it is right. */
+/** Returns the existing attachment if it is correct. */
 async function adopt(
   { ovsdb }: DatapathContext,
   attachment: Attachment,
@@ -94,17 +94,17 @@ async function adopt(
   return { hostInterface: hostLink.name, hostMac: hostLink.mac ?? "", ofport: row.ofport };
 }
 
-/** Removes leftovers of this identity. */
+/** Removes this identity's OVS ports and link. */
 async function clear(context: DatapathContext, found: ObservedState, deadline: Deadline): Promise<void> {
   if (found.ovs.ports.length > 0) {
     found.ovs.pendingCfg = await removePorts(context.ovsdb, found.ovs.ports, deadline);
   }
   if (found.hostLink !== undefined) await context.removal.remove(found.hostLink, deadline);
-  // The pod's end of a link that was silenced a moment ago may still have the name that the new one gets.
+  // A link pending deletion may still hold the name in the pod.
   else await context.removal.finish(deadline);
 }
 
-async function plugAnew(
+async function build(
   context: DatapathContext,
   attachment: Attachment,
   netns: Netns,
@@ -112,17 +112,17 @@ async function plugAnew(
   name: string,
   deadline: Deadline,
 ): Promise<Plugged> {
-  // OVS must have let go of a device that may have had this name: as it does, it takes whatever has the name then down.
+  // Wait until OVS has released a device of this name: when it does, it takes down whichever device has the name then.
   if (pendingCfg !== undefined) await waitForConfigured(context.ovsdb, pendingCfg, deadline);
   const host = await context.hostSocket();
   const step = async (name: PlugStep) => context.onStep?.(name);
   const undo = new AsyncDisposableStack();
   try {
     undo.defer(async () => void (await deleteHostLink(context, attachment, new Deadline(context.timeoutMs))));
-    await makeVeth(host, attachment, netns, name, deadline);
+    await createPodVeth(host, attachment, netns, name, deadline);
     await step("veth");
 
-    // OVS takes its time to open the device; nothing else needs it until the pod's link goes up.
+    // OVS opens the device while the links are configured; only the pod's link waits for it.
     undo.defer(() => removeOwnPorts(context, attachment));
     const [port, configured] = await Promise.allSettled([
       plugIntoOvs(context, attachment, name, deadline),
@@ -134,7 +134,7 @@ async function plugAnew(
     if (configured.status === "rejected") throw configured.reason;
 
     const { pod, index } = configured.value;
-    // Last of all on the wire: the kernel announces the addresses now, and OVS is there to pass them on.
+    // Bring the link up last: the kernel then announces the addresses, and OVS forwards them.
     await explain("configure", `cannot bring up ${attachment.containerInterface}`, setLinkUp(pod, index, deadline));
     await step("up");
     await addRoutes(pod, index, attachment, deadline);
@@ -148,7 +148,7 @@ async function plugAnew(
   }
 }
 
-async function makeVeth(
+async function createPodVeth(
   host: RouteSocket,
   attachment: Attachment,
   netns: Netns,
@@ -161,8 +161,8 @@ async function makeVeth(
     await createVeth(host, { name, mac: deriveHostMac(name), mtu, peer }, deadline);
   } catch (error) {
     if (!(error instanceof NetlinkError)) throw error;
-    const why = error.code === "EEXIST" ? `${containerInterface} exists already in ${netns.path}` : error.message;
-    throw new DatapathError("veth", `cannot make ${containerInterface} in ${netns.path}: ${why}`, error);
+    const why = error.code === "EEXIST" ? `${containerInterface} already exists in ${netns.path}` : error.message;
+    throw new DatapathError("veth", `cannot create ${containerInterface} in ${netns.path}: ${why}`, error);
   }
 }
 
@@ -182,12 +182,12 @@ async function plugIntoOvs(
 interface Ends {
   host: RouteSocket;
   netns: Netns;
-  /** Of the host's end. */
+  /** The host interface's name. */
   name: string;
   netdev: boolean;
 }
 
-/** All that can be done before the pod's end is up. Resolves with its index and a socket beside it. */
+/** Configures everything before the pod's link is up. Resolves with that link's index and a socket in the pod. */
 async function configureLinks(
   context: DatapathContext,
   attachment: Attachment,
@@ -206,7 +206,7 @@ async function configureLinks(
   return { pod, index };
 }
 
-/** Names the link's owner and keeps the host's own IP stack off it. Resolves with the other end's index in the pod. */
+/** Sets the alias and keeps the host's IP stack off the link. Resolves with the peer's index in the pod. */
 async function prepareHostLink(
   host: RouteSocket,
   attachment: Attachment,
@@ -218,9 +218,10 @@ async function prepareHostLink(
     fetchLink(host, name, deadline),
     explain("veth", `cannot set the alias of ${name}`, setLinkAlias(host, name, alias, deadline)),
   ]);
-  if (link?.peerIndex === undefined) throw new DatapathError("veth", `${name} vanished while it was plugged`);
+  if (link?.peerIndex === undefined) throw new DatapathError("veth", `${name} disappeared while it was being plugged`);
   writeInterfaceSysctl("ipv6", name, "disable_ipv6", 1);
-  // The userspace datapath leaves frames to the host's stack too: it must not answer the pod's ARP for the host's own addresses.
+  // The userspace datapath passes frames to the host's stack too, which must not answer the pod's ARP for host
+  // addresses.
   writeInterfaceSysctl("ipv4", name, "arp_ignore", 8);
   return link.peerIndex;
 }
@@ -231,7 +232,7 @@ async function removeOwnPorts({ ovsdb, timeoutMs }: DatapathContext, attachment:
   if (ports.length > 0) await removePorts(ovsdb, ports, deadline);
 }
 
-/** Undoes the steps in reverse, all of them whatever fails, and gives the error to throw. */
+/** Undoes the steps in reverse, continuing after failures, and returns the error to throw. */
 async function unwind(undo: AsyncDisposableStack, error: unknown): Promise<unknown> {
   try {
     await undo.disposeAsync();
@@ -239,7 +240,7 @@ async function unwind(undo: AsyncDisposableStack, error: unknown): Promise<unkno
   } catch (undoError) {
     const step = error instanceof DatapathError ? error.step : "configure";
     const left = undoError instanceof SuppressedError ? undoError.error : undoError;
-    const message = `${messageOf(error)}; and what was begun could not be undone: ${messageOf(left)}`;
+    const message = `${messageOf(error)}; and the rollback failed: ${messageOf(left)}`;
     return new DatapathError(step, message, new AggregateError([error, undoError]));
   }
 }

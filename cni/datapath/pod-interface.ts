@@ -11,9 +11,9 @@ import { addRoute } from "./netlink/route.ts";
 import { NetlinkError, RouteSocket } from "./netlink/socket.ts";
 
 /**
- * Opens a socket in the pod, and on the same way settles how the interface behaves before it comes up: the kernel fills in
- * checksums (for the userspace datapath), announces the addresses itself (gratuitous ARP, unsolicited neighbour
- * advertisement), and takes addresses and routes from nobody but us.
+ * Opens a socket in the pod and, in the same entry of its netns, sets up the interface before it is up: software
+ * checksums for the userspace datapath, address announcements (gratuitous ARP, unsolicited NA), no router
+ * advertisements.
  */
 export async function openPod(netns: Netns, attachment: Attachment, netdev: boolean): Promise<RouteSocket> {
   const { containerInterface: name, skipDad } = attachment;
@@ -28,7 +28,7 @@ export async function openPod(netns: Netns, attachment: Attachment, netdev: bool
 
 function setPodSysctls({ containerInterface: name, skipDad, addresses }: Attachment): void {
   writeInterfaceSysctl("ipv4", name, "arp_notify", 1);
-  // Some runtimes give sandboxes without IPv6: an IPv6 address could not be set.
+  // Some runtimes disable IPv6 in sandboxes; setting an IPv6 address would then fail.
   const ipv6 = addresses.some(({ address }) => parseIp(address)?.length === 16);
   if (ipv6) writeInterfaceSysctl("ipv6", name, "disable_ipv6", 0);
   writeInterfaceSysctl("ipv6", name, "accept_ra", 0);
@@ -50,7 +50,7 @@ export async function addAddresses(
   }
 }
 
-/** Adds the routes in the given order, so that a gateway outside the subnet can have its on-link route first. */
+/** Adds the routes in order, so that a gateway outside the subnet can have its on-link route first. */
 export async function addRoutes(
   socket: RouteSocket,
   linkIndex: number,
@@ -69,7 +69,7 @@ export async function addRoutes(
   }
 }
 
-/** Resolves when the IPv6 addresses are ours to use; rejects if another host has one of them. */
+/** Resolves when the IPv6 addresses are usable; rejects if another host has one of them. */
 export async function awaitDad(
   socket: RouteSocket,
   linkIndex: number,
@@ -80,7 +80,7 @@ export async function awaitDad(
   const ipv6 = addresses.filter(bytes => bytes !== undefined);
   if (attachment.skipDad || ipv6.length === 0) return;
   const late = () =>
-    new DatapathError("configure", `duplicate address detection did not end within ${deadline.timeoutMs} ms`);
+    new DatapathError("configure", `duplicate address detection did not finish within ${deadline.timeoutMs} ms`);
   const duplicates = await waitForDad(socket, linkIndex, ipv6, deadline, late);
   if (duplicates.length > 0) {
     const list = duplicates.map(formatIp).join(", ");
@@ -91,7 +91,7 @@ export async function awaitDad(
   }
 }
 
-/** Turns the kernel's bare errno into a failure of `step` that says what was tried. */
+/** Converts the kernel's errno to a failure of `step` that says what was tried. */
 export async function explain<T>(step: DatapathStep, what: string, work: Promise<T>): Promise<T> {
   try {
     return await work;

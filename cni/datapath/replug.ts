@@ -19,7 +19,7 @@ import {
   waitForConfigured,
 } from "./ovsdb/ports.ts";
 
-/** See NodeDatapath. The link is what tells that the pod is still there: its other end is the pod's interface. */
+/** See NodeDatapath. The host link proves that the pod exists, because its peer is the pod's interface. */
 export async function replug(context: DatapathContext, attachment: Replug): Promise<Plugged | undefined> {
   const deadline = new Deadline(context.timeoutMs);
   const { ovsdb } = context;
@@ -32,7 +32,7 @@ export async function replug(context: DatapathContext, attachment: Replug): Prom
   if (state.takenNames.has(link.name)) {
     throw new DatapathError(
       "ovs",
-      `OVS has a port ${link.name} that does not say whose it is; remove it (ovs-vsctl del-port)`,
+      `the OVS port ${link.name} has no external_ids of Mooring; remove it (ovs-vsctl del-port)`,
     );
   }
   const [row] = state.interfaces;
@@ -46,7 +46,7 @@ export async function replug(context: DatapathContext, attachment: Replug): Prom
     if (!isRight) await setExternalIds(ovsdb, row.uuid, attachment, known, deadline);
     return { ...plugged, ofport: row.ofport };
   }
-  // A port of a dead device of the same name: OVS must have let go of it first.
+  // The port has a dead device: OVS must release it before the name is used again.
   if (state.ports.length > 0) {
     await waitForConfigured(ovsdb, await removePorts(ovsdb, state.ports, deadline), deadline);
   }
@@ -57,7 +57,7 @@ export async function replug(context: DatapathContext, attachment: Replug): Prom
 }
 
 export async function listLinks({ timeoutMs }: DatapathContext): Promise<HostLink[]> {
-  // A socket of its own: the kernel answers one dump at a time.
+  // A separate socket, because the kernel answers one dump at a time.
   await using socket = await RouteSocket.open();
   const links = await fetchLinks(socket, new Deadline(timeoutMs));
   return links.flatMap(({ name, alias, up, isPendingDeletion }) => {

@@ -6,11 +6,12 @@ import { deleteHostLink, quiesceHostLink } from "./host-link.ts";
 import { fetchPorts, removePorts } from "./ovsdb/ports.ts";
 
 /**
- * Takes the attachment out of OVS, wherever it is plugged, and removes its veth. The pod's namespace is not needed: the
- * pod's end goes with the host's. With OVS away the link is deleted all the same, and then the failure reported.
+ * Removes the attachment from any bridge and deletes its veth; the netns is not needed. If OVS does not answer, still
+ * deletes the link, then rejects.
  */
 export async function unplug(context: DatapathContext, identity: SandboxIds): Promise<boolean> {
-  // OVS first: for a port whose device has gone it looks for a kernel module of that name, which holds up its other work.
+  // OVS first: for a port whose device is gone it tries to load a kernel module of that name, which delays its other
+  // work.
   const [port] = await Promise.allSettled([unplugFromOvs(context, identity, new Deadline(context.timeoutMs))]);
   const remove = port.status === "rejected" ? deleteHostLink : quiesceHostLink;
   const [link] = await Promise.allSettled([remove(context, identity, new Deadline(context.timeoutMs))]);

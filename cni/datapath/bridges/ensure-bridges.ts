@@ -28,7 +28,7 @@ export async function ensureBridges(context: DatapathContext, plan: BridgePlan):
     } catch (error) {
       if (!(error instanceof TransactionError)) throw error;
       if (attempt < ATTEMPTS) continue;
-      throw new DatapathError("bridge", `OVSDB refused to make ${made.join(", ")}: ${error.message}`, error);
+      throw new DatapathError("bridge", `OVSDB rejected creating ${made.join(", ")}: ${error.message}`, error);
     }
     if (bridges.length > 0 && type === undefined) await chooseWorkingType(context, bridges, deadline);
     const [absent] = missingUplinks;

@@ -8,11 +8,8 @@ const AF_INET = 2;
 const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
 
 /**
- * Makes the kernel fill in checksums before a packet leaves this interface, in the namespace of the calling thread.
- *
- * A veth promises to offload checksums because its peer's kernel never looks at them. The userspace OVS datapath takes
- * frames off the peer as they are: TCP with unfinished checksums arrives at the other pod and is dropped. Segmentation
- * offload (TSO) depends on this one and goes off with it.
+ * Disables transmit checksum offload in the calling thread's netns; TSO depends on it and is disabled too. A veth leaves
+ * checksums unfinished, and the userspace OVS datapath forwards such frames as they are, so that pods drop them.
  */
 export function disableTxChecksumOffload(libc: Libc, name: string): void {
   const fd = libc.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);

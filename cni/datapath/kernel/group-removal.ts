@@ -11,20 +11,19 @@ import type { LinkRemoval } from "./link-removal.ts";
 const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
 const NETLINK_ROUTE = 0;
-/** Links that are taken down at about the same time share one deletion; and OVS lets go of them before they vanish. */
+/** Collects links for one deletion, and lets OVS release them before they disappear. */
 const GATHER_MS = 10;
 
 const [writeTo, readFrom, closeFile] = [promisify(write), promisify(read), promisify(close)];
 
 /**
- * For an agent: takes links down and into the group of those to be deleted, and deletes the group as a whole on another
- * thread. So one wait serves many links, and nobody else's work stands still meanwhile. Should the agent end before, the
- * next deletion takes along what is left in the group, unless the sandbox's end has done so already.
+ * For the agent: takes links down, moves them into one group and deletes the group on another thread. One wait serves
+ * many links and blocks no other work. A later deletion also deletes links left by an agent that died.
  */
 export class GroupRemoval implements LinkRemoval {
   readonly #openHost: () => Promise<RouteSocket>;
   readonly #ending = new AbortController();
-  /** The deletion that will take along what is silenced now. */
+  /** The scheduled deletion, which includes the links quiesced until it begins. */
   #next: Promise<void> | undefined;
   #current: Promise<void> | undefined;
   #fd: number | undefined;
@@ -35,7 +34,7 @@ export class GroupRemoval implements LinkRemoval {
 
   async quiesce(link: Link, deadline: Deadline): Promise<void> {
     await markForDeletion(await this.#openHost(), link.index, deadline);
-    // Whoever needs the outcome waits for the deletion as well; a later one takes along what this one left.
+    // Callers that need the outcome wait for the deletion; a later one deletes what this one leaves.
     this.#schedule().catch(() => undefined);
   }
 
@@ -63,7 +62,7 @@ export class GroupRemoval implements LinkRemoval {
   }
 
   async #deleteNext(): Promise<void> {
-    // The process may end: what is left is silent.
+    // Does not keep the process alive: the remaining links are down.
     await sleep(GATHER_MS, undefined, { ref: false, signal: this.#ending.signal }).catch(() => undefined);
     await this.#current?.catch(() => undefined);
     this.#current = this.#next;
@@ -75,7 +74,7 @@ export class GroupRemoval implements LinkRemoval {
     }
   }
 
-  /** The kernel carries the request out inside of `write`, which Node runs on a thread of its pool. */
+  /** The kernel deletes the links within `write`, which Node runs on a thread of its pool. */
   async #deleteGroup(): Promise<void> {
     const fd = await this.#open();
     await writeTo(fd, encodeGroupDeletion());

@@ -1,6 +1,6 @@
 import { isIPv4, isIPv6 } from "node:net";
 
-/** An IP address as the kernel takes it: 4 or 16 bytes. Undefined if the text is no address. */
+/** Parses an IP address to the kernel's 4 or 16 bytes. Undefined if the text is not an address. */
 export function parseIp(text: string): Buffer | undefined {
   if (isIPv4(text)) return Buffer.from(text.split(".").map(Number));
   if (!isIPv6(text) || text.includes("%")) return undefined;
@@ -20,7 +20,7 @@ export function parseIp(text: string): Buffer | undefined {
   return bytes;
 }
 
-/** `10.0.0.0/8` as bytes and length, host bits cleared as the kernel wants a route's destination. */
+/** Parses `10.0.0.0/8`; clears host bits, as the kernel requires of a route's destination. */
 export function parseCidr(text: string): { bytes: Buffer; prefixLength: number } | undefined {
   const [address = "", length = "", ...rest] = text.split("/");
   const bytes = parseIp(address);
@@ -33,7 +33,7 @@ export function parseCidr(text: string): { bytes: Buffer; prefixLength: number }
   return { bytes, prefixLength };
 }
 
-/** For messages and comparisons: IPv6 without zero compression. */
+/** Formats for messages and comparisons; IPv6 without zero compression. */
 export function formatIp(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join(".");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -1,20 +1,20 @@
 import { DatapathError } from "../datapath-error.ts";
 
-/** The C functions that Node has no call for. All are synchronous and act on the calling thread. */
+/** C functions that Node lacks. All are synchronous and act on the calling thread. */
 export interface Libc {
   setns(fd: number, kind: number): number;
   socket(domain: number, type: number, protocol: number): number;
   ioctl(fd: number, request: number, argument: unknown): number;
   close(fd: number): number;
-  /** Ends the process at once, with no clean-up. */
+  /** Ends the process without clean-up. */
   abort(): never;
-  /** The error of the last call that returned -1, as its errno name, such as `EINVAL`. */
+  /** The errno name, such as `EINVAL`, of the last call that returned -1. */
   errorName(): string;
 }
 
 let loaded: Promise<Libc> | undefined;
 
-/** Loads libc through koffi at the first call: what never enters a namespace does not pay for it. */
+/** Loads libc through koffi at the first call, because only entering a netns needs it. */
 export function loadLibc(): Promise<Libc> {
   loaded ??= bindLibc();
   return loaded;
@@ -29,7 +29,7 @@ async function bindLibc(): Promise<Libc> {
     koffi.struct("mooring_ifreq", {
       ifr_name: koffi.array("char", 16),
       ifr_data: "mooring_ethtool_value *",
-      // struct ifreq is 40 bytes on 64-bit Linux: the kernel copies all of it.
+      // struct ifreq is 40 bytes on 64-bit Linux, and the kernel copies all of it.
       padding: koffi.array("uint8_t", 16),
     });
     return {
@@ -41,6 +41,6 @@ async function bindLibc(): Promise<Libc> {
       errorName: () => names.get(koffi.errno()) ?? `errno ${koffi.errno()}`,
     };
   } catch (error) {
-    throw new DatapathError("netns", "libc cannot be loaded, which entering a network namespace needs", error);
+    throw new DatapathError("netns", "cannot load libc, which is required to enter a network namespace", error);
   }
 }

@@ -3,19 +3,19 @@ import { deleteLink, type Link } from "../netlink/link.ts";
 import type { RouteSocket } from "../netlink/socket.ts";
 
 /**
- * How host links go. The kernel lets nobody see a link any more at once, but comes back from its deletion only when every
- * CPU has passed a quiescent state (RCU) some 15 ms later, and the calling thread waits.
+ * Deletes host links. The kernel hides a deleted link at once but returns only after an RCU grace period, some 15 ms,
+ * in which the calling thread waits.
  */
 export interface LinkRemoval extends AsyncDisposable {
-  /** Resolves when nothing passes the link any more, and it will be gone soon whatever else happens. */
+  /** Resolves when no traffic passes the link; it is deleted soon after. */
   quiesce(link: Link, deadline: Deadline): Promise<void>;
-  /** Resolves when the link is gone. */
+  /** Resolves when the link is deleted. */
   remove(link: Link, deadline: Deadline): Promise<void>;
-  /** Resolves when all that was silenced is gone: true if there was anything. */
+  /** Resolves when all quiesced links are deleted; true if there were any. */
   finish(deadline: Deadline): Promise<boolean>;
 }
 
-/** For one call: the process ends with it, so that nothing may be left for later. */
+/** For the executable: deletes at once, because the process ends with its call. */
 export function removeAtOnce(openHost: () => Promise<RouteSocket>): LinkRemoval {
   const remove = async (link: Link, deadline: Deadline) =>
     void (await deleteLink(await openHost(), link.index, deadline));

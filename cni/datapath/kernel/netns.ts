@@ -4,34 +4,34 @@ import type { Libc } from "./libc.ts";
 
 const CLONE_NEWNET = 0x40000000;
 
-/** A network namespace held open by its file descriptor, so that it cannot be replaced under its path meanwhile. */
+/** A netns held open by its file descriptor, so that it cannot be replaced under its path. */
 export interface Netns extends Disposable {
   readonly path: string;
   /** For IFLA_NET_NS_FD. */
   readonly fd: number;
   /**
-   * Runs `work` with the calling thread inside the namespace. `work` must be synchronous: anything that runs later, or on
-   * another thread, runs outside. It may open sockets, which stay in the namespace, and write sysctls.
+   * Runs `work` with the calling thread inside the netns. `work` must be synchronous: later work runs outside. It may
+   * open sockets, which stay in the netns, and write sysctls.
    */
   run<T>(work: () => T): T;
 }
 
 /**
- * Opens the namespace at `path` (CNI_NETNS). Rejects with step `namespace` if there is none, and if it is the host's own:
- * plugging that would take the node's interfaces for a pod's.
+ * Opens the netns at `path` (CNI_NETNS). Throws with step `netns` if there is none, or if it is the host's own, whose
+ * interfaces must not be taken for a pod's.
  */
 export function openNetns(libc: Libc, path: string): Netns {
   const fd = openFile(path);
   try {
-    const home = openFile("/proc/thread-self/ns/net");
+    const hostNs = openFile("/proc/thread-self/ns/net");
     try {
-      const [here, there] = [fstatSync(home), fstatSync(fd)];
+      const [here, there] = [fstatSync(hostNs), fstatSync(fd)];
       if (here.dev === there.dev && here.ino === there.ino) {
         throw new DatapathError("netns", `${path} is the host's own network namespace, not a sandbox's`);
       }
-      enterAndReturn(libc, path, fd, home, () => undefined);
+      enterAndReturn(libc, path, fd, hostNs, () => undefined);
     } finally {
-      closeSync(home);
+      closeSync(hostNs);
     }
   } catch (error) {
     closeSync(fd);
@@ -41,18 +41,18 @@ export function openNetns(libc: Libc, path: string): Netns {
     path,
     fd,
     run: work => {
-      const home = openFile("/proc/thread-self/ns/net");
+      const hostNs = openFile("/proc/thread-self/ns/net");
       try {
-        return enterAndReturn(libc, path, fd, home, work);
+        return enterAndReturn(libc, path, fd, hostNs, work);
       } finally {
-        closeSync(home);
+        closeSync(hostNs);
       }
     },
     [Symbol.dispose]: () => closeSync(fd),
   };
 }
 
-function enterAndReturn<T>(libc: Libc, path: string, fd: number, home: number, work: () => T): T {
+function enterAndReturn<T>(libc: Libc, path: string, fd: number, hostNs: number, work: () => T): T {
   if (libc.setns(fd, CLONE_NEWNET) !== 0) {
     const why = libc.errorName();
     const hint = why === "EINVAL" ? `${path} is not a network namespace` : `cannot enter ${path}: ${why}`;
@@ -61,15 +61,15 @@ function enterAndReturn<T>(libc: Libc, path: string, fd: number, home: number, w
   try {
     return work();
   } finally {
-    // A thread left in a pod's namespace would plug the next pod's links into this one: nothing may run on it again.
-    if (libc.setns(home, CLONE_NEWNET) !== 0) giveUp(libc, path);
+    // A thread left in a pod's netns would plug later pods' links into it, so the process must end.
+    if (libc.setns(hostNs, CLONE_NEWNET) !== 0) abortProcess(libc, path);
   }
 }
 
-function giveUp(libc: Libc, path: string): never {
+function abortProcess(libc: Libc, path: string): never {
   writeSync(
     2,
-    `mooring: cannot return from the network namespace ${path}: ${libc.errorName()}; giving up
+    `mooring: cannot return from the network namespace ${path}: ${libc.errorName()}; aborting
 `,
   );
   return libc.abort();

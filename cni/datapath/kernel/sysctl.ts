@@ -2,13 +2,13 @@ import { writeFileSync } from "node:fs";
 import { DatapathError } from "../datapath-error.ts";
 
 /**
- * Writes `/proc/sys/net/<family>/conf/<interface>/<key>` of the namespace that the calling thread is in.
- * Synchronous for that reason. A kernel without IPv6 has no `ipv6` tree: that is no failure, there is nothing to switch.
+ * Writes `/proc/sys/net/<family>/conf/<interface>/<key>` in the calling thread's netns, hence synchronously. Ignores a
+ * missing `ipv6` tree: the kernel has no IPv6.
  */
 export function writeInterfaceSysctl(family: "ipv4" | "ipv6", name: string, key: string, value: number): void {
   const path = `/proc/sys/net/${family}/conf/${name}/${key}`;
   try {
-    // Not created nor truncated: that costs look-ups, and a kernel's file is there or is not.
+    // Neither create nor truncate, which would cost look-ups: a sysctl's file exists or not.
     writeFileSync(path, String(value), { flag: "r+" });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;

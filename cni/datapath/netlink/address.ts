@@ -5,7 +5,7 @@ import type { RouteSocket } from "./socket.ts";
 // linux/rtnetlink.h, linux/if_addr.h
 const RTM_NEWADDR = 20;
 const RTM_GETADDR = 22;
-/** Join this group to be told of IPv6 addresses as their duplicate address detection ends. */
+/** Notifies of IPv6 addresses when their duplicate address detection ends. */
 export const RTMGRP_IPV6_IFADDR = 0x100;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
@@ -21,9 +21,9 @@ export interface LinkAddress {
   linkIndex: number;
   bytes: Buffer;
   prefixLength: number;
-  /** Duplicate address detection (RFC 4862 §5.4) is still going on: the address may not be used yet. */
+  /** Duplicate address detection (RFC 4862 section 5.4) is in progress: the address is not usable yet. */
   tentative: boolean;
-  /** Another host on the segment answers for it. */
+  /** Another host on the segment uses it. */
   duplicate: boolean;
 }
 
@@ -47,7 +47,7 @@ export async function addAddress(socket: RouteSocket, address: NewAddress, deadl
   await socket.request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, [header, ...attributes], deadline);
 }
 
-/** The addresses of one link, both families. */
+/** Lists one link's addresses of both families. */
 export async function fetchAddresses(
   socket: RouteSocket,
   linkIndex: number,
@@ -57,7 +57,7 @@ export async function fetchAddresses(
   return messages.map(message => decodeAddress(message.payload)).filter(address => address.linkIndex === linkIndex);
 }
 
-/** Resolves when no given address is tentative any more, with those that turned out to be another host's. */
+/** Resolves with the duplicates once no given address is tentative. */
 export async function waitForDad(
   socket: RouteSocket,
   linkIndex: number,

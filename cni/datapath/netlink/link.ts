@@ -38,7 +38,7 @@ const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
 const IFF_UP = 1;
 
-/** The group of the links that are to be deleted: "moor". Nothing may be in it that is to stay. */
+/** The interface group of links pending deletion: "moor". Every link in it gets deleted. */
 const PENDING_DELETION_GROUP = 0x6d6f6f72;
 
 export interface Link {
@@ -50,9 +50,9 @@ export interface Link {
   alias: string | undefined;
   /** `veth`, `bridge` and so on; absent for hardware. */
   kind: string | undefined;
-  /** Index of the other end of a veth, in that end's namespace. */
+  /** The peer's index, in the peer's netns. */
   peerIndex: number | undefined;
-  /** Silenced, and about to be deleted. */
+  /** Down, and about to be deleted. */
   isPendingDeletion: boolean;
 }
 
@@ -65,8 +65,8 @@ export interface VethPair {
 }
 
 /**
- * Makes both ends at once, the peer born inside its namespace: no moment at which it has another name or place. This end is
- * born up, and has no carrier until the peer is.
+ * Creates both ends at once, the peer inside its netns under its final name. This end is up, and has no carrier until
+ * the peer is up.
  */
 export async function createVeth(socket: RouteSocket, pair: VethPair, deadline: Deadline): Promise<void> {
   const mtu = pair.mtu > 0 ? [encodeAttribute(IFLA_MTU, encodeU32(pair.mtu))] : [];
@@ -105,7 +105,7 @@ export async function fetchLink(socket: RouteSocket, name: string, deadline: Dea
   }
 }
 
-/** Every link of the namespace. A list that changed under way is read again, so that nothing is missing from it. */
+/** Lists all links of the netns. Repeats a dump that changed during reading, so that none is missing. */
 export async function fetchLinks(socket: RouteSocket, deadline: Deadline): Promise<Link[]> {
   for (let attempt = 0; attempt < 5; attempt++) {
     const messages = await socket.dump(RTM_GETLINK, [linkHeader(0, 0, 0)], deadline);
@@ -129,7 +129,7 @@ export async function setLinkUp(socket: RouteSocket, index: number, deadline: De
   await socket.request(RTM_SETLINK, 0, [linkHeader(index, IFF_UP, IFF_UP)], deadline);
 }
 
-/** False if it is gone already. The other end of a veth goes with it. */
+/** Deletes the link and its peer. False if it does not exist. */
 export async function deleteLink(socket: RouteSocket, index: number, deadline: Deadline): Promise<boolean> {
   try {
     await socket.request(RTM_DELLINK, 0, [linkHeader(index, 0, 0)], deadline);
@@ -140,7 +140,7 @@ export async function deleteLink(socket: RouteSocket, index: number, deadline: D
   }
 }
 
-/** Takes the link down, so that nothing passes it any more, and marks it for the next deletion of the group. */
+/** Takes the link down, which stops its traffic, and marks it for the next deletion of the group. */
 export async function markForDeletion(socket: RouteSocket, index: number, deadline: Deadline): Promise<void> {
   const group = encodeAttribute(IFLA_GROUP, encodeU32(PENDING_DELETION_GROUP));
   try {
@@ -151,13 +151,13 @@ export async function markForDeletion(socket: RouteSocket, index: number, deadli
   }
 }
 
-/** The request that deletes every doomed link, as bytes for a socket that nothing else uses. */
+/** Encodes the deletion of all marked links, for a socket of its own. */
 export function encodeGroupDeletion(): Buffer {
   const payload = Buffer.concat([linkHeader(0, 0, 0), encodeAttribute(IFLA_GROUP, encodeU32(PENDING_DELETION_GROUP))]);
   return encodeMessage({ type: RTM_DELLINK, flags: NLM_F_REQUEST | NLM_F_ACK, seq: 1, port: 0, payload });
 }
 
-/** The errno's name in the kernel's answer to such a request; undefined for success. */
+/** Returns the errno name in the kernel's answer; undefined for success. */
 export function readOutcome(bytes: Buffer): string | undefined {
   const answer = decodeMessages(bytes).find(({ type }) => type === NLMSG_ERROR);
   const errno = answer?.payload.readInt32LE(0) ?? 0;

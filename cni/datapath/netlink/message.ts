@@ -1,12 +1,12 @@
 /**
- * Netlink messages as bytes (linux/netlink.h), with no socket in sight. Integers are in the host's order, which is
- * little-endian on every machine that Mooring is built for.
+ * Encodes and decodes netlink messages (linux/netlink.h). Integers are in host order: little-endian on every supported
+ * machine.
  */
 export interface NetlinkMessage {
   type: number;
   flags: number;
   seq: number;
-  /** The socket that asked; a notification names the one that made the change. 0 in requests: the kernel fills it in. */
+  /** The requesting socket; in a notification the one that made the change. 0 in requests: the kernel fills it in. */
   port: number;
   /** Family header and attributes. */
   payload: Buffer;
@@ -15,7 +15,7 @@ export interface NetlinkMessage {
 export const NLM_F_REQUEST = 0x1;
 export const NLM_F_ACK = 0x4;
 export const NLM_F_DUMP = 0x300;
-/** On replies of a dump: what is listed changed meanwhile. */
+/** On replies of a dump: the list changed during reading. */
 export const NLM_F_DUMP_INTR = 0x10;
 export const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
@@ -35,7 +35,7 @@ export function encodeMessage({ type, flags, seq, port, payload }: NetlinkMessag
   return Buffer.concat([header, payload]);
 }
 
-/** Splits what one read gave into its messages. Throws if a length does not fit what is there. */
+/** Splits one read's bytes into messages. Throws RangeError if a length does not fit. */
 export function decodeMessages(bytes: Buffer): NetlinkMessage[] {
   const messages: NetlinkMessage[] = [];
   for (let offset = 0; offset < bytes.length; ) {
@@ -66,7 +66,7 @@ export function encodeAttribute(type: number, ...value: Buffer[]): Buffer {
   return bytes;
 }
 
-/** Attributes by type; of repeated ones the last. Throws if a length does not fit what is there. */
+/** Decodes attributes by type, the last of repeated ones. Throws RangeError if a length does not fit. */
 export function decodeAttributes(bytes: Buffer): Map<number, Buffer> {
   const attributes = new Map<number, Buffer>();
   for (let offset = 0; offset + 4 <= bytes.length; ) {

@@ -18,7 +18,7 @@ const AF_INET6 = 10;
 
 export interface LinkRoute {
   linkIndex: number;
-  /** Destination; its length tells the family. */
+  /** Destination; 4 or 16 bytes by family. */
   bytes: Buffer;
   prefixLength: number;
   /** Absent: on-link. */
@@ -26,8 +26,8 @@ export interface LinkRoute {
 }
 
 /**
- * Adds a route to the main table. False if the namespace has a route to this destination already: the first interface
- * of a pod keeps its default route when a second one is plugged, and an on-link route is made with the address.
+ * Adds a route to the main table. False if the netns has a route to this destination: a pod's first interface keeps
+ * its default route, and the kernel adds on-link routes with addresses.
  */
 export async function addRoute(socket: RouteSocket, route: LinkRoute, deadline: Deadline): Promise<boolean> {
   const { bytes, prefixLength, linkIndex, gateway } = route;
@@ -55,7 +55,7 @@ export async function addRoute(socket: RouteSocket, route: LinkRoute, deadline: 
   }
 }
 
-/** All unicast routes of the main table, both families. */
+/** Lists the unicast routes of the main table, both families. */
 export async function fetchRoutes(socket: RouteSocket, deadline: Deadline): Promise<LinkRoute[]> {
   const messages = await socket.dump(RTM_GETROUTE, [Buffer.alloc(12)], deadline);
   return messages

@@ -21,7 +21,7 @@ const NETLINK_ROUTE = 0;
  */
 const MAX_UNANSWERED = 8;
 
-/** The kernel's refusal of a request: `code` is the errno name, such as `EEXIST`. */
+/** The kernel's error: `code` is the errno name, such as `EEXIST`. */
 export class NetlinkError extends Error {
   override readonly name = "NetlinkError";
   readonly code: string;
@@ -38,7 +38,9 @@ interface Pending {
   reject(error: Error): void;
 }
 
-/** One rtnetlink socket: requests answered in order by sequence number, and notifications of the groups it joined. */
+/**
+ * An rtnetlink socket: matches answers to requests by sequence number, and passes on notifications of joined groups.
+ */
 export class RouteSocket implements AsyncDisposable {
   readonly #raw: RawNetlinkSocket;
   readonly #pending = new Map<number, Pending>();

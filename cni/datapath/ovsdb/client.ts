@@ -9,14 +9,17 @@ const DATABASE = "Open_vSwitch";
 /** One operation of RFC 7047 §5.2, as it goes on the wire. */
 export type Operation = { op: string } & Record<string, unknown>;
 
-/** What an operation answered: `rows` of a select, `uuid` of an insert, `count` of the rest. */
+/** An operation's result: `rows` of a select, `uuid` of an insert, `count` of the others. */
 export interface OperationResult {
   rows?: Row[];
   uuid?: unknown;
   count?: number;
 }
 
-/** The transaction was rolled back; `operation` is the index of the one that failed, beyond the last for the commit. */
+/**
+ * The transaction was rolled back. `operation` is the failed operation's index, or beyond the last if the commit
+ * failed.
+ */
 export class TransactionError extends Error {
   override readonly name = "TransactionError";
   readonly operation: number;
@@ -28,8 +31,8 @@ export class TransactionError extends Error {
 }
 
 /**
- * The local OVSDB. Connects at the first call and again at the next one after the server went away, so that an agent may
- * hold it for ever. Failures reject with DatapathError `ovs`; a refused transaction with TransactionError.
+ * The local OVSDB. Connects at first use and reconnects after a loss, so that an agent can keep it. Rejects with
+ * DatapathError `ovs`, or TransactionError for a transaction that OVSDB rejected.
  */
 export class OvsdbClient implements Disposable {
   readonly #remote: string;
@@ -55,8 +58,8 @@ export class OvsdbClient implements Disposable {
   }
 
   /**
-   * Follows the rows of `table` that match `where` until `done` has an answer for one. Resolves to that answer; `start`
-   * runs once the monitor stands, so that nothing it causes is missed.
+   * Monitors the rows of `table` that match `where` until `done` returns a value for one, and resolves with it. Runs
+   * `start` after subscribing, so that no update it causes is missed.
    */
   async waitForRow<T>(
     { table, columns, where }: { table: string; columns: string[]; where: unknown[] },
@@ -68,7 +71,7 @@ export class OvsdbClient implements Disposable {
     return this.#call(deadline, async connection => {
       const id = `mooring-${++this.#monitorCount}`;
       const { promise, resolve, reject } = Promise.withResolvers<T>();
-      // Handled below by the race; this keeps a failure while `start` runs from being called unhandled.
+      // The race below handles it; until then a failure must not count as unhandled.
       promise.catch(() => undefined);
       const rows = new Map<string, Row>();
       const follow = (update: unknown, order?: "keep newer") => {
@@ -84,13 +87,13 @@ export class OvsdbClient implements Disposable {
       const undo = connection.onUpdate(id, follow, reject);
       try {
         const monitor = connection.request("monitor_cond", [DATABASE, id, { [table]: [{ columns, where }] }], deadline);
-        // Pipelined: the server answers in order, so the monitor stands before `start`'s transaction is carried out.
+        // Pipelined: the server answers in order, so the monitor is active before `start`'s transaction.
         const [initial] = await Promise.all([monitor, start()]);
         follow(initial, "keep newer");
         return await deadline.race(promise, late);
       } finally {
         undo();
-        // Not awaited: nobody needs the answer, and a session that has ended took the monitor with it.
+        // Not awaited: the answer is unused, and a closed session has no monitors.
         connection.request("monitor_cancel", [id], deadline).catch(() => undefined);
       }
     });
@@ -138,7 +141,7 @@ export class OvsdbClient implements Disposable {
   }
 }
 
-/** `unix:PATH` or `tcp:HOST:PORT` as node:net takes it. */
+/** Parses `unix:PATH` or `tcp:HOST:PORT` for node:net. */
 export function parseRemote(remote: string): { path: string } | { host: string; port: number } {
   if (remote.startsWith("unix:/")) return { path: remote.slice("unix:".length) };
   const tcp = /^tcp:(?:\[(?<v6>[^\]]+)\]|(?<host>[^:]+)):(?<port>\d{1,5})$/.exec(remote)?.groups;
@@ -154,8 +157,8 @@ function opened(socket: Socket): Promise<void> {
 }
 
 /**
- * Merges an update2 (ovsdb-server(7)) into `rows` and gives the rows it touched. The monitor's first answer is seen after
- * updates that came in the same read: it must not put back what they changed.
+ * Merges an update2 (ovsdb-server(7)) into `rows` and returns the changed rows. The initial answer may be processed
+ * after updates of the same read and must not overwrite them.
  */
 function applyUpdate(rows: Map<string, Row>, update: unknown, table: string, order?: "keep newer"): Row[] {
   const changes = (update as Record<string, Record<string, Record<string, Row | null>>> | null)?.[table] ?? {};

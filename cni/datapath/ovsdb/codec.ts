@@ -1,7 +1,7 @@
-/** A JSON-RPC message of OVSDB (RFC 7047 §4): JSON objects one after another on a stream, with nothing between them. */
+/** An OVSDB JSON-RPC message (RFC 7047 section 4): JSON objects on a stream without separators. */
 export type JsonObject = { [key: string]: unknown };
 
-/** The peer's bytes are not OVSDB's protocol; the connection is of no use any more. */
+/** The peer violates OVSDB's protocol; the connection is unusable. */
 export class OvsdbProtocolError extends Error {
   override readonly name = "OvsdbProtocolError";
 }
@@ -11,12 +11,12 @@ const BACKSLASH = 0x5c;
 const OPEN = 0x7b;
 const CLOSE = 0x7d;
 
-/** Every row of a node's database fits many times; a peer that sends more without end of message is broken. */
+/** Far above the size of any node's database. */
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
 /**
- * Cuts a byte stream into JSON objects by counting braces outside strings. Fed any pieces, down to single bytes: all
- * bytes that matter are ASCII, which UTF-8 never uses inside another character.
+ * Splits a byte stream into JSON objects by counting braces outside strings. Accepts pieces of any size: all
+ * significant bytes are ASCII, which UTF-8 never uses inside another character.
  */
 export class OvsdbDecoder {
   readonly #maxBytes: number;
@@ -30,7 +30,7 @@ export class OvsdbDecoder {
     this.#maxBytes = maxBytes;
   }
 
-  /** The messages that these bytes complete. Throws OvsdbProtocolError; the decoder is spent after that. */
+  /** Returns the messages that these bytes complete. After it throws OvsdbProtocolError the decoder is unusable. */
   push(chunk: Buffer): JsonObject[] {
     const messages: JsonObject[] = [];
     let start = 0;
@@ -49,7 +49,7 @@ export class OvsdbDecoder {
     return messages;
   }
 
-  /** Throws OvsdbProtocolError if the stream has ended inside a message. */
+  /** Throws OvsdbProtocolError if the stream ended inside a message. */
   end(): void {
     if (this.#depth > 0)
       throw new OvsdbProtocolError(`the stream ended inside a message, after ${this.#size} bytes of it`);

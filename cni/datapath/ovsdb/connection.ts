@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import type { Deadline } from "../deadline.ts";
 import { encodeJson, type JsonObject, OvsdbDecoder, OvsdbProtocolError } from "./codec.ts";
 
-/** The server's `error` member: it understood the request and refused it. */
+/** The server's `error` member: it rejected the request. */
 export class OvsdbErrorReply extends Error {
   override readonly name = "OvsdbRefusal";
 }
@@ -14,7 +14,7 @@ interface Pending {
   reject(error: Error): void;
 }
 
-/** One connected session: requests matched to replies by id, echoes answered, updates handed to their monitors. */
+/** One session: matches replies to requests by id, answers echoes, passes updates to their monitors. */
 export class OvsdbConnection {
   readonly #socket: Socket;
   readonly #decoder = new OvsdbDecoder();
@@ -24,7 +24,7 @@ export class OvsdbConnection {
   #nextId = 0;
   #closed: Error | undefined;
 
-  /** `socket` is connected; `onClose` is called once, however the session ends. */
+  /** `socket` is connected; `onClose` is called once, for any end of the session. */
   constructor(socket: Socket, onClose: (error: Error) => void) {
     this.#socket = socket;
     this.#onClose = onClose;
@@ -47,7 +47,7 @@ export class OvsdbConnection {
     }
   }
 
-  /** Hands every update of the monitor with this id to `listener`, and the end of the session to `fail`. Returns its undo. */
+  /** Passes updates of this monitor to `listener`, and the session's end to `fail`. Returns the undo function. */
   onUpdate(monitorId: string, listener: UpdateListener, fail: (error: Error) => void): () => void {
     this.#monitors.set(monitorId, { listener, fail });
     return () => this.#monitors.delete(monitorId);
@@ -62,7 +62,7 @@ export class OvsdbConnection {
     this.#onClose(reason);
   }
 
-  /** What is asked in one turn of the event loop leaves in one piece, so that server and switch are woken once for it. */
+  /** Sends the requests of one turn of the event loop in one write, so that the server wakes once. */
   #gatherWrites(): void {
     if (this.#socket.writableCorked > 0) return;
     this.#socket.cork();
@@ -88,7 +88,7 @@ export class OvsdbConnection {
       if (error === null || error === undefined) pending?.resolve(result);
       else pending?.reject(new OvsdbErrorReply(describe(error)));
     }
-    // Anything else is a notification of a later protocol version, which RFC 7047 lets us pass over.
+    // Ignores other messages, as RFC 7047 allows for later protocol versions.
   }
 }
 

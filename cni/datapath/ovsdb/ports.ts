@@ -23,7 +23,7 @@ export interface AccessColumns {
   trunks: number[];
 }
 
-/** An access port of one interface, both rows named after the host link. */
+/** An access port with one interface; both rows are named after the host link. */
 export interface OvsPort {
   uuid: Uuid;
   name: string;
@@ -68,7 +68,7 @@ export function selectBridgesOf(port: Uuid): Operation {
   return { op: "select", table: "Bridge", where, columns: ["name", "datapath_type"] };
 }
 
-/** The Port rows that refer to these interfaces. */
+/** Selects the Port rows that refer to these interfaces. */
 export function selectPortsOf(interfaces: readonly Uuid[]): Operation[] {
   return interfaces.map(uuid => {
     const where = [["interfaces", "includes", encodeUuid(uuid)]];
@@ -119,13 +119,13 @@ export function readInterface(row: Row): OvsInterface {
   };
 }
 
-/** Rejects with step `bridge` and what to do about it. */
+/** The error of a missing bridge, with the remedy. */
 export function missingBridge(bridge: string): DatapathError {
-  const message = `the OVS bridge ${bridge} does not exist; make it (ovs-vsctl add-br ${bridge}) or name another in the configuration`;
+  const message = `the OVS bridge ${bridge} does not exist; create it (ovs-vsctl add-br ${bridge}) or name another in the configuration`;
   return new DatapathError("bridge", message);
 }
 
-/** Plugs a port in one transaction and resolves with the `ofport` that OVS gave it. */
+/** Adds a port in one transaction and resolves with the `ofport` that OVS assigned. */
 export async function addPort(client: OvsdbClient, port: NewPort, deadline: Deadline): Promise<number> {
   const ids = { ...port.externalIds, ...formatSandboxIds(port.identity) };
   const rows = [{ name: port.bridge }];
@@ -156,7 +156,7 @@ export async function addPort(client: OvsdbClient, port: NewPort, deadline: Dead
     } catch (error) {
       if (!(error instanceof TransactionError)) throw error;
       if (error.operation === 0) throw missingBridge(port.bridge);
-      throw new DatapathError("ovs", `OVSDB refused to plug ${port.name} into ${port.bridge}: ${error.message}`, error);
+      throw new DatapathError("ovs", `OVSDB rejected adding ${port.name} to ${port.bridge}: ${error.message}`, error);
     }
   };
   const late = () =>
@@ -168,7 +168,7 @@ export async function addPort(client: OvsdbClient, port: NewPort, deadline: Dead
   return client.waitForRow(monitored, row => readOfport(row, port), plug, deadline, late);
 }
 
-/** The ports of this identity, in whatever bridge. More than one only if somebody else has been at it. */
+/** Lists the ports of this identity on any bridge; more than one only if others changed OVSDB. */
 export async function fetchPorts(client: OvsdbClient, identity: SandboxIds, deadline: Deadline): Promise<OvsPort[]> {
   const [rows = []] = await select(client, [selectInterfaces(identity)], deadline);
   return fetchPortsOf(
@@ -188,8 +188,8 @@ export async function fetchPortsOf(
 }
 
 /**
- * Takes ports out of whatever bridge has them; the rows themselves go with their last reference. Counts `next_cfg` up, so
- * that a later plug under the same name can wait until ovs-vswitchd has let go of the old device. Resolves with that count.
+ * Removes ports from any bridge; OVSDB deletes their unreferenced rows. Increments `next_cfg` and resolves with it, so
+ * that a later plug of the same name can wait until ovs-vswitchd has released the device.
  */
 export async function removePorts(client: OvsdbClient, ports: readonly OvsPort[], deadline: Deadline): Promise<number> {
   const removals = ports.map(({ uuid }) => ({
@@ -200,12 +200,12 @@ export async function removePorts(client: OvsdbClient, ports: readonly OvsPort[]
   }));
   const count = { op: "mutate", table: "Open_vSwitch", where: [], mutations: [["next_cfg", "+=", 1]] };
   const operations = [...removals, count, selectConfigured];
-  const results = await refusedAsOvs(client.transact(operations, deadline), "remove a port");
+  const results = await toOvsError(client.transact(operations, deadline), "removing a port");
   const [configured = {}] = results.at(operations.length - 1)?.rows ?? [];
   return readInteger(configured, "next_cfg") ?? 0;
 }
 
-/** Replaces the external_ids of an interface that is otherwise right. */
+/** Replaces the external_ids of an interface. */
 export async function setExternalIds(
   client: OvsdbClient,
   uuid: Uuid,
@@ -215,14 +215,14 @@ export async function setExternalIds(
 ): Promise<void> {
   const row = { external_ids: encodeMap({ ...externalIds, ...formatSandboxIds(identity) }) };
   const update = { op: "update", table: "Interface", where: [["_uuid", "==", encodeUuid(uuid)]], row };
-  await refusedAsOvs(client.transact([update], deadline), "change external_ids");
+  await toOvsError(client.transact([update], deadline), "changing external_ids");
 }
 
 /** Makes an existing port an access port of the VLAN again, without a gap in its traffic. */
 export async function setAccess(client: OvsdbClient, port: OvsPort, vlan: number, deadline: Deadline): Promise<void> {
   const where = [["_uuid", "==", encodeUuid(port.uuid)]];
   const update = { op: "update", table: "Port", where, row: accessRow(vlan) };
-  await refusedAsOvs(client.transact([update], deadline), "change a port's VLAN");
+  await toOvsError(client.transact([update], deadline), "change a port's VLAN");
 }
 
 export function isAccessPort({ access }: OvsPort, vlan: number): boolean {
@@ -238,21 +238,21 @@ function accessRow(vlan: number): Record<string, unknown> {
   return { tag: vlan, vlan_mode: "access", trunks: ["set", []] };
 }
 
-/** Resolves when ovs-vswitchd has carried out every change counted up to `nextCfg`. */
+/** Resolves when ovs-vswitchd has applied every change up to `nextCfg`. */
 export async function waitForConfigured(client: OvsdbClient, nextCfg: number, deadline: Deadline): Promise<void> {
   const late = () =>
     new DatapathError(
       "ovs",
-      `ovs-vswitchd has not taken up earlier changes within ${deadline.timeoutMs} ms; is it running?`,
+      `ovs-vswitchd has not applied earlier changes within ${deadline.timeoutMs} ms; is it running?`,
     );
   const monitored = { table: "Open_vSwitch", columns: ["cur_cfg"], where: [] };
   const done = (row: Row) => ((readInteger(row, "cur_cfg") ?? 0) >= nextCfg ? true : undefined);
   await client.waitForRow(monitored, done, async () => undefined, deadline, late);
 }
 
-/** Runs selects only, and gives each one's rows. */
+/** Runs selects and returns the rows of each. */
 export async function select(client: OvsdbClient, operations: Operation[], deadline: Deadline): Promise<Row[][]> {
-  const results = await refusedAsOvs(client.transact(operations, deadline), "answer");
+  const results = await toOvsError(client.transact(operations, deadline), "a query");
   return results.map(result => result.rows ?? []);
 }
 
@@ -263,12 +263,12 @@ function readOfport(row: Row, port: NewPort): number | undefined {
   return ofport !== undefined && ofport > 0 ? ofport : undefined;
 }
 
-async function refusedAsOvs(work: Promise<OperationResult[]>, what: string): Promise<OperationResult[]> {
+async function toOvsError(work: Promise<OperationResult[]>, what: string): Promise<OperationResult[]> {
   try {
     return await work;
   } catch (error) {
     if (error instanceof TransactionError)
-      throw new DatapathError("ovs", `OVSDB refused to ${what}: ${error.message}`, error);
+      throw new DatapathError("ovs", `OVSDB rejected ${what}: ${error.message}`, error);
     throw error;
   }
 }

@@ -1,6 +1,6 @@
 import { OvsdbProtocolError } from "./codec.ts";
 
-/** A row as it comes off the wire; each column is read by the function for its type below, which checks it. */
+/** A row off the wire; the read functions below check each column. */
 export type Row = { [column: string]: unknown };
 
 export type Uuid = string;
@@ -52,7 +52,7 @@ export function readMap(row: Row, column: string): Record<string, string> {
   return Object.fromEntries(entries);
 }
 
-/** A set of one is sent as its element alone; monitors leave out columns that have their default value. */
+/** OVSDB sends a set of one as its element; monitors omit columns with default values. */
 function readSet(row: Row, column: string): unknown[] {
   const value = row[column];
   if (value === undefined) return [];

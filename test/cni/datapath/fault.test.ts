@@ -65,15 +65,15 @@ describe("the datapath when something is wrong", { skip }, () => {
     pod.run("ip", "link", "add", "taken", "type", "veth", "peer", "name", "taken-peer");
     const before = pod.links();
     const cases: [Parameters<typeof attach>[2], RegExp][] = [
-      [{ containerInterface: "taken" }, /taken exists already in /],
+      [{ containerInterface: "taken" }, /taken already exists in /],
       [{ containerInterface: "../../lo" }, /"..\/..\/lo" is not an interface name/],
       [{ addresses: [{ address: "10.1.2.300", prefixLength: 24 }] }, /"10.1.2.300" is not an IP address/],
       [{ addresses: [ipv4(1), ipv4(1)] }, /cannot set 10.100.1.1\/16 on eth0 in .*EEXIST/],
       [{ routes: [{ dst: "10.0.0.0/33" }] }, /route "10.0.0.0\/33" is not a CIDR/],
       [{ routes: [{ dst: "0.0.0.0/0", gw: "fd00::1" }] }, /"fd00::1" is not a gateway of its family/],
       [{ routes: [{ dst: "0.0.0.0/0", gw: "192.0.2.1" }] }, /cannot add the route 0.0.0.0\/0 via 192.0.2.1/],
-      [{ vlan: 5000 }, /OVSDB refused to plug .*5000/],
-      [{ mac: "01:00:5e:00:00:01" }, /cannot make eth0.*EADDRNOTAVAIL/],
+      [{ vlan: 5000 }, /OVSDB rejected adding .*5000/],
+      [{ mac: "01:00:5e:00:00:01" }, /cannot create eth0.*EADDRNOTAVAIL/],
     ];
     for (const [changes, message] of cases) {
       await assert.rejects(datapath.plug(attach(pod, 1, changes)), { name: "DatapathError", message });

@@ -109,7 +109,10 @@ describe("replug", { skip }, () => {
     const attachment = attach(pod, 7);
     const { hostInterface } = await plug(attachment);
     ovs.vsctl("del-port", "br-int", hostInterface, "--", "add-port", "br-int", hostInterface);
-    await assert.rejects(datapath.replug(attachment), new RegExp(`OVS has a port ${hostInterface}`));
+    await assert.rejects(
+      datapath.replug(attachment),
+      new RegExp(`the OVS port ${hostInterface} has no external_ids of Mooring`),
+    );
     ovs.vsctl("del-port", "br-int", hostInterface);
   });
 });
