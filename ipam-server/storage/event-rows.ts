@@ -95,8 +95,8 @@ export const addressIdentity = (address: string): string => `ip ${address}`;
 const macIdentity = (mac: string) => `mac ${mac}`;
 
 /**
- * The name, MAC and addresses that the port no longer has from this event on, by which its history is still found. Ports
- * are found by their own tables otherwise. Names contain no comma (docs: claims), so commas join such a list.
+ * The name, MAC and addresses that the port no longer has from this event on, by which its history is still found. Live
+ * ports are found by their own tables. Names contain no comma, so commas join such a list.
  */
 export function identitiesOf(event: NewEvent): string[] | undefined {
   const { type, port = "", mac = "", addresses = [], former } = event;

@@ -70,7 +70,7 @@ export type PortRow = [
   nameFrom: NameFrom | null,
 ];
 
-/** Asked for every port and event: in two halves that each are small integers, and without a text between. */
+/** Encodes every port and event, so it computes two small integers and allocates no text. */
 export function encodeMac(mac: string): number {
   const half = (from: number) => (byteAt(mac, from) << 16) | (byteAt(mac, from + 3) << 8) | byteAt(mac, from + 6);
   return half(0) * 0x1_00_00_00 + half(9);
@@ -78,7 +78,7 @@ export function encodeMac(mac: string): number {
 
 const byteAt = (mac: string, at: number): number => (digitAt(mac, at) << 4) | digitAt(mac, at + 1);
 
-/** `0` to `9` are 0x30 on; of letters of either case the low bits count from 1. */
+/** `0` to `9` start at 0x30; the low bits of a letter of either case count from 1. */
 function digitAt(mac: string, at: number): number {
   const code = mac.charCodeAt(at);
   return code <= 0x39 ? code & 0xf : (code & 0xf) + 9;
@@ -130,7 +130,7 @@ export function encodePort(port: PortRecord): PortRow {
   ];
 }
 
-/** Rows are trusted: nobody but Mooring writes them. An engine may have columns of its own behind these. */
+/** Trusts the row, because only Mooring writes it. An engine may have more columns after these. */
 export function decodePort(row: readonly [...PortRow, ...unknown[]], fixedIps: readonly HeldIp[]): PortRecord {
   const [key, id, name, networkId, mac, labels, sticky, ttlSeconds, ownerKind, ownerUid, ownerCreatedAt, ...rest] = row;
   const [host, sandboxId, sandboxInterface, boundAt, reservation, cluster, namespace, workload, ...states] = rest;
@@ -177,5 +177,5 @@ export function decodePort(row: readonly [...PortRow, ...unknown[]], fixedIps: r
   };
 }
 
-/** JSON that this store wrote itself. */
+/** Parses JSON that this store wrote. */
 export const parseColumn = <T>(text: string): T => JSON.parse(text) as T;

@@ -39,7 +39,7 @@ describe("a PostgreSQL database that will not do is refused by name, with what w
     await assertRefused("postgres://me:wrong-word@127.0.0.1:1/db", /db on 127\.0\.0\.1:1 .*nothing listens/);
     await assertRefused(
       "postgres://me:wrong-word@127.0.0.1:1,127.0.0.1:2/db",
-      /no host of the database db on 127\.0\.0\.1:1, 127\.0\.0\.1:2 takes writes/,
+      /no host of the database db on 127\.0\.0\.1:1, 127\.0\.0\.1:2 accepts writes/,
     );
   });
 

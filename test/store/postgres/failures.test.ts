@@ -91,7 +91,7 @@ test("a commit whose outcome stays unknown is told as such, and the claim asked 
   proxy.refuses = true;
   await assert.rejects(store.commit([claim("p", "a", "s1")]), {
     code: "unavailable",
-    message: /lost at the commit, and whether it took place cannot be learned now: ask again/,
+    message: /lost at the commit, its outcome is unknown: send the request again/,
   });
   proxy.refuses = false;
   assert.equal((await attach(store, claim("p", "a", "s1"))).port.epoch, 1);
@@ -253,7 +253,7 @@ describe("PostgreSQL fails under load", () => {
     const urls = [`@${here},${there}`, `@${there},${here}`].map(hosts => url.replace(/@[^/]+/, hosts));
     await assert.rejects(openPostgresStore({ url: url.replace(String(primary.port), String(standby.port)) }), {
       code: "unavailable",
-      message: /is a standby, which takes no writes; name the primary/,
+      message: /is a standby, which accepts no writes; name the primary/,
     });
     const options = { readers: 1, retryForMs: 30_000, reuseDelayMs: REUSE_DELAY_MS };
     await using one = await openPostgresStore({ ...options, url: urls[0] ?? "" });

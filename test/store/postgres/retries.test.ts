@@ -45,7 +45,7 @@ test("a transaction that PostgreSQL has give way is decided anew, once, and one 
   failure = { code: "40P01", left: Number.POSITIVE_INFINITY };
   await assert.rejects(store.commit([claim("late", "a", "late")]), {
     code: "unavailable",
-    message: /had others in the way too often; try again/,
+    message: /had too many conflicting transactions; try again/,
   });
   failure = { code: "22P02", left: 1 };
   await assert.rejects(store.commit([claim("fault", "a", "fault")]), { code: "internal" });

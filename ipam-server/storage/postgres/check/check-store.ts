@@ -3,7 +3,7 @@ import type { Finding } from "../../../domain/store.ts";
 import { encodeOffset } from "../../offset-code.ts";
 import { prepare, type Send } from "../database/statement.ts";
 
-/** Faults that a query finds alone: each row says where. */
+/** Faults that one query finds; each row names the place. */
 const QUERIES: readonly [what: string, sql: string][] = [
   [
     "an address is both held and freed",
@@ -49,7 +49,7 @@ const QUERIES: readonly [what: string, sql: string][] = [
        CASE WHEN slot_of LIKE '% %' THEN '/' || split_part(slot_of, ' ', 2) ELSE '' END`,
   ],
   [
-    "an event has a number that was not given out",
+    "an event has a number above the counter",
     "SELECT seq::text FROM events WHERE seq > (SELECT last_seq FROM event_counter)",
   ],
 ];
@@ -62,7 +62,7 @@ const FREED = inRange("freed", "AND pooled = 1");
 const UNPOOLED = inRange("freed", "AND pooled = 0");
 const ALL_HELD = prepare("SELECT count(*) FROM fixed_ips WHERE subnet_id = $1");
 
-/** Every promise that the tables must keep, counted anew. The caller's transaction sees one state of all of them. */
+/** Recounts and compares everything that the tables must keep consistent. Requires a transaction that sees one state. */
 export async function checkStore(send: Send, catalog: Catalog): Promise<Finding[]> {
   const findings: Finding[] = [];
   for (const { what, statement } of PREPARED) {
@@ -79,12 +79,12 @@ export async function checkStore(send: Send, catalog: Catalog): Promise<Finding[
     const report = (what: string, kept: number | bigint, found: number) => {
       if (Number(kept) !== found) findings.push({ what: `${what}: kept ${kept}, found ${found}`, where });
     };
-    const whole = [0n, subnet.cidr.count - 1n] as const;
+    const complete = [0n, subnet.cidr.count - 1n] as const;
     const [row] = await send<[count: number]>(ALL_HELD, subnet.id);
     const held = row?.[0] ?? 0;
-    report("held addresses inside the subnet", held, await within(HELD, ...whole));
+    report("held addresses inside the subnet", held, await within(HELD, ...complete));
     report("held counter", subnet.held, held);
-    report("freed counter", subnet.freed, await within(FREED, ...whole));
+    report("freed counter", subnet.freed, await within(FREED, ...complete));
     let inside = 0;
     let pooled = 0;
     for (const { first, last, cursor } of subnet.ranges) {
@@ -92,7 +92,7 @@ export async function checkStore(send: Send, catalog: Catalog): Promise<Finding[
       pooled += await within(FREED, first, last);
       report("unpooled freed addresses inside a pool", 0, await within(UNPOOLED, first, last));
       if (cursor < first || cursor > last + 1n) findings.push({ what: `cursor ${cursor} outside its pool`, where });
-      // Below the cursor no address may be lost.
+      // Every address below the cursor is held or freed.
       const below = (await within(HELD, first, cursor - 1n)) + (await within(FREED, first, cursor - 1n));
       report("used addresses below the cursor", cursor - first, below);
     }

@@ -1,6 +1,6 @@
 /**
- * Columns of a batch as PostgreSQL's array literals: one parameter a column, however many rows, so that no statement
- * comes near the limit of 65,535 parameters.
+ * An element of a PostgreSQL array literal. A batch is sent as one array a column, so that no number of rows reaches the
+ * limit of 65,535 parameters.
  */
 export type Element = string | number | bigint | null;
 
@@ -19,15 +19,15 @@ export function toArray(elements: readonly Element[]): string {
 }
 
 function quote(text: string): string {
-  // NULL in any case would be read as no value.
+  // PostgreSQL reads an unquoted NULL, in upper or lower case, as no value.
   if (PLAIN.test(text) && text.length !== 4) return text;
-  // PostgreSQL keeps no NUL in a text; nothing that was validated has one.
+  // PostgreSQL rejects NUL in a text; validated input has none.
   return `"${text.replace(/[\\"]/g, "\\$&").replaceAll("\0", "")}"`;
 }
 
 /**
- * Rows turned into one array literal a column. A column without any value is sent as the empty array: `unnest` fills up
- * what is shorter with nulls. At least one column of each row has a value.
+ * Returns one array literal a column. A column of nulls is sent as the empty array, because `unnest` fills shorter arrays
+ * with nulls; at least one column of each row must have a value.
  */
 export function toColumns(rows: readonly (readonly Element[])[], width: number): string[] {
   return Array.from({ length: width }, (_, column) =>

@@ -2,7 +2,7 @@ import type pg from "pg";
 
 const CLOSE_TIMEOUT_MS = 1000;
 
-/** Says goodbye, but waits for no answer of a host that is gone. */
+/** Ends the session, and drops the connection if the host does not answer within CLOSE_TIMEOUT_MS. */
 export async function close(client: pg.Client): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const late = setTimeout(resolve, CLOSE_TIMEOUT_MS);
@@ -11,13 +11,13 @@ export async function close(client: pg.Client): Promise<void> {
   drop(client);
 }
 
-/** Cuts the connection off at once. */
+/** Destroys the connection without ending the session. */
 export function drop(client: pg.Client): void {
   client.connection.stream.destroy();
 }
 
-/** Once the signal aborts, what still waits for the connection, or for an answer on it, does not wait for long. */
-export function dropSoonAfter(signal: AbortSignal, client: pg.Client): void {
+/** After the signal aborts, a pending connect or query on this client fails within CLOSE_TIMEOUT_MS. */
+export function dropAfterAbort(signal: AbortSignal, client: pg.Client): void {
   const cut = () => setTimeout(() => drop(client), CLOSE_TIMEOUT_MS).unref();
   if (signal.aborted) cut();
   signal.addEventListener("abort", cut);

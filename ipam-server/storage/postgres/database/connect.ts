@@ -1,32 +1,32 @@
 import pg from "pg";
 import { IpamError } from "../../../contract/index.ts";
-import { close, dropSoonAfter } from "./close-connection.ts";
+import { close, dropAfterAbort } from "./close-connection.ts";
 import { remedyOf, toIpamError } from "./errors.ts";
 import type { PostgresUrl } from "./postgres-url.ts";
 
 export interface Timeouts {
   connectMs: number;
-  /** A statement that takes longer is cancelled. */
+  /** PostgreSQL cancels a statement that takes longer. */
   statementMs: number;
-  /** A lock that is waited for longer is given up. */
+  /** A statement that waits longer for a lock fails. */
   lockMs: number;
-  /** A transaction whose client says nothing for so long is ended, and its locks with it. */
+  /** PostgreSQL ends a transaction whose client is idle for longer, which releases its locks. */
   idleInTransactionMs: number;
 }
 
 export const TIMEOUTS: Timeouts = { connectMs: 5000, statementMs: 10_000, lockMs: 5000, idleInTransactionMs: 5000 };
 
-/** By which sessions are told apart from other programs'. */
+/** The application name that identifies Mooring's sessions. */
 export const APPLICATION = "mooring-ipam";
 
-/** So much longer than the server's own time-out the client waits for an answer before it takes the connection for lost. */
+/** How much longer than the server's time-out the client waits for an answer before it drops the connection. */
 const ANSWER_GRACE_MS = 5000;
 const OLDEST_VERSION = 14;
 const INT8 = 20;
 
 /**
- * All statements find their rows by an index, whatever the statistics of a table that was empty a moment ago say, and
- * are planned once a connection. A server that waits for locks or writes still sees that its client is gone.
+ * Statements use an index even if statistics still show an empty table, and are planned once a connection. The keep-alive
+ * settings let a server that waits for a lock or a write notice that its client is gone.
  */
 const SESSION = `SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
   SET plan_cache_mode = force_generic_plan; SET jit = off; SET client_min_messages = error;
@@ -34,7 +34,7 @@ const SESSION = `SET enable_seqscan = off; SET enable_hashjoin = off; SET enable
   SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3;
   SET tcp_user_timeout = 15000; SET client_connection_check_interval = 2000;`;
 
-/** `bigint` columns that hold keys, times, MACs and counts stay below 2^53; offsets are asked for as text. */
+/** `bigint` keys, times, MACs and counts stay below 2^53; offsets are selected as text. */
 const types = {
   getTypeParser(oid: number, format?: "text" | "binary") {
     return oid === INT8 ? Number : pg.types.getTypeParser(oid, format);
@@ -42,8 +42,8 @@ const types = {
 };
 
 /**
- * A connection to the host that takes writes, tried in order from `first` on; answers which it was. Statements sent
- * without waiting travel together (`pipeline`).
+ * Connects to the host that accepts writes, trying them in order from `first`. Resolves to the client and the host's
+ * index. Statements sent without awaiting share a round trip (`pipeline`).
  */
 export async function connect(
   url: PostgresUrl,
@@ -65,8 +65,8 @@ export async function connect(
   if (single && more.length === 0) throw single;
   throw new IpamError(
     "unavailable",
-    `no host of the database ${url.name} takes writes: ${failures.map(({ message }) => message).join("; ")}`,
-    // One of them may be about to.
+    `no host of the database ${url.name} accepts writes: ${failures.map(({ message }) => message).join("; ")}`,
+    // A host that failed for a moment may accept writes soon.
     { cause: failures.find(failure => remedyOf(failure) !== "none") ?? single, retryAfterSeconds: 1 },
   );
 }
@@ -86,9 +86,9 @@ async function connectTo(url: PostgresUrl, index: number, timeouts: Timeouts, si
     idle_in_transaction_session_timeout: idleInTransactionMs,
     query_timeout: statementMs + ANSWER_GRACE_MS,
   });
-  // What is wrong with the connection is told to whoever waits for an answer.
+  // Every pending query rejects with the connection's error.
   client.on("error", () => {});
-  dropSoonAfter(signal, client);
+  dropAfterAbort(signal, client);
   try {
     await client.connect();
     const { rows } = await client.query<{ standby: boolean; readonly: boolean; version: number }>(
@@ -106,7 +106,7 @@ async function connectTo(url: PostgresUrl, index: number, timeouts: Timeouts, si
   }
 }
 
-/** Whatever cannot be known otherwise is, at this moment, something about how the host is named or what it speaks. */
+/** An unknown failure at this step concerns the host's name or protocol, so it is not `internal`. */
 function explain(error: unknown, name: string): IpamError {
   const failure = toIpamError(error, name);
   if (failure.code !== "internal") return failure;
@@ -115,10 +115,10 @@ function explain(error: unknown, name: string): IpamError {
 }
 
 function readOnly(name: string, standby: boolean): IpamError {
-  const what = standby ? "a standby, which takes no writes" : "read-only (default_transaction_read_only)";
+  const what = standby ? "a standby, which accepts no writes" : "read-only (default_transaction_read_only)";
   const advice =
     "name the primary in --database, or all hosts with commas between, of which the writable one is chosen";
-  // It may be promoted, or another host may: as if a statement had been refused.
+  // This host or another may be promoted: retry as after a rejected statement.
   const cause = Object.assign(new Error("the server is read-only"), { code: "25006" });
   return new IpamError("unavailable", `the database ${name} is ${what}; ${advice}`, { cause, retryAfterSeconds: 1 });
 }

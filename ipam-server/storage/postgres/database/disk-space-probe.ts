@@ -2,22 +2,22 @@ import { codeOf } from "./errors.ts";
 import type { Reader } from "./reader.ts";
 import { prepare } from "./statement.ts";
 
-/** A row that is no replica's. */
+/** Writes a row that belongs to no replica. */
 const PROBE_WRITABLE = prepare(
   `INSERT INTO writers VALUES ('00000000-0000-0000-0000-000000000000', 0, $1)
    ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at`,
 );
-/** Near a megabyte, gone with the statement's end. */
+/** Allocates nearly a megabyte, which the end of the statement frees. */
 const PROBE_FREE_SPACE = prepare(
-  `CREATE TEMPORARY TABLE room ON COMMIT DROP AS SELECT repeat('x', 2000) FROM generate_series(1, 400)`,
+  `CREATE TEMPORARY TABLE probe ON COMMIT DROP AS SELECT repeat('x', 2000) FROM generate_series(1, 400)`,
 );
-/** A probe wants to know how it is now. */
-const READY_FOR_MS = 1000;
+/** A short deadline, because a probe reports the present state. */
+const PROBE_TIMEOUT_MS = 1000;
 const DISK_FULL = "53100";
 
 /**
- * Whether the database takes changes. On a full disk it still takes the smallest, which a page with room has place for:
- * once a change was refused for that, the proof is one that needs more.
+ * Probes whether the database accepts changes. The smallest change proves nothing on a full disk, because it fits into an
+ * existing page; so after a change failed for lack of space, the probe also allocates some.
  */
 export class DiskSpaceProbe {
   readonly #reader: Reader;
@@ -29,15 +29,15 @@ export class DiskSpaceProbe {
     this.#clock = clock;
   }
 
-  /** Rejects with what keeps the database from taking changes. */
+  /** Rejects with the reason if the database accepts no changes. */
   async probe(): Promise<void> {
-    await this.#reader.write(send => send(PROBE_WRITABLE, this.#clock()), READY_FOR_MS);
+    await this.#reader.write(send => send(PROBE_WRITABLE, this.#clock()), PROBE_TIMEOUT_MS);
     if (!this.#wasFull) return;
-    await this.#reader.write(send => send(PROBE_FREE_SPACE), READY_FOR_MS);
+    await this.#reader.write(send => send(PROBE_FREE_SPACE), PROBE_TIMEOUT_MS);
     this.#wasFull = false;
   }
 
-  /** Learns from how a change went. */
+  /** Runs a change and observes whether it fails for lack of disk space. */
   async observe<T>(change: () => Promise<T>): Promise<T> {
     try {
       return await change();

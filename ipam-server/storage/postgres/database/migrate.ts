@@ -6,23 +6,20 @@ import { MIGRATIONS, type Migration } from "./migrations.ts";
 import { LOCK_SPACE } from "./writer.ts";
 
 const MIGRATION_LOCK = 2;
-/** An export of the version before may read for minutes. */
-const PATIENCE_MS = 600_000;
+/** An export by the previous version may read for minutes. */
+const RETRY_FOR_MS = 600_000;
 const PAUSE_MS = 500;
 
-/** Tables of the schema that new ones would go to, but those that an extension brought. */
+/** Tables of the current schema, except those of extensions. */
 const FOREIGN_TABLES = `SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace
   AND relkind IN ('r', 'p', 'v', 'm', 'f')
   AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')
   ORDER BY relname LIMIT 3`;
 
 /**
- * Makes or migrates the tables, in one transaction, one replica after the other. A database that a newer program has
- * migrated serves as long as that migration says so (`oldestProgram`). Throws IpamError `unavailable` for one that
- * does not, and for another program's.
- *
- * Claims queue up behind a migration that waits for a table. It gives way after the connection's lock time-out, and to
- * whom it has met the other way round, and comes back.
+ * Creates or migrates the tables in one transaction, one replica at a time. Rejects with IpamError `unavailable` for
+ * another program's database, or one migrated beyond what this program supports (`oldestProgram`). Retries after a lock
+ * time-out or a deadlock, because claims wait while it waits for a table.
  */
 export async function migrate(
   client: pg.Client,
@@ -30,9 +27,9 @@ export async function migrate(
   now: number,
   migrations: readonly Migration[] = MIGRATIONS,
 ): Promise<void> {
-  for (const deadline = performance.now() + PATIENCE_MS; ; ) {
+  for (const deadline = performance.now() + RETRY_FOR_MS; ; ) {
     try {
-      return await migrateAtOnce(client, name, now, migrations);
+      return await migrateOnce(client, name, now, migrations);
     } catch (error) {
       if (remedyOf(error) !== "again" || performance.now() > deadline) throw error;
       await delay(PAUSE_MS * (0.5 + Math.random()));
@@ -40,7 +37,7 @@ export async function migrate(
   }
 }
 
-async function migrateAtOnce(
+async function migrateOnce(
   client: pg.Client,
   name: string,
   now: number,

@@ -2,17 +2,16 @@ export interface Migration {
   version: number;
   name: string;
   /**
-   * The oldest program, by its newest migration, that still works with the tables after this one. During a rolling
-   * upgrade it runs beside the new one: additions may keep the version before, what takes something away may not.
+   * The oldest program, by its newest migration, that works with the tables after this one. During a rolling upgrade both
+   * run: an addition may keep the previous value, a removal may not.
    */
   oldestProgram: number;
   sql: string;
 }
 
 /**
- * The schema's history: the same tables as SQLite's, and what several replicas need beside them. Each entry is applied
- * once, in order; never change one that was released, add another. Times are milliseconds; MACs are 48-bit integers;
- * offsets are as `offset-code.ts` says; texts compare byte by byte (collation C) as they do in SQLite and JavaScript.
+ * The schema's history: SQLite's tables, and those that several replicas need. Each entry is applied once, in order.
+ * Never change a released entry: add another. Units are SQLite's; texts compare byte by byte (collation C), as in SQLite.
  */
 export const MIGRATIONS: readonly Migration[] = [
   {
@@ -189,7 +188,7 @@ CREATE TABLE event_identities (
   {
     version: 3,
     name: "floors",
-    // They stay at nothing until everything is put in anew, which is done while no other program runs.
+    // The new columns stay 0 until a restore or an import, during which no older program runs.
     oldestProgram: 1,
     sql: `
 -- Of a database restored from a backup, or imported: see DecisionContext.epochFloor.

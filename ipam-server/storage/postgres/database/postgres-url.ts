@@ -1,6 +1,6 @@
-/** A `postgres://` URL taken apart; it may name several hosts, of which one takes writes. */
+/** A parsed `postgres://` URL. It may name several hosts, of which one accepts writes. */
 export interface PostgresUrl {
-  /** In the order in which they are tried. A host that begins with `/` is the directory of a Unix socket. */
+  /** In the order of attempts. A host that begins with `/` is the directory of a Unix socket. */
   hosts: readonly { host: string; port: number }[];
   database: string;
   /** For messages: hosts and database, never the password. */
@@ -16,7 +16,7 @@ const PARAMETERS = [
   ...["host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs"],
   ...["application_name", "options"],
 ];
-/** As libpq names them. Where TLS is asked for, the certificate and its name are held against the authorities. */
+/** libpq's names. Every mode with TLS, except `no-verify`, verifies the certificate and its name. */
 const TLS_MODES = new Map([
   ["disable", "disable"],
   ["require", "verify-full"],
@@ -41,7 +41,7 @@ export function parsePostgresUrl(text: string): PostgresUrl {
     if (used === undefined) throw new Error(`has an unknown sslmode; known are ${[...TLS_MODES.keys()].join(", ")}`);
     query.set("sslmode", used);
   }
-  // As in libpq; here every host is asked, and the one that takes writes is used.
+  // Accepted for libpq's sake: Mooring always connects to the host that accepts writes.
   query.delete("target_session_attrs");
   const socket = query.get("host");
   query.delete("host");

@@ -2,7 +2,7 @@ import type pg from "pg";
 import { connect, type Timeouts } from "./connect.ts";
 import type { PostgresUrl } from "./postgres-url.ts";
 
-/** Finds the host that takes writes, and remembers it until it fails. */
+/** Finds the host that accepts writes, and starts with it the next time. */
 export class Primary {
   readonly url: PostgresUrl;
   readonly #timeouts: Timeouts;
@@ -14,20 +14,17 @@ export class Primary {
     this.#timeouts = timeouts;
   }
 
-  /** For messages; has no password in it. */
+  /** Hosts and database for messages, without a password. */
   get name(): string {
     return this.url.name;
   }
 
-  /** Grows when another host took over: connections of an earlier one lead to what may be a standby now. */
+  /** Grows when another host becomes the primary: connections of an earlier generation may lead to a standby. */
   get generation(): number {
     return this.#generation;
   }
 
-  /**
-   * A connection of its own, with time-outs that may differ from the usual. Once the signal aborts, what still waits for it, or
-   * for an answer on it, does not wait for long.
-   */
+  /** Opens a connection. After the signal aborts, pending connects and queries on it fail within CLOSE_TIMEOUT_MS. */
   async connect(timeouts: Partial<Timeouts> = {}, signal?: AbortSignal): Promise<pg.Client> {
     const { client, index } = await connect(this.url, this.#index, { ...this.#timeouts, ...timeouts }, signal);
     if (index !== this.#index) {

@@ -11,8 +11,8 @@ import { prepare, type Send, senderOf } from "./statement.ts";
 export const BEGIN_READ = prepare("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 const COMMIT = prepare("COMMIT");
 
-/** A long look at all tables may take so long. */
-const PATIENT: Partial<Timeouts> = { statementMs: 600_000 };
+/** Time-outs for reads of complete tables. */
+const LONG: Partial<Timeouts> = { statementMs: 600_000 };
 
 interface Connection {
   client: pg.Client;
@@ -20,8 +20,8 @@ interface Connection {
 }
 
 /**
- * A few connections for reads, which wait for one another but never for changes, and one for small statements, which do not
- * wait for reads: a batch may stand still for them, with its locks, and a probe must not take a flood of lists for a fault.
+ * A few connections for reads, which never wait for changes, and one for small statements, which never wait for reads:
+ * a batch may hold its locks during one, and a flood of lists must not fail a readiness probe.
  */
 export class Reader implements AsyncDisposable {
   readonly #primary: Primary;
@@ -37,12 +37,12 @@ export class Reader implements AsyncDisposable {
     this.#retryForMs = retryForMs;
   }
 
-  /** Runs the work in a transaction that sees one state of the database; anew when the connection is lost. */
+  /** Runs the work in a transaction that sees one state of the database. Retries when the connection is lost. */
   read<T>(work: (send: Send) => Promise<T>): Promise<T> {
     return this.#use(this.#reads, client => inTransaction(client, work), this.#retryForMs);
   }
 
-  /** A statement by itself that may change something, and may do so twice when its answer is lost. */
+  /** Runs one statement outside a transaction. It must tolerate running twice, because a lost answer is retried. */
   write<T>(work: (send: Send) => Promise<T>, retryForMs = this.#retryForMs): Promise<T> {
     return this.#use(this.#small, client => work(senderOf(client)), retryForMs);
   }
@@ -55,11 +55,11 @@ export class Reader implements AsyncDisposable {
     });
   }
 
-  /** The same on a connection of its own, which may take its time. */
+  /** As `read`, on a separate connection with long time-outs. */
   async readLong<T>(work: (send: Send) => Promise<T>): Promise<T> {
     const run = async () => {
       if (this.#stopping.signal.aborted) throw new IpamError("unavailable", "the store is closed");
-      const client = await this.#primary.connect(PATIENT, this.#stopping.signal);
+      const client = await this.#primary.connect(LONG, this.#stopping.signal);
       try {
         return await inTransaction(client, work);
       } finally {
@@ -78,7 +78,7 @@ export class Reader implements AsyncDisposable {
       return result;
     } catch (error) {
       sound = error instanceof IpamError;
-      // A connection that was idle may have died long ago, as may all others with it: that is no reason to wait.
+      // The other idle connections are probably dead too, so do not try them one by one.
       if (remedyOf(error) === "reconnect") for (const { client } of this.#idle.splice(0)) drop(client);
       throw error;
     } finally {
@@ -109,7 +109,7 @@ async function inTransaction<T>(client: pg.Client, work: (send: Send) => Promise
     await send(prepare("ROLLBACK")).catch(() => {});
     throw error;
   });
-  // Nothing was changed: what the server says to it is no concern of the reader's.
+  // A read changes nothing, so the answer to COMMIT does not matter.
   send(COMMIT).catch(() => {});
   return result;
 }

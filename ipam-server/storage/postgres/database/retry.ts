@@ -5,7 +5,7 @@ const FIRST_WAIT_MS = 5;
 const LONGEST_WAIT_MS = 400;
 
 export interface RetryOptions {
-  /** After so long the last failure is told. A second attempt there is always: a cut that nobody told takes long to be seen. */
+  /** Rejects after this long, but always retries once: a silently dropped connection is detected late. */
   durationMs: number;
   /** For messages. */
   name: string;
@@ -13,8 +13,8 @@ export interface RetryOptions {
 }
 
 /**
- * Runs the work anew as long as PostgreSQL says that it would succeed then (`sqlstates.ts`), with waits that grow and
- * differ, so that replicas which met do not meet again. Rejects with IpamError.
+ * Runs the work, and retries failures that PostgreSQL reports as transient (`errors.ts`). The waits grow and have jitter, so
+ * that conflicting replicas do not conflict again. Rejects with IpamError.
  */
 export async function retry<T>(work: () => Promise<T>, { durationMs, name, signal }: RetryOptions): Promise<T> {
   const deadline = performance.now() + durationMs;

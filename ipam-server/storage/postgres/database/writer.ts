@@ -8,23 +8,23 @@ import type { Primary } from "./primary.ts";
 import { retry } from "./retry.ts";
 import { type Bound, prepare, type Row, type Send, senderOf } from "./statement.ts";
 
-/** What a transaction came to: what to write, or that it must be decided anew at once with what was learned. */
+/** What a transaction writes, or that it must be decided again at once. */
 export type TransactionPlan<T> = { writes: readonly Bound[]; result: T } | "again";
 
 export interface Committed<T> {
   result: T;
   writes: readonly Bound[];
-  /** Of each of the writes; none when the commit took place, but its answer was lost. */
+  /** One for each write; empty if the commit succeeded but its answer was lost. */
   answers: readonly (readonly Row[])[];
 }
 
-/** `read`: networks stay as they are meanwhile. `change`: nobody else decides anything meanwhile. */
+/** `read` excludes changes of networks. `change` excludes every other decision. */
 export type CatalogLock = "read" | "change";
 
 /** "Moor" in ASCII. */
 export const LOCK_SPACE = 0x4d_6f_6f_72;
-const catalogLock = (take: string) => `${take}(${LOCK_SPACE}, 1)`;
-/** Expressions that take it. */
+const catalogLock = (acquire: string) => `${acquire}(${LOCK_SPACE}, 1)`;
+/** SQL expressions that acquire the lock. */
 export const LOCK_CATALOG: Readonly<Record<CatalogLock, string>> = {
   read: catalogLock("pg_advisory_xact_lock_shared"),
   change: catalogLock("pg_advisory_xact_lock"),
@@ -33,7 +33,7 @@ export const LOCK_CATALOG: Readonly<Record<CatalogLock, string>> = {
 const BEGIN = prepare("BEGIN");
 const COMMIT = prepare("COMMIT");
 const ROLLBACK = prepare("ROLLBACK");
-/** As it is seen on the wire. */
+/** The name of COMMIT in the wire protocol. */
 export const COMMIT_NAME = COMMIT.name;
 const open = (lock: string) =>
   prepare(
@@ -54,18 +54,16 @@ const WRITER_RETENTION_MS = 7 * 86_400_000;
 export interface WriterOptions {
   clock: () => number;
   retryForMs: number;
-  /** Where they differ from the usual. */
+  /** Overrides of the usual time-outs. */
   timeouts?: Partial<Timeouts>;
-  /** For tests: what it throws stands for a crash there. */
+  /** Test failpoint: throw to simulate a crash at this step. */
   failpoint?: ((step: string) => void) | undefined;
 }
 
 /**
- * This replica's one connection for changes, on which its transactions follow each other. A transaction is two round
- * trips: begin, lock and load; then write and commit.
- *
- * Its first statement puts its number into this replica's row of `writers`. When the answer to COMMIT is lost, that row
- * tells whether it took place: who asks for the row waits for the lost transaction's end.
+ * This replica's one connection for changes, with one transaction at a time in two round trips: begin, lock and load; then
+ * write and commit. The first statement writes the transaction's number to this replica's row of `writers`: if the answer
+ * to COMMIT is lost, that row shows whether it committed, because reading it waits for the transaction's end.
  */
 export class Writer implements AsyncDisposable {
   readonly #primary: Primary;
@@ -81,16 +79,16 @@ export class Writer implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** Waits its turn, then decides and commits; anew when others were in the way or the connection was lost. */
+  /** Runs after the transactions before it. Decides again after a conflict or a lost connection. */
   transact<T>(lock: CatalogLock, decide: (send: Send) => Promise<TransactionPlan<T>>): Promise<Committed<T>> {
-    const turn = this.#last.then(() => {
+    const transaction = this.#last.then(() => {
       const { signal } = this.#stopping;
       if (signal.aborted) throw new IpamError("unavailable", "the store is closed");
       const options = { durationMs: this.#options.retryForMs, name: this.#primary.name, signal };
       return retry(() => this.#attempt(lock, decide), options);
     });
-    this.#last = turn.catch(() => {});
-    return turn;
+    this.#last = transaction.catch(() => {});
+    return transaction;
   }
 
   async #attempt<T>(lock: CatalogLock, decide: (send: Send) => Promise<TransactionPlan<T>>): Promise<Committed<T>> {
@@ -98,7 +96,7 @@ export class Writer implements AsyncDisposable {
       const done = await this.#once(await this.#connected(), lock, decide);
       if (done) return done;
     }
-    throw new IpamError("internal", "the same changes were decided anew without end");
+    throw new IpamError("internal", "the same changes were decided too many times");
   }
 
   async #once<T>(
@@ -128,7 +126,7 @@ export class Writer implements AsyncDisposable {
     throw Object.assign(new Error("the connection was lost before the commit"), { code: "08006" });
   }
 
-  /** The answers, if it was committed; undefined when the connection was lost before. Throws what refused it. */
+  /** The answers if it committed; undefined if the connection was lost before. Rejects with PostgreSQL's error. */
   async #write(
     client: pg.Client,
     writes: readonly Bound[],
@@ -154,12 +152,12 @@ export class Writer implements AsyncDisposable {
         await this.#rollback(client, error);
         throw error;
       }
-      this.#forget(client);
+      this.#discard(client);
       return (await this.#settle(commit)) ? [] : undefined;
     }
   }
 
-  /** Whether the transaction of this number committed: waits until the server has ended it, one way or the other. */
+  /** True if the transaction of this number committed. Waits until the server has ended it. */
   async #settle(commit: number): Promise<boolean> {
     const { retryForMs, clock } = this.#options;
     const options = { durationMs: retryForMs, name: this.#primary.name, signal: this.#stopping.signal };
@@ -169,15 +167,15 @@ export class Writer implements AsyncDisposable {
         const [row] = await senderOf(client)<[lastCommit: number]>(SETTLE, this.#id, clock());
         return row?.[0] === commit;
       } catch (error) {
-        this.#forget(client);
+        this.#discard(client);
         throw error;
       }
     };
     return retry(ask, options).catch((error: IpamError) => {
-      // Without its cause, so that nobody takes it for a failure after which the work can be done anew.
+      // Has no cause, because a cause would make `retry` run the work again.
       throw new IpamError(
         "unavailable",
-        `the connection was lost at the commit, and whether it took place cannot be learned now: ask again, which changes nothing twice (${error.message})`,
+        `the connection was lost at the commit, its outcome is unknown: send the request again, which changes nothing twice (${error.message})`,
         { retryAfterSeconds: 1 },
       );
     });
@@ -188,13 +186,13 @@ export class Writer implements AsyncDisposable {
     return this.#client;
   }
 
-  /** A connection that cannot be rolled back is given up: the transaction left open on it would keep its locks. */
+  /** Drops a connection that cannot be rolled back, because its open transaction would keep its locks. */
   async #rollback(client: pg.Client, error: unknown): Promise<void> {
-    if (remedyOf(error) === "reconnect") this.#forget(client);
-    else await senderOf(client)(ROLLBACK).catch(() => this.#forget(client));
+    if (remedyOf(error) === "reconnect") this.#discard(client);
+    else await senderOf(client)(ROLLBACK).catch(() => this.#discard(client));
   }
 
-  #forget(client: pg.Client): void {
+  #discard(client: pg.Client): void {
     if (this.#client === client) this.#client = undefined;
     drop(client);
   }
@@ -209,7 +207,7 @@ export class Writer implements AsyncDisposable {
   }
 }
 
-/** Statements of one round trip leave in one packet; the answer sends them, once. */
+/** Collects the statements of one round trip in one packet. The returned function sends them, once. */
 function corked(client: pg.Client): () => void {
   const { stream } = client.connection;
   let held = true;
@@ -220,7 +218,7 @@ function corked(client: pg.Client): () => void {
   };
 }
 
-/** COMMIT of a transaction that failed before says so in its tag only. */
+/** Rejects if the transaction had failed before, which the answer to COMMIT shows only in its tag. */
 async function commitOn(client: pg.Client): Promise<readonly Row[]> {
   const { command } = await client.query({ ...COMMIT, values: [] });
   if (command !== "COMMIT") throw new Error(`the transaction was not committed but ended by ${command}`);

@@ -3,7 +3,7 @@ import type { Reader } from "../database/reader.ts";
 import type { Send } from "../database/statement.ts";
 import { loadCatalog, readState, type VersionedCatalog } from "../rows/catalog-rows.ts";
 
-/** The networks as this replica saw them last; another may have changed them, which their revision tells. */
+/** The networks as this replica last read them. The revision shows whether another replica changed them since. */
 export class CatalogCache {
   readonly #reader: Reader;
   #known: VersionedCatalog;
@@ -17,24 +17,24 @@ export class CatalogCache {
     return this.#known;
   }
 
-  /** By a transaction in which nobody changes the networks: what it sees is what there is. */
+  /** Requires a transaction with the catalog lock, in which no replica changes the networks. */
   async reload(send: Send): Promise<void> {
     this.#known = await loadCatalog(send);
   }
 
   async refresh(): Promise<Catalog> {
-    return this.#learn(await this.#reader.read(loadCatalog));
+    return this.#keepNewest(await this.#reader.read(loadCatalog));
   }
 
-  /** Reads one state of the database, by the networks of that state. */
+  /** Runs the work on one state of the database, with the networks of that state. */
   read<T>(work: (send: Send, catalog: Catalog) => Promise<T>): Promise<T> {
     return this.#reader.read(async send => {
-      const isKnown = (await readState(send)).revision === this.#known.revision;
-      return work(send, isKnown ? this.#known.catalog : this.#learn(await loadCatalog(send)));
+      const isCurrent = (await readState(send)).revision === this.#known.revision;
+      return work(send, isCurrent ? this.#known.catalog : this.#keepNewest(await loadCatalog(send)));
     });
   }
 
-  #learn(catalog: VersionedCatalog): Catalog {
+  #keepNewest(catalog: VersionedCatalog): Catalog {
     if (catalog.revision >= this.#known.revision) this.#known = catalog;
     return catalog.catalog;
   }

@@ -5,17 +5,17 @@ import type { Primary } from "../database/primary.ts";
 import { senderOf } from "../database/statement.ts";
 import { EVENTS_CHANNEL, readLastSeq } from "../statements/event-log.ts";
 
-/** A notification that was lost with its connection is made up for so soon. */
+/** How soon a poll makes up for a notification that was lost with its connection. */
 const POLL_MS = 5000;
 const RECONNECT_MS = 250;
 
 export interface EventListenerOptions {
-  /** Called with the newest number and who wrote it, if that was told. */
+  /** Called with the newest number, and the replica that wrote it if the notification names one. */
   onSeq(lastSeq: number, writer: string | undefined): void;
   pollMs?: number | undefined;
 }
 
-/** Hears of the commits of all replicas (LISTEN). Looks by itself now and then, and after each reconnection. */
+/** Follows the commits of all replicas (LISTEN). Polls in addition, and after each reconnection. */
 export class EventListener implements AsyncDisposable {
   readonly #primary: Primary;
   readonly #options: EventListenerOptions;
@@ -28,7 +28,7 @@ export class EventListener implements AsyncDisposable {
     this.#loop = new BackgroundLoop({ pass: signal => this.#pass(signal), jitter: 1 });
   }
 
-  /** Resolves when it listens for the first time, or has failed to. */
+  /** Resolves after the first attempt to listen. */
   get ready(): Promise<void> {
     return this.#ready.promise;
   }
@@ -43,7 +43,7 @@ export class EventListener implements AsyncDisposable {
         else drop(client);
       }
     } catch {
-      // The next round tries again; what commits meanwhile is looked for then. Readiness tells of a database that is away.
+      // The next round polls for the commits since. The readiness probe reports an unreachable database.
     }
     this.#ready.resolve();
     return RECONNECT_MS;

@@ -7,24 +7,24 @@ import type { Primary } from "../database/primary.ts";
 import { prepare, senderOf } from "../database/statement.ts";
 
 export interface LeadershipTimes {
-  /** So long after its last renewal a leader may be replaced, by PostgreSQL's clock. */
+  /** How long after its last renewal a leader may be replaced, by PostgreSQL's clock. */
   holdMs: number;
-  /** So much earlier, and by its own clock from the moment it asked, the leader's term ends: time for its duty to stop. */
+  /** How much earlier the leader ends its term, by its own clock from the request on: time for its duty to stop. */
   marginMs: number;
-  /** How often the leader renews, and the others look. */
+  /** How often the leader renews, and the other replicas check. */
   renewMs: number;
 }
 export const LEADERSHIP_TIMES: LeadershipTimes = { holdMs: 5000, marginMs: 1000, renewMs: 1000 };
 
 const CHANNEL = "mooring_leadership";
 
-/** Begins a term, or goes on with one that has not lapsed. $1: who, $2: for how many milliseconds, $3: the term that goes on, if any. */
+/** Starts a term, or renews one that has not lapsed. $1: the replica, $2: milliseconds, $3: the term to renew, or null. */
 const HOLD = prepare(
   `UPDATE leadership SET term = CASE WHEN term = $3::bigint AND until > clock_timestamp() THEN term ELSE term + 1 END,
      holder = $1::uuid, until = clock_timestamp() + $2::int * interval '1 millisecond'
    WHERE holder = $1::uuid OR until <= clock_timestamp() RETURNING term`,
 );
-/** The others hear of it at once. */
+/** Ends the term, and notifies the other replicas. */
 const LEAVE = prepare(
   `WITH left_over AS (
      UPDATE leadership SET until = clock_timestamp() WHERE holder = $1::uuid AND term = $2::bigint RETURNING term
@@ -32,10 +32,9 @@ const LEAVE = prepare(
 );
 
 /**
- * One replica at a time is named in the table `leadership`, and runs the duty meanwhile. A leader that cannot
- * renew stops before another may start: neither waits for the other, and no session's end, which the two ends of a
- * broken connection see at different times, decides anything. Renewing is a change, so that a primary which a standby has
- * replaced without its knowledge renews for nobody where replication is synchronous.
+ * Runs the duty on the replica that the table `leadership` names. A leader that cannot renew stops before another may
+ * start; sessions decide nothing, because the two ends of a broken connection see its end at different times. Renewing is
+ * a write, so with synchronous replication a primary that was replaced cannot renew.
  */
 export class Leadership implements AsyncDisposable {
   readonly #primary: Primary;
@@ -65,13 +64,13 @@ export class Leadership implements AsyncDisposable {
     if (this.#client) await close(this.#client);
   }
 
-  /** Until the term is not renewed in time, or this replica stops. */
+  /** Runs the duty until the term is not renewed in time, or this replica stops. */
   async #serve(term: number, askedAt: number): Promise<void> {
     const { holdMs, marginMs } = this.#times;
     const over = new AbortController();
     const end = () => over.abort();
     const leftOf = (from: number) => from + holdMs - marginMs - performance.now();
-    // The answer took so long that there is nothing left of the term, or this replica stops.
+    // The answer took longer than the term, or this replica stops.
     if (leftOf(askedAt) <= 0 || this.#stopping.signal.aborted) return this.#leave(term);
     let lapse = setTimeout(end, leftOf(askedAt));
     this.#stopping.signal.addEventListener("abort", end);
@@ -92,25 +91,25 @@ export class Leadership implements AsyncDisposable {
     await this.#leave(term);
   }
 
-  /** The term that this replica has now, or that another has one; `unknown`: the database did not answer. */
-  async #hold(goingOn: number | null): Promise<number | "another's" | "unknown"> {
+  /** This replica's term, or `another's`; `unknown` if the database did not answer. */
+  async #hold(renewed: number | null): Promise<number | "another's" | "unknown"> {
     try {
       const send = senderOf(await this.#connected());
-      const [row] = await send<[term: number]>(HOLD, this.#id, this.#times.holdMs, goingOn);
+      const [row] = await send<[term: number]>(HOLD, this.#id, this.#times.holdMs, renewed);
       return row ? row[0] : "another's";
     } catch {
-      // Tried again at the next turn; readiness tells of a database that is away.
-      this.#forget();
+      // The next round tries again. The readiness probe reports an unreachable database.
+      this.#discard();
       return "unknown";
     }
   }
 
-  /** Where the answer does not come, the term lapses by itself. */
+  /** Without an answer the term lapses by itself. */
   async #leave(term: number): Promise<void> {
     const client = this.#client;
     if (!client) return;
     const late = setTimeout(() => drop(client), this.#times.marginMs);
-    await senderOf(client)(LEAVE, this.#id, term).catch(() => this.#forget());
+    await senderOf(client)(LEAVE, this.#id, term).catch(() => this.#discard());
     clearTimeout(late);
   }
 
@@ -124,12 +123,12 @@ export class Leadership implements AsyncDisposable {
     return client;
   }
 
-  #forget(): void {
+  #discard(): void {
     if (this.#client) drop(this.#client);
     this.#client = undefined;
   }
 
-  /** Shorter when a leader leaves. Replicas that started together do not ask together. */
+  /** Waits with jitter; a leader that leaves ends the wait. */
   async #pause(signal?: AbortSignal): Promise<void> {
     const woken = new AbortController();
     this.#wake = () => woken.abort();
@@ -138,12 +137,12 @@ export class Leadership implements AsyncDisposable {
     await pause(ms, AbortSignal.any(signals));
   }
 
-  /** Hands over, once the duty has stopped. Where it does not stop soon, the term lapses by itself. */
+  /** Ends the term once the duty has stopped. If it does not stop in time, the term lapses by itself. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort();
-    const patience = new AbortController();
-    await Promise.race([this.#running, pause(this.#times.holdMs, patience.signal)]);
-    patience.abort();
-    this.#forget();
+    const stopWaiting = new AbortController();
+    await Promise.race([this.#running, pause(this.#times.holdMs, stopWaiting.signal)]);
+    stopWaiting.abort();
+    this.#discard();
   }
 }

@@ -10,7 +10,7 @@ export {
   parseColumn,
 } from "../../port-rows.ts";
 
-/** Those that are no text. */
+/** Columns that are not text. */
 const TYPES: Partial<Record<PortColumn, string>> = {
   key: "bigint",
   network_id: "int",

@@ -4,7 +4,7 @@ import { prepare, type Send } from "../database/statement.ts";
 
 const SLOT_LOCK_SPACE = 0x53_6c_6f_74;
 
-/** Two replicas do not pick slots of one application at the same time; locks of several are taken in one order. */
+/** Keeps two replicas from choosing slots of one application at once. Locks are acquired in order, against deadlocks. */
 const LOCK_SERIES = prepare(
   `SELECT pg_advisory_xact_lock(${SLOT_LOCK_SPACE}, number) FROM
      (SELECT DISTINCT hashtext(series) AS number FROM unnest($1::text[]) AS wanted (series) ORDER BY 1) AS numbers`,
@@ -16,7 +16,7 @@ const UNBOUND = prepare(
 const UNBOUND_ANYWHERE = prepare(
   "SELECT name FROM ports WHERE slot_of = $1 AND host IS NULL ORDER BY slot LIMIT $2::int",
 );
-/** A name that looks like a slot's may be some other port's. An application without gaps is not looked through. */
+/** Skips names that another port has. Starts at the end of an application without gaps. */
 const VACANT = prepare(
   `SELECT number FROM (
      SELECT generate_series(
@@ -27,7 +27,7 @@ const VACANT = prepare(
 );
 
 export interface FoundSlots {
-  /** Of slots that the batch may take. */
+  /** Names of slots that the batch may claim. */
   names: string[];
   /** See `Snapshot.vacantSlots`. */
   vacant: Map<string, number[]>;
@@ -35,7 +35,7 @@ export interface FoundSlots {
 
 export const NO_SLOTS: FoundSlots = { names: [], vacant: new Map() };
 
-/** Of an application with many slots only those that the batch may take: see SQLite's slot-finder.ts. */
+/** Reads only the slots that the batch may claim; see SQLite's slot-finder.ts. */
 export async function findSlots(send: Send, needs: readonly SlotNeed[]): Promise<FoundSlots> {
   const locked = send(LOCK_SERIES, toArray(needs.map(({ slotOf }) => slotSeries(slotOf))));
   const [, ...found] = await Promise.all([locked, ...needs.map(need => findSlotsOf(send, need))]);

@@ -10,7 +10,7 @@ import { type CatalogState, readState } from "../rows/catalog-rows.ts";
 import { decodeMac, decodePort, encodeMac, PORT_COLUMN_LIST, type PortRow } from "../rows/port-rows.ts";
 import { findSlots, NO_SLOTS } from "./slot-finder.ts";
 
-/** Looked at beyond the asked for, since some offsets after a cursor are held on somebody's wish. */
+/** Offsets read in addition, because some after the cursor are held by a claim that names its address. */
 const SLACK = 16;
 const MAX_WINDOW = 4096n;
 
@@ -35,7 +35,7 @@ const USED_BETWEEN = `ARRAY(
   SELECT ip_offset::text FROM fixed_ips WHERE subnet_id = p.subnet_id AND ip_offset BETWEEN p.from_offset AND p.to_offset
   UNION ALL
   SELECT ip_offset::text FROM freed WHERE subnet_id = p.subnet_id AND ip_offset BETWEEN p.from_offset AND p.to_offset)`;
-/** Each pool's cursor, and what is used in the window after it. */
+/** Each pool's cursor, and the used offsets in the window after it. */
 const POOLS = prepare(
   `SELECT p.id, p.from_offset::text, p.to_offset::text, ${USED_BETWEEN} FROM (
      SELECT id, subnet_id, next_offset AS from_offset,
@@ -45,7 +45,7 @@ const POOLS = prepare(
 const WINDOW = prepare(
   `SELECT ${USED_BETWEEN} FROM (SELECT $1::int AS subnet_id, $2::bigint AS from_offset, $3::bigint AS to_offset) AS p`,
 );
-/** Only of subnets whose pools run out, unless $3 says that they do. */
+/** Only for subnets whose pools may be exhausted, or for all if $3 is 1. */
 const QUEUES = prepare(
   `SELECT s.id, q.ip_offset::text, q.freed_at, q.last_port FROM subnets AS s
    CROSS JOIN LATERAL (
@@ -78,24 +78,24 @@ type StateRow = [subnetId: number, offset: string, heldBy: number | null, freedA
 
 export interface Loaded {
   snapshot: Omit<Snapshot, "nextPortKey">;
-  /** What the transaction works with. */
+  /** The catalog's state as the transaction sees it. */
   state: CatalogState;
-  /** Subnets that nobody else changes until this transaction ends. */
+  /** Subnets that this transaction has locked. */
   locked: ReadonlySet<number>;
 }
 
-/** What a batch asks for before anything is known: which subnets to lock, and how many addresses may be taken of them. */
+/** What to lock and load for a batch: its needs, and how many addresses it may allocate from each network. */
 export interface LoadPlan {
   batch: readonly Item[];
   needs: Needs;
   allocations: AllocationNeeds;
-  /** Subnets that an earlier attempt turned out to need. */
+  /** Subnets that an earlier attempt needed. */
   alsoLock: ReadonlySet<number>;
   /** Lock the candidates even if every claimed port exists. */
   surelyAllocates: boolean;
 }
 
-/** Locks and loads what a batch needs, as a rule in one round trip. Brings the catalog's counters and cursors up to date. */
+/** Locks and loads what a batch needs, usually in one round trip. Updates the catalog's counters and cursors. */
 export async function loadSnapshot(send: Send, plan: LoadPlan, catalog: Catalog): Promise<Loaded> {
   const { needs, allocations } = plan;
   const bound = needs.bindings.length > 0 ? await findBound(send, needs.bindings) : [];
@@ -110,7 +110,7 @@ export async function loadSnapshot(send: Send, plan: LoadPlan, catalog: Catalog)
       toArray([...namesThatMayFree(plan.batch), ...bound]),
       ids,
       plan.surelyAllocates || needs.slots.length > 0 ? 1 : 0,
-      candidates.length > 0 ? toArray(namesThatMayTake(plan.batch)) : "{}",
+      candidates.length > 0 ? toArray(namesThatMayAllocate(plan.batch)) : "{}",
       toArray([...plan.alsoLock]),
     ),
     readState(send),
@@ -140,7 +140,7 @@ export async function loadSnapshot(send: Send, plan: LoadPlan, catalog: Catalog)
       rows.map(([, offset, freedAt, lastPort]) => ({ offset: decode(subnet, offset), freedAt, lastPort })),
     );
   }
-  const known = catalogKnows(catalog, fixedIps) ? withFixedIps(ports, fixedIps, catalog) : [];
+  const known = hasAllSubnets(catalog, fixedIps) ? withFixedIps(ports, fixedIps, catalog) : [];
   return {
     snapshot: { catalog, ports: known, addresses, macs, vacantSlots: slots.vacant, fresh, freed },
     state,
@@ -148,11 +148,11 @@ export async function loadSnapshot(send: Send, plan: LoadPlan, catalog: Catalog)
   };
 }
 
-/** A subnet that another replica has added: the revision says so too, and the batch is decided anew. */
-const catalogKnows = (catalog: Catalog, rows: readonly FixedIpRow[]): boolean =>
+/** False if another replica has added a subnet; then the revision has changed too, and the batch is decided again. */
+const hasAllSubnets = (catalog: Catalog, rows: readonly FixedIpRow[]): boolean =>
   rows.every(([, subnetId]) => catalog.hasSubnet(subnetId));
 
-/** Items after which a port's addresses may be free. */
+/** Ports whose addresses the batch may free. */
 function namesThatMayFree(batch: readonly Item[]): string[] {
   return batch.flatMap(item => {
     const frees =
@@ -164,7 +164,7 @@ function namesThatMayFree(batch: readonly Item[]): string[] {
   });
 }
 
-const namesThatMayTake = (batch: readonly Item[]): string[] =>
+const namesThatMayAllocate = (batch: readonly Item[]): string[] =>
   batch.flatMap(item => (item.kind === "claim" || item.kind === "reserve" ? (nameOf(item) ?? []) : []));
 
 async function findBound(send: Send, bindings: readonly BindingKey[]): Promise<string[]> {

@@ -6,12 +6,12 @@ import { type Element, toArray, toColumns } from "../database/array-literal.ts";
 import { type Bound, prepare } from "../database/statement.ts";
 import { encodeMac, encodePort, PORT_COLUMN_LIST, PORT_COLUMNS, type PortColumn } from "../rows/port-rows.ts";
 
-/** Not in the usual update, which so leaves their indexes alone: only a reallocation changes MAC and network. */
+/** Columns that the usual update skips to spare their indexes: only a reallocation changes MAC and network. */
 const FIXED: ReadonlySet<PortColumn> = new Set(["id", "name", "created_at", "mac", "network_id", "slot_of", "slot"]);
 const SETTABLE = PORT_COLUMNS.filter(([name]) => !FIXED.has(name));
 const SETTABLE_INDEXES = SETTABLE.map(column => PORT_COLUMNS.indexOf(column));
 
-/** `unnest` of one typed array a column, as table w. */
+/** SQL that unnests one typed array a column into the table `w`. */
 export function unnest(columns: readonly (readonly [name: string, type: string])[], first = 1): string {
   const arrays = columns.map(([, type], index) => `$${first + index}::${type}[]`);
   return `unnest(${arrays.join(", ")}) AS w (${columns.map(([name]) => name).join(", ")})`;
@@ -30,7 +30,7 @@ export const FREED_COLUMNS = [
   ["last_port", "text"],
 ] as const;
 
-/** Ends the transaction unless all rows of the snapshot were there to be changed ($1 is how many). */
+/** Fails by a division by zero unless the statement changes $1 rows, all those of the snapshot. */
 const exactly = (statement: string) =>
   prepare(`WITH changed AS (${statement} RETURNING 1) SELECT 1 / (count(*) = $1::int)::int FROM changed`);
 
@@ -79,8 +79,8 @@ export const SET_COUNTERS = prepare(
    ])} WHERE t.id = w.id`,
 );
 /**
- * Only of subnets that this transaction has locked. As an array and in the index's order, so that it costs the same when
- * PostgreSQL takes the table for empty, as after a vacuum before many releases: as a join it looked at every row for every row.
+ * Only for subnets that this transaction has locked. An array in the index's order costs the same when statistics show an
+ * empty table, as after a vacuum before many releases; a join then compared every row with every row.
  */
 const DELETE_UNPOOLED = prepare(
   `DELETE FROM freed WHERE ctid = ANY (ARRAY(
@@ -90,8 +90,8 @@ const DELETE_UNPOOLED = prepare(
 );
 
 /**
- * A decided batch as statements over whole sets. Deletes come before updates and inserts, so that what one item gives up
- * another of the batch can take. Rows go in by name, so that two replicas that make the same ports wait, not deadlock.
+ * Plans a decided batch as statements over sets. Deletes come before updates and inserts, so that one item can claim what
+ * another releases. Rows are inserted by name, so that two replicas that create the same ports wait but never deadlock.
  */
 export function planWrites(writes: Writes, catalog: Catalog): Bound[] {
   const statements: Bound[] = [];
@@ -119,7 +119,7 @@ export function planWrites(writes: Writes, catalog: Catalog): Bound[] {
     return SETTABLE_INDEXES.map(index => row[index] ?? null);
   });
   add(UPDATE_PORTS, updated, true);
-  // One may get the MAC that another has given up, and PostgreSQL compares row by row.
+  // A port may get the MAC that another one loses, and PostgreSQL checks uniqueness row by row.
   if (writes.movedPorts.length > 1)
     add(
       PARK_MACS,

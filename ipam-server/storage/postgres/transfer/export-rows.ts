@@ -8,7 +8,7 @@ import { loadCatalog } from "../rows/catalog-rows.ts";
 import { PORT_COLUMN_LIST, type PortRow } from "../rows/port-rows.ts";
 import { addFixedIps } from "../statements/port-reader.ts";
 
-/** Rows at a time, which bounds the memory of it. */
+/** Rows read at once, which bounds the memory. */
 const PAGE = 1000;
 const PORTS = prepare(`SELECT ${PORT_COLUMN_LIST} FROM ports WHERE key > $1 ORDER BY key LIMIT ${PAGE}`);
 const FREED = prepare(
@@ -21,7 +21,7 @@ const STATE = prepare(
 
 type FreedRow = [offset: string, pooled: number, freedAt: number, lastPort: string];
 
-/** Of one transaction, which sees one state of the database. */
+/** Reads in one transaction, which sees one state of the database. */
 export class PostgresSource implements TransferSource {
   readonly #send: Send;
 

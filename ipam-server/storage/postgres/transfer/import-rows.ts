@@ -22,7 +22,7 @@ const countOf = (table: string) => `(SELECT count(*) FROM (SELECT FROM ${table} 
 const COUNT = prepare(`SELECT ${["networks", "ports", "events"].map(countOf).join(", ")}`);
 const SET_UPDATED = prepare("UPDATE networks SET updated_at = $2 WHERE id = $1");
 
-/** What a row before has is passed over, and so missing from the answer: the transaction goes on to say what it was. */
+/** Skips conflicting rows, so that the transaction continues and the missing keys show which rows conflicted. */
 const INSERT_PORTS = prepare(
   `INSERT INTO ports (${PORT_COLUMN_LIST}) SELECT * FROM ${unnest(PORT_COLUMNS)} ON CONFLICT DO NOTHING RETURNING key`,
 );
@@ -39,7 +39,7 @@ const SET_STATE = [
   prepare("UPDATE catalog_state SET epoch_floor = $1, generation = generation + 1, revision = revision + 1"),
 ] as const;
 
-/** Fills an empty database, in a transaction in which nobody else decides anything. */
+/** Fills an empty database, in a transaction that excludes every other decision. */
 export class PostgresSink extends PostgresSource implements TransferSink {
   readonly #send: Send;
 
@@ -84,8 +84,8 @@ export class PostgresSink extends PostgresSource implements TransferSink {
           ),
     ]);
     if (keys.length < ports.length) {
-      const put = new Set(keys.map(([key]) => key));
-      return { index: ports.findIndex(({ key }) => !put.has(key)), what: "its name, MAC or slot" };
+      const inserted = new Set(keys.map(([key]) => key));
+      return { index: ports.findIndex(({ key }) => !inserted.has(key)), what: "its name, MAC or slot" };
     }
     const missing = firstMissing(held, addresses);
     return missing && { index: missing.index, what: "an address" };
@@ -119,7 +119,7 @@ const encode = (catalog: Catalog, { subnetId, offset }: HeldIp): Stored => [
   encodeOffset(catalog.subnet(subnetId).cidr.version, offset),
 ];
 
-/** The first whose address was not put in: of two with the same one, the later. */
+/** The first whose address was not inserted: the later of two with the same address. */
 function firstMissing<T extends { stored: Stored }>(wanted: readonly T[], put: readonly AddressRow[]): T | undefined {
   if (put.length === wanted.length) return undefined;
   const left = new Set(put.map(([subnetId, offset]) => `${subnetId}/${offset}`));

@@ -18,8 +18,8 @@ import { senderOf } from "../database/statement.ts";
 import { LOCK_CATALOG } from "../database/writer.ts";
 import { loadCatalog } from "../rows/catalog-rows.ts";
 
-/** Counting everything may take long. */
-const PATIENT = { ...TIMEOUTS, statementMs: 600_000 };
+/** A check of the complete database may take minutes. */
+const LONG = { ...TIMEOUTS, statementMs: 600_000 };
 
 const RAISE = [
   `UPDATE catalog_state SET epoch_floor = greatest(epoch_floor, (SELECT max(epoch) FROM ports)) + ${EPOCH_SKIP},
@@ -38,13 +38,12 @@ export interface RestoredDatabase extends RestoredContent {
 }
 
 /**
- * Makes a database fit to serve that PostgreSQL's own tools have put back, and that no server has open: checks and
- * migrates it, and puts its counters ahead of all that was given out since. `invalid_request` for a database that is not
- * good, `conflict` while servers are connected, `unavailable` for the rest; nothing but the tables' version
- * has changed then.
+ * Prepares a database that pg_restore has filled: checks and migrates it, and raises its counters above everything
+ * assigned since the backup. Rejects with `invalid_request` for a damaged database, `conflict` while servers are
+ * connected, `unavailable` otherwise; then only the schema version may have changed.
  */
 export async function finishRestoration(url: string, now: number): Promise<RestoredDatabase> {
-  const primary = new Primary(parseUrl(url), PATIENT);
+  const primary = new Primary(parseUrl(url), LONG);
   const { name } = primary;
   try {
     const client = await primary.connect();

@@ -15,10 +15,10 @@ import { EVENTS_CHANNEL, readLastSeq } from "../statements/event-log.ts";
 import { PostgresSource } from "./export-rows.ts";
 import { PostgresSink } from "./import-rows.ts";
 
-/** Longer than whoever sends or takes the rows may stand still, and than counting all of them takes. */
-const PATIENT: Partial<Timeouts> = { statementMs: 600_000, idleInTransactionMs: 180_000 };
+/** Longer than a client may pause while it sends or receives rows, and than a check of all rows takes. */
+const LONG: Partial<Timeouts> = { statementMs: 600_000, idleInTransactionMs: 180_000 };
 
-/** On SQLite terms are numbered by the time: who was asked by a leader there must find none earlier here. */
+/** SQLite numbers terms by the time, so terms here must be greater than those of the exported store. */
 const RAISE_TERM = prepare(
   "UPDATE leadership SET term = greatest(term, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)",
 );
@@ -26,7 +26,7 @@ const NOTIFY = prepare(`SELECT pg_notify('${EVENTS_CHANNEL}', $1 || ' ' || $2)`)
 
 type Rows = AsyncIterable<TransferRow | TransferEnd>;
 
-/** Takes the database's content out and in, each on a connection of its own. */
+/** Exports and imports the database's content, each on a separate connection. */
 export class Transfers implements Disposable {
   readonly gate = new TransferGate();
   readonly #primary: Primary;
@@ -34,18 +34,18 @@ export class Transfers implements Disposable {
   readonly #writerId: string;
   readonly #stopping = new AbortController();
 
-  /** @param writerId what this replica signs its events with */
+  /** @param writerId the replica that notifications name */
   constructor(primary: Primary, options: Pick<WriterOptions, "clock" | "retryForMs" | "failpoint">, writerId: string) {
     this.#primary = primary;
-    this.#options = { ...options, timeouts: PATIENT };
+    this.#options = { ...options, timeouts: LONG };
     this.#writerId = writerId;
   }
 
   async *exportRows(): AsyncGenerator<TransferRow> {
-    using _turn = this.gate.beginCopy();
+    using _slot = this.gate.beginCopy();
     const { name } = this.#primary;
     const { signal } = this.#stopping;
-    const connect = () => this.#primary.connect(PATIENT);
+    const connect = () => this.#primary.connect(LONG);
     const client = await retry(connect, { durationMs: this.#options.retryForMs, name, signal });
     const cut = () => drop(client);
     signal.addEventListener("abort", cut);
@@ -62,16 +62,16 @@ export class Transfers implements Disposable {
   }
 
   /**
-   * While it holds the lock on the catalog other replicas decide nothing; what they know of the database is of a revision
-   * before. Rows cannot be asked for twice: once the first was, what fails is told, not tried again.
+   * Holds the catalog lock, so that no other replica decides; afterwards their caches are outdated by revision. Rows can
+   * only be read once, so it rejects instead of retrying as soon as the first was requested.
    */
   async importRows(rows: Rows): Promise<{ response: ImportResponse; lastSeq: number }> {
-    using _turn = this.gate.beginImport();
+    using _slot = this.gate.beginImport();
     const source = new Source(rows);
     await using writer = new Writer(this.#primary, this.#options);
     try {
       const { result } = await writer.transact("change", async send => {
-        if (source.asked) throw this.#brokenOff("the connection was lost before the commit");
+        if (source.isStarted) throw this.#importFailed("the connection was lost before the commit");
         try {
           const response = await importStore(source.rows(), new PostgresSink(send));
           const lastSeq = await readLastSeq(send);
@@ -81,8 +81,8 @@ export class Transfers implements Disposable {
           ];
           return { writes, result: { response, lastSeq } };
         } catch (error) {
-          if (!source.asked || error instanceof IpamError) throw error;
-          throw this.#brokenOff(toIpamError(error, this.#primary.name).message);
+          if (!source.isStarted || error instanceof IpamError) throw error;
+          throw this.#importFailed(toIpamError(error, this.#primary.name).message);
         }
       });
       return result;
@@ -91,20 +91,20 @@ export class Transfers implements Disposable {
     }
   }
 
-  /** Exports end. */
+  /** Ends running exports. */
   [Symbol.dispose](): void {
     this.#stopping.abort();
   }
 
-  #brokenOff(why: string): IpamError {
+  #importFailed(why: string): IpamError {
     return new IpamError("unavailable", `${why}; nothing was imported`);
   }
 }
 
-/** Rows that another may fail to give: that is no failure of the database's. */
+/** Separates failures of the rows' sender from failures of the database. */
 class Source {
   readonly #rows: Rows;
-  asked = false;
+  isStarted = false;
   failure: unknown;
 
   constructor(rows: Rows) {
@@ -112,7 +112,7 @@ class Source {
   }
 
   async *rows(): AsyncGenerator<TransferRow | TransferEnd> {
-    this.asked = true;
+    this.isStarted = true;
     try {
       yield* this.#rows;
     } catch (error) {

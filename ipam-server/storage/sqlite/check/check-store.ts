@@ -3,7 +3,7 @@ import type { Catalog } from "../../../domain/model/catalog.ts";
 import type { Finding } from "../../../domain/store.ts";
 import { encodeOffset } from "../../offset-code.ts";
 
-/** Faults that a query finds alone: each row says where. */
+/** Faults that one query finds; each row names the place. */
 const QUERIES: readonly [what: string, sql: string][] = [
   [
     "an address is both held and freed",
@@ -49,7 +49,7 @@ const QUERIES: readonly [what: string, sql: string][] = [
   ["SQLite's own check", "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'"],
 ];
 
-/** Every promise that the tables must keep, counted anew. */
+/** Recounts and compares everything that the tables must keep consistent. */
 export function checkStore(database: Database.Database, catalog: Catalog): Finding[] {
   const findings = QUERIES.flatMap(([what, sql]) =>
     database
@@ -61,9 +61,9 @@ export function checkStore(database: Database.Database, catalog: Catalog): Findi
   return [...findings, ...checkSubnets(database, catalog)];
 }
 
-/** The counters and cursors that the server decides by are those of the database. */
+/** Compares the cached counters and cursors with the database's. */
 export function compareCatalogs(memory: Catalog, database: Catalog): Finding[] {
-  const describe = ({ networks }: Catalog) =>
+  const describeSubnets = ({ networks }: Catalog) =>
     new Map(
       networks
         .flatMap(network => network.subnets)
@@ -72,10 +72,10 @@ export function compareCatalogs(memory: Catalog, database: Catalog): Finding[] {
           `held ${held}, outside ${outside}, freed ${freed}, cursors ${ranges.map(({ cursor }) => cursor).join(" ")}`,
         ]),
     );
-  const [known, kept] = [describe(memory), describe(database)];
-  return [...new Set([...known.keys(), ...kept.keys()])]
-    .filter(where => known.get(where) !== kept.get(where))
-    .map(where => ({ what: `in memory ${known.get(where)}, in the database ${kept.get(where)}`, where }));
+  const [cached, stored] = [describeSubnets(memory), describeSubnets(database)];
+  return [...new Set([...cached.keys(), ...stored.keys()])]
+    .filter(where => cached.get(where) !== stored.get(where))
+    .map(where => ({ what: `in memory ${cached.get(where)}, in the database ${stored.get(where)}`, where }));
 }
 
 function checkSubnets(database: Database.Database, catalog: Catalog): Finding[] {
@@ -94,16 +94,16 @@ function checkSubnets(database: Database.Database, catalog: Catalog): Finding[] 
     const encode = (offset: bigint) => encodeOffset(subnet.cidr.version, offset);
     const within = (statement: typeof held, first: bigint, last: bigint) =>
       first > last ? 0 : (statement.get(subnet.id, encode(first), encode(last)) ?? 0);
-    const whole = [0n, subnet.cidr.count - 1n] as const;
+    const complete = [0n, subnet.cidr.count - 1n] as const;
     const report = (what: string, kept: number | bigint, found: number) => {
       if (Number(kept) !== found) findings.push({ what: `${what}: kept ${kept}, found ${found}`, where });
     };
     const all = (table: string) =>
       database.prepare<[number], number>(`SELECT count(*) FROM ${table} WHERE subnet_id = ?`).pluck().get(subnet.id) ??
       0;
-    report("held addresses inside the subnet", all("fixed_ips"), within(held, ...whole));
+    report("held addresses inside the subnet", all("fixed_ips"), within(held, ...complete));
     report("held counter", subnet.held, all("fixed_ips"));
-    report("freed counter", subnet.freed, within(freed, ...whole));
+    report("freed counter", subnet.freed, within(freed, ...complete));
     let inside = 0;
     let pooled = 0;
     for (const { first, last, cursor } of subnet.ranges) {
@@ -111,7 +111,7 @@ function checkSubnets(database: Database.Database, catalog: Catalog): Finding[] 
       pooled += within(freed, first, last);
       report("unpooled freed addresses inside a pool", 0, within(unpooled, first, last));
       if (cursor < first || cursor > last + 1n) findings.push({ what: `cursor ${cursor} outside its pool`, where });
-      // Below the cursor no address may be lost.
+      // Every address below the cursor is held or freed.
       report(
         "used addresses below the cursor",
         cursor - first,

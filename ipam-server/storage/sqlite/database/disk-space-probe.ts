@@ -1,11 +1,11 @@
 import { rmSync, writeFileSync } from "node:fs";
 import Database from "better-sqlite3";
 
-const PROOF_BYTES = 1024 * 1024;
+const PROBE_BYTES = 1024 * 1024;
 
 /**
- * Whether the disk has room for more than the smallest change, which a log that has grown before takes in any case: once
- * a change was refused for want of room, the proof is a file beside the database.
+ * Detects when a full disk has space again. The smallest change proves nothing, because it fits into a log that has grown
+ * before; so after a change failed for lack of space, the probe writes a file next to the database.
  */
 export class DiskSpaceProbe {
   readonly #path: string;
@@ -15,22 +15,22 @@ export class DiskSpaceProbe {
     this.#path = path;
   }
 
-  /** Learns from a change that failed. */
+  /** To be called with the error of a failed change. */
   observe(error: unknown): void {
     if (error instanceof Database.SqliteError && error.code === "SQLITE_FULL") this.#wasFull = true;
   }
 
-  /** Throws as SQLite does. */
+  /** Throws SQLite's error for a full disk while there is no space. */
   probe(): void {
     if (!this.#wasFull) return;
-    // Copies of this name are removed at the next start.
-    const proof = `${this.#path}.copy-room`;
+    // The prefix makes the next start remove a remaining file.
+    const probe = `${this.#path}.copy-room`;
     try {
-      writeFileSync(proof, Buffer.alloc(PROOF_BYTES));
+      writeFileSync(probe, Buffer.alloc(PROBE_BYTES));
     } catch (error) {
       throw new Database.SqliteError(error instanceof Error ? error.message : String(error), "SQLITE_FULL");
     } finally {
-      rmSync(proof, { force: true });
+      rmSync(probe, { force: true });
     }
     this.#wasFull = false;
   }

@@ -13,19 +13,19 @@ const ADVICE: readonly [prefix: string, advice: string][] = [
   ["SQLITE_CANTOPEN", "cannot be opened; the directory must exist, and the server must be allowed to write to it"],
   [
     "SQLITE_NOTADB",
-    "is not an SQLite database; name another file (a new one is made if there is none), or restore this one from a backup",
+    "is not an SQLite database; name another file (it is created if it does not exist), or restore this one from a backup",
   ],
   ["SQLITE_CORRUPT", "is damaged; restore it from a backup"],
-  ["SQLITE_IOERR", "cannot be read or written; look at the disk and the system's log"],
+  ["SQLITE_IOERR", "cannot be read or written; check the disk and the system's log"],
 ];
 
-/** An engine's failure as people can act on it; anything else is a fault of the program. */
+/** Returns SQLite's failure with advice on what to do; any other error is `internal`. */
 export function toIpamError(error: unknown, path: string): IpamError {
   if (error instanceof IpamError) return error;
   if (!(error instanceof Database.SqliteError)) return IpamError.from(error);
   const advice = ADVICE.find(([prefix]) => error.code.startsWith(prefix))?.[1];
   if (!advice)
-    return new IpamError("internal", `the database ${path} refused a statement: ${error.message}`, { cause: error });
+    return new IpamError("internal", `the database ${path} rejected a statement: ${error.message}`, { cause: error });
   return new IpamError("unavailable", `the database ${path} ${advice} (${error.code}: ${error.message})`, {
     cause: error,
   });

@@ -1,6 +1,6 @@
 import type Database from "better-sqlite3";
 
-/** All of the work or nothing of it. */
+/** Commits the work, or rolls it back and throws its error. */
 export function inTransaction<T>(database: Database.Database, work: () => T): T {
   database.exec("BEGIN IMMEDIATE");
   try {

@@ -1,6 +1,6 @@
 /**
- * The schema's history. Each entry is applied once, in one transaction, in order; never change one that was released,
- * add another. Times are milliseconds; MACs are 48-bit integers; offsets are as `offset-code.ts` says.
+ * The schema's history. Each entry is applied once, in order, in one transaction. Never change a released entry: add
+ * another. Times are milliseconds, MACs 48-bit integers, offsets encoded as in `offset-code.ts`.
  */
 export const MIGRATIONS: readonly { version: number; name: string; sql: string }[] = [
   {

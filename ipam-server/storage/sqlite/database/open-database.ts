@@ -5,29 +5,28 @@ import { IpamError } from "../../../contract/index.ts";
 import { toIpamError } from "./errors.ts";
 import { MIGRATIONS } from "./migrations.ts";
 
-/** "Moor" in ASCII: tells Mooring's databases from other programs'. */
+/** "Moor" in ASCII, which identifies Mooring's databases. */
 const APPLICATION_ID = 0x4d_6f_6f_72;
 const BUSY_TIMEOUT_MS = 1000;
-/** Bounds the server's memory; what does not fit is in the operating system's cache. */
+/** Bounds the server's memory; the operating system caches the rest. */
 const CACHE_KIB = 98_304;
 /**
- * 512 MiB of log before it is copied into the database. Names and sandboxes come in no order, so with a million ports each
- * claim changes two pages that few others change, and the disk takes longest over scattered pages; in a log this long
- * nearly every page meets several claims, and is copied once for all of them. A commit waits for the copying, which
- * therefore is also done in between, see `CHECKPOINT_EVERY_MS`.
+ * A checkpoint after 512 MiB of log. With a million ports each claim changes two scattered pages; in a log this long
+ * nearly every page has several changes, and is copied once. A commit waits for the checkpoint, so
+ * `CHECKPOINT_EVERY_MS` adds checkpoints in between.
  */
 const CHECKPOINT_PAGES = 131_072;
-/** On a store that is not under full load this keeps the log, and the wait for its copying, short. */
+/** Keeps the log, and so the wait for a checkpoint, short on a store that is not under full load. */
 const CHECKPOINT_EVERY_MS = 60_000;
 
-/** Opens the file for this process alone, makes or migrates its tables, and proves that it can be written. */
+/** Opens the file exclusively, creates or migrates its tables, and writes to it. Throws IpamError. */
 export function openDatabase(path: string, now: number): Database.Database {
   assertDirectory(path);
   let database: Database.Database | undefined;
   try {
     database = new Database(path, { timeout: BUSY_TIMEOUT_MS });
     database.pragma("locking_mode = EXCLUSIVE");
-    assertOurs(database, path);
+    assertOwnDatabase(database, path);
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = FULL");
     database.pragma("foreign_keys = ON");
@@ -35,9 +34,9 @@ export function openDatabase(path: string, now: number): Database.Database {
     database.pragma(`wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     database.pragma("temp_store = MEMORY");
     migrate(database, path, now);
-    // It grows from one opening to the next, whatever the clock says.
+    // Grows with every start, even if the clock went back.
     database.prepare("UPDATE store_state SET opened_at = max(opened_at + 1, ?)").run(now);
-    keepLogShort(database);
+    scheduleCheckpoints(database);
     return database;
   } catch (error) {
     database?.close();
@@ -45,14 +44,14 @@ export function openDatabase(path: string, now: number): Database.Database {
   }
 }
 
-/** Ends with the database. */
-function keepLogShort(database: Database.Database): void {
+/** Stops when the database is closed. */
+function scheduleCheckpoints(database: Database.Database): void {
   const timer = setInterval(() => {
     if (!database.open) return clearInterval(timer);
     try {
       database.pragma("wal_checkpoint(PASSIVE)");
     } catch {
-      // In the middle of a transaction or a read it comes next time; of a failing disk the next commit speaks.
+      // A busy database is checkpointed next time; the next commit reports a failing disk.
     }
   }, CHECKPOINT_EVERY_MS).unref();
 }
@@ -63,7 +62,7 @@ function assertDirectory(path: string): void {
   if (!existsSync(directory)) {
     throw new IpamError(
       "unavailable",
-      `the database ${path} cannot be made: there is no directory ${directory}; make it first`,
+      `the database ${path} cannot be created: there is no directory ${directory}; create it first`,
     );
   }
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
@@ -74,14 +73,14 @@ function assertDirectory(path: string): void {
   }
 }
 
-function assertOurs(database: Database.Database, path: string): void {
+function assertOwnDatabase(database: Database.Database, path: string): void {
   const id = database.pragma("application_id", { simple: true });
   if (id === APPLICATION_ID) return;
   const tables = database.prepare("SELECT count(*) FROM sqlite_schema").pluck().get();
   if (id !== 0 || tables !== 0) {
     throw new IpamError(
       "unavailable",
-      `the database ${path} belongs to another program; name another file (a new one is made if there is none)`,
+      `the database ${path} belongs to another program; name another file (it is created if it does not exist)`,
     );
   }
 }
@@ -101,11 +100,11 @@ function migrate(database: Database.Database, path: string, now: number): void {
           `the database ${path} has schema version ${applied}, newer than this program's ${newest}; run a mooring-ipam at least as new as the one that wrote it`,
         );
       }
-      const remember = database.prepare("INSERT INTO schema_migrations VALUES (?, ?, ?)");
+      const record = database.prepare("INSERT INTO schema_migrations VALUES (?, ?, ?)");
       for (const { version, name, sql } of MIGRATIONS) {
         if (version <= applied) continue;
         database.exec(sql);
-        remember.run(version, name, now);
+        record.run(version, name, now);
       }
     })
     .immediate();

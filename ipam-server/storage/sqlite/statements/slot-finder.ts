@@ -3,9 +3,8 @@ import { type SlotNeed, slotName, slotSeries } from "../../../domain/model/slots
 import { type PortRow, QUALIFIED_PORT_COLUMNS } from "../rows/port-rows.ts";
 
 /**
- * Finds slots. Of an application with many, only those are read that the batch may take: its owners' by their index, the
- * lowest unbound ones by theirs. Numbers are counted by one pass over an index, some 50 ns a slot; only an application
- * with gaps has its numbers read, some 200 ns a slot.
+ * Finds slots. Reads only those that the batch may claim, by index: those of its owners, and the lowest unbound ones.
+ * Counts the numbers over an index (about 50 ns a slot), and reads them only if there are gaps (about 200 ns a slot).
  */
 export class SlotFinder {
   readonly #byOwner: Database.Statement<[string, string], PortRow>;
@@ -43,7 +42,7 @@ export class SlotFinder {
       .pluck();
   }
 
-  /** The rows of slots that the batch may take; some of them twice. */
+  /** The rows of slots that the batch may claim; may contain duplicates. */
   findRows(needs: readonly SlotNeed[]): PortRow[] {
     return needs.flatMap(({ slotOf, ownerUids, networkSets, count }) => {
       const series = slotSeries(slotOf);
@@ -66,7 +65,7 @@ export class SlotFinder {
   #findVacantOf({ slotOf, count }: SlotNeed): number[] {
     const vacant: number[] = [];
     const unnumbered = this.#unnumbered(slotSeries(slotOf));
-    // A name that looks like a slot's may be some other port's: claimed by that name, or reserved.
+    // Another port may have a slot's name, by a claim or a reservation of that name.
     while (vacant.length < count) {
       const numbers = Array.from({ length: count - vacant.length }, () => unnumbered.next().value);
       const names = numbers.map(number => slotName(slotOf, number));
@@ -76,7 +75,7 @@ export class SlotFinder {
     return vacant;
   }
 
-  /** The numbers that no slot of the series has, ascending, without end. */
+  /** Yields the numbers that no slot of the series has, ascending, endlessly. */
   *#unnumbered(series: string): Generator<number, never> {
     const { count = 0, max = null } = this.#extent.get(series) ?? {};
     let next = 0;

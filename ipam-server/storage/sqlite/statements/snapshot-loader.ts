@@ -10,7 +10,7 @@ import { SlotFinder } from "./slot-finder.ts";
 
 const MAX_WINDOW = 4096n;
 
-/** Loads what a batch needs, each kind by one query over the whole set. */
+/** Loads what a batch needs, each kind by one query over the complete set. */
 export class SnapshotLoader {
   readonly #byName: Database.Statement<[string], PortRow>;
   readonly #bySandbox: Database.Statement<[string], PortRow>;
@@ -89,7 +89,7 @@ export class SnapshotLoader {
     const bySandbox = bindings.flatMap(({ host, sandboxId }) =>
       sandboxId === undefined ? [] : [{ host, sandboxId, key: encodeBindingKey(host, sandboxId) }],
     );
-    // A binding made before its sandbox was known is found by its owner only.
+    // A binding created before its sandbox existed is found only by its owner.
     const byOwner = bindings.flatMap(({ host, ownerUid }) =>
       ownerUid === undefined ? [] : [{ host, ownerUid, ...bindingKeysOf(host) }],
     );
@@ -146,7 +146,7 @@ export class SnapshotLoader {
     return { catalog, ports, addresses, macs, vacantSlots, fresh, freed, nextPortKey };
   }
 
-  /** Up to `count` offsets from the cursor on that are neither held nor freed. */
+  /** Up to `count` offsets, from the cursor, that are neither held nor freed. */
   #findFresh(subnet: SubnetRecord, pool: Pool, count: number): bigint[] {
     const { version } = subnet.cidr;
     const fresh: bigint[] = [];

@@ -5,7 +5,7 @@ import type { Writes } from "../../../domain/model/snapshot.ts";
 import { encodeCount, encodeOffset } from "../../offset-code.ts";
 import { encodeMac, encodePort, PORT_COLUMNS, type PortRow } from "../rows/port-rows.ts";
 
-/** Not in the usual update, which so leaves their indexes alone: only a reallocation changes MAC and network. */
+/** Columns that the usual update skips to spare their indexes: only a reallocation changes MAC and network. */
 const FIXED_COLUMNS: ReadonlySet<string> = new Set([
   "key",
   "id",
@@ -20,7 +20,7 @@ const SETTABLE_INDEXES = PORT_COLUMNS.flatMap((column, index) => (FIXED_COLUMNS.
 
 type Address = [subnetId: number, offset: bigint];
 
-/** Puts a decided batch into the tables; the caller holds the transaction. */
+/** Writes a decided batch to the tables. The caller holds the transaction. */
 export class WriteApplier {
   readonly #deleteHeld: Database.Statement<Address>;
   readonly #deleteFreed: Database.Statement<Address>;
@@ -58,39 +58,39 @@ export class WriteApplier {
     this.#setNextPortKey = database.prepare("UPDATE store_state SET next_port_key = ?");
   }
 
-  /** Deletes come before updates and inserts, so that what one item gives up another of the batch can take. */
-  apply(writes: Writes, catalog: Catalog, reach: (step: string) => void): void {
+  /** Deletes before it updates and inserts, so that one item can claim what another of the batch releases. */
+  apply(writes: Writes, catalog: Catalog, failpoint: (step: string) => void): void {
     const stored = ({ subnetId, offset }: HeldIp): Address => [
       subnetId,
       encodeOffset(catalog.subnet(subnetId).cidr.version, offset),
     ];
-    for (const ip of writes.deletedHeld) mustChangeOne(this.#deleteHeld.run(...stored(ip)));
-    for (const ip of writes.deletedFreed) mustChangeOne(this.#deleteFreed.run(...stored(ip)));
-    for (const { key } of writes.deletedPorts) mustChangeOne(this.#deletePort.run(key));
-    reach("deleted");
+    for (const ip of writes.deletedHeld) assertOneChanged(this.#deleteHeld.run(...stored(ip)));
+    for (const ip of writes.deletedFreed) assertOneChanged(this.#deleteFreed.run(...stored(ip)));
+    for (const { key } of writes.deletedPorts) assertOneChanged(this.#deletePort.run(key));
+    failpoint("deleted");
     for (const port of writes.updatedPorts) {
       const row = encodePort(port);
-      mustChangeOne(this.#updatePort.run(...SETTABLE_INDEXES.map(index => row[index]), port.key));
+      assertOneChanged(this.#updatePort.run(...SETTABLE_INDEXES.map(index => row[index]), port.key));
     }
-    // One may get the MAC that another has given up, in whatever order they come here.
+    // A port may get the MAC that another one loses, so all move by way of a unique MAC.
     if (writes.movedPorts.length > 1) for (const { key } of writes.movedPorts) this.#parkMac.run(key);
     for (const { networkId, mac, key } of writes.movedPorts) this.#movePort.run(networkId, encodeMac(mac), key);
     for (const { name, key } of writes.renamedPorts) this.#renamePort.run(name, key);
-    reach("updated");
+    failpoint("updated");
     for (const port of writes.insertedPorts) this.#insertPort.run(...encodePort(port));
     for (const ip of writes.insertedHeld) this.#insertHeld.run(...stored(ip), ip.portKey);
-    reach("held");
+    failpoint("held");
     for (const ip of writes.insertedFreed) {
       this.#insertFreed.run(...stored(ip), ip.pooled ? 1 : 0, ip.freedAt, ip.lastPort);
     }
     for (const [pool, cursor] of writes.cursors) this.#setCursor.run(encodeCount(cursor - pool.first), pool.id);
     for (const [id, { held, outside, freed }] of writes.counters) this.#setCounters.run(held, outside, freed, id);
     if (writes.nextPortKey !== undefined) this.#setNextPortKey.run(writes.nextPortKey);
-    reach("counted");
+    failpoint("counted");
   }
 }
 
-/** The snapshot said that the row is there, and nobody else writes. */
-function mustChangeOne({ changes }: Database.RunResult): void {
+/** Throws unless the row of the snapshot exists, as it must because no one else writes. */
+function assertOneChanged({ changes }: Database.RunResult): void {
   if (changes !== 1) throw new Error(`a row of the snapshot is not in the database (${changes} changed)`);
 }

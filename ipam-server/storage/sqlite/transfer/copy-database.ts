@@ -6,23 +6,23 @@ import Database from "better-sqlite3";
 import type { StoreCopy } from "../../../domain/store.ts";
 import { toIpamError } from "../database/errors.ts";
 
-/** Pages at a time, some milliseconds: commits come in between. */
+/** Pages copied at once, in a few milliseconds, so that commits run in between. */
 const STEP_PAGES = 128;
-/** What was copied goes to the disk meanwhile, so that no commit waits for all of it in the end. */
+/** Syncs the copy at this interval, so that no commit waits for the sync of the complete file. */
 const SYNC_EVERY_PAGES = 8192;
 const READ_BYTES = 256 * 1024;
 
 const PREFIX = ".copy-";
 
 /**
- * Copies the database beside itself while commits go on, as one file that needs no log. The copy is of the moment it is
- * finished: what is changed meanwhile is changed in it too.
+ * Copies the database into its own directory while commits continue, as one file without a log. The copy shows the
+ * database as of the end of the copy. Resolves to its path.
  */
 export async function copyDatabase(database: Database.Database): Promise<string> {
   const path = database.name;
   const copy = join(path === ":memory:" ? tmpdir() : dirname(path), `${basename(path)}${PREFIX}${randomUUID()}`);
-  // Changes by this connection are taken over as they happen. Were others to write, each change would start it anew, so
-  // where the lock lets a second connection in, that one pins a moment.
+  // SQLite applies changes of the source connection to the copy, but restarts the copy after a change by another one.
+  // If the lock admits a second connection, that connection pins one state.
   const isAlone = path === ":memory:" || database.pragma("locking_mode", { simple: true }) === "exclusive";
   const source = isAlone ? database : new Database(path, { readonly: true, fileMustExist: true });
   let file: FileHandle | undefined;
@@ -31,8 +31,8 @@ export async function copyDatabase(database: Database.Database): Promise<string>
     file = await open(copy, "wx", 0o600);
     await source.backup(copy, { progress: startSyncing(file) });
     await file.sync();
-    using made = new Closing(copy);
-    made.database.pragma("journal_mode = DELETE");
+    using copied = new OpenedDatabase(copy);
+    copied.database.pragma("journal_mode = DELETE");
     return copy;
   } catch (error) {
     await removeCopy(copy);
@@ -46,13 +46,13 @@ export async function copyDatabase(database: Database.Database): Promise<string>
 function startSyncing(file: FileHandle): () => number {
   let steps = 0;
   return () => {
-    // A failure comes again from SQLite's own.
+    // SQLite's own sync reports the failure again.
     if (++steps % (SYNC_EVERY_PAGES / STEP_PAGES) === 0) file.datasync().catch(() => {});
     return STEP_PAGES;
   };
 }
 
-/** The copy as a stream of bytes. Its name is gone at once: no crash leaves it behind. */
+/** Opens the copy as a stream of bytes, and unlinks it at once so that no crash leaves it. */
 export async function openCopy(path: string): Promise<StoreCopy> {
   const file = await open(path, "r");
   await removeCopy(path);
@@ -64,16 +64,16 @@ export async function openCopy(path: string): Promise<StoreCopy> {
   };
 }
 
-/** The copy as a database of its own, to be read only. */
+/** Opens the copy as a read-only database. */
 export async function openCopiedDatabase(path: string): Promise<Disposable & { database: Database.Database }> {
-  const opened = new Closing(path, { readonly: true });
-  // It is opened at the first read; from then on it needs no name.
+  const opened = new OpenedDatabase(path, { readonly: true });
+  // SQLite opens the file at the first read; after that it needs no name.
   opened.database.prepare("SELECT 1 FROM store_state").get();
   await removeCopy(path);
   return opened;
 }
 
-/** Copies that a killed server did not get to forget. */
+/** Removes copies that a killed server left. */
 export async function removeOldCopies(path: string): Promise<void> {
   if (path === ":memory:") return;
   const names = await readdir(dirname(path));
@@ -85,7 +85,7 @@ export async function removeCopy(copy: string): Promise<void> {
   for (const suffix of ["", "-wal", "-shm", "-journal"]) await rm(`${copy}${suffix}`, { force: true });
 }
 
-class Closing implements Disposable {
+class OpenedDatabase implements Disposable {
   readonly database: Database.Database;
   constructor(path: string, options: Database.Options = {}) {
     this.database = new Database(path, { fileMustExist: true, ...options });

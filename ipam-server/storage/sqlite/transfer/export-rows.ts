@@ -9,12 +9,12 @@ import { loadCatalog } from "../rows/catalog-rows.ts";
 import { PORT_COLUMNS, type PortRow } from "../rows/port-rows.ts";
 import { SnapshotLoader } from "../statements/snapshot-loader.ts";
 
-/** Rows at a time, a few milliseconds: claims come in between. */
+/** Rows read at once, in a few milliseconds, so that claims run in between. */
 const PAGE = 200;
 
 type FreedRow = [offset: bigint, pooled: bigint, freedAt: bigint, lastPort: string];
 
-/** The database must not change meanwhile. */
+/** Reads a database that nothing changes meanwhile. */
 export class SqliteSource implements TransferSource {
   readonly #database: Database.Database;
   readonly #loader: SnapshotLoader;

@@ -13,22 +13,22 @@ import { loadCatalog } from "../rows/catalog-rows.ts";
 
 export interface RestoreOptions {
   backup: string;
-  /** The database file to be. */
+  /** The database file to create. */
   path: string;
-  /** Replace a database that is there; it is kept beside. */
+  /** Replace an existing database, which is kept under another name. */
   force: boolean;
   /** Milliseconds since the epoch. */
   now: number;
 }
 
 export interface Restored extends RestoredContent {
-  /** Where the database that was there is now. */
+  /** The path of the replaced database. */
   replaced?: string;
 }
 
 /**
- * Puts a backup in the place of a database that no server has open. Until the last step nothing that was there changes.
- * `invalid_request` for what is no good backup, `conflict` for what is there already, `unavailable` for the rest.
+ * Installs a backup as the database of a stopped server. Changes no existing file before the last step. Rejects with
+ * `invalid_request` for a bad backup, `conflict` for an obstacle at the target, `unavailable` otherwise.
  */
 export async function restoreDatabase({ backup, path, force, now }: RestoreOptions): Promise<Restored> {
   const target = existsSync(path) ? await realpath(path) : path;
@@ -37,7 +37,7 @@ export async function restoreDatabase({ backup, path, force, now }: RestoreOptio
   const draft = `${target}.restore-${randomUUID()}`;
   try {
     await copyFile(backup, draft, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-    // A server's own file, copied while it was stopped in a hurry, has its newest changes here.
+    // The file of a server that was killed has its newest changes in its log.
     if (existsSync(`${backup}-wal`)) await copyFile(`${backup}-wal`, `${draft}-wal`, constants.COPYFILE_EXCL);
     const restored = prepareDraft(draft, backup, now);
     await syncPath(draft);
@@ -51,7 +51,7 @@ export async function restoreDatabase({ backup, path, force, now }: RestoreOptio
   }
 }
 
-/** Before anything is copied: what it is, by its head. */
+/** Checks the file's header before anything is copied. */
 async function assertGoodBackup(backup: string): Promise<void> {
   const found = await statOf(backup);
   if (!found?.isFile()) {
@@ -78,12 +78,12 @@ async function assertGoodTarget(target: string, backup: string, force: boolean):
   if (force) return;
   const inTheWay = found ? target : existsSync(`${target}-wal`) ? `${target}-wal` : undefined;
   if (inTheWay !== undefined) {
-    const advice = "stop its server and add --force to replace it (it is kept beside the new one)";
+    const advice = "stop its server and add --force to replace it (the old file is kept under another name)";
     throw new IpamError("conflict", `${inTheWay} is there already; ${advice}, or name another file`);
   }
 }
 
-/** Checks and migrates the copy, and puts its counters ahead of all that was given out since. */
+/** Checks and migrates the copy, and raises its counters above everything assigned since the backup. */
 function prepareDraft(draft: string, backup: string, now: number): RestoredContent {
   let database: Database.Database | undefined;
   try {
@@ -103,7 +103,7 @@ function prepareDraft(draft: string, backup: string, now: number): RestoredConte
       bound: count("ports WHERE host IS NOT NULL"),
       ...raiseFloors(database),
     };
-    // The log goes into the file, and away.
+    // Moves the log into the file, and deletes it.
     database.pragma("journal_mode = DELETE");
     return restored;
   } catch (error) {
@@ -129,7 +129,7 @@ function raiseFloors(database: Database.Database): Pick<RestoredContent, "minimu
   return floors;
 }
 
-/** @returns where the former database is kept. */
+/** @returns the path of the replaced database */
 async function putInPlace(draft: string, target: string, force: boolean, now: number): Promise<string | undefined> {
   if (!force) {
     await link(draft, target).catch((error: NodeJS.ErrnoException) => {
@@ -140,7 +140,7 @@ async function putInPlace(draft: string, target: string, force: boolean, now: nu
   }
   using _lock = lockFormer(target, draft);
   const kept = `${target}.replaced-${new Date(now).toISOString().replaceAll(/[-:]|\.\d+/g, "")}`;
-  // A log that is left beside would be taken for the new file's.
+  // SQLite would read a remaining log as the new file's.
   for (const suffix of ["-wal", "-shm", "-journal"]) {
     if (existsSync(`${target}${suffix}`)) await rename(`${target}${suffix}`, `${kept}${suffix}`);
   }
@@ -153,13 +153,13 @@ async function putInPlace(draft: string, target: string, force: boolean, now: nu
   return kept;
 }
 
-/** Keeps servers out of the former database, and empties its log. One that is too damaged to be opened is let go. */
+/** Locks the old database and empties its log. Skips one that is too damaged to open. */
 function lockFormer(target: string, draft: string): Disposable {
   const nothing = { [Symbol.dispose]() {} };
   if (!existsSync(target)) return nothing;
-  let former: Closing | undefined;
+  let former: OpenedDatabase | undefined;
   try {
-    former = new Closing(target);
+    former = new OpenedDatabase(target);
     former.database.pragma("locking_mode = EXCLUSIVE");
     assertOwnDatabase(former.database, draft);
     former.database.pragma("journal_mode = DELETE");
@@ -174,9 +174,9 @@ function lockFormer(target: string, draft: string): Disposable {
   }
 }
 
-/** Not even on demand is another program's database replaced. */
+/** Throws `conflict` for another program's database, even with --force. */
 function assertOwnDatabase(database: Database.Database, draft: string): void {
-  using ours = new Closing(draft);
+  using ours = new OpenedDatabase(draft);
   const idOf = (of: Database.Database) => of.pragma("application_id", { simple: true });
   const tables = database.prepare("SELECT count(*) FROM sqlite_schema").pluck().get();
   if (tables === 0 || idOf(database) === idOf(ours.database)) return;
@@ -186,11 +186,11 @@ function assertOwnDatabase(database: Database.Database, draft: string): void {
 async function statOf(path: string): Promise<Stats | undefined> {
   return stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
-    throw new IpamError("unavailable", `cannot look at ${path}: ${error.message}`, { cause: error });
+    throw new IpamError("unavailable", `cannot read ${path}: ${error.message}`, { cause: error });
   });
 }
 
-class Closing implements Disposable {
+class OpenedDatabase implements Disposable {
   readonly database: Database.Database;
   constructor(path: string) {
     this.database = new Database(path, { fileMustExist: true, timeout: 1000 });

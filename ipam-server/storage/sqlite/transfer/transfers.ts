@@ -13,11 +13,11 @@ import { copyDatabase, openCopiedDatabase, openCopy } from "./copy-database.ts";
 import { SqliteSource } from "./export-rows.ts";
 import { importRows } from "./import-rows.ts";
 
-/** Bytes that are looked through in some ten milliseconds; more, be it history alone, on another thread. */
+/** A database up to this size is checked in about ten milliseconds; a larger one on another thread. */
 const MAX_CHECKED_AT_ONCE = 2 * 1024 * 1024;
 const SIZE = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
 
-/** Takes the store's content out and in. While an import's transaction is open nobody else may use the connection. */
+/** Copies, exports, imports and checks the store. The gate keeps everything else off the connection during an import. */
 export class Transfers {
   readonly gate = new TransferGate();
   readonly #database: Database.Database;
@@ -27,34 +27,34 @@ export class Transfers {
   }
 
   async copy(): Promise<StoreCopy> {
-    const turn = this.gate.beginCopy();
+    const slot = this.gate.beginCopy();
     try {
       const copy = await openCopy(await copyDatabase(this.#database));
       return {
         ...copy,
         async [Symbol.asyncDispose]() {
           await copy[Symbol.asyncDispose]();
-          turn[Symbol.dispose]();
+          slot[Symbol.dispose]();
         },
       };
     } catch (error) {
-      turn[Symbol.dispose]();
+      slot[Symbol.dispose]();
       throw error;
     }
   }
 
   async *exportRows(): AsyncGenerator<TransferRow> {
-    using _turn = this.gate.beginCopy();
+    using _slot = this.gate.beginCopy();
     using copy = await openCopiedDatabase(await copyDatabase(this.#database));
     yield* exportStore(new SqliteSource(copy.database));
   }
 
-  /** A store that is large is copied for it. What is in memory is compared with what it should be at once. */
+  /** Compares the cached catalog with the database, then checks the database, or a copy of a large one. */
   async check(catalog: Catalog): Promise<Finding[]> {
     const drifted = compareCatalogs(catalog, loadCatalog(this.#database));
     const bytes = this.#database.prepare<[], number>(SIZE).pluck().get() ?? 0;
     if (bytes <= MAX_CHECKED_AT_ONCE) return [...drifted, ...checkStore(this.#database, catalog)];
-    using _turn = this.gate.beginCopy();
+    using _slot = this.gate.beginCopy();
     try {
       return [...drifted, ...(await checkCopy(this.#database))];
     } catch (error) {
@@ -62,15 +62,15 @@ export class Transfers {
     }
   }
 
-  /** `reload`: what was remembered of the database is of before; called also when nothing was imported. */
+  /** @param reload reads again what is cached of the database; called also when the import fails */
   async importRows(rows: AsyncIterable<TransferRow | TransferEnd>, reload: () => void): Promise<ImportResponse> {
-    const turn = this.gate.beginImport();
+    const slot = this.gate.beginImport();
     try {
       return await importRows(this.#database, rows);
     } catch (error) {
       throw toIpamError(error, this.#database.name);
     } finally {
-      turn[Symbol.dispose]();
+      slot[Symbol.dispose]();
       if (this.#database.open) reload();
     }
   }
