@@ -3,6 +3,8 @@ import type { KubeConfig } from "@kubernetes/client-node";
 import type { Logger } from "pino";
 import { KubeApi } from "../../ipam-server/kube/kube-api.ts";
 import { KubeEvents } from "../../ipam-server/kube/kube-events.ts";
+import { untilAborted } from "../../ipam-server/process/background-loop.ts";
+import { HealthServer } from "../../ipam-server/process/health-server.ts";
 import { openDatapath } from "../datapath/datapath.ts";
 import { GroupRemoval } from "../datapath/kernel/group-removal.ts";
 import { describeError } from "../spec/cni-error.ts";
@@ -12,7 +14,6 @@ import { SocketServer } from "./calls/socket-server.ts";
 import { ClaimBuilder } from "./claims/claim-builder.ts";
 import { Preclaims } from "./claims/preclaims.ts";
 import type { AgentConfig } from "./config.ts";
-import { HealthServer } from "./health-server.ts";
 import { AgentMetrics } from "./metrics.ts";
 import { createNodeCore } from "./node-core.ts";
 import { watchNode } from "./pod/node-watch.ts";
@@ -134,8 +135,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   stack.use(await HealthServer.start(config.healthListen, { findObstacles }, metrics.registry));
   log.info({ node: nodeName, cluster: config.cluster, socket: config.socket }, "agent ready");
 
-  if (!signal.aborted) await new Promise(resolve => signal.addEventListener("abort", resolve, { once: true }));
-  log.info("shutting down");
+  await untilAborted(signal);
   socket.stopAccepting();
   await calls.drain(DRAIN_MS);
   // Ends requests in the background. What they could not send is in the journals.

@@ -4,13 +4,14 @@ import type { MooringEvent, Port } from "../contract/index.ts";
 import { KubeApi } from "../kube/kube-api.ts";
 import { KubeEvents } from "../kube/kube-events.ts";
 import { BackgroundLoop } from "../process/background-loop.ts";
+import { HealthServer } from "../process/health-server.ts";
 import type { ListenAddress } from "../process/option-parsers.ts";
 import { buildMoveEvent, buildReclaimEvent } from "./address-events.ts";
-import { ControllerMetrics, HealthServer, type HealthState } from "./health.ts";
 import { IpamClient } from "./ipam-client.ts";
 import { IpamTransport } from "./ipam-transport.ts";
 import { KubeWatch } from "./kube-watch.ts";
 import { Leader } from "./leader.ts";
+import { ControllerMetrics } from "./metrics.ts";
 import { PortView } from "./port-view.ts";
 import { Sweeper } from "./sweeper.ts";
 
@@ -29,6 +30,8 @@ export interface ControllerOptions {
 
 /** All ports are reloaded this often, in case an event was missed. */
 const FULL_RELOAD_EVERY_MS = 10 * 60_000;
+/** A pass takes seconds; a loop without one for this long hangs. */
+const HUNG_MS = 5 * 60_000;
 
 /** Runs one replica until the signal aborts: takes part in the election, and sweeps while it is the leader. */
 export async function runController(options: ControllerOptions, signal: AbortSignal): Promise<void> {
@@ -60,7 +63,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
       ...options.kubeLease,
       onError: error => failed("lease")(error),
       onChange(isLeader) {
-        log.info({ identity }, isLeader ? "became leader" : "standby");
+        log.info({ identity }, isLeader ? "became leader" : "lost leadership");
         sweeper.reset();
       },
     }),
@@ -95,13 +98,17 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   });
 
   let passedAt = performance.now();
-  const state: HealthState = {
-    silentMs: () => performance.now() - passedAt,
+  const metrics = new ControllerMetrics({
     isLeader: () => leader.isLeader(),
     suspectCount: () => sweeper.suspectCount,
+  });
+  // A standby replica is ready too: it can take over.
+  const findFaults = () => {
+    const silentMs = performance.now() - passedAt;
+    return silentMs < HUNG_MS ? [] : [`no pass has ended for ${Math.round(silentMs / 1000)} s`];
   };
-  const metrics = new ControllerMetrics(state);
-  stack.use(await HealthServer.start(options.healthListen, state, metrics.registry));
+  const checks = { findFaults, findObstacles: findFaults };
+  stack.use(await HealthServer.start(options.healthListen, checks, metrics.registry));
 
   const everyMs = Math.min(10_000, Math.max(250, graceMs / 4));
   let reloadedAt = performance.now();

@@ -6,13 +6,13 @@ import { runMaintenance } from "./maintenance.ts";
 /** What one replica at a time does. `onTerm` is told of each term's number, and of its end. */
 export function leaderDuty(store: Store, log: Logger, onTerm: (term: number | undefined) => void): Duty {
   return async ({ number, signal }) => {
-    log.info({ term: number }, "leads from now on");
+    log.info({ term: number }, "became leader");
     onTerm(number);
     try {
       await runMaintenance(store, log, signal);
     } finally {
       onTerm(undefined);
-      log.info({ term: number }, "leads no longer");
+      log.info({ term: number }, "lost leadership");
     }
   };
 }

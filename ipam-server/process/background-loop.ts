@@ -74,6 +74,12 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { signal }).catch(() => undefined);
 }
 
+/** Resolves when the signal aborts; at once if it has. */
+export async function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise(resolve => signal.addEventListener("abort", resolve, { once: true }));
+}
+
 /** The time, varied at random by the share: 0.5 gives 75 % to 125 % of it. */
 export function withJitter(ms: number, share: number): number {
   return ms * (1 + share * (Math.random() - 0.5));

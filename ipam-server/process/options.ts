@@ -66,6 +66,12 @@ export function readOptions<S extends OptionSpecs>(specs: S, { flags, env, readF
   return values as OptionValues<S>;
 }
 
+/** The value of an option that has no default. Throws OptionError, which ends with the hint, if it was not given. */
+export function requireOption<T>(value: T | undefined, key: string, hint: string): T {
+  if (value === undefined) throw new OptionError(`${flagOf(key)}: is missing; ${hint}`);
+  return value;
+}
+
 function parseFrom(source: string, text: string, spec: OptionSpec): unknown {
   try {
     return spec.parse(text);

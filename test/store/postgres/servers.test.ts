@@ -89,7 +89,7 @@ test("of three servers one leads; when it is killed another does, and when that 
   await first.server.stop("SIGKILL");
   const second = await findLeader(servers, first.term);
   assert.equal(await second.server.stop(), 0);
-  assert.match(second.server.log.join("\n"), /leads no longer/);
+  assert.match(second.server.log.join("\n"), /lost leadership/);
   const third = await findLeader(servers, second.term);
   assert.equal(new Set([first.server, second.server, third.server]).size, 3);
 });

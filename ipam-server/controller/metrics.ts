@@ -1,0 +1,41 @@
+import { Counter, Gauge, Registry } from "prom-client";
+
+export interface ControllerState {
+  isLeader(): boolean;
+  suspectCount(): number;
+}
+
+export class ControllerMetrics {
+  readonly registry = new Registry();
+  readonly reclaimed = new Counter({
+    name: "mooring_controller_reclaimed_total",
+    help: "Bindings released and ports deleted because no Kubernetes workload uses them",
+    labelNames: ["action"],
+    registers: [this.registry],
+  });
+  readonly failures = new Counter({
+    name: "mooring_controller_failures_total",
+    help: "Failed steps that are retried, by component",
+    labelNames: ["component"],
+    registers: [this.registry],
+  });
+
+  constructor(state: ControllerState) {
+    new Gauge({
+      name: "mooring_controller_leader",
+      help: "1 while this replica is the leader",
+      registers: [this.registry],
+      collect() {
+        this.set(state.isLeader() ? 1 : 0);
+      },
+    });
+    new Gauge({
+      name: "mooring_controller_suspects",
+      help: "Ports and bindings that look unused and are in their grace period",
+      registers: [this.registry],
+      collect() {
+        this.set(state.suspectCount());
+      },
+    });
+  }
+}
