@@ -4,7 +4,7 @@ import type { BridgePlan } from "../../../cni/datapath/bridges/bridge-plan.ts";
 import { openDatapath } from "../../../cni/datapath/datapath.ts";
 import type { NodeDatapath } from "../../../cni/datapath/node-datapath.ts";
 import { attach } from "./attachment.ts";
-import { datapathType, Ovs, Pod, patienceMs, run, skip } from "./node.ts";
+import { datapathType, Ovs, Pod, run, skip, testTimeoutMs } from "./node.ts";
 
 const PLAN: BridgePlan = {
   integration: "br-int",
@@ -19,7 +19,7 @@ describe("bridges", { skip }, () => {
 
   before(async () => {
     ovs = await Ovs.start();
-    datapath = openDatapath({ ovsdb: ovs.remote, timeoutMs: patienceMs });
+    datapath = openDatapath({ ovsdb: ovs.remote, timeoutMs: testTimeoutMs });
   });
   after(async () => {
     await datapath[Symbol.asyncDispose]();
@@ -38,7 +38,7 @@ describe("bridges", { skip }, () => {
     for (const bridge of bridges()) ovs.vsctl("del-br", bridge);
   };
 
-  it("makes what is missing on an empty node, once, with a datapath that the node has", async () => {
+  it("creates everything once on an empty node, with a datapath type that works", async () => {
     removeAll();
     assert.equal((await datapath.ensureBridges(PLAN)).length, 3);
     assert.deepEqual(bridges(), ["br-ex", "br-int"]);
@@ -53,7 +53,7 @@ describe("bridges", { skip }, () => {
     assert.deepEqual(await datapath.ensureBridges(PLAN), [], "the second time changes nothing");
   });
 
-  it("lets frames through from one made bridge to the other", async () => {
+  it("passes frames between the bridges it created", async () => {
     removeAll();
     await datapath.ensureBridges(PLAN);
     using a = new Pod();
@@ -95,7 +95,7 @@ describe("bridges", { skip }, () => {
     assert.deepEqual(bridges(), ["br-ex", "br-int"]);
   });
 
-  it("makes a half patch whole, and none where the integration bridge leads out itself", async () => {
+  it("completes half a patch pair, and adds none to the integration bridge itself", async () => {
     removeAll();
     await datapath.ensureBridges(PLAN);
     ovs.vsctl("del-port", "br-ex", "br-ex-to-br-int");
@@ -106,7 +106,7 @@ describe("bridges", { skip }, () => {
     assert.deepEqual(ports("br-int"), []);
   });
 
-  it("adds an uplink that is in no bridge yet, and names one that is not there after making the rest", async t => {
+  it("adds a free uplink, and names a missing one after creating the rest", async t => {
     removeAll();
     run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up0-far");
     t.after(() => run("ip", "link", "delete", "up0"));
@@ -122,16 +122,16 @@ describe("bridges", { skip }, () => {
     assert.deepEqual(bridges(), ["br-ex", "br-int"]);
   });
 
-  it("refuses to join bridges of different datapaths, and says which they are", async () => {
+  it("rejects bridges of different datapath types and names them", async () => {
     removeAll();
     addBridge("br-int", "netdev");
     addBridge("br-ex", "system");
     await assert.rejects(datapath.ensureBridges(PLAN), /br-(int|ex) is (netdev|system) and br-(int|ex) is/);
   });
 
-  it("makes everything once when two agents begin at the same moment", async () => {
+  it("creates everything once when two agents start together", async () => {
     removeAll();
-    const other = openDatapath({ ovsdb: ovs.remote, timeoutMs: patienceMs });
+    const other = openDatapath({ ovsdb: ovs.remote, timeoutMs: testTimeoutMs });
     try {
       await Promise.all([datapath.ensureBridges(PLAN), other.ensureBridges(PLAN)]);
     } finally {
@@ -141,7 +141,7 @@ describe("bridges", { skip }, () => {
     assert.deepEqual([...ports("br-int"), ...ports("br-ex")], ["br-int-to-br-ex", "br-ex-to-br-int"]);
   });
 
-  it("takes back all that it made, and leaves what others made as it was", async () => {
+  it("removes all that it created and nothing of others", async () => {
     removeAll();
     addBridge("br-ex");
     await datapath.ensureBridges(PLAN);
@@ -152,7 +152,7 @@ describe("bridges", { skip }, () => {
     assert.deepEqual(ports("br-ex"), []);
   });
 
-  it("takes back nothing while a pod is plugged", async () => {
+  it("removes nothing while a pod is plugged", async () => {
     removeAll();
     await datapath.ensureBridges(PLAN);
     using pod = new Pod();
@@ -163,7 +163,7 @@ describe("bridges", { skip }, () => {
     await datapath.unplug(attachment.sandboxId, "eth0", undefined);
   });
 
-  it("keeps a bridge it made, and its way out, while another's port is in it", async t => {
+  it("keeps a bridge it created, and its uplink, while another's port is in it", async t => {
     removeAll();
     run("ip", "link", "add", "vm0", "type", "veth", "peer", "name", "vm0-far");
     t.after(() => run("ip", "link", "delete", "vm0"));

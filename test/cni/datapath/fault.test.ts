@@ -8,7 +8,7 @@ import { after, before, describe, it } from "node:test";
 import type { Datapath } from "../../../cni/datapath/attachment.ts";
 import { openDatapath } from "../../../cni/datapath/datapath.ts";
 import { attach, hostLinks, ipv4, ipv6 } from "./attachment.ts";
-import { datapathType, eventually, Ovs, Pod, patienceMs, skip } from "./node.ts";
+import { datapathType, eventually, Ovs, Pod, skip, testTimeoutMs } from "./node.ts";
 
 describe("the datapath when something is wrong", { skip }, () => {
   let ovs: Ovs;
@@ -18,7 +18,7 @@ describe("the datapath when something is wrong", { skip }, () => {
   before(async () => {
     directory = mkdtempSync(join(tmpdir(), "mooring-fault-"));
     ovs = await Ovs.start();
-    datapath = openDatapath({ ovsdb: ovs.remote, timeoutMs: patienceMs });
+    datapath = openDatapath({ ovsdb: ovs.remote, timeoutMs: testTimeoutMs });
   });
 
   after(async () => {
@@ -27,7 +27,7 @@ describe("the datapath when something is wrong", { skip }, () => {
     rmSync(directory, { recursive: true });
   });
 
-  it("names a bridge that is not there, and makes nothing", async () => {
+  it("names a missing bridge and creates nothing", async () => {
     using pod = new Pod();
     const failure = {
       name: "DatapathError",
@@ -41,7 +41,7 @@ describe("the datapath when something is wrong", { skip }, () => {
     assert.deepEqual([pod.links(), hostLinks(), ovs.ports()], [[], [], []]);
   });
 
-  it("names a network namespace that is not there, is something else, or is the host's own", async () => {
+  it("names a netns that is missing, of another kind, or the host's own", async () => {
     using pod = new Pod();
     const file = join(directory, "file");
     writeFileSync(file, "");
@@ -60,7 +60,7 @@ describe("the datapath when something is wrong", { skip }, () => {
     assert.deepEqual([hostLinks(), ovs.ports()], [[], []]);
   });
 
-  it("refuses what the kernel or OVS would not take, and leaves nothing", async () => {
+  it("rolls back what the kernel or OVS rejects", async () => {
     using pod = new Pod();
     pod.run("ip", "link", "add", "taken", "type", "veth", "peer", "name", "taken-peer");
     const before = pod.links();
@@ -81,7 +81,7 @@ describe("the datapath when something is wrong", { skip }, () => {
     }
   });
 
-  it("adds routes in the given order, so that a gateway outside the subnet can be reached first", async () => {
+  it("adds routes in order, so that a gateway may be outside the subnet", async () => {
     using pod = new Pod();
     const addresses = [
       { address: "10.100.1.1", prefixLength: 32 },
@@ -94,7 +94,7 @@ describe("the datapath when something is wrong", { skip }, () => {
     await datapath.unplug(attachment.sandboxId, "eth0", pod.netns);
   });
 
-  it("tells in plain words how each part differs from what should be", async () => {
+  it("describes each difference from the attachment", async () => {
     using pod = new Pod();
     const attachment = attach(pod, 1);
     const { hostInterface } = await datapath.plug(attachment);
@@ -120,7 +120,7 @@ describe("the datapath when something is wrong", { skip }, () => {
     );
   });
 
-  it("says so when OVS is not running; unplug still deletes the link, and the next call connects again", async () => {
+  it("deletes the link without OVS, names the failure, and reconnects later", async () => {
     using pod = new Pod();
     const attachment = attach(pod, 1);
     await datapath.plug(attachment);
@@ -141,7 +141,7 @@ describe("the datapath when something is wrong", { skip }, () => {
     assert.deepEqual(ovs.ports(), []);
   });
 
-  it("gives up at its deadline when ovs-vswitchd does not act, and leaves nothing", async () => {
+  it("rolls back at its deadline when ovs-vswitchd does not act", async () => {
     using pod = new Pod();
     await using impatient = openDatapath({ ovsdb: ovs.remote, timeoutMs: 700 });
     await ovs.stopSwitch();
@@ -154,7 +154,7 @@ describe("the datapath when something is wrong", { skip }, () => {
     await datapath.unplug(attachment.sandboxId, "eth0", pod.netns);
   });
 
-  it("gives up at its deadline on an OVSDB that accepts and says nothing, and at once on one that talks nonsense", async () => {
+  it("fails at its deadline on a silent OVSDB, at once on a damaged stream", async () => {
     using pod = new Pod();
     const silent = createServer(() => undefined).listen(join(directory, "silent"));
     const garbled = createServer(socket => socket.end("HTTP/1.1 400 Bad Request\r\n")).listen(
@@ -172,7 +172,7 @@ describe("the datapath when something is wrong", { skip }, () => {
     garbled.close();
   });
 
-  it("keeps pods connected when OVS restarts under them, with its database and without", async () => {
+  it("keeps pods connected when OVS restarts, with and without its database", async () => {
     using a = new Pod();
     using b = new Pod();
     const attachments = [attach(a, 11), attach(b, 12)];

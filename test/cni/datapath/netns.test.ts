@@ -10,7 +10,7 @@ import { Pod, skip } from "./node.ts";
 const current = () => readlinkSync("/proc/thread-self/ns/net");
 
 describe("a network namespace", { skip }, () => {
-  it("is entered for the work alone, and left whether that returns or throws", async () => {
+  it("is left after the work, whether it returns or throws", async () => {
     using pod = new Pod();
     using namespace = openNetns(await loadLibc(), pod.netns);
     const home = current();
@@ -23,7 +23,7 @@ describe("a network namespace", { skip }, () => {
     assert.equal(current(), home);
   });
 
-  it("is found through a symbolic link, and stays the same when its path changes hands", async () => {
+  it("is found through a symbolic link, and stays when its path is replaced", async () => {
     using pod = new Pod();
     const path = join(tmpdir(), `mooring-netns-${process.pid}`);
     symlinkSync(pod.netns, path);
@@ -32,7 +32,7 @@ describe("a network namespace", { skip }, () => {
     assert.equal(namespace.run(current), readlinkSync(pod.netns));
   });
 
-  it("may be entered inside another one, each returning to where it came from", async () => {
+  it("can be entered inside another one, each returning to its caller's", async () => {
     using outer = new Pod();
     using inner = new Pod();
     const libc = await loadLibc();

@@ -22,7 +22,7 @@ export const skip: string | false =
 export const datapathType = process.env.MOORING_TEST_DATAPATH ?? "netdev";
 
 /** How long a test waits for anything. More where everything is slow, such as under emulation. */
-export const patienceMs = Number(process.env.MOORING_TEST_PATIENCE_MS ?? 20_000);
+export const testTimeoutMs = Number(process.env.MOORING_TEST_PATIENCE_MS ?? 20_000);
 
 let isolated = false;
 
@@ -47,7 +47,7 @@ export function run(program: string, ...args: string[]): string {
 
 /** Resolves when `condition` gives something true; rejects when patience is at its end. */
 export async function eventually<T>(what: string, condition: () => T | Promise<T>): Promise<T> {
-  const end = performance.now() + patienceMs;
+  const end = performance.now() + testTimeoutMs;
   for (;;) {
     const value = await condition();
     if (value) return value;

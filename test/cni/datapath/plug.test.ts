@@ -5,7 +5,7 @@ import type { Attachment } from "../../../cni/datapath/attachment.ts";
 import { openDatapath } from "../../../cni/datapath/datapath.ts";
 import type { NodeDatapath } from "../../../cni/datapath/node-datapath.ts";
 import { attach, hostLinks, ipv4, ipv6 } from "./attachment.ts";
-import { eventually, Ovs, Pod, patienceMs, run, skip } from "./node.ts";
+import { eventually, Ovs, Pod, run, skip, testTimeoutMs } from "./node.ts";
 
 describe("plug", { skip }, () => {
   let ovs: Ovs;
@@ -13,7 +13,7 @@ describe("plug", { skip }, () => {
 
   before(async () => {
     ovs = await Ovs.start();
-    datapath = openDatapath({ ovsdb: ovs.remote, timeoutMs: patienceMs });
+    datapath = openDatapath({ ovsdb: ovs.remote, timeoutMs: testTimeoutMs });
   });
 
   // A port whose device went with its pod costs OVS time at every change to come: it looks for a kernel module of that name.
@@ -58,7 +58,7 @@ describe("plug", { skip }, () => {
     assert.doesNotMatch(c.run("ip", "-4", "address"), /eth0/);
   });
 
-  it("gives an IPv6 address to a pod whose runtime switched IPv6 off", async () => {
+  it("sets an IPv6 address in a pod whose runtime disabled IPv6", async () => {
     using a = new Pod();
     using b = new Pod();
     a.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1");
@@ -135,7 +135,7 @@ describe("plug", { skip }, () => {
     }
   });
 
-  it("announces a moved address itself, so that neighbours take the new MAC without asking", async () => {
+  it("announces a moved address, so that neighbours update its MAC", async () => {
     using old = new Pod();
     using neighbour = new Pod();
     using moved = new Pod();
@@ -154,7 +154,7 @@ describe("plug", { skip }, () => {
     await eventually("the switch knows the MAC", () => ovs.appctl("fdb/show", "br-int").includes(mac));
   });
 
-  it("waits for duplicate address detection unless told that the last holder is gone, and names a duplicate", async () => {
+  it("waits for duplicate address detection unless told to skip it", async () => {
     using a = new Pod();
     using b = new Pod();
     using c = new Pod();
@@ -167,7 +167,7 @@ describe("plug", { skip }, () => {
     assert.match(c.run("ip", "-6", "address", "show", "scope", "global"), /nodad/);
   });
 
-  it("leaves on the Interface row what an SDN controller needs, and sets MAC and MTU", async () => {
+  it("writes the external_ids of SDN controllers, and sets MAC and MTU", async () => {
     using a = new Pod();
     const attachment = attach(a, 20, { mtu: 1400 });
     const { hostInterface, hostMac, ofport } = await plug(attachment);
@@ -196,7 +196,7 @@ describe("plug", { skip }, () => {
     );
   });
 
-  it("changes nothing when repeated, except external_ids that are new", async () => {
+  it("changes nothing but new external_ids when repeated", async () => {
     using a = new Pod();
     const attachment = attach(a, 21);
     const first = await plug(attachment);
@@ -209,7 +209,7 @@ describe("plug", { skip }, () => {
     assert.deepEqual(await datapath.check(moved), []);
   });
 
-  it("repairs what is half there: no port, no address, wrong VLAN, no link", async () => {
+  it("repairs a missing port, address or link, and a wrong VLAN", async () => {
     using a = new Pod();
     using b = new Pod();
     await plug(attach(b, 23));
@@ -233,7 +233,7 @@ describe("plug", { skip }, () => {
     assert.equal(hostLinks().filter(name => name === hostInterface).length, 1);
   });
 
-  it("plugs a second interface of the same pod, which leaves the first one's default route alone", async () => {
+  it("keeps the default route when it plugs a pod's second interface", async () => {
     using a = new Pod();
     const first = attach(a, 24);
     await plug(first);

@@ -5,7 +5,7 @@ import type { Attachment } from "../../../cni/datapath/attachment.ts";
 import { openDatapath } from "../../../cni/datapath/datapath.ts";
 import type { NodeDatapath } from "../../../cni/datapath/node-datapath.ts";
 import { attach, hostLinks, ipv4 } from "./attachment.ts";
-import { datapathType, eventually, Ovs, Pod, patienceMs, run, skip } from "./node.ts";
+import { datapathType, eventually, Ovs, Pod, run, skip, testTimeoutMs } from "./node.ts";
 
 describe("replug", { skip }, () => {
   let ovs: Ovs;
@@ -18,7 +18,7 @@ describe("replug", { skip }, () => {
 
   before(async () => {
     ovs = await Ovs.start();
-    datapath = openDatapath({ ovsdb: ovs.remote, timeoutMs: patienceMs });
+    datapath = openDatapath({ ovsdb: ovs.remote, timeoutMs: testTimeoutMs });
   });
   afterEach(async () => {
     for (const { sandboxId, containerInterface } of plugged.splice(0)) {
@@ -59,7 +59,7 @@ describe("replug", { skip }, () => {
     assert.equal(a.run("ip", "-o", "link", "show", "eth0"), before);
   });
 
-  it("changes nothing where all is right, and only external_ids where only those are old", async () => {
+  it("changes only what differs, such as old external_ids", async () => {
     using pod = new Pod();
     const attachment = attach(pod, 3);
     const first = await plug(attachment);
@@ -74,7 +74,7 @@ describe("replug", { skip }, () => {
     assert.equal(port?.externalIds["mooring-addresses"], "10.100.1.3,fd00:100::3");
   });
 
-  it("puts a port that somebody moved to another VLAN back", async () => {
+  it("restores a port that was moved to another VLAN", async () => {
     using pod = new Pod();
     const attachment = attach(pod, 4);
     const { hostInterface } = await plug(attachment);
@@ -90,7 +90,7 @@ describe("replug", { skip }, () => {
     assert.deepEqual(ovs.ports(), []);
   });
 
-  it("lists its own links only, whatever OVS knows of them", async () => {
+  it("lists its own links only, with or without OVS rows", async () => {
     using pod = new Pod();
     const attachment = attach(pod, 6, { sandboxId: "with-dashes_6" });
     const { hostInterface } = await plug(attachment);
@@ -104,7 +104,7 @@ describe("replug", { skip }, () => {
     assert.equal(hostLinks().length, 1);
   });
 
-  it("tells whose port is in the way when OVS has one of the link's name", async () => {
+  it("names a foreign OVS port that has the link's name", async () => {
     using pod = new Pod();
     const attachment = attach(pod, 7);
     const { hostInterface } = await plug(attachment);

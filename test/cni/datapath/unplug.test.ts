@@ -7,7 +7,7 @@ import { PLUG_STEPS, type PlugStep } from "../../../cni/datapath/datapath-contex
 import { deriveHostInterfaces } from "../../../cni/datapath/interface-name.ts";
 import { GroupRemoval } from "../../../cni/datapath/kernel/group-removal.ts";
 import { attach, hostLinks } from "./attachment.ts";
-import { datapathType, eventually, Ovs, Pod, patienceMs, run, skip } from "./node.ts";
+import { datapathType, eventually, Ovs, Pod, run, skip, testTimeoutMs } from "./node.ts";
 
 describe("unplug and undo", { skip }, () => {
   let ovs: Ovs;
@@ -18,7 +18,7 @@ describe("unplug and undo", { skip }, () => {
     ovs = await Ovs.start();
     datapath = openDatapath({
       ovsdb: ovs.remote,
-      timeoutMs: patienceMs,
+      timeoutMs: testTimeoutMs,
       onStep: step => {
         if (step === failAt) throw new Error(`injected at ${step}`);
       },
@@ -51,7 +51,7 @@ describe("unplug and undo", { skip }, () => {
     });
   }
 
-  it("removes port, host link and the pod's link, and says whether there was anything", async () => {
+  it("removes port and both link ends, and returns whether they existed", async () => {
     using pod = new Pod();
     const attachment = attach(pod, 2);
     await datapath.plug(attachment);
@@ -61,7 +61,7 @@ describe("unplug and undo", { skip }, () => {
     assert.equal(await datapath.unplug("never-plugged", "eth0", undefined), false);
   });
 
-  it("cleans what is half there: only the port, only the link, a link without alias", async () => {
+  it("removes leftovers: only a port, only a link, a link without alias", async () => {
     using pod = new Pod();
     const attachment = attach(pod, 3);
     const damages: ((name: string) => void)[] = [
@@ -79,7 +79,7 @@ describe("unplug and undo", { skip }, () => {
     }
   });
 
-  it("cleans up after a namespace that has vanished, with the OVS port of the dead link", async () => {
+  it("removes the OVS port of a link whose netns is gone", async () => {
     const pod = new Pod();
     const attachment = attach(pod, 4);
     await datapath.plug(attachment);
@@ -90,7 +90,7 @@ describe("unplug and undo", { skip }, () => {
     assertNothingLeft();
   });
 
-  it("finds the port in whatever bridge has it", async () => {
+  it("finds the port in any bridge", async () => {
     using pod = new Pod();
     ovs.vsctl("add-br", "br-other", "--", "set", "bridge", "br-other", `datapath_type=${datapathType}`);
     const attachment = attach(pod, 5, { bridge: "br-other" });
@@ -129,7 +129,7 @@ describe("unplug and undo", { skip }, () => {
     assertNothingLeft(pod);
   });
 
-  it("plugs the same sandbox again right after an unplug, over and over, and keeps no descriptor open", async () => {
+  it("replugs a sandbox repeatedly and leaks no descriptor", async () => {
     using pod = new Pod();
     const attachment = attach(pod, 8);
     const descriptors = readdirSync("/proc/self/fd").length;
@@ -143,7 +143,7 @@ describe("unplug and undo", { skip }, () => {
     assertNothingLeft(pod);
   });
 
-  it("takes another name when the host has a link of another owner under the derived one", async () => {
+  it("uses another name when a foreign link has the derived one", async () => {
     using pod = new Pod();
     const attachment = attach(pod, 9);
     const [first = "", second] = deriveHostInterfaces(attachment.sandboxId, "eth0");
@@ -185,7 +185,7 @@ describe("unplug in an agent", { skip }, () => {
     ovs = await Ovs.start();
     datapath = openDatapath({
       ovsdb: ovs.remote,
-      timeoutMs: patienceMs,
+      timeoutMs: testTimeoutMs,
       removal: openHost => new GroupRemoval(openHost),
     });
   });
@@ -202,7 +202,7 @@ describe("unplug in an agent", { skip }, () => {
   const waitForLinks = (expected: string[]) =>
     eventually("the links are deleted", () => JSON.stringify(hostLinks()) === JSON.stringify(expected));
 
-  it("has silenced the pod when it resolves, and soon nothing is left of the link, of many as of one", async () => {
+  it("has disconnected the pods when it resolves, and deletes the links soon after", async () => {
     const pods = Array.from({ length: 5 }, () => new Pod());
     const attachments = pods.map((pod, index) => attach(pod, 11 + index));
     const plugged = await Promise.all(attachments.map(attachment => datapath.plug(attachment)));
@@ -220,14 +220,14 @@ describe("unplug in an agent", { skip }, () => {
     }
   });
 
-  it("unplugs once: what is about to be deleted is nothing to unplug, to list or to plug again", async () => {
+  it("ignores links pending deletion in unplug, list and plug", async () => {
     using pod = new Pod();
     const { sandboxId, netns } = await plugAndUnplug(pod, 21);
     assert.equal(await datapath.unplug(sandboxId, "eth0", netns), false);
     await waitForLinks([]);
   });
 
-  it("plugs the same sandbox again, and another one into the same namespace, right after an unplug", async () => {
+  it("plugs again into the same netns right after an unplug", async () => {
     using pod = new Pod();
     const again = await plugAndUnplug(pod, 22);
     const first = await datapath.plug(again);
@@ -241,7 +241,7 @@ describe("unplug in an agent", { skip }, () => {
     await waitForLinks([]);
   });
 
-  it("leaves links of others alone, and takes along what one that was killed had silenced", async () => {
+  it("keeps foreign links, and deletes those that a killed agent left pending", async () => {
     using pod = new Pod();
     using other = new Pod();
     run("ip", "link", "add", "foreign", "type", "veth", "peer", "name", "foreign-peer");
@@ -260,7 +260,7 @@ describe("unplug in an agent", { skip }, () => {
     using pod = new Pod();
     await using ending = openDatapath({
       ovsdb: ovs.remote,
-      timeoutMs: patienceMs,
+      timeoutMs: testTimeoutMs,
       removal: openHost => new GroupRemoval(openHost),
     });
     const attachment = attach(pod, 26);

@@ -5,7 +5,7 @@ import { deriveAlias, deriveHostInterfaces, deriveHostMac } from "../../../cni/d
 describe("host interface names", () => {
   const id = (n: number) => n.toString(16).padStart(64, "0");
 
-  it("never change: a link made by an older version must be found by this one", () => {
+  it("are stable, so that this version finds an older one's links", () => {
     assert.deepEqual(deriveHostInterfaces("sandbox", "eth0"), [
       "moorqutbcabjsk0",
       "moorusord2q9p55",
@@ -15,7 +15,7 @@ describe("host interface names", () => {
     assert.equal(deriveAlias("sandbox", "eth0"), "mooring:sandbox/eth0");
   });
 
-  it("are 15 characters that the kernel and OVS take", () => {
+  it("are 15 characters that the kernel and OVS accept", () => {
     for (let n = 0; n < 100; n++) {
       for (const name of deriveHostInterfaces(id(n), "eth0")) assert.match(name, /^moor[0-9a-v]{11}$/);
     }

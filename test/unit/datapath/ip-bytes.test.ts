@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { formatIp, parseCidr, parseIp } from "../../../cni/datapath/kernel/ip-bytes.ts";
 
 describe("IP addresses as bytes", () => {
-  it("takes every notation of RFC 4291 §2.2", () => {
+  it("parses every notation of RFC 4291 section 2.2", () => {
     const cases: [string, string][] = [
       ["10.100.1.2", "0a640102"],
       ["255.255.255.255", "ffffffff"],
@@ -20,7 +20,7 @@ describe("IP addresses as bytes", () => {
     for (const [text, hex] of cases) assert.equal(parseIp(text)?.toString("hex"), hex, text);
   });
 
-  it("gives nothing for what is no address", () => {
+  it("returns undefined for text that is not an address", () => {
     for (const text of ["", "10.1.2", "10.1.2.300", "1:2:3", "fe80::1%eth0", "10.0.0.0/8", "host", ":::", "1::2::3"]) {
       assert.equal(parseIp(text), undefined, text);
     }

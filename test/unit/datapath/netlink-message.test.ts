@@ -22,12 +22,12 @@ describe("netlink messages", () => {
     payload: Buffer.concat(attributes),
   });
 
-  it("come back as they were sent, several in one read", () => {
+  it("decode to what was encoded, several in one read", () => {
     const sent = [message(1), message(2, encodeAttribute(3, encodeText("eth0"))), message(4_294_967_295)];
     assert.deepEqual(decodeMessages(Buffer.concat(sent.map(encodeMessage))), sent);
   });
 
-  it("are laid out as the kernel has them", () => {
+  it("have the kernel's layout", () => {
     const bytes = encodeMessage(message(1, encodeAttribute(4, encodeU32(1500))));
     assert.equal(bytes.toString("hex"), `${"1800000010000500010000004d000000"}${"08000400dc050000"}`);
   });
@@ -54,7 +54,7 @@ describe("netlink messages", () => {
     assert.equal(decodeMac(undefined), undefined);
   });
 
-  it("throw RangeError on lengths that do not fit, wherever the bytes are cut or damaged", () => {
+  it("throw RangeError on lengths that do not fit", () => {
     const bytes = encodeMessage(message(9, encodeAttribute(3, encodeText("eth0")), encodeAttribute(4, encodeU32(1))));
     for (let length = 1; length < bytes.length; length++) {
       assert.throws(() => decodeMessages(bytes.subarray(0, length)), RangeError, `cut to ${length}`);

@@ -40,7 +40,7 @@ describe("OvsdbClient", () => {
     rmSync(directory, { recursive: true });
   });
 
-  it("matches answers to requests by id, in whatever order they come", async () => {
+  it("matches answers to requests by id, in any order", async () => {
     const held: (() => void)[] = [];
     const { server, remote } = await serve(({ id, params }, socket) => {
       held.unshift(() =>
@@ -69,7 +69,7 @@ describe("OvsdbClient", () => {
     server.close();
   });
 
-  it("throws the error inside a result as a TransactionError that says which operation failed", async () => {
+  it("throws a TransactionError that names the failed operation", async () => {
     const { server, remote } = await serve(() => [{}, { error: "constraint violation", details: "no such" }, null]);
     await assert.rejects(open(remote).transact([], soon()), (error: unknown) => {
       assert.ok(error instanceof TransactionError);
@@ -79,7 +79,7 @@ describe("OvsdbClient", () => {
     server.close();
   });
 
-  it("reports a request that the server refused, with its words", async () => {
+  it("reports a rejected request with the server's message", async () => {
     const { server, remote } = await serve(({ id }, socket) => {
       socket.write(encodeJson({ id, result: null, error: { error: "unknown database", details: "no Open_vSwitch" } }));
     });
@@ -88,7 +88,7 @@ describe("OvsdbClient", () => {
     server.close();
   });
 
-  it("fails what was under way when the connection is lost, and connects again for the next request", async () => {
+  it("fails pending requests when the connection is lost, then reconnects", async () => {
     let sessions = 0;
     const { server, remote } = await serve((_, socket) => {
       if (++sessions > 1) return [];
@@ -105,7 +105,7 @@ describe("OvsdbClient", () => {
     server.close();
   });
 
-  it("ends a connection whose bytes are damaged, and says what was wrong", async () => {
+  it("closes a connection on damaged bytes and says what was wrong", async () => {
     const { server, remote } = await serve((_, socket) => void socket.write('{"id":1,"result":}'));
     const failure = { step: "ovs", message: /a message is not JSON: \{"id":1,"result":\}/ };
     await assert.rejects(open(remote).transact([], soon()), failure);
@@ -135,7 +135,7 @@ describe("OvsdbClient", () => {
     server.close();
   });
 
-  it("fails a wait when the connection is lost under it", async () => {
+  it("fails a wait when the connection is lost", async () => {
     const { server, remote } = await serve((_, socket) => {
       setImmediate(() => socket.destroy());
       return {};

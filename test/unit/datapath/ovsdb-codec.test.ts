@@ -24,12 +24,12 @@ describe("OvsdbDecoder", () => {
   const stream = Buffer.concat(MESSAGES.map(encodeJson));
 
   for (const size of [1, 2, 3, 7, 64, 4096]) {
-    it(`gives the same messages fed ${size} bytes at a time`, () => {
+    it(`decodes the same messages from pieces of ${size} bytes`, () => {
       assert.deepEqual(decode(slices(stream, size)), MESSAGES);
     });
   }
 
-  it("passes over white space between messages and nothing else", () => {
+  it("skips white space between messages and nothing else", () => {
     const spaced = Buffer.from(` \n${JSON.stringify(MESSAGES[0])}\r\n\t${JSON.stringify(MESSAGES[1])}\n`);
     assert.deepEqual(decode(slices(spaced, 1)), MESSAGES.slice(0, 2));
     for (const bytes of ["x", "[]", '"text"', "HTTP/1.1 200 OK", "\0", "}"]) {
@@ -37,13 +37,13 @@ describe("OvsdbDecoder", () => {
     }
   });
 
-  it("refuses a message that is not JSON, and shows how it begins", () => {
+  it("rejects a message that is not JSON, and shows its beginning", () => {
     for (const text of ['{"a":}', "{'a':1}", '{"a":1,}', "{{}}", '{"a":"\\x"}']) {
       assert.throws(() => decode(slices(Buffer.from(text), 1)), { message: `a message is not JSON: ${text}` });
     }
   });
 
-  it("refuses a message beyond its cap as soon as it is exceeded, not when it ends", () => {
+  it("rejects a message as soon as it exceeds the cap", () => {
     const decoder = new OvsdbDecoder(100);
     const endless = Buffer.from(`{"a":"${"x".repeat(93)}`);
     assert.deepEqual(decoder.push(endless), []);
@@ -52,20 +52,20 @@ describe("OvsdbDecoder", () => {
     });
   });
 
-  it("counts each message against the cap for itself", () => {
+  it("counts each message separately against the cap", () => {
     const decoder = new OvsdbDecoder(60);
     const many = Array.from({ length: 50 }, () => MESSAGES[1] as JsonObject);
     assert.equal(decode(slices(Buffer.concat(many.map(encodeJson)), 11), decoder).length, 50);
   });
 
-  it("notices a stream that ends inside a message", () => {
+  it("rejects a stream that ends inside a message", () => {
     const decoder = new OvsdbDecoder();
     decoder.end();
     decoder.push(stream.subarray(0, 10));
     assert.throws(() => decoder.end(), { message: "the stream ended inside a message, after 10 bytes of it" });
   });
 
-  it("survives every single damaged byte: messages or a protocol error, never anything else", () => {
+  it("returns messages or a protocol error for any damaged byte", () => {
     for (let index = 0; index < stream.length; index++) {
       for (const flip of [0x01, 0x20, 0x80]) {
         const damaged = Buffer.from(stream);
