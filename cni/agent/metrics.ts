@@ -48,6 +48,11 @@ export class AgentMetrics {
     labelNames: ["reason"],
     registers: [this.registry],
   });
+  readonly wrongVlans = new Counter({
+    name: "mooring_agent_wrong_vlan_total",
+    help: "Ports whose tag, vlan_mode or trunks were changed in OVS, and restored: a fault of isolation",
+    registers: [this.registry],
+  });
   readonly failures = new Counter({
     name: "mooring_agent_failures_total",
     help: "Failures of background work, which is retried, by component",

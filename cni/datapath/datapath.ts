@@ -82,6 +82,11 @@ export function openDatapath({ ovsdb: remote, timeoutMs, onStep, removal }: Data
         "configure",
         import("./replug.ts").then(({ replug }) => replug(context, attachment)),
       ),
+    restoreVlan: sandbox =>
+      as(
+        "ovs",
+        import("./replug.ts").then(({ restoreVlan }) => restoreVlan(context, sandbox)),
+      ),
     listLinks: () =>
       as(
         "veth",

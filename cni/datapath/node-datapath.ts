@@ -1,3 +1,4 @@
+import type { SandboxIds } from "../external-ids.ts";
 import type { Attachment, Datapath, Plugged } from "./attachment.ts";
 import type { BridgePlan } from "./bridges/bridge-plan.ts";
 import type { RemovedBridges } from "./bridges/remove-bridges.ts";
@@ -27,6 +28,11 @@ export interface NodeDatapath extends Datapath {
    * gone.
    */
   replug(attachment: Replug): Promise<Plugged | undefined>;
+  /**
+   * Makes our port of this sandbox an access port of its recorded VLAN again. False if no port says which VLAN is its own.
+   * Idempotent.
+   */
+  restoreVlan(sandbox: SandboxIds): Promise<boolean>;
   /** Lists all our links on the host, or rejects: never a partial list. */
   listLinks(): Promise<HostLink[]>;
   /** Returns the database's id, which changes when OVSDB is recreated empty. Rejects while OVSDB does not answer. */

@@ -1,3 +1,4 @@
+import { parseExternalIds, type SandboxIds } from "../external-ids.ts";
 import type { Plugged } from "./attachment.ts";
 import type { DatapathContext } from "./datapath-context.ts";
 import { DatapathError } from "./datapath-error.ts";
@@ -11,9 +12,13 @@ import type { HostLink, Replug } from "./node-datapath.ts";
 import { fetchOvsState } from "./observed-state.ts";
 import {
   addPort,
+  fetchPortsOf,
   isAccessPort,
   missingBridge,
+  readInterface,
   removePorts,
+  select,
+  selectInterfaces,
   setAccess,
   setExternalIds,
   waitForConfigured,
@@ -54,6 +59,23 @@ export async function replug(context: DatapathContext, attachment: Replug): Prom
   const externalIds = { ...row?.externalIds, ...ids };
   const ofport = await addPort(ovsdb, { bridge, name: link.name, vlan, externalIds, identity: attachment }, deadline);
   return { ...plugged, ofport };
+}
+
+/** See NodeDatapath. */
+export async function restoreVlan({ ovsdb, timeoutMs }: DatapathContext, sandbox: SandboxIds): Promise<boolean> {
+  const deadline = new Deadline(timeoutMs);
+  const [rows = []] = await select(ovsdb, [selectInterfaces(sandbox)], deadline);
+  const vlans = new Map(
+    rows.map(readInterface).map(({ uuid, externalIds }) => [uuid, parseExternalIds(externalIds).vlan]),
+  );
+  let isRestored = false;
+  for (const port of await fetchPortsOf(ovsdb, [...vlans.keys()], deadline)) {
+    const [vlan] = port.interfaceUuids.map(uuid => vlans.get(uuid));
+    if (vlan === undefined) continue;
+    if (!isAccessPort(port, vlan)) await setAccess(ovsdb, port, vlan, deadline);
+    isRestored = true;
+  }
+  return isRestored;
 }
 
 export async function listLinks({ timeoutMs }: DatapathContext): Promise<HostLink[]> {

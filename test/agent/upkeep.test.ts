@@ -246,6 +246,23 @@ describe("upkeep of a node", () => {
     await unplug(agentLab, young);
   });
 
+  test("a port whose VLAN was changed is an access port of its own again", async () => {
+    const { a } = agentLab.lab;
+    const pod = await plugStateful("isolated-0");
+    const port = (await readMoored(a)) ?? "";
+    const before = await metric("mooring_agent_wrong_vlan_total");
+    const read = () => a.ovs.vsctl("get", "port", port, "tag", "vlan_mode", "trunks");
+    const own = await read();
+    await a.ovs.vsctl("set", "port", port, "vlan_mode=native-untagged", "tag=7");
+    await waitFor("the VLAN to be restored", async () => (await read()) === own);
+    await waitFor(
+      "the fault to be counted",
+      async () => (await metric("mooring_agent_wrong_vlan_total")) === before + 1,
+    );
+    assert.ok(await answers(pod));
+    await unplug(agentLab, pod);
+  });
+
   test("sweeps leave ports and links of others alone", async () => {
     const { a } = agentLab.lab;
     await a.ip("link add theirs0 type veth peer name theirs1");

@@ -8,7 +8,7 @@ test("the demo keeps its promises, says so, and leaves nothing behind", async ()
   assert.equal(code, 0, stdout + stderr);
   assert.match(stdout, /the same address and MAC answer, \d+ ms after/);
   assert.match(stdout, /still bound to node-b \(epoch 2\), still answering/);
-  assert.match(stdout, /As promised\./);
+  assert.match(stdout, /All checks passed\./);
   const id = /network namespaces (\S+)-\*/.exec(stdout)?.[1];
   const { stdout: namespaces } = await run(["ip", "netns", "list"]);
   assert.ok(id !== undefined && !namespaces.includes(id), `namespaces of ${id} are left: ${namespaces}`);

@@ -21,6 +21,8 @@ export interface SweepView {
 /** Repairs, and changes that the IPAM's answer proves: applied by the sweep that finds them. */
 export type ImmediateAction =
   | { kind: "fence"; local: LocalPort; reason: "moved" | "released" }
+  /** Makes it an access port of its own VLAN again. */
+  | { kind: "restoreVlan"; local: LocalPort; found: string }
   /** Adds the port to OVS again, or corrects its external_ids. */
   | { kind: "replug"; local: LocalPort; port: Port }
   /** Adds the port to OVS from the cache, while the IPAM is unreachable. */
@@ -50,7 +52,17 @@ export type SweepAction = ImmediateAction | DestructiveAction;
  *     none           a lease that is not in use here            release after the grace
  */
 export function decideSweep(view: SweepView): SweepAction[] {
-  return [...view.local.flatMap(local => classifyLocal(local, view)), ...classifyBindings(view)];
+  return [
+    ...view.local.flatMap(findWrongVlan),
+    ...view.local.flatMap(local => classifyLocal(local, view)),
+    ...classifyBindings(view),
+  ];
+}
+
+/** Isolation comes first, and asks neither the IPAM nor Kubernetes. */
+function findWrongVlan(local: LocalPort): SweepAction[] {
+  const found = local.ovs?.wrongVlan;
+  return found === undefined ? [] : [{ kind: "restoreVlan", local, found }];
 }
 
 function classifyLocal(local: LocalPort, view: SweepView): SweepAction[] {
@@ -71,7 +83,8 @@ function classifyLocal(local: LocalPort, view: SweepView): SweepAction[] {
 /** A live sandbox with its own binding: bring OVS and the IPAM up to date. */
 function classifyBound(local: LocalPort, port: Port): SweepAction[] {
   const { ovs } = local;
-  const isKnown = ovs?.portName === port.name && ovs.portId === port.id && ovs.epoch === port.epoch;
+  const isKnown =
+    ovs?.portName === port.name && ovs.portId === port.id && ovs.epoch === port.epoch && ovs.recordedVlan !== undefined;
   if (ovs === undefined || !isKnown) return [{ kind: "replug", local, port }];
   return ovs.ofport !== undefined && port.underlay === "BUILD" ? [{ kind: "report", local, port }] : [];
 }

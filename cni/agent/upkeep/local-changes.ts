@@ -57,6 +57,20 @@ export class LocalChanges {
     return sandbox === undefined ? work() : queue.run(sandboxKey(sandbox.id, sandbox.interface), work);
   }
 
+  /** Restores the VLAN of a port that another program has changed. */
+  async restoreVlan(local: LocalPort, found: string): Promise<boolean> {
+    const { datapath, log, metrics } = this.#context;
+    return this.#enqueue(local, async () => {
+      if (!(await datapath.restoreVlan(local))) return false;
+      metrics.wrongVlans.inc();
+      log.error(
+        { port: local.ovs?.portName, sandboxId: local.sandboxId, found },
+        "VLAN of a port was changed, restored",
+      );
+      return true;
+    });
+  }
+
   /** Adds a live sandbox's port to OVS again, as the IPAM has it. */
   async replug(local: LocalPort, port: Port): Promise<boolean> {
     const { segment } = await this.#context.ipam.readNetwork(port.network);

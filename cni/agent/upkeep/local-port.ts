@@ -11,6 +11,10 @@ export type SandboxState = "there" | "gone" | "unknown";
 export interface OvsSide {
   ofport?: number;
   vlan?: number;
+  /** Absent: plugged before the VLAN was recorded with the port. */
+  recordedVlan?: number;
+  /** What is wrong with tag, vlan_mode or trunks: the pod may receive another VLAN. */
+  wrongVlan?: string;
   mac?: string;
   addresses: string[];
   portName?: string;
@@ -71,11 +75,22 @@ export const keyOf = ({ sandboxId, containerInterface }: { sandboxId: string; co
 export const bindingKey = (local: LocalPort): string => `${keyOf(local)} ${local.ovs?.portId} ${local.ovs?.epoch}`;
 
 function parsePlugged(
-  { sandboxId, containerInterface, ofport, vlan, externalIds }: PluggedPort,
+  { sandboxId, containerInterface, ofport, vlan, wrongVlan, externalIds }: PluggedPort,
   look: ReadSandboxState,
 ) {
-  const { sandboxId: _id, containerInterface: _interface, ...known } = parseExternalIds(externalIds);
-  const ovs: OvsSide = { ...known, ...(ofport !== undefined && { ofport }), ...(vlan !== undefined && { vlan }) };
+  const {
+    sandboxId: _id,
+    containerInterface: _interface,
+    vlan: recordedVlan,
+    ...known
+  } = parseExternalIds(externalIds);
+  const ovs: OvsSide = {
+    ...known,
+    ...(ofport !== undefined && { ofport }),
+    ...(vlan !== undefined && { vlan }),
+    ...(recordedVlan !== undefined && { recordedVlan }),
+    ...(wrongVlan !== undefined && { wrongVlan }),
+  };
   return { sandboxId, containerInterface, sandbox: look(ovs.netns), ovs };
 }
 

@@ -119,6 +119,8 @@ export class Sweeper {
       switch (action.kind) {
         case "fence":
           return void (await changes.fence(action.local, action.reason));
+        case "restoreVlan":
+          return void (await changes.restoreVlan(action.local, action.found));
         case "replug":
           return void (await changes.replug(action.local, action.port));
         case "restore":

@@ -80,6 +80,17 @@ describe("what a sweep does", () => {
       view({ local: [local({}, { ofport: undefined as never })], bindings: [port({ underlay: "BUILD" })] }),
       [],
     ],
+    ["its VLAN was changed in OVS", view({ local: [local({}, { wrongVlan: "tag=7" })] }), ["restoreVlan"]],
+    [
+      "its VLAN was changed while IPAM and Kubernetes are away",
+      view({ local: [local({}, { wrongVlan: "tag=7" })], bindings: undefined as never, pods: undefined as never }),
+      ["restoreVlan"],
+    ],
+    [
+      "it was plugged before VLANs were recorded",
+      view({ local: [local({}, { recordedVlan: undefined as never })] }),
+      ["replug"],
+    ],
     ["a person or a driver said ERROR", view({ bindings: [port({ underlay: "ERROR" })] }), []],
 
     ["bound elsewhere", view(others(ELSEWHERE)), ["fence moved"]],

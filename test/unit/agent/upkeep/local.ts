@@ -8,6 +8,8 @@ export const SELF: NodeIdentity = { host: "node-a", cluster: "c1" };
 export function local(changes: Partial<LocalPort> = {}, ovs: Partial<OvsSide> = {}): LocalPort {
   const side = {
     ofport: 5,
+    vlan: 100,
+    recordedVlan: 100,
     addresses: ["10.100.1.1"],
     portName: "c1/default/web-0",
     portId: "P1",
