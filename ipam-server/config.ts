@@ -14,7 +14,7 @@ function parseDatabase(text: string): DatabaseAddress {
   return { engine: "sqlite", path };
 }
 
-/** A URL's password is nobody's business. */
+/** Hides a URL's password in help and logs. */
 const hidePassword = (text: string): string => text.replace(/^([^/]*:\/\/[^/@]*:).*@/, "$1***@");
 
 /** Everything a person can set on the IPAM server. */
@@ -26,7 +26,7 @@ export const SERVER_OPTIONS = {
     parse: parseListenAddress,
   },
   database: {
-    about: "where to remember: sqlite:PATH, or postgres://USER:PASSWORD@HOST,HOST/DATABASE for any number of servers",
+    about: "the database: sqlite:PATH, or postgres://USER:PASSWORD@HOST,HOST/DATABASE for any number of servers",
     placeholder: "url",
     default: "sqlite:/var/lib/mooring/ipam.db",
     parse: parseDatabase,
@@ -39,7 +39,7 @@ export const SERVER_OPTIONS = {
     parse: parseDurationMs,
   },
   leaseTime: {
-    about: "how long a node may give away addresses leased to it without hearing from the server",
+    about: "how long a node may assign addresses leased to it without an answer from the server",
     placeholder: "duration",
     default: "1h",
     parse: parseDurationMs,
@@ -51,7 +51,7 @@ export const SERVER_OPTIONS = {
     parse: parseDurationMs,
   },
   maxQueue: {
-    about: "how many claims, releases and reports may wait before callers are told to come back",
+    about: "how many claims, releases and reports may wait before callers get `overloaded`",
     placeholder: "items",
     default: "10000",
     parse: integerBetween(1, 1_000_000),
@@ -69,7 +69,7 @@ export const SERVER_OPTIONS = {
     parse: oneOf("fatal", "error", "warn", "info", "debug", "trace"),
   },
   insecure: {
-    about: "serve callers that nobody has identified beyond this machine's loopback",
+    about: "serve unauthenticated callers beyond this machine's loopback",
     default: "false",
     parse: parseSwitch,
   },
@@ -77,13 +77,13 @@ export const SERVER_OPTIONS = {
 
 export type ServerConfig = OptionValues<typeof SERVER_OPTIONS>;
 
-/** Whether only this machine can reach the address. Names are taken for remote, but `localhost`. */
+/** True if only this machine can reach the address. Names other than `localhost` count as remote. */
 function isLocal(listen: ServerConfig["listen"]): boolean {
   if (listen.type === "unix") return true;
   return listen.host === "localhost" || listen.host === "::1" || /^127(\.\d{1,3}){3}$/.test(listen.host);
 }
 
-/** Why this configuration must not be served; undefined when it may. */
+/** The reason why this configuration must not be served, or undefined. */
 export function findConfigFault(config: ServerConfig): string | undefined {
   if (isLocal(config.listen) || config.insecure) return undefined;
   return (

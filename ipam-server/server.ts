@@ -37,7 +37,7 @@ export interface RunningServer extends AsyncDisposable {
   port: number | undefined;
 }
 
-/** The composition root. Disposing stops in reverse: streams end, requests finish, the last batch commits, the store closes. */
+/** Composes the server. Disposing stops in reverse: streams end, requests finish, the last batch commits, the store closes. */
 export async function startServer(config: ServerConfig, log: Logger): Promise<RunningServer> {
   const refusal = findConfigFault(config);
   if (refusal !== undefined) throw new OptionError(refusal);

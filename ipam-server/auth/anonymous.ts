@@ -2,9 +2,9 @@ import type { Socket } from "node:net";
 import { type Caller, ROLES } from "../domain/model/caller.ts";
 import type { Authenticator } from "./authenticator.ts";
 
-/** Without identities everybody who reaches the server may do everything; events say from where they came. */
+/** Gives every caller every role. Events name the caller's address. */
 export function createAnonymousAuthenticator(): Authenticator {
-  // One caller a connection: looking up the peer's address is the dearest part of a call.
+  // Cached by connection, because the peer's address is the most expensive part of a call.
   const callers = new WeakMap<Socket, Caller>();
   return {
     authenticate({ socket }) {

@@ -14,7 +14,7 @@ const ALLOWED: Record<Exclude<Action, "probe">, readonly Role[]> = {
   read: ["node", "controller", "provisioner", "reader"],
 };
 
-/** Throws IpamError `forbidden`. */
+/** Throws IpamError `forbidden` when none of the caller's roles allows the action. */
 export function authorize(caller: Caller, action: Action): void {
   if (action === "probe" || caller.roles.includes("admin")) return;
   const allowed = ALLOWED[action];

@@ -16,24 +16,24 @@ export interface Claim {
   name?: string;
   /** Default `pod`. */
   nameFrom?: NameFrom;
-  /** `cluster` and `namespace` of the claimant, held against a reservation and against the caller's identity. */
+  /** The claimant's cluster and namespace, checked against a reservation and the caller's identity. */
   cluster?: string;
   namespace?: string;
   host: string;
-  /** The host's availability zone and physical networks; absent: no restriction is known. */
+  /** The host's availability zone and physical networks; absent: no restriction. */
   availabilityZone?: string;
   physicalNetworks?: string[];
-  /** Absent: claimed ahead of the sandbox, which a later claim of the same owner brings. */
+  /** Absent: a pre-claim; a later claim of the same owner adds the sandbox. */
   sandbox?: Sandbox;
   owner: Owner;
-  /** Whose life a sticky port follows; replaces what the port had. */
+  /** The object whose lifetime a sticky port follows; replaces the port's former one. */
   workload?: Workload;
   /**
-   * The name of a port leased to this host (`lease:...`), which a pod here was given already: it takes the claim's name,
-   * owner and sandbox, and keeps id, addresses, MAC and epoch. `conflict` when it is this host's lease no more.
+   * The name of a port leased to this host (`lease:...`) whose address a pod has already: the port gets the claim's name,
+   * owner and sandbox, and keeps id, addresses, MAC and epoch. `conflict` if it is no longer leased to this host.
    */
   leasedPort?: string;
-  /** Instead of `name`: the IPAM picks the slot and with it the name, which the answer tells. Sticky claims only. */
+  /** Instead of `name`: the IPAM picks the slot and with it the name, which the result has. Sticky claims only. */
   slotOf?: SlotOf;
   /** Kubernetes label selector syntax. The empty string matches every network. Not used when the port exists and its network still matches. */
   networkSelector: string;
@@ -51,10 +51,10 @@ export interface Claim {
 }
 
 export interface Release {
-  /** Only this port; absent: whatever port the sandbox (or owner) is bound to. */
+  /** Only this port; absent: any port that the sandbox (or owner) is bound to. */
   name?: string;
   host: string;
-  /** One of sandbox and ownerUid must be given; ownerUid speaks for bindings made before a sandbox was known. */
+  /** One of sandbox and ownerUid is required; ownerUid ends only bindings without a sandbox. */
   sandbox?: Sandbox;
   ownerUid?: string;
 }
@@ -80,7 +80,7 @@ export interface ReportsRequest {
 
 export type ClaimResult = PortAttachment | { problem: Problem };
 export type ReleaseResult =
-  /** `released: false` is success too: `stale` (bound to somebody else by now), `unbound` or `not_found`. */
+  /** `released: false` is success too: `stale` (bound to another owner by now), `unbound` or `not_found`. */
   | { released: true; name: string; deleted: boolean }
   | { released: false; reason: "stale" | "unbound" | "not_found"; name?: string }
   | { problem: Problem };

@@ -5,9 +5,9 @@ import { IpamError } from "./ipam-error.ts";
 export const STREAM_END = "end";
 
 /**
- * Server-Sent Events (WHATWG HTML, section 9.2) as the IPAM sends them: gives the `data` of each event, parsed.
- * Throws when one event is longer than the cap or its data is not JSON, and `unavailable` when the server says why it
- * ends the stream.
+ * Server-Sent Events (WHATWG HTML, section 9.2) as the IPAM sends them: returns the parsed `data` of each event.
+ * Throws when one event is longer than the cap or its data is not JSON, and `unavailable` when the server
+ * ends the stream with a reason.
  */
 export class EventStreamCodec {
   readonly #decoder = new TextDecoder("utf-8", { fatal: true });
@@ -22,7 +22,7 @@ export class EventStreamCodec {
     this.#maxLength = maxLength;
   }
 
-  /** Where to resume: also past what the reader's filter left out, which no event says. Undefined before the first message. */
+  /** Where to resume, past filtered events too. Undefined before the first message. */
   get lastId(): number | undefined {
     return this.#lastId;
   }

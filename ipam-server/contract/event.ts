@@ -16,8 +16,8 @@ export const EVENT_TYPES = [
 export type EventType = (typeof EVENT_TYPES)[number];
 
 /**
- * Only in streams, whatever their filter: events after the reader's last one are no longer kept. Compare everything; the
- * events that follow are those after this `seq`.
+ * Only in streams, whatever their filter: events after the reader's last one are no longer kept. List all ports again;
+ * the events after this `seq` follow.
  */
 export const GAP = "gap";
 

@@ -5,14 +5,14 @@ export interface IpamErrorDetails {
   field?: string;
   ports?: string[];
   retryAfterSeconds?: number;
-  /** Of an import: which row is meant, counted from 1, when it is not the last that was asked for. */
+  /** Of an import: the faulty row, counted from 1, if it is not the last one read. */
   row?: number;
   /** An HTTP status finer than the code's own, such as 405 or 413. */
   status?: number;
   cause?: unknown;
 }
 
-/** Every failure of the IPAM: a closed code and a message that says what to do. */
+/** Every failure of the IPAM: a closed code, and a message with the fault and what is accepted. */
 export class IpamError extends Error {
   override readonly name = "IpamError";
   readonly code: ErrorCode;

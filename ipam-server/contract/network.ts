@@ -33,11 +33,11 @@ export interface SubnetSpec {
 }
 
 /**
- * Each node may hold a few addresses beforehand, so that its ephemeral pods get theirs without asking. A leased address is
- * a port that is bound to the node for a pod yet to come (owner kind `lease`); a claim with `leasedPort` gives it to one.
+ * Lets each node hold a few addresses, so that its ephemeral pods get theirs without a call. A leased address is a port
+ * bound to the node for a future pod (owner kind `lease`); a claim with `leasedPort` assigns it to one.
  */
 export interface NodeLease {
-  /** How many addresses a node holds for pods to come, 1 to 256. */
+  /** How many addresses a node holds for future pods, 1 to 256. */
   size: number;
   /** It asks for more when it holds fewer than this: 1 to size. Default: a quarter of the size, at least 1. */
   low: number;
@@ -70,7 +70,7 @@ export interface SubnetUsage {
   size: string;
   /** Addresses held by ports now, wanted addresses outside the pools included. */
   held: number;
-  /** Freed addresses that are waiting in the queue to be handed out again. */
+  /** Freed addresses that wait to be assigned again. */
   freed: number;
 }
 
@@ -100,7 +100,7 @@ export interface Network {
 
 export interface PutNetworkResponse {
   network: Network;
-  /** What the call did: for `apply`, which says what it changed. */
+  /** What the call did. */
   outcome: "created" | "changed" | "unchanged";
   /** One line a changed field, such as `subnet 10.100.0.0/16: pools`. */
   changes: string[];

@@ -4,21 +4,21 @@ import type { IpFamily, Labels, Timestamp } from "./values.ts";
 export type PlaneState = "DOWN" | "BUILD" | "ACTIVE" | "ERROR";
 export type Plane = "underlay" | "overlay";
 
-/** `lease`: a node, for a pod yet to come. */
+/** `lease`: a node, for a future pod. */
 export type OwnerKind = "pod" | "vm" | "device" | "lease";
 
 /**
- * The Kubernetes object whose life a sticky port follows: the port is kept, bound or not, for as long as this asks for
- * the pod that last held it. Told by the claim, kept with the port, read by the controller of its cluster.
+ * The Kubernetes object whose lifetime a sticky port follows: the port is kept, bound or not, while this object wants
+ * the pod that last held it. Set by the claim, stored with the port, read by the controller of its cluster.
  */
 export interface Workload {
-  /** `Pod`: a pod of some other controller, which speaks only for itself. */
+  /** `Pod`: a pod of another kind of controller; only the pod itself counts. */
   kind: "StatefulSet" | "Deployment" | "ReplicaSet" | "VirtualMachine" | "Pod";
   namespace: string;
   name: string;
   /** Absent where a pod does not carry it (Deployment, VirtualMachine): then the name alone decides. */
   uid?: string;
-  /** StatefulSet only: the pod's ordinal. A set scaled below it no longer asks for the pod. */
+  /** StatefulSet only: the pod's ordinal. A set scaled below it no longer wants the pod. */
   ordinal?: number;
 }
 
@@ -31,7 +31,7 @@ export interface Workload {
  *    reachable from the host (a free slot this host cannot use is passed over, not waited for).
  *
  * A bound slot is never taken, so this cannot wait for another pod: the surge pods of a rolling update get further
- * slots, and the slots their predecessors leave serve the next pods. Two claims of one batch get different slots.
+ * slots, and the slots of their predecessors are used by the next pods. Two claims of one batch get different slots.
  */
 export interface SlotOf {
   /** `cluster/namespace/deployment`. */
@@ -40,7 +40,7 @@ export interface SlotOf {
   interface?: string;
 }
 
-/** How the names of leased ports begin; the host and a slash follow, then what the node likes. */
+/** The prefix of names of leased ports; the host, a slash and a suffix chosen by the node follow. */
 export const LEASE_PREFIX = "lease:";
 
 /** Who a binding is for. `createdAt` orders owners: an older one never takes a port back from a newer one. */
@@ -68,7 +68,7 @@ export interface Retention {
 export interface Binding {
   host: string;
   ownerUid: string;
-  /** Absent while the port is claimed ahead of its sandbox. */
+  /** Absent while the port is pre-claimed. */
   sandbox?: Sandbox;
   boundAt: Timestamp;
 }
@@ -81,7 +81,7 @@ export interface FixedIp {
   gateway?: string;
 }
 
-/** Who may claim a name that people chose (§ names): empty lists mean nobody. */
+/** Which namespaces may claim a reserved name. An empty list allows none. */
 export interface Reservation {
   /** `cluster/namespace`, or `cluster/*`, or `*`. */
   allowedNamespaces: string[];
@@ -91,18 +91,18 @@ export interface Reservation {
 
 export interface Port {
   name: string;
-  /** Stable id of this port's life: another port created later under the same name has another id. */
+  /** A port created later under the same name has another id. */
   id: string;
   network: string;
   mac: string;
   fixedIps: FixedIp[];
   labels: Labels;
   retention: Retention;
-  /** The last owner; kept after a release as the fence against older ones. */
+  /** The last owner; kept after a release to reject older ones. */
   owner?: Owner;
   binding?: Binding;
   reservation?: Reservation;
-  /** Cluster, namespace and workload that the last claim told. */
+  /** Cluster, namespace and workload of the last claim. */
   cluster?: string;
   namespace?: string;
   workload?: Workload;
@@ -119,26 +119,26 @@ export interface Port {
   /** When the last binding ended; absent while bound and before the first binding. */
   releasedAt?: Timestamp;
   /**
-   * When an unbound sticky port's TTL ends, or a lease does. A node gives no address away whose lease has ended, but who
-   * got one before may live: an ended lease is given up by its node, or when the node is known to be gone.
+   * When an unbound sticky port's TTL or a lease ends. A node assigns no address of an expired lease, but a pod may use it
+   * already: an expired lease is released by its node, or once the node is gone.
    */
   expiresAt?: Timestamp;
 }
 
-/** All a host needs to plug the port, so that a claim costs one round trip. */
+/** Everything a host needs to plug the port, so that a claim costs one round trip. */
 export interface PortAttachment {
   port: Port;
   segment: Segment;
   mtu: number;
   routes: Route[];
   dns: Dns;
-  /** The network's: the node may hold addresses of it beforehand. */
+  /** The network's: the node may lease addresses of it. */
   nodeLease?: NodeLease;
   /** True when the last binding was ended by its own release, so that duplicate address detection may be skipped. */
   previousBindingReleased: boolean;
 }
 
-/** `PUT /v1/ports/{name}`: reserve a port ahead of any claim, for VMs, bare metal and names that people choose. */
+/** `PUT /v1/ports/{name}`: reserve a port before any claim, for VMs, bare metal and chosen names. */
 export interface PortReservation {
   networkSelector: string;
   families?: IpFamily[];
@@ -157,7 +157,7 @@ export interface PortList {
 }
 
 /**
- * `DELETE /v1/ports/{name}` query: deletes only what the caller saw. Another id or epoch, or a binding, is `conflict`
+ * `DELETE /v1/ports/{name}` query: deletes only the port that the caller saw. Another id or epoch, or a binding, is `conflict`
  * and changes nothing.
  */
 export interface PortPrecondition {

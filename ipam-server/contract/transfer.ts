@@ -8,7 +8,7 @@ export const TRANSFER_TYPE = "application/jsonl";
 
 export interface TransferHeader {
   kind: typeof TRANSFER_KIND;
-  /** Grows when a reader of the former format would misread a line. */
+  /** Grows when a reader of the previous format would misread a line. */
   format: number;
   exportedAt: string;
 }
@@ -17,7 +17,7 @@ export interface TransferEnd {
   kind: "end";
   /** How many lines are between the header and this one. */
   rows: number;
-  /** `sha256:` and the hash of those lines, each with its line feed: two stores that hold the same have the same. */
+  /** `sha256:` and the hash of those lines, each with its line feed: stores with equal content have equal digests. */
   digest: string;
 }
 
@@ -25,6 +25,6 @@ export interface ImportResponse {
   networks: number;
   ports: number;
   freed: number;
-  /** Read back from the store, and the same as the stream's. */
+  /** Of the rows read back from the store; equal to the stream's. */
   digest: string;
 }

@@ -14,22 +14,22 @@ import type { Mutation, Outcome } from "./model/mutation.ts";
 import type { NetworkEdit } from "./networks/network-edit.ts";
 import type { TransferRow } from "./transfer/transfer.ts";
 
-/** A broken promise of the store, found by `check`. */
+/** A violated invariant of the store, found by `check`. */
 export interface Finding {
   what: string;
   where: string;
 }
 
 /**
- * The IPAM's memory. Every method says an intent and is atomic; an answer means that the change is durable.
+ * The IPAM's database. Every method states an intent and is atomic; once it resolves, the change is durable.
  * Failures of the store itself reject with IpamError `unavailable` (try again) or `internal`.
  */
 export interface Store extends AsyncDisposable {
   /** Decides and applies the whole batch in one transaction; outcomes come in batch order. */
   commit(batch: readonly Mutation[]): Promise<Outcome[]>;
 
-  /** Declares a network: creates it or changes it. Rejects with `conflict` and the ports that would be orphaned, and with what the wish throws. */
-  putNetwork(wish: NetworkEdit, caller: string): Promise<PutNetworkResponse>;
+  /** Creates or changes a network. Rejects with `conflict` and the ports that would be orphaned, and with the edit's own error. */
+  putNetwork(edit: NetworkEdit, caller: string): Promise<PutNetworkResponse>;
   /** Rejects with `not_found`, or `conflict` while ports hold its addresses. */
   deleteNetwork(name: string, caller: string): Promise<void>;
 
@@ -39,45 +39,44 @@ export interface Store extends AsyncDisposable {
   readPorts(query: PortQuery): Promise<PortList>;
   /** Rejects with `not_found`. */
   readPort(name: string): Promise<Port>;
-  /** `upTo`: later events are not looked at, which bounds the work where few match. */
+  /** @param upTo the last event to scan, which bounds the work when few match */
   readEvents(query: EventQuery, upTo?: number): Promise<EventList>;
 
-  /** Calls back after each commit that wrote events, with the newest sequence number. Returns its own undo. */
+  /** Calls back after each commit that wrote events, with the newest sequence number. Returns a function that unsubscribes. */
   onEvents(listener: (lastSeq: number) => void): () => void;
 
-  /** Deletes unbound sticky ports whose TTL ended; answers how many. Call it now and then. */
+  /** Deletes some unbound sticky ports whose TTL has ended and returns how many. Call periodically, until 0. */
   collectExpired(): Promise<number>;
 
-  /** Runs the duty on one replica at a time, on this one or another; disposing ends its term here, and hands over. */
+  /** Runs the duty on one replica at a time, this one or another. Disposing ends this replica's term. */
   lead(duty: Duty): AsyncDisposable;
 
   /** Rejects with `unavailable` when the store cannot take a write now. */
   ready(): Promise<void>;
-  /** Compares counters, held addresses, ports and queues; an empty list is a healthy store. */
+  /** Compares counters, held addresses, ports and queues. An empty list means a healthy store. */
   check(): Promise<Finding[]>;
 
   /**
-   * A consistent copy of the store as one file, made while commits go on. Only of an engine whose databases are files:
-   * others have tools of their own. Rejects with `overloaded` while another copy is made or read.
+   * Makes a consistent copy of the store as one file, during commits too. Only for an engine whose databases are files:
+   * others have their own tools. Rejects with `overloaded` while another copy is made or read.
    */
   copy?(): Promise<StoreCopy>;
 
   /**
-   * All that the store holds at one moment, in the stream's order (networks by name, ports by key, freed addresses by
-   * network, subnet and address, the state), while commits go on.
+   * Reads the store's content at one moment, during commits too, in the stream's order: networks by name, ports by key,
+   * freed addresses by network, subnet and address, the state.
    */
   exportRows(): AsyncIterable<TransferRow>;
 
   /**
-   * Fills an empty store in one transaction: until the answer nothing else is served, and when it rejects nothing was
-   * written. The last row is the end, whose digest is held to what the store reads back before it commits. `conflict`
-   * for a store that is not empty (before the first row is asked for), `invalid_request` for what is wrong with the last
-   * row that was asked for, or that `details.row` counts, and whatever the rows themselves reject with.
+   * Fills an empty store in one exclusive transaction; a rejection leaves it empty. The last row's digest must equal that
+   * of the rows read back. Rejects with `conflict` for a store that is not empty, `invalid_request` for a bad row (the
+   * last one read, or `details.row`), and with the errors of `rows`.
    */
   importRows(rows: AsyncIterable<TransferRow | TransferEnd>): Promise<ImportResponse>;
 }
 
-/** Disposing forgets it. */
+/** Disposing deletes it. */
 export interface StoreCopy extends AsyncDisposable {
   /** Bytes. */
   size: number;

@@ -3,7 +3,7 @@ import type { Duty } from "../domain/model/leadership.ts";
 import type { Store } from "../domain/store.ts";
 import { runMaintenance } from "./maintenance.ts";
 
-/** What one replica at a time does. `onTerm` is told of each term's number, and of its end. */
+/** The periodic work of the leader. Calls `onTerm` with each term's number, and with undefined at its end. */
 export function leaderDuty(store: Store, log: Logger, onTerm: (term: number | undefined) => void): Duty {
   return async ({ number, signal }) => {
     log.info({ term: number }, "became leader");

@@ -5,8 +5,8 @@ import { BackgroundLoop } from "../process/background-loop.ts";
 const INTERVAL_MS = 60_000;
 
 /**
- * Lets the store do what time alone makes due, until the signal aborts; the turn that runs then is finished. A failure is
- * logged and tried again with the next turn.
+ * Deletes expired ports periodically until the signal aborts, then finishes the running pass. Logs a failure and retries
+ * at the next pass.
  */
 export async function runMaintenance(
   store: Pick<Store, "collectExpired">,
@@ -26,12 +26,12 @@ export async function runMaintenance(
   await new BackgroundLoop({ pass, initialDelayMs: intervalMs, signal }).ended;
 }
 
-/** The store collects a piece at a time: callers get their turn between two. */
+/** Yields to callers between the batches that the store deletes. */
 async function collectAll(store: Pick<Store, "collectExpired">, signal: AbortSignal): Promise<number> {
   for (let collected = 0; ; ) {
-    const piece = await store.collectExpired();
-    collected += piece;
-    if (piece === 0 || signal.aborted) return collected;
+    const deleted = await store.collectExpired();
+    collected += deleted;
+    if (deleted === 0 || signal.aborted) return collected;
     await new Promise(resolve => setImmediate(resolve));
   }
 }

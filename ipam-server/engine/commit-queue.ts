@@ -6,11 +6,11 @@ import type { Store } from "../domain/store.ts";
 export interface CommitQueueOptions {
   /** Items that may wait; past it callers get `overloaded`. */
   maxQueue: number;
-  /** Items that one commit should hold. A request is never split, so a commit may hold up to one request more. */
+  /** Items of one commit. A request is never split, so a commit may exceed this by part of one request. */
   batchSize?: number;
   /** Called after every commit, for the metrics. */
   onCommit?(items: number, milliseconds: number): void;
-  /** Lets what has arrived be read before a batch is closed. Default: one turn of the event loop. */
+  /** Reads the requests that have arrived before a batch is closed. Default: one turn of the event loop. */
   drainPendingConnections?(): Promise<void>;
   /** Milliseconds on a clock that never jumps. */
   now?(): number;
@@ -24,15 +24,15 @@ interface Job {
   reject(error: IpamError): void;
 }
 
-/** Of every commit at least this share is for reports, so that a flood of claims cannot starve them. */
+/** The share of every commit that reports may use, so that a flood of claims cannot starve them. */
 const REPORT_SHARE = 0.1;
 
 const FINISH_MS = 2000;
 
 /**
- * Collects what all requests want changed and commits it together, because a commit costs one fsync whatever it holds.
- * Nothing waits for company: a batch is what arrived during one turn of the event loop or while the last commit ran,
- * so batches grow with the load and a lone claim is committed at once.
+ * Commits the mutations of all requests together, because a commit costs one fsync whatever its size. A batch is what
+ * arrived during one turn of the event loop or during the last commit: batches grow with the load, and a lone claim
+ * is committed at once.
  */
 export class CommitQueue implements AsyncDisposable {
   readonly #store: Pick<Store, "commit">;
@@ -55,16 +55,16 @@ export class CommitQueue implements AsyncDisposable {
   }
 
   /**
-   * The outcomes in order, once they are durable. All mutations are decided in one commit.
+   * Resolves with the outcomes in order, once they are durable. All mutations are decided in one commit.
    * Rejects with `overloaded`, with `unavailable` when the deadline passes before the decision or the server stops,
-   * and with the store's own error when the commit failed; then nothing of it was applied.
+   * and with the store's own error when the commit failed; in each case nothing was applied.
    */
   submit(mutations: readonly Mutation[], timeoutMs = Number.POSITIVE_INFINITY): Promise<Outcome[]> {
     if (mutations.length === 0) return Promise.resolve([]);
     if (this.#closed) return Promise.reject(stopping());
     const { maxQueue, now } = this.#options;
     if (this.#waiting > 0 && this.#waiting + mutations.length > maxQueue) {
-      const detail = `${this.#waiting} changes are waiting (--max-queue ${maxQueue}); come back in a second`;
+      const detail = `${this.#waiting} changes are waiting (--max-queue ${maxQueue}); try again in a second`;
       return Promise.reject(new IpamError("overloaded", detail, { retryAfterSeconds: 1 }));
     }
     return new Promise((resolve, reject) => {
@@ -76,17 +76,17 @@ export class CommitQueue implements AsyncDisposable {
   }
 
   /**
-   * Finishes the commit that runs; one that does not end soon is the store's to break off. Whoever still waits has waited
-   * for longer than the server had time to stop: it is told so, and nothing is done.
+   * Waits for the running commit, for FINISH_MS at most: the store aborts a longer one. Rejects waiting requests with
+   * `unavailable`.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     for (const job of [...this.#urgent.splice(0), ...this.#reports.splice(0)]) job.reject(stopping());
     this.#waiting = 0;
-    const patience = new AbortController();
-    const late = delay(FINISH_MS, undefined, { signal: patience.signal }).catch(() => {});
+    const deadline = new AbortController();
+    const late = delay(FINISH_MS, undefined, { signal: deadline.signal }).catch(() => {});
     await Promise.race([this.#running, late]);
-    patience.abort();
+    deadline.abort();
   }
 
   async #run(): Promise<void> {
@@ -95,7 +95,7 @@ export class CommitQueue implements AsyncDisposable {
     while (this.#waiting > 0) {
       const { urgent, reports, size } = this.#take();
       await this.#commit([...urgent, ...reports], size);
-      // Answers go out and requests that came in meanwhile are read before the next batch is closed.
+      // Send the answers and read the requests that arrived meanwhile before the next batch is closed.
       await this.#options.drainPendingConnections();
     }
     this.#running = undefined;
@@ -153,5 +153,6 @@ export class CommitQueue implements AsyncDisposable {
   }
 }
 
-const stopping = (): IpamError => new IpamError("unavailable", "the server is stopping; ask another, or wait");
+const stopping = (): IpamError =>
+  new IpamError("unavailable", "the server is stopping; try another server, or try again later");
 const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve));

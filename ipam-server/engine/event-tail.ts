@@ -5,34 +5,34 @@ import { ReadQueue } from "./read-queue.ts";
 /** Events kept in memory for streams that are nearly up to date. */
 const CAPACITY = 10_000;
 const PAGE = 1000;
-/** Of a stream that has fallen behind: these events are in memory for it alone until it has taken them. */
+/** The page of a stream that lags: these events are in memory for it alone until it has sent them. */
 const OWN_PAGE = 200;
-/** Events that are looked at in one step where few match, in some ten milliseconds. */
+/** Events scanned by one read when few match; takes some ten milliseconds. */
 const SPAN = 100_000;
 const NO_DEADLINE = { timeoutMs: Number.POSITIVE_INFINITY, isGone: () => false };
 
 interface Waiter {
   query: EventQuery;
-  /** `upTo`: no event up to there is for it. */
+  /** `upTo`: no event up to this number matches. */
   wake(upTo: number): void;
 }
 
 interface EventPage {
   events: MooringEvent[];
-  /** How far this has looked. */
+  /** The last sequence number that was scanned. */
   upTo: number;
-  /** Of the events up to there some are no longer kept. */
+  /** Some events up to this number are no longer kept. */
   gapUpTo?: number | undefined;
 }
 
 /**
- * The end of the outbox in memory, so that a commit costs one read however many streams follow it, and wakes only those
- * that it is for. Streams that have fallen behind the tail read their pages from the store until they have caught up.
+ * Caches the newest events, so that a commit costs one read for any number of streams, and wakes only the streams that
+ * match. Streams that lag behind the cache read pages from the store until they have caught up.
  */
 export class EventTail implements Disposable {
   readonly #store: Pick<Store, "readEvents" | "onEvents">;
   readonly #unsubscribe: () => void;
-  /** However many streams have fallen behind, one of them at a time reads from the store: claims come in between. */
+  /** One lagging stream at a time reads from the store, so that claims are not delayed. */
   readonly #pageReads = new ReadQueue({ concurrency: 1, maxWaiting: Number.POSITIVE_INFINITY });
   readonly #ofHost = new Map<string, Set<Waiter>>();
   readonly #ofAllHosts = new Set<Waiter>();
@@ -42,7 +42,7 @@ export class EventTail implements Disposable {
   #upTo = -1;
   #newest = 0;
   #refilling: Promise<void> | undefined;
-  /** Who waits has heard of all events up to here that are for it. */
+  /** Every waiter was woken for the matching events up to this number. */
   #deliveredSeq = -1;
   #isNotifying = false;
 
@@ -54,7 +54,7 @@ export class EventTail implements Disposable {
     });
   }
 
-  /** Events that match, after a sequence number. */
+  /** Returns the matching events after a sequence number, a page at most. */
   async read(after: number, query: EventQuery): Promise<EventPage> {
     if (this.#upTo < 0) await this.#begin();
     await this.#refill();
@@ -74,15 +74,15 @@ export class EventTail implements Disposable {
     const page = () => this.#store.readEvents({ ...query, after, limit: OWN_PAGE }, end);
     const { events, lastSeq, oldestSeq } = await this.#pageReads.run(page, NO_DEADLINE);
     const gapUpTo = after + 1 < oldestSeq ? oldestSeq - 1 : undefined;
-    // What is still there of before the gap is history: the reader goes on behind it.
+    // Events before the gap are skipped: the reader compares everything anyway.
     const from = gapUpTo ?? after;
     const upTo = events.length < OWN_PAGE ? Math.min(lastSeq, end) : (events.at(-1)?.seq ?? end);
     return { events: events.filter(({ seq }) => seq > from), gapUpTo, upTo: Math.max(from, upTo) };
   }
 
   /**
-   * Resolves when there may be events after `after` that match, when the time is over, or when the signal aborts; with the
-   * number up to which none is, `after` at the least.
+   * Resolves when matching events after `after` may exist, on timeout or on abort, with the number up to which none
+   * matches: `after` or greater.
    */
   wait(after: number, query: EventQuery, timeoutMs: number, signal: AbortSignal): Promise<number> {
     if (signal.aborted || this.#mayHaveMissed(after, query)) return Promise.resolve(after);
@@ -109,7 +109,7 @@ export class EventTail implements Disposable {
     this.#wakeAll(-1);
   }
 
-  /** Those that wait already have been told of these events, and who comes now has not looked at them. */
+  /** True if a matching event after `after` was delivered before this reader began to wait. */
   #mayHaveMissed(after: number, query: EventQuery): boolean {
     if (after >= this.#deliveredSeq) return false;
     if (after < this.#from) return true;
@@ -127,7 +127,7 @@ export class EventTail implements Disposable {
     return known;
   }
 
-  /** Tells who waits of what is new, if anybody does. */
+  /** Starts delivery of new events if any reader waits. */
   #notify(): void {
     if (!this.#isNotifying && this.#ofHost.size + this.#ofAllHosts.size > 0) void this.#notifyAll();
   }
@@ -142,17 +142,17 @@ export class EventTail implements Disposable {
         this.#notifyAfter(before);
       }
     } catch {
-      // They fail by themselves when they read.
+      // The readers' own reads report the failure.
       this.#wakeAll(-1);
     } finally {
-      // In the same step as the last look at what is new, so that nothing can come in between.
+      // In the same turn as the last comparison, so that no event can arrive in between.
       this.#isNotifying = false;
     }
   }
 
   #notifyAfter(before: number): void {
     this.#deliveredSeq = this.#upTo;
-    // Some events were never in memory here.
+    // Some of these events were never cached.
     if (before < this.#from) this.#wakeAll(before);
     for (let i = this.#indexAfter(before); i < this.#events.length; i++) {
       const event = this.#events[i];
@@ -176,7 +176,7 @@ export class EventTail implements Disposable {
     this.#newest = Math.max(this.#newest, lastSeq);
   }
 
-  /** One read for all streams that ask at the same time. */
+  /** Reads new events once for all streams that ask at the same time. */
   async #refill(): Promise<void> {
     for (let before = -1; before < this.#upTo && this.#upTo < this.#newest; ) {
       before = this.#upTo;
@@ -190,7 +190,7 @@ export class EventTail implements Disposable {
   async #readNewer(): Promise<void> {
     const { events, lastSeq, oldestSeq } = await this.#store.readEvents({ after: this.#upTo, limit: PAGE });
     if (oldestSeq > this.#upTo + 1) {
-      // While no stream read, events went by and are no longer kept: what is remembered begins anew behind them.
+      // Events were deleted before any stream read them: the cache starts after them.
       this.#events = [];
       this.#from = oldestSeq - 1;
     }
@@ -217,7 +217,7 @@ function wake(waiters: Iterable<Waiter> | undefined, event: MooringEvent): void 
   for (const waiter of waiters ?? []) if (matches(waiter.query, event)) waiter.wake(event.seq - 1);
 }
 
-/** The store's filter, for events in memory. A host sees what moved away from it too. */
+/** The store's filter, for cached events. A host also sees ports that moved away from it. */
 export function matches({ host, type, port, ip, mac }: EventQuery, event: MooringEvent): boolean {
   if (host !== undefined && event.host !== host && event.fromHost !== host) return false;
   if (type !== undefined && !type.some(each => each === event.type)) return false;

@@ -2,7 +2,7 @@ import { IpamError } from "../contract/index.ts";
 import { Semaphore } from "../process/semaphore.ts";
 
 export interface ReadQueueOptions {
-  /** Reads that are under way at a time. */
+  /** Reads that run at a time. */
   concurrency: number;
   /** Reads that may wait; past it callers get `overloaded`. */
   maxWaiting?: number;
@@ -13,15 +13,15 @@ export interface ReadQueueOptions {
 export interface ReadDeadline {
   /** How long the caller will still wait. */
   timeoutMs: number;
-  /** Whether the caller is gone: nobody would get the answer. */
+  /** True if the caller has disconnected. */
   isGone(): boolean;
 }
 
 const MAX_WAITING = 1000;
 
 /**
- * Lists, look-ups and checks, in order of arrival. Each begins in a turn of the event loop of its own, in which whatever
- * changes are waiting are committed too: however many reads there are, a change waits for as many as there are lanes.
+ * Runs lists, look-ups and checks in order of arrival. Each begins in its own turn of the event loop, in which waiting
+ * changes are committed too: a change waits for `concurrency` reads at most.
  */
 export class ReadQueue {
   readonly #options: Required<ReadQueueOptions>;
@@ -42,7 +42,7 @@ export class ReadQueue {
       await this.#semaphore.acquire();
     }
     try {
-      if (isGone()) throw new IpamError("unavailable", "nobody waits for the answer any more");
+      if (isGone()) throw new IpamError("unavailable", "the client has disconnected");
       if (now() >= deadline) throw new IpamError("unavailable", "your deadline passed before the read was begun");
       return await work();
     } finally {
@@ -52,5 +52,5 @@ export class ReadQueue {
 }
 
 function overloaded(waiting: number): IpamError {
-  return new IpamError("overloaded", `${waiting} reads are waiting; come back in a second`, { retryAfterSeconds: 1 });
+  return new IpamError("overloaded", `${waiting} reads are waiting; try again in a second`, { retryAfterSeconds: 1 });
 }

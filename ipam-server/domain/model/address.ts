@@ -3,7 +3,7 @@ import type { IpFamily } from "../../contract/index.ts";
 
 /**
  * Addresses as numbers. Inside the domain an address is its subnet and a 64-bit offset from the subnet's first
- * address; only texts for people and for the wire are made of both.
+ * address; text is made only for messages and the wire.
  */
 export type IpVersion = 4 | 6;
 
@@ -17,7 +17,7 @@ export interface Cidr {
   /** The first address. */
   base: bigint;
   prefixLength: number;
-  /** How many addresses, all counted. */
+  /** The number of addresses, network and broadcast included. */
   count: bigint;
   /** Canonical text (RFC 5952 for IPv6). */
   text: string;
@@ -33,7 +33,7 @@ export const ADDRESS_BITS = { 4: 32, 6: 128 } as const;
 
 export const familyOf = (version: IpVersion): IpFamily => (version === 4 ? "ipv4" : "ipv6");
 
-/** The address, or undefined if the text is none. Zone ids and shortened IPv4 forms are none. */
+/** Returns undefined for text that is no address. Rejects zone ids and shortened IPv4 forms. */
 export function parseAddress(text: string): ParsedAddress | undefined {
   if (ipaddr.IPv4.isValidFourPartDecimal(text)) return { version: 4, value: toValue(ipaddr.IPv4.parse(text)) };
   if (text.includes("%") || !ipaddr.IPv6.isValid(text)) return undefined;
@@ -53,13 +53,13 @@ export function formatAddress(version: IpVersion, value: bigint): string {
   return new ipaddr.IPv6(parts).toRFC5952String();
 }
 
-/** The text in its one canonical form, or undefined if it is no address. */
+/** Returns the canonical text (RFC 5952 for IPv6), or undefined if it is no address. */
 export function canonicalAddress(text: string): string | undefined {
   const address = parseAddress(text);
   return address && formatAddress(address.version, address.value);
 }
 
-/** The CIDR; `"host bits"` with the CIDR that was meant when it does not start on its boundary; undefined if it is none. */
+/** Returns the CIDR, the intended one as `meant` if the text has host bits, or undefined if it is no CIDR. */
 export function parseCidr(text: string): Cidr | { meant: string } | undefined {
   const [, addressText = "", prefixText = ""] = /^([^/]+)\/(\d{1,3})$/.exec(text) ?? [];
   const address = parseAddress(addressText);
@@ -79,9 +79,9 @@ export const contains = (range: Range, value: bigint): boolean => value >= range
 export const lengthOf = (range: Range): bigint => range.last - range.first + 1n;
 export const rangeOf = (cidr: Cidr): Range => ({ first: cidr.base, last: cidr.base + cidr.count - 1n });
 
-/** What is left of the ranges when all of `taken` is cut out: sorted, disjoint, neighbours joined. */
-export function subtractRanges(ranges: readonly Range[], taken: readonly Range[]): Range[] {
-  const cuts = joinRanges(taken);
+/** Returns the ranges without `excluded`: sorted, disjoint, adjacent ones joined. */
+export function subtractRanges(ranges: readonly Range[], excluded: readonly Range[]): Range[] {
+  const cuts = joinRanges(excluded);
   const left: Range[] = [];
   for (const { first, last } of joinRanges(ranges)) {
     let from = first;

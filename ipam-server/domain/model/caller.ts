@@ -1,4 +1,4 @@
-/** Who may do what, as the rest of the server sees it; `auth` knows how callers prove who they are. */
+/** Roles and actions of callers. How a caller is identified is up to `auth`. */
 export const ROLES = ["node", "controller", "provisioner", "reader", "admin"] as const;
 export type Role = (typeof ROLES)[number];
 

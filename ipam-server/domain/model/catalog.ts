@@ -2,7 +2,7 @@ import type { Dns, Labels, Network, NodeLease, Route, Segment, Timestamp } from 
 import { type Cidr, contains, formatAddress, lengthOf, type Range } from "./address.ts";
 import { matches, parseSelector } from "./selector.ts";
 
-/** A subnet as declared, checked and with its defaults filled in. Ranges hold offsets. */
+/** A declared subnet, validated and with defaults filled in. Ranges hold offsets. */
 export interface SubnetDeclaration {
   cidr: Cidr;
   gateway: string | undefined;
@@ -12,9 +12,9 @@ export interface SubnetDeclaration {
   /** As declared; undefined: the default route by the gateway. */
   routes: Route[] | undefined;
   dns: Dns;
-  /** What the allocator hands out: the pools without gateway, exclusions, network and broadcast address. Sorted, disjoint. */
+  /** What the allocator assigns: the pools without gateway, exclusions, network and broadcast address. Sorted, disjoint. */
   ranges: Range[];
-  /** What nobody gets, not even on request. */
+  /** Ranges that are never assigned, not even on request. */
   unusable: { range: Range; why: string }[];
 }
 
@@ -31,8 +31,8 @@ export interface NetworkDeclaration<S extends SubnetDeclaration = SubnetDeclarat
 }
 
 /**
- * One allocation range with its cursor: every offset below the cursor is held or freed (never lost), those from it on
- * were never used, wanted ones apart.
+ * One allocation range with its cursor: every offset below the cursor is held or freed; those from it on were never
+ * used, except wanted addresses.
  */
 export interface Pool extends Range {
   id: number;
@@ -43,9 +43,9 @@ export interface Pool extends Range {
 export interface SubnetCounters {
   /** Addresses held by ports. */
   held: number;
-  /** Those of them that lie outside the pools. */
+  /** Held addresses outside the pools. */
   outside: number;
-  /** Freed addresses inside the pools that wait to be handed out again. */
+  /** Freed addresses inside the pools that wait to be assigned again. */
   freed: number;
 }
 
@@ -61,9 +61,9 @@ export interface NetworkRecord extends NetworkDeclaration<SubnetRecord> {
   updatedAt: Timestamp;
 }
 
-const MAX_REMEMBERED_SELECTORS = 1000;
+const MAX_CACHED_SELECTORS = 1000;
 
-/** All networks. Read only to the domain; the store brings counters and cursors up to date after each commit. */
+/** All networks. The domain only reads it; the store updates counters and cursors after each commit. */
 export class Catalog {
   readonly networks: readonly NetworkRecord[];
   readonly #networkById: Map<number, NetworkRecord>;
@@ -90,11 +90,11 @@ export class Catalog {
 
   /** The networks that a `networkSelector` matches. Throws `invalid_request` when it does not parse. */
   match(selectorText: string): readonly NetworkRecord[] {
-    const known = this.#matching.get(selectorText);
-    if (known) return known;
+    const cached = this.#matching.get(selectorText);
+    if (cached) return cached;
     const selector = parseSelector(selectorText, "networkSelector");
     const matching = this.networks.filter(network => matches(selector, network.labels));
-    if (this.#matching.size >= MAX_REMEMBERED_SELECTORS) this.#matching.clear();
+    if (this.#matching.size >= MAX_CACHED_SELECTORS) this.#matching.clear();
     this.#matching.set(selectorText, matching);
     return matching;
   }

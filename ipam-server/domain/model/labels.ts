@@ -13,7 +13,7 @@ const NAME_RULE = `1 to ${MAX_NAME_LENGTH} letters, digits, "-", "_" or ".", beg
 
 const isName = (text: string) => text.length <= MAX_NAME_LENGTH && NAME.test(text);
 
-/** What a label key must be, when this text is none; else undefined. */
+/** Returns what a label key must be if this text is none, else undefined. */
 export function expectedLabelKey(key: string): string | undefined {
   const slash = key.indexOf("/");
   const prefix = key.slice(0, Math.max(slash, 0));
@@ -24,13 +24,13 @@ export function expectedLabelKey(key: string): string | undefined {
   return slash < 0 ? `a label key: ${NAME_RULE}` : `a label key's name (after "/"): ${NAME_RULE}`;
 }
 
-/** What a label value must be, when this text is none; else undefined. */
+/** Returns what a label value must be if this text is none, else undefined. */
 export function expectedLabelValue(value: string): string | undefined {
   return value === "" || isName(value) ? undefined : `a label value: empty, or ${NAME_RULE}`;
 }
 
 /**
- * Throws `invalid_request` at the first label that is not one.
+ * Throws `invalid_request` at the first invalid label.
  * @param field where the labels stand in the request, such as `metadata.labels`
  */
 export function validateLabels(labels: Labels, field: string): void {

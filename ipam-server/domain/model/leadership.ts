@@ -1,15 +1,15 @@
-/** A stretch of time in which this replica, and no other, does what only one at a time may do. */
+/** A period in which this replica alone is the leader. */
 export interface Term {
-  /** Grows from term to term, whichever replica leads: what a leader asks of others carries it, so that a late word of a former leader is refused. */
+  /** Grows from term to term on all replicas, so that a late write of a former leader can be rejected. */
   number: number;
   /** Aborts when the term ends. */
   signal: AbortSignal;
 }
 
-/** Runs in each term, until its signal aborts; settles soon after and never rejects. */
+/** Runs in each term until its signal aborts, settles soon after and never rejects. */
 export type Duty = (term: Term) => Promise<void>;
 
-/** Where there are no other replicas: one term, until it is disposed. */
+/** Runs one term until it is disposed, for a store without other replicas. */
 export function leadAlone(number: number, duty: Duty): AsyncDisposable {
   const over = new AbortController();
   const running = duty({ number, signal: over.signal });

@@ -1,7 +1,7 @@
 import { IpamError } from "../../contract/index.ts";
 
 /**
- * MACs that Mooring makes. `0a:58` + the IPv4 address, so that the MAC is as sticky as the address; `0a:59` + the
+ * MACs that Mooring derives. `0a:58` + the IPv4 address, so that the MAC is as sticky as the address; `0a:59` + the
  * port's key for ports without IPv4. Keys are never reused, so neither kind can meet another port's MAC, and people
  * may not choose a MAC that begins like them.
  */

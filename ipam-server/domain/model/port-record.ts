@@ -21,9 +21,9 @@ export interface HeldIp {
   offset: bigint;
 }
 
-/** A port as the decisions see it. Never changed in place. Times are milliseconds since the epoch. */
+/** A port inside the domain. Immutable. Times are milliseconds since the Unix epoch. */
 export interface PortRecord {
-  /** Integer key inside the store: never reused, not shown. */
+  /** The store's integer key: never reused, not part of the API. */
   key: number;
   id: string;
   name: string;
@@ -41,12 +41,12 @@ export interface PortRecord {
   workload: Workload | undefined;
   /** Of the last claim; undefined before the first. */
   nameFrom: NameFrom | undefined;
-  /** Of a port that was made for a claim by `slotOf`; never changes. */
+  /** Set if the port was created for a claim by `slotOf`; never changes. */
   slot: Slot | undefined;
   epoch: number;
   underlay: PlaneState;
   overlay: PlaneState;
-  /** Of the present binding: see PortAttachment. */
+  /** Set by each binding: see PortAttachment. */
   previousBindingReleased: boolean;
   createdAt: number;
   updatedAt: number;
@@ -58,7 +58,7 @@ export interface PortRecord {
 let last = { time: 0, text: "1970-01-01T00:00:00.000Z" };
 let other = last;
 
-/** Remembers the last two: all that a batch changes carries the same time, and owners have theirs beside it. */
+/** Caches two entries, because a batch uses one timestamp, plus one for each owner. */
 export function toTimestamp(time: number): Timestamp {
   if (last.time !== time) {
     const found = other.time === time ? other : { time, text: new Date(time).toISOString() };

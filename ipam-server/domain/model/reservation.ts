@@ -3,7 +3,7 @@ import type { PortRecord } from "./port-record.ts";
 
 export const isReserved = (port: PortRecord): boolean => port.reservation !== undefined;
 
-/** Whether a reservation lets this namespace claim its port: `*`, `cluster/*` or `cluster/namespace`. */
+/** True if the reservation allows this namespace: `*`, `cluster/*` or `cluster/namespace`. */
 export function mayClaim(
   { allowedNamespaces }: Reservation,
   cluster: string | undefined,

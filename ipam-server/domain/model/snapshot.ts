@@ -2,7 +2,7 @@ import type { EventType, MooringEvent } from "../../contract/index.ts";
 import type { Catalog, Pool, SubnetCounters } from "./catalog.ts";
 import type { HeldIp, PortRecord } from "./port-record.ts";
 
-/** Who has an address now: a port, or the queue of freed ones. Never both. */
+/** An address is held by a port or in the queue of freed ones, never both. */
 export type AddressState = { heldBy: number } | FreedState;
 
 export interface FreedState {
@@ -15,10 +15,10 @@ export interface FreedAddress extends FreedState {
   offset: bigint;
 }
 
-/** What the store loads before a batch is decided: everything the decisions can ask, and no more. */
+/** The input of `decide`, loaded by the store: everything that the batch's needs name, and no more. */
 export interface Snapshot {
   catalog: Catalog;
-  /** Every existing port that `Needs` names, by whatever way. */
+  /** Every existing port that `Needs` names, by any key. */
   ports: readonly PortRecord[];
   /** The wanted addresses that are held or freed; those absent are neither. */
   addresses: readonly (HeldIp & { state: AddressState })[];
@@ -38,15 +38,15 @@ export interface Snapshot {
   nextPortKey: number;
 }
 
-/** An event before the store has given it its number. */
+/** An event without number and time, which the store adds. */
 export type NewEvent = Omit<MooringEvent, "seq" | "time" | "type"> & {
   type: EventType;
   portKey?: number;
-  /** port.reallocated: what it had before. */
+  /** port.reallocated: MAC and addresses before. */
   former?: { mac: string; addresses: readonly string[] };
 };
 
-/** What a decided batch changes. Sets without order inside; the store deletes before it updates and inserts. */
+/** The changes of a decided batch. Unordered; the store deletes before it updates and inserts. */
 export interface Writes {
   insertedPorts: PortRecord[];
   updatedPorts: PortRecord[];
@@ -63,7 +63,7 @@ export interface Writes {
   cursors: Map<Pool, bigint>;
   /** By subnet id. */
   counters: Map<number, SubnetCounters>;
-  /** Set when keys were given out, even to ports that did not outlive the batch. */
+  /** Set when keys were used, even for ports that the same batch deleted. */
   nextPortKey: number | undefined;
   events: NewEvent[];
 }

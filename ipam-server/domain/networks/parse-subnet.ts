@@ -18,7 +18,7 @@ export function fail(field: string, given: unknown, expected: string): never {
   throw new IpamError("invalid_request", `${field} is ${JSON.stringify(given)}; expected ${expected}`, { field });
 }
 
-/** Checks one declared subnet and fills in what follows from it. `field` is its path in the manifest. */
+/** Validates one declared subnet and fills in defaults. Throws `invalid_request` with a path that begins with `field`. */
 export function parseSubnet(spec: SubnetSpec, field: string): SubnetDeclaration {
   const cidr = parseSubnetCidr(spec.cidr, `${field}.cidr`);
   const unusable = listReserved(cidr);
@@ -29,7 +29,7 @@ export function parseSubnet(spec: SubnetSpec, field: string): SubnetDeclaration 
   unusable.push(...exclude.map(({ range }) => ({ range, why: "in the exclusions" })));
   const pools = spec.pools?.map((text, index) => parsePool(text, cidr, `${field}.pools[${index}]`));
   if (pools) assertNoOverlaps(pools, `${field}.pools`);
-  const whole = [{ first: 0n, last: cidr.count - 1n }];
+  const all = [{ first: 0n, last: cidr.count - 1n }];
   return {
     cidr,
     gateway: gateway?.text,
@@ -38,7 +38,7 @@ export function parseSubnet(spec: SubnetSpec, field: string): SubnetDeclaration 
     routes: spec.routes?.map((route, index) => parseRoute(route, cidr, `${field}.routes[${index}]`)),
     dns: parseDns(spec.dns ?? {}, `${field}.dns`),
     ranges: subtractRanges(
-      pools?.map(({ range }) => range) ?? whole,
+      pools?.map(({ range }) => range) ?? all,
       unusable.map(({ range }) => range),
     ),
     unusable,
@@ -122,12 +122,12 @@ function parseExclusion(text: string, cidr: Cidr, field: string): NamedRange {
   if (text.includes("-")) return parsePool(text, cidr, field);
   const inner = parseCidr(text);
   if (inner && "meant" in inner) fail(field, text, `no host bits: ${inner.meant}`);
-  const whole = rangeOf(cidr);
+  const bounds = rangeOf(cidr);
   if (
     !inner ||
     inner.version !== cidr.version ||
-    !contains(whole, inner.base) ||
-    !contains(whole, rangeOf(inner).last)
+    !contains(bounds, inner.base) ||
+    !contains(bounds, rangeOf(inner).last)
   ) {
     fail(field, text, `a CIDR, an address or a range first-last inside ${cidr.text}`);
   }
@@ -154,10 +154,10 @@ function parseDns(dns: Dns, field: string): Dns {
   dns.nameservers?.forEach((text, index) => {
     if (!parseAddress(text)) fail(`${field}.nameservers[${index}]`, text, "an IP address such as 10.0.0.53");
   });
-  const described: Dns = {};
-  if (dns.nameservers?.length) described.nameservers = dns.nameservers;
-  if (dns.domain !== undefined) described.domain = dns.domain;
-  if (dns.search?.length) described.search = dns.search;
-  if (dns.options?.length) described.options = dns.options;
-  return described;
+  const parsed: Dns = {};
+  if (dns.nameservers?.length) parsed.nameservers = dns.nameservers;
+  if (dns.domain !== undefined) parsed.domain = dns.domain;
+  if (dns.search?.length) parsed.search = dns.search;
+  if (dns.options?.length) parsed.options = dns.options;
+  return parsed;
 }

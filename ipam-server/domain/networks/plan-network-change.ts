@@ -2,17 +2,17 @@ import type { PutNetworkResponse } from "../../contract/index.ts";
 import { contains, type Range, subtractRanges } from "../model/address.ts";
 import type { NetworkDeclaration, NetworkRecord, SubnetDeclaration, SubnetRecord } from "../model/catalog.ts";
 
-/** Held addresses in any of these would be orphaned: the change is refused while there are some. */
+/** A range that the change removes. The change is rejected while ports hold addresses in it. */
 export interface Obstacle {
   subnet: SubnetRecord;
   range: Range;
-  /** Continues "port X ..."; says why it is in the way. */
+  /** Continues "port X ..." with the reason. */
   why: string;
 }
 
 export interface NetworkChange {
   outcome: PutNetworkResponse["outcome"];
-  /** For people, one line a field. */
+  /** One line for each changed field. */
   changes: string[];
   obstacles: Obstacle[];
   added: SubnetDeclaration[];
@@ -31,9 +31,9 @@ function stable(value: unknown): string {
   });
 }
 
-const whole = (subnet: SubnetDeclaration): Range => ({ first: 0n, last: subnet.cidr.count - 1n });
+const fullRange = (subnet: SubnetDeclaration): Range => ({ first: 0n, last: subnet.cidr.count - 1n });
 
-/** What a declaration changes. A subnet is the same one as long as its CIDR is. Pure. */
+/** Derives what a declaration changes. Subnets are identified by CIDR. Pure. */
 export function planNetworkChange(old: NetworkRecord | undefined, now: NetworkDeclaration): NetworkChange {
   const plan: NetworkChange = { outcome: "created", changes: [], obstacles: [], added: [], removed: [], kept: [] };
   const before = new Map(old?.subnets.map(subnet => [subnet.cidr.text, subnet]));
@@ -43,7 +43,7 @@ export function planNetworkChange(old: NetworkRecord | undefined, now: NetworkDe
     }
     if (!same(old.segment, now.segment)) {
       const why = "is plugged into the present segment";
-      plan.obstacles.push(...old.subnets.map(subnet => ({ subnet, range: whole(subnet), why })));
+      plan.obstacles.push(...old.subnets.map(subnet => ({ subnet, range: fullRange(subnet), why })));
     }
   }
   for (const subnet of now.subnets) {
@@ -59,7 +59,7 @@ export function planNetworkChange(old: NetworkRecord | undefined, now: NetworkDe
     plan.removed.push(subnet);
     plan.changes.push(`subnet ${subnet.cidr.text}: removed`);
     if (plan.obstacles.some(obstacle => obstacle.subnet === subnet)) continue;
-    plan.obstacles.push({ subnet, range: whole(subnet), why: `holds an address of subnet ${subnet.cidr.text}` });
+    plan.obstacles.push({ subnet, range: fullRange(subnet), why: `holds an address of subnet ${subnet.cidr.text}` });
   }
   if (old) plan.outcome = plan.changes.length > 0 ? "changed" : "unchanged";
   return plan;
@@ -88,8 +88,8 @@ function keepSubnet(plan: NetworkChange, old: SubnetRecord, now: SubnetDeclarati
 }
 
 /**
- * Where the cursor of a changed range starts. Below the old range's cursor every offset is held or freed already, so a
- * range that begins inside an old one goes on where that stood; any other begins at its first and skips what is used.
+ * The cursor of a changed range. Below the old range's cursor every offset is held or freed, so a range that begins
+ * inside an old one continues at its cursor; any other starts at its first offset and skips those in use.
  */
 export function startCursor(range: Range, old: SubnetRecord): bigint {
   const within = old.ranges.find(pool => contains(pool, range.first));

@@ -13,7 +13,7 @@ import { fail, parseSubnet } from "./parse-subnet.ts";
 const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const DNS_LABEL_RULE = "1 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit";
 const PHYSICAL_NETWORK = /^[A-Za-z0-9_.-]{1,64}$/;
-/** No pod can be reached at these, or the kernel treats them in ways of its own (RFC 6890). */
+/** Special-purpose addresses (RFC 6890) that no pod can be reached at. */
 const SPECIAL = [
   special("0.0.0.0/8", '"this network"'),
   special("127.0.0.0/8", "the loopback"),
@@ -24,7 +24,7 @@ const SPECIAL = [
 const MIN_MTU = { 4: 68, 6: 1280 } as const;
 const MAX_MTU = 65_535;
 
-/** Checks a manifest against the rules and the other networks; every message names the field. Pure. */
+/** Validates a manifest against the rules and the other networks. Throws IpamError with the field. Pure. */
 export function validateNetwork(
   manifest: NetworkManifest,
   networks: readonly NetworkDeclaration[],
@@ -117,7 +117,7 @@ function assertOwnSegment({ segment }: NetworkDeclaration, others: readonly Netw
   const what = segment.type === "vlan" ? `VLAN id ${segment.id}` : "the untagged segment";
   throw new IpamError(
     "conflict",
-    `spec.segment is ${what} on physical network ${segment.physicalNetwork}, which network ${other.name} has; expected one that no network has`,
+    `spec.segment is ${what} on physical network ${segment.physicalNetwork}, which network ${other.name} uses; expected an unused one`,
     { field: "spec.segment" },
   );
 }

@@ -11,17 +11,17 @@ import {
 
 export type FreedPage = readonly (FreedAddress & { pooled: boolean })[];
 
-/** One state of a store, read a page at a time; a page without anything is the last. */
+/** One consistent state of a store, read page by page; an empty page is the last. */
 export interface TransferSource {
   readCatalog(): Promise<Catalog>;
-  /** Ports by key, of keys greater than this. */
+  /** Ports by key, with keys greater than `afterKey`. */
   readPorts(afterKey: number, catalog: Catalog): Promise<readonly PortRecord[]>;
-  /** Freed addresses by offset, from this on. */
+  /** Freed addresses by offset, beginning at `fromOffset`. */
   readFreed(subnet: SubnetRecord, fromOffset: bigint): Promise<FreedPage>;
   readState(): Promise<Omit<TransferState, "kind">>;
 }
 
-/** Everything in the stream's order. */
+/** Yields the complete content in the stream's order. */
 export async function* exportStore(source: TransferSource): AsyncGenerator<TransferRow> {
   const catalog = await source.readCatalog();
   for (const network of catalog.networks) yield toTransferNetwork(network);

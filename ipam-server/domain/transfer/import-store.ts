@@ -10,15 +10,15 @@ import { fromTransferNetwork, type ImportedNetwork, TransferOrder, TransferPlace
 
 export type ImportedFreed = HeldIp & FreedState & { pooled: boolean };
 
-/** Of rows put in together, the first that has what a row before it has: its place among them, and what that is. */
+/** The first row of a chunk that conflicts with an earlier row: its index, and the value that both have. */
 export interface Duplicate {
   index: number;
   what: string;
 }
 
-/** A store's open transaction, in which nobody else decides anything; read as a source, it shows what was put in. */
+/** A store's open, exclusive transaction. Read as a source, it returns the rows added so far. */
 export interface TransferSink extends TransferSource {
-  /** What is there already, each counted up to `MOST_COUNTED`: nobody is to wait for a count of everything. */
+  /** Counts the rows present, each up to `COUNT_LIMIT`, because a complete count may take long. */
   count(): Promise<{ networks: number; ports: number; events: number }>;
   addNetwork(network: ImportedNetwork): Promise<void>;
   addPorts(ports: readonly PortRecord[], catalog: Catalog): Promise<Duplicate | undefined>;
@@ -29,10 +29,10 @@ export interface TransferSink extends TransferSource {
 
 export const COUNT_LIMIT = 10_000;
 
-/** Rows put in together. */
+/** Rows added together. */
 const CHUNK = 500;
 
-/** Fills an empty store: see `Store.importRows`. Committing what it has put in, or not when it rejects, is the caller's. */
+/** Fills an empty store: see `Store.importRows`. The caller commits, or rolls back when this rejects. */
 export async function importStore(
   rows: AsyncIterable<TransferRow | TransferEnd>,
   sink: TransferSink,
@@ -48,7 +48,7 @@ export async function importStore(
   const [finding, ...more] = await sink.check(await sink.readCatalog());
   if (finding) {
     const others = more.length > 0 ? ` (and ${more.length} more)` : "";
-    throw new IpamError("invalid_request", `the books do not agree: ${finding.where}: ${finding.what}${others}`);
+    throw new IpamError("invalid_request", `the import is inconsistent: ${finding.where}: ${finding.what}${others}`);
   }
   const found = new TransferDigest();
   for await (const row of exportStore(sink)) found.add(row);
@@ -65,7 +65,7 @@ async function assertEmptyStore(sink: TransferSink): Promise<void> {
   const show = (count: number) => (count < COUNT_LIMIT ? `${count}` : `${COUNT_LIMIT} or more`);
   throw new IpamError(
     "conflict",
-    `the store is not empty (networks: ${show(networks)}, ports: ${show(ports)}, events: ${show(events)}); import into one that was just made: start mooring-ipam with a --database that nothing has been declared in`,
+    `the store is not empty (networks: ${show(networks)}, ports: ${show(ports)}, events: ${show(events)}); start mooring-ipam with an empty --database and import into that`,
   );
 }
 
@@ -107,7 +107,7 @@ class RowImporter {
     await this.#sink.addNetwork(network);
   }
 
-  /** Networks come first, so at the first port or freed address all are there. */
+  /** Networks come first, so all are present at the first port or freed address. */
   async #loadPlaces(): Promise<{ catalog: Catalog; places: TransferPlaces }> {
     if (!this.#places) {
       const catalog = await this.#sink.readCatalog();
@@ -127,7 +127,7 @@ class RowImporter {
   }
 }
 
-/** Collects rows and puts them in together; the tables' own referees judge what two rows may not both have. */
+/** Collects rows and adds them together; the tables' own constraints find duplicates. */
 class Chunk<T> {
   readonly #put: (items: readonly T[]) => Promise<Duplicate | undefined>;
   #items: T[] = [];
@@ -150,7 +150,7 @@ class Chunk<T> {
     const clash = await this.#put(this.#items);
     if (clash) {
       const { row, name } = this.#sources[clash.index] ?? { row: 0, name: "a row" };
-      throw new IpamError("invalid_request", `${name} has what a row before it has (${clash.what})`, { row });
+      throw new IpamError("invalid_request", `${name} duplicates an earlier row (${clash.what})`, { row });
     }
     this.#items = [];
     this.#sources = [];

@@ -2,12 +2,12 @@ import { createHash } from "node:crypto";
 import type { TransferEnd } from "../../contract/index.ts";
 import { encodeTransferRow, type TransferRow } from "./transfer.ts";
 
-/** The hash over rows as the stream writes them: the same for two stores that hold the same, whatever their engines. */
+/** Hashes rows as the stream writes them. Two stores with the same content have the same digest on any engine. */
 export class TransferDigest {
   readonly #hash = createHash("sha256");
   #rows = 0;
 
-  /** @returns the row's text. */
+  /** Adds a row and returns its text. */
   add(row: TransferRow): string {
     const text = encodeTransferRow(row);
     this.#hash.update(text);
@@ -15,7 +15,7 @@ export class TransferDigest {
     return text;
   }
 
-  /** Once, behind the last row. */
+  /** Call once, after the last row. */
   end(): TransferEnd {
     return { kind: "end", rows: this.#rows, digest: `sha256:${this.#hash.digest("hex")}` };
   }

@@ -2,7 +2,7 @@ import { IpamError } from "../../contract/index.ts";
 
 const RETRY_AFTER_SECONDS = 10;
 
-/** Lets one copy of a store be made at a time, each needing room and time, and nothing beside an import. */
+/** Allows one copy of a store at a time, because each needs disk space and time, and nothing else during an import. */
 export class TransferGate {
   #isCopying = false;
   #isImporting = false;
@@ -18,7 +18,7 @@ export class TransferGate {
     });
   }
 
-  /** Until it is disposed of nobody else copies or imports. */
+  /** Blocks other copies and imports until it is disposed. Throws `overloaded` while another copy runs. */
   beginCopy(): Disposable {
     this.#assertIdle();
     this.#isCopying = true;

@@ -19,14 +19,14 @@ import {
   type TransferRow,
 } from "./transfer.ts";
 
-/** From rows back to records. Everything throws `invalid_request` that names the field: a file is not to be trusted. */
+/** Rows are untrusted input: every fault throws `invalid_request` that names the field. */
 function fail(field: string, text: string): never {
   throw new IpamError("invalid_request", `${field}: ${text}`, { field });
 }
 
 const KINDS = ["network", "port", "freed", "state"] as const satisfies TransferRow["kind"][];
 
-/** Holds rows to their order, which is what makes the same content the same stream. */
+/** Checks the order of rows, because equal content must be an equal stream. */
 export class TransferOrder {
   #rank = 0;
   #lastKey = 0;
@@ -34,12 +34,12 @@ export class TransferOrder {
 
   check(row: TransferRow): void {
     const rank = KINDS.indexOf(row.kind);
-    if (this.#done) fail("kind", `a ${row.kind} row behind the state row, which is the last`);
-    if (rank < this.#rank) fail("kind", `a ${row.kind} row behind a ${KINDS[this.#rank]} row`);
+    if (this.#done) fail("kind", `a ${row.kind} row after the state row, which must be the last`);
+    if (rank < this.#rank) fail("kind", `a ${row.kind} row after a ${KINDS[this.#rank]} row`);
     this.#rank = rank;
     this.#done = row.kind === "state";
     if (row.kind !== "port") return;
-    if (row.key <= this.#lastKey) fail("key", `${row.key} is not greater than that of the port before`);
+    if (row.key <= this.#lastKey) fail("key", `${row.key} is not greater than the key of the previous port`);
     this.#lastKey = row.key;
   }
 
@@ -52,7 +52,7 @@ export interface ImportedNetwork {
   declaration: NetworkDeclaration;
   createdAt: number;
   updatedAt: number;
-  /** As many as the declaration's subnets, in their order; the cursors as many as their ranges. */
+  /** One for each subnet of the declaration, in its order, with one cursor for each of its ranges. */
   subnets: { held: number; outside: number; freed: number; cursors: bigint[] }[];
 }
 
@@ -60,7 +60,7 @@ export interface ImportedNetwork {
 export function fromTransferNetwork(row: TransferNetwork, before: readonly NetworkDeclaration[]): ImportedNetwork {
   const { name, subnets } = row;
   const specs = subnets.map(({ spec }) => spec);
-  if (before.some(other => other.name === name)) fail("name", `network ${name} is there twice`);
+  if (before.some(other => other.name === name)) fail("name", `network ${name} appears twice`);
   const declaration = validateNetwork(toManifest(row, specs), before);
   return {
     declaration,
@@ -69,7 +69,8 @@ export function fromTransferNetwork(row: TransferNetwork, before: readonly Netwo
     subnets: subnets.map(({ held, outside, freed, pools }, index) => {
       const declared = declaration.subnets[index];
       const field = `subnets[${index}].pools`;
-      if (declared?.ranges.length !== pools.length) fail(field, `${pools.length} where the subnet has another number`);
+      if (declared?.ranges.length !== pools.length)
+        fail(field, `${pools.length} pools, but the subnet has another number`);
       const cursors = declared.ranges.map((range, at) => {
         const { range: text, passed } = pools[at] ?? { range: "", passed: "" };
         const expected = rangeText(declared, range);
@@ -83,7 +84,7 @@ export function fromTransferNetwork(row: TransferNetwork, before: readonly Netwo
   };
 }
 
-/** Looks rows' networks and addresses up. The catalog has all networks of the stream. */
+/** Resolves the networks and addresses of rows. The catalog has all networks of the stream. */
 export class TransferPlaces {
   readonly #networks: Map<string, NetworkRecord>;
 

@@ -25,8 +25,8 @@ import type { FreedAddress } from "../model/snapshot.ts";
 import { toSpec } from "../networks/network-manifest.ts";
 
 /**
- * All that a store holds but its history, without anything of its engine: ids of networks and subnets become names and
- * CIDRs, offsets become addresses. Keys stand in one order, so that the same content is the same text.
+ * The content of a store without its events, independent of its engine: ids of networks and subnets become names and
+ * CIDRs, offsets become addresses. Keys stand in one order, so that equal content has equal text.
  */
 export type TransferRow = TransferNetwork | TransferPort | TransferFreed | TransferState;
 
@@ -49,13 +49,13 @@ export interface TransferSubnet {
   held: number;
   outside: number;
   freed: number;
-  /** `first-last`, and how many addresses from the first on the cursor has passed, in decimal. */
+  /** `first-last`, and how many addresses the cursor has passed, in decimal. */
   pools: { range: string; passed: string }[];
 }
 
 export interface TransferPort {
   kind: "port";
-  /** MACs of ports without IPv4 are made of it, so it moves along. */
+  /** Kept, because MACs of ports without IPv4 are derived from it. */
   key: number;
   id: string;
   name: string;
@@ -95,14 +95,14 @@ export interface TransferFreed {
 
 export interface TransferState {
   kind: "state";
-  /** The newest event's number. Events themselves stay behind. */
+  /** The newest event's number. Events themselves are not exported. */
   lastSeq: number;
   nextPortKey: number;
   /** See `DecisionContext.minimumEpoch`. */
   epochFloor: number;
 }
 
-/** The one text of a row. */
+/** The only text form of a row. */
 export const encodeTransferRow = (row: TransferRow): string => `${JSON.stringify(row)}\n`;
 
 export function toTransferNetwork(network: NetworkRecord): TransferNetwork {

@@ -122,7 +122,7 @@ describe("what cannot be imported is refused, and nothing of it is there", () =>
     [
       "a name of two ports, which is told when more have come",
       all => all.replace('"name":"c1/default/pod-7"', '"name":"c1/default/pod-6"'),
-      /line 11: port c1\/default\/pod-6 has what a row before it has/,
+      /line 11: port c1\/default\/pod-6 duplicates an earlier row/,
     ],
   ];
   for (const [what, change, message] of WRONG) {

@@ -28,7 +28,7 @@ const dual = (rows: TransferRow[]): TransferNetwork => find(rows, "network", "du
 
 /** What a stream may say that cannot be. */
 const WRONG: [what: string, change: Change, message: RegExp][] = [
-  ["a network twice", rows => rows.splice(1, 0, structuredClone(dual(rows))), /network dual is there twice/],
+  ["a network twice", rows => rows.splice(1, 0, structuredClone(dual(rows))), /network dual appears twice/],
   [
     "networks that overlap",
     rows => Object.assign(find(rows, "network", "flat"), { vpc: "blue", subnets: dual(rows).subnets }),
@@ -51,12 +51,12 @@ const WRONG: [what: string, change: Change, message: RegExp][] = [
     rows =>
       Object.assign(find(rows, "network", "unused"), {}) &&
       Object.assign(find(rows, "network", "six").subnets[0]?.pools[0] ?? {}, { passed: "5" }),
-    /books do not agree.*below the cursor/,
+    /import is inconsistent.*below the cursor/,
   ],
   [
     "a counter that is not so",
     rows => Object.assign(dual(rows).subnets[0] ?? {}, { held: 3 }),
-    /books do not agree.*held counter/,
+    /import is inconsistent.*held counter/,
   ],
   [
     "a port of no network",
@@ -71,36 +71,36 @@ const WRONG: [what: string, change: Change, message: RegExp][] = [
   [
     "an address of two ports",
     rows => Object.assign(port(rows, "vm"), { addresses: port(rows, "c1/default/web-0").addresses }),
-    /port vm has what a row before it has/,
+    /port vm duplicates an earlier row/,
   ],
   [
     "a name of two ports",
     rows => Object.assign(port(rows, "vm"), { name: "c1/default/web-0" }),
-    /port c1\/default\/web-0 has what/,
+    /port c1\/default\/web-0 duplicates/,
   ],
   [
     "a MAC of two ports",
     rows => Object.assign(port(rows, "vm"), { mac: port(rows, "c1/default/web-0").mac }),
-    /port vm has what/,
+    /port vm duplicates/,
   ],
   ["a key that does not ascend", rows => Object.assign(port(rows, "vm"), { key: 1 }), /key: 1 is not greater/],
   [
     "a key that was not given out yet",
     rows => Object.assign(find(rows, "state"), { nextPortKey: 1 }),
-    /books do not agree.*key/,
+    /import is inconsistent.*key/,
   ],
   [
     "an address both held and freed",
     rows => Object.assign(find(rows, "freed"), { address: port(rows, "vm").addresses[0], pooled: false }),
-    /books do not agree/,
+    /import is inconsistent/,
   ],
   [
     "a freed address in no pool that is said to be in one",
     rows => Object.assign(find(rows, "freed"), { address: "10.0.0.251", pooled: true }),
     /pooled: true, but 10\.0\.0\.251 is in no pool/,
   ],
-  ["rows out of order", rows => rows.reverse(), /kind: a freed row behind the state row/],
-  ["a network behind ports", rows => rows.splice(-1, 0, dual(rows)), /kind: a network row behind a freed row/],
+  ["rows out of order", rows => rows.reverse(), /kind: a freed row after the state row/],
+  ["a network after ports", rows => rows.splice(-1, 0, dual(rows)), /kind: a network row after a freed row/],
   ["no state", rows => rows.pop(), /the state row is missing/],
 ];
 

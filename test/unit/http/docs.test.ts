@@ -16,7 +16,7 @@ import { MemoryStore } from "../../fakes/memory-store.ts";
 const page = readFileSync(new URL("../../../docs/api.md", import.meta.url), "utf8");
 
 const table = [
-  "| code | HTTP | CNI | retry | means |",
+  "| code | HTTP | CNI | retry | title |",
   "|---|---|---|---|---|",
   ...Object.entries(ERROR_CODES).map(
     ([code, { http, cni, retry, title }]) => `| \`${code}\` | ${http} | ${cni} | ${retry ? "yes" : "no"} | ${title} |`,
