@@ -1,61 +1,27 @@
-import type { IpFamily, Retention } from "../../ipam-server/contract/index.ts";
-import { oneOf, parseDurationMs, parseListenAddress, parseText } from "../../ipam-server/process/option-parsers.ts";
+import type { IpFamily } from "../../ipam-server/contract/index.ts";
+import { BRIDGE_MAPPINGS_ACCEPTS, parseBridgeMappings } from "../../ipam-server/process/bridge-mappings.ts";
+import {
+  accepting,
+  oneOf,
+  parseCluster,
+  parseDurationMs,
+  parseListenAddress,
+  parseServer,
+  parseText,
+} from "../../ipam-server/process/option-parsers.ts";
 import type { OptionValues } from "../../ipam-server/process/options.ts";
-import { parseRetention, RETENTION_ACCEPTS } from "./pod/retention.ts";
+import { parseRetention, RETENTION_ACCEPTS } from "../spec/retention.ts";
 import { UPKEEP_OPTIONS } from "./upkeep/options.ts";
-
-export interface BridgeMapping {
-  physicalNetwork: string;
-  /** The provider bridge of the physical network. */
-  bridge: string;
-}
-
-function parseServer(text: string): string {
-  const url = URL.parse(text);
-  if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
-    throw new Error("is not http://HOST:PORT or https://HOST:PORT");
-  }
-  return text.replace(/\/+$/, "");
-}
-
-function parseCluster(text: string): string {
-  if (!/^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/.test(text)) {
-    throw new Error(
-      "is not a cluster's name: 1 to 63 of A-Z a-z 0-9 . _ - beginning and ending with a letter or digit",
-    );
-  }
-  return text;
-}
 
 function parsePath(text: string): string {
   if (!text.startsWith("/")) throw new Error("is not an absolute path");
   return text.replace(/(?<=.)\/+$/, "");
 }
 
-/** As Neutron's `bridge_mappings`; a physical network and a bridge stand in one pair each. */
-function parseBridgeMappings(text: string): BridgeMapping[] {
-  const mappings = text.split(",").map(pair => {
-    const [physicalNetwork = "", bridge = "", ...rest] = pair.trim().split(":");
-    if (physicalNetwork === "" || bridge === "" || rest.length > 0) {
-      throw new Error("is not pairs of physical network and bridge, such as physnet1:br-bond,physnet2:br-data");
-    }
-    return { physicalNetwork, bridge };
-  });
-  const networks = new Set(mappings.map(({ physicalNetwork }) => physicalNetwork));
-  if (networks.size < mappings.length) throw new Error("names a physical network twice");
-  return mappings;
-}
-
 function parseFamilies(text: string): IpFamily[] {
   const families = text.split(",").map(each => oneOf("ipv4", "ipv6")(each.trim()));
   if (new Set(families).size < families.length) throw new Error("names a family twice");
   return families;
-}
-
-function parseRetain(text: string): Retention {
-  const retention = parseRetention(text);
-  if (retention === undefined) throw new Error(`is not ${RETENTION_ACCEPTS}`);
-  return retention;
 }
 
 /** The options of the agent. */
@@ -97,7 +63,7 @@ export const AGENT_OPTIONS = {
   bridgeMappings: {
     about: "provider bridges by physical network, such as physnet1:br-bond; default: every network is reachable",
     placeholder: "pairs",
-    parse: parseBridgeMappings,
+    parse: accepting(parseBridgeMappings, BRIDGE_MAPPINGS_ACCEPTS),
   },
   availabilityZone: {
     about: "the node's availability zone; default: networks of every zone are reachable",
@@ -118,7 +84,7 @@ export const AGENT_OPTIONS = {
   retain: {
     about: `retention for pods that request none: ${RETENTION_ACCEPTS}; default: by workload`,
     placeholder: "retention",
-    parse: parseRetain,
+    parse: accepting(parseRetention, RETENTION_ACCEPTS),
   },
   ovsdb: {
     about: "the node's OVSDB: unix:PATH or tcp:HOST:PORT",

@@ -1,10 +1,13 @@
 import type { Dns, IpFamily, Labels, Retention } from "../../ipam-server/contract/index.ts";
+import { BRIDGE_MAPPINGS_ACCEPTS, parseBridgeMappings } from "../../ipam-server/process/bridge-mappings.ts";
+import { CLUSTER_NAME_ACCEPTS, parseClusterName } from "../../ipam-server/process/cluster-name.ts";
+import { findNearest } from "../../ipam-server/process/nearest-word.ts";
+import { LOCAL_SERVER_URL_ACCEPTS, parseServerUrl } from "../../ipam-server/process/server-url.ts";
 import { CNI_CODES, CniError } from "./cni-error.ts";
 import type { Command } from "./environment.ts";
-import { findNearest } from "./nearest.ts";
 import { parseRequestedAddresses, type RequestedAddresses } from "./requested-addresses.ts";
 import { type CniResult, parseDns, parseResult } from "./result.ts";
-import { parseRetention } from "./retention.ts";
+import { parseRetention, RETENTION_ACCEPTS } from "./retention.ts";
 import { asArray, asInteger, asObject, asText, invalidKey, isObject, type JsonObject } from "./shape.ts";
 import { type CniVersion, isSupported, SUPPORTED_VERSIONS } from "./versions.ts";
 
@@ -168,7 +171,7 @@ function parseFullConfig(raw: JsonObject, cniVersion: CniVersion): NetworkConfig
     upstream: parseUpstream(raw),
     ovsdb: parseOvsdb(raw),
     networkSelector: raw.networkSelector === undefined ? "" : asSelector(raw.networkSelector),
-    ...(raw.retain !== undefined && { retention: parseRetention(raw.retain, "retain") }),
+    ...(raw.retain !== undefined && { retention: parseText(raw.retain, "retain", parseRetention, RETENTION_ACCEPTS) }),
     mtu: raw.mtu === undefined ? 0 : parseMtu(raw.mtu),
     ...(raw.families !== undefined && { families: parseFamilies(raw.families) }),
     ...(raw.availabilityZone !== undefined && { availabilityZone: asText(raw.availabilityZone, "availabilityZone") }),
@@ -211,18 +214,13 @@ function parseUpstream(raw: JsonObject): Upstream {
   }
   if (agentSocket !== undefined) return { kind: "agent", socket: parsePath(agentSocket, "agentSocket") };
 
-  const url = asText(ipamServer, "ipamServer");
-  if (!/^(https?:\/\/[^/\s]+\/?|unix:\/\S+)$/.test(url)) {
-    throw invalidKey("ipamServer", "http://HOST:PORT, https://HOST:PORT or unix:/PATH", url);
-  }
+  const server = parseText(ipamServer, "ipamServer", parseServerUrl, LOCAL_SERVER_URL_ACCEPTS);
+  if (server.basePath !== "") throw invalidKey("ipamServer", LOCAL_SERVER_URL_ACCEPTS, ipamServer);
   for (const key of ["host", "cluster"] as const) if (raw[key] === undefined) throw missing(key, ' with "ipamServer"');
-  const cluster = asText(raw.cluster, "cluster");
-  if (!/^[A-Za-z0-9._:@-]+$/.test(cluster)) {
-    throw invalidKey("cluster", 'letters, digits, ".", "_", ":", "@" and "-"', cluster);
-  }
+  const cluster = parseText(raw.cluster, "cluster", parseClusterName, CLUSTER_NAME_ACCEPTS);
   return {
     kind: "direct",
-    url,
+    url: server.text,
     host: asText(raw.host, "host"),
     cluster,
     // An empty string means none, so that a template can always write the key.
@@ -256,19 +254,19 @@ function parseFamilies(value: unknown): IpFamily[] {
   });
 }
 
-/** `physnet1:br-bond,physnet2:br-x`, as Neutron's `bridge_mappings`: the physical networks that the host reaches. */
+/** The physical networks that the host reaches. */
 function parsePhysicalNetworks(value: unknown): string[] {
-  const takes = 'pairs such as "physnet1:br-bond,physnet2:br-data"';
-  return asText(value, "bridgeMappings", takes)
-    .split(",")
-    .map(pair => {
-      const [physicalNetwork = "", bridge = "", ...rest] = pair.trim().split(":");
-      if (physicalNetwork === "" || bridge === "" || rest.length > 0) throw invalidKey("bridgeMappings", takes, value);
-      return physicalNetwork;
-    });
+  const mappings = parseText(value, "bridgeMappings", parseBridgeMappings, BRIDGE_MAPPINGS_ACCEPTS);
+  return mappings.map(({ physicalNetwork }) => physicalNetwork);
 }
 
-/** `null` is the empty list: a runtime in Go writes it for a node without attachments. Absent is no list at all. */
+/** Applies a grammar that returns undefined for what it does not accept. */
+function parseText<T>(value: unknown, key: string, parse: (text: string) => T | undefined, accepts: string): T {
+  const parsed = typeof value === "string" ? parse(value) : undefined;
+  if (parsed === undefined) throw invalidKey(key, accepts, value);
+  return parsed;
+}
+
 function parseValidAttachments(raw: JsonObject): { validAttachments?: Set<string> } {
   const key = "cni.dev/valid-attachments" in raw ? "cni.dev/valid-attachments" : "cni.dev/attachments";
   if (!(key in raw)) return {};

@@ -1,22 +1,12 @@
-import { oneOf, parseDurationMs, parseListenAddress, parseText } from "../process/option-parsers.ts";
+import {
+  oneOf,
+  parseCluster,
+  parseDurationMs,
+  parseListenAddress,
+  parseServer,
+  parseText,
+} from "../process/option-parsers.ts";
 import type { OptionValues } from "../process/options.ts";
-
-function parseServer(text: string): string {
-  const url = URL.parse(text);
-  if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
-    throw new Error("is not http://HOST:PORT or https://HOST:PORT");
-  }
-  return text;
-}
-
-function parseCluster(text: string): string {
-  if (!/^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/.test(text)) {
-    throw new Error(
-      "is not a cluster's name: 1 to 63 of A-Z a-z 0-9 . _ - beginning and ending with a letter or digit",
-    );
-  }
-  return text;
-}
 
 /** The options of mooring-controller. */
 export const CONTROLLER_OPTIONS = {

@@ -38,7 +38,7 @@ export class Transport implements Disposable {
 
   constructor(settings: Settings) {
     this.#settings = settings;
-    this.#agent = new (settings.server.secure ? HttpsAgent : HttpAgent)({ keepAlive: true, maxSockets: 1 });
+    this.#agent = new (settings.server.isSecure ? HttpsAgent : HttpAgent)({ keepAlive: true, maxSockets: 1 });
   }
 
   [Symbol.dispose](): void {
@@ -76,7 +76,7 @@ export class Transport implements Disposable {
     path: string,
     body?: { contentType: string; chunks: AsyncIterable<Uint8Array> },
   ): Promise<IncomingMessage> {
-    const { secure, address, basePath } = this.#settings.server;
+    const { isSecure: secure, address, basePath } = this.#settings.server;
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     const request = (secure ? httpsRequest : httpRequest)({
       ...address,
@@ -117,7 +117,7 @@ export class Transport implements Disposable {
   }
 
   async #exchange(method: Method, path: string, body: unknown, timeoutMs: number, signal: AbortSignal) {
-    const { secure, address, basePath } = this.#settings.server;
+    const { isSecure: secure, address, basePath } = this.#settings.server;
     const payload = body === undefined ? undefined : JSON.stringify(body);
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     const request = (secure ? httpsRequest : httpRequest)({

@@ -1,15 +1,26 @@
+import { CLUSTER_NAME_ACCEPTS, parseClusterName } from "./cluster-name.ts";
+import { DURATION_ACCEPTS, parseDuration } from "./duration.ts";
+import { parseServerUrl, SERVER_URL_ACCEPTS } from "./server-url.ts";
+
 /** Parsers of option values. Each throws an Error whose message completes `"VALUE" ...`. */
 
-const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-
-/** `500ms`, `60s`, `5m`, `24h`, `30d`, in milliseconds. */
-export function parseDurationMs(text: string): number {
-  const [, digits, unit] = /^(\d{1,12})(ms|s|m|h|d)$/.exec(text) ?? [];
-  if (digits === undefined || unit === undefined) {
-    throw new Error("is not a duration: a number and one of ms, s, m, h, d, such as 60s");
-  }
-  return Number(digits) * UNIT_MS[unit as keyof typeof UNIT_MS];
+/** Makes an option parser of a grammar, which returns undefined for a text that it does not accept. */
+export function accepting<T>(parse: (text: string) => T | undefined, accepts: string): (text: string) => T {
+  return text => {
+    const value = parse(text);
+    if (value === undefined) throw new Error(`is not ${accepts}`);
+    return value;
+  };
 }
+
+export const parseDurationMs = accepting(parseDuration, DURATION_ACCEPTS);
+export const parseCluster = accepting(parseClusterName, CLUSTER_NAME_ACCEPTS);
+
+/** An http or https URL without a path, as a text. */
+export const parseServer = accepting(text => {
+  const url = parseServerUrl(text);
+  return url !== undefined && "host" in url.address && url.basePath === "" ? url.text : undefined;
+}, SERVER_URL_ACCEPTS);
 
 export function integerBetween(min: number, max: number): (text: string) => number {
   return text => {

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { parse as parseYaml } from "yaml";
+import { findNearest } from "./nearest-word.ts";
 
 /**
  * One way to configure every program: an option is a flag (`--reuse-delay`), an environment variable
@@ -94,7 +95,9 @@ function readConfigFile(path: string, specs: OptionSpecs, readFile: (path: strin
   const known = Object.keys(specs);
   for (const [key, value] of Object.entries(content)) {
     if (!known.includes(key)) {
-      throw new OptionError(`--config ${path}: unknown key "${key}"; did you mean "${nearest(key, known)}"?`);
+      const nearest = findNearest(key, known);
+      const hint = nearest === undefined ? "--help lists the keys" : `did you mean "${nearest}"?`;
+      throw new OptionError(`--config ${path}: unknown key "${key}"; ${hint}`);
     }
     if (typeof value === "object" && value !== null) {
       throw new OptionError(`--config ${path}: ${key}: takes one value, not a list or mapping`);
@@ -107,23 +110,3 @@ const kebab = (key: string): string => key.replace(/[A-Z]/g, letter => `-${lette
 const nonEmpty = (text: string | undefined): string | undefined => (text === "" ? undefined : text);
 const textOf = (value: unknown): string | undefined =>
   value === undefined || value === null ? undefined : String(value);
-
-/** The candidate with the smallest edit distance. */
-export function nearest(word: string, candidates: readonly string[]): string | undefined {
-  return candidates
-    .map(candidate => ({ candidate, distance: editDistance(word.toLowerCase(), candidate.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance)[0]?.candidate;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substituted = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(substituted, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
-}

@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import { IpamError, type IpFamily, type Retention } from "../../../ipam-server/contract/index.ts";
+import { parseRetention, RETENTION_ACCEPTS } from "../../spec/retention.ts";
 import type { Namespace, Pod } from "./pod.ts";
-import { parseRetention, RETENTION_ACCEPTS } from "./retention.ts";
 
 export const ANNOTATION_PREFIX = "mooring.dev/";
 

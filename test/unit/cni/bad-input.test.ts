@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Command } from "../../../cni/spec/environment.ts";
+import { RETENTION_ACCEPTS } from "../../../cni/spec/retention.ts";
+import { BRIDGE_MAPPINGS_ACCEPTS } from "../../../ipam-server/process/bridge-mappings.ts";
+import { CLUSTER_NAME_ACCEPTS } from "../../../ipam-server/process/cluster-name.ts";
 import { ENV, Harness } from "./harness.ts";
 
 /** A call that fails before it has any effect, with the error's code and message. */
@@ -169,18 +172,20 @@ const BAD_CALLS: BadCall[] = [
       ["bridge", 7, "the name of an OVS bridge"],
       ["agentSocket", "agent.sock", "an absolute path"],
       ["ipamServer", "ftp://x", "http://HOST:PORT, https://HOST:PORT or unix:/PATH"],
-      ["ipamServer", "", "a non-empty string"],
+      ["ipamServer", "", "http://HOST:PORT, https://HOST:PORT or unix:/PATH"],
       ["tokenFile", "token", "an absolute path"],
-      ["cluster", "a/b", 'letters, digits, ".", "_", ":", "@" and "-"'],
+      ["cluster", "a/b", CLUSTER_NAME_ACCEPTS],
+      ["cluster", "a:b", CLUSTER_NAME_ACCEPTS],
       ["networkSelector", {}, 'a label selector such as "env=prod"'],
-      ["retain", "forever", '"ephemeral", "sticky" or a duration such as "24h"'],
-      ["retain", "0h", '"ephemeral", "sticky" or a duration such as "24h"'],
+      ["retain", "forever", RETENTION_ACCEPTS],
+      ["retain", "30m1h", RETENTION_ACCEPTS],
+      ["retain", "0h", RETENTION_ACCEPTS],
       ["mtu", 68, "an integer from 576 to 65535"],
       ["mtu", 1500.5, "an integer from 576 to 65535"],
       ["families", ["ipv5"], 'a list of "ipv4", "ipv6" or both'],
       ["families", [], 'a list of "ipv4", "ipv6" or both'],
       ["families", "ipv4", "a list"],
-      ["bridgeMappings", "physnet1", 'pairs such as "physnet1:br-bond,physnet2:br-data"'],
+      ["bridgeMappings", "physnet1", BRIDGE_MAPPINGS_ACCEPTS],
       ["journalDir", "journal", "an absolute path"],
       ["timeoutMs", 1, "an integer from 100 to 600000"],
       ["runtimeConfig", [], "an object"],

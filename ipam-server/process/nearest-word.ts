@@ -1,4 +1,4 @@
-/** The candidate that a misspelling most likely meant, or undefined when none is near. */
+/** The candidate that a misspelled word most likely means, ignoring case; undefined if none is close. */
 export function findNearest(word: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(word.length / 2)) + 1;

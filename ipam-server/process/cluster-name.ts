@@ -1,0 +1,9 @@
+/** The one rule of cluster names, the same as the API's: other characters would be ambiguous in port names. */
+const CLUSTER_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
+
+export const CLUSTER_NAME_ACCEPTS =
+  "a cluster name: 1 to 63 of A-Z a-z 0-9 . _ -, the first and the last a letter or digit";
+
+export function parseClusterName(text: string): string | undefined {
+  return CLUSTER_NAME.test(text) ? text : undefined;
+}
