@@ -68,16 +68,6 @@ export interface Report {
   message?: string;
 }
 
-export interface ClaimsRequest {
-  claims: Claim[];
-}
-export interface ReleasesRequest {
-  releases: Release[];
-}
-export interface ReportsRequest {
-  reports: Report[];
-}
-
 export type ClaimResult = PortAttachment | { problem: Problem };
 export type ReleaseResult =
   /** `released: false` is success too: `stale` (bound to another owner by now), `unbound` or `not_found`. */

@@ -76,11 +76,7 @@ export function deriveClaim(pod: Pod, namespace: Namespace, defaults: ClaimDefau
 }
 
 /** Sticky for names that return, such as those of a StatefulSet; otherwise ephemeral unless requested. */
-export function deriveRetention(
-  annotations: PodAnnotations,
-  membership: Membership,
-  defaults: ClaimDefaults,
-): Retention {
+function deriveRetention(annotations: PodAnnotations, membership: Membership, defaults: ClaimDefaults): Retention {
   if (annotations.portName !== undefined) return { policy: "sticky" };
   const asked = annotations.retention ?? defaults.retention;
   if (asked !== undefined) return asked;

@@ -177,7 +177,7 @@ export class LocalChanges {
   }
 }
 
-export function deriveReplug(local: LocalPort, port: Port, segment: Segment, bridge: string): Replug {
+function deriveReplug(local: LocalPort, port: Port, segment: Segment, bridge: string): Replug {
   const { sandboxId, containerInterface } = local;
   const known = local.ovs ?? local.lastKnown;
   return {
@@ -199,10 +199,7 @@ export function deriveReplug(local: LocalPort, port: Port, segment: Segment, bri
   };
 }
 
-export function deriveRestore(
-  { sandboxId, containerInterface, lastKnown }: LocalPort,
-  bridge: string,
-): Replug | undefined {
+function deriveRestore({ sandboxId, containerInterface, lastKnown }: LocalPort, bridge: string): Replug | undefined {
   const { portName, portId, epoch, mac, vlan, netns, network, ownerUid } = lastKnown ?? {};
   if (lastKnown === undefined || portName === undefined || mac === undefined) return undefined;
   return {

@@ -83,7 +83,7 @@ export async function waitForDad(
   }
 }
 
-export function decodeAddress(payload: Buffer): LinkAddress {
+function decodeAddress(payload: Buffer): LinkAddress {
   const attributes = decodeAttributes(payload.subarray(8));
   const flags = decodeU32(attributes.get(IFA_FLAGS)) ?? payload.readUInt8(2);
   return {

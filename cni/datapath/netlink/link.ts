@@ -173,7 +173,7 @@ function linkHeader(index: number, flags: number, change: number): Buffer {
   return bytes;
 }
 
-export function decodeLink(payload: Buffer): Link {
+function decodeLink(payload: Buffer): Link {
   const attributes = decodeAttributes(payload.subarray(16));
   const info = attributes.get(IFLA_LINKINFO);
   return {

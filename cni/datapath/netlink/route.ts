@@ -63,7 +63,7 @@ export async function fetchRoutes(socket: RouteSocket, deadline: Deadline): Prom
     .map(({ payload }) => decodeRoute(payload));
 }
 
-export function decodeRoute(payload: Buffer): LinkRoute {
+function decodeRoute(payload: Buffer): LinkRoute {
   const attributes = decodeAttributes(payload.subarray(12));
   return {
     linkIndex: decodeU32(attributes.get(RTA_OIF)) ?? 0,

@@ -69,7 +69,7 @@ export function selectBridgesOf(port: Uuid): Operation {
 }
 
 /** Selects the Port rows that refer to these interfaces. */
-export function selectPortsOf(interfaces: readonly Uuid[]): Operation[] {
+function selectPortsOf(interfaces: readonly Uuid[]): Operation[] {
   return interfaces.map(uuid => {
     const where = [["interfaces", "includes", encodeUuid(uuid)]];
     return { op: "select", table: "Port", where, columns: PORT_COLUMNS };

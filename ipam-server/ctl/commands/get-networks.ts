@@ -13,7 +13,7 @@ Examples:
   $ mooringctl get networks -l 'env=prod,tier in (web,api)' -o wide
   $ mooringctl get networks prod-a -o yaml`;
 
-export function createNetworkColumns(now: Date): Column<Network>[] {
+function createNetworkColumns(now: Date): Column<Network>[] {
   return [
     { header: "NAME", cell: network => network.name },
     { header: "VPC", cell: network => network.vpc },

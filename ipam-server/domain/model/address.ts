@@ -29,7 +29,7 @@ export interface Range {
   last: bigint;
 }
 
-export const ADDRESS_BITS = { 4: 32, 6: 128 } as const;
+const ADDRESS_BITS = { 4: 32, 6: 128 } as const;
 
 export const familyOf = (version: IpVersion): IpFamily => (version === 4 ? "ipv4" : "ipv6");
 

@@ -100,7 +100,7 @@ export const port = z
   })
   .meta({ id: "Port" }) satisfies z.ZodType<Port>;
 
-export const portAttachment = z
+const portAttachment = z
   .object({
     port,
     segment,
