@@ -12,7 +12,7 @@ export type CniVerb = "ADD" | "DEL" | "CHECK" | "STATUS" | "GC" | "VERSION";
 
 export interface CniCall {
   containerId?: string;
-  /** Absent: the namespace is gone, as a runtime says by an empty CNI_NETNS. */
+  /** Absent: the netns is deleted, which a runtime reports by an empty CNI_NETNS. */
   netns?: string;
   ifname?: string;
   args?: Record<string, string>;
@@ -34,7 +34,7 @@ export interface CniJson {
   details?: string;
 }
 
-/** Environment of a call, as the CNI specification (section 2) wants it. */
+/** A call's environment by the CNI specification (section 2). */
 export function deriveEnvironment(verb: CniVerb, call: CniCall): Record<string, string> {
   const args = Object.entries({ IgnoreUnknown: "1", ...call.args }).map(([key, value]) => `${key}=${value}`);
   return {
@@ -46,7 +46,7 @@ export function deriveEnvironment(verb: CniVerb, call: CniCall): Record<string, 
   };
 }
 
-/** Runs the executable in the node's namespace the way a runtime does. */
+/** Runs the executable in the node's netns as a runtime does. */
 export async function cni(node: LabNode, verb: CniVerb, call: CniCall): Promise<CniAnswer> {
   const env = { PATH: process.env.PATH ?? "", ...deriveEnvironment(verb, call) };
   const result = await node.run([PLUGIN], { env, input: JSON.stringify(call.conf) });

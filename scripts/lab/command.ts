@@ -13,7 +13,7 @@ export interface CommandOptions {
   /** The whole environment; absent: this process's own. */
   env?: Record<string, string>;
   cwd?: string;
-  /** Default 60 s; then the command is killed and its result says so. */
+  /** Default 60 s; the command is then killed, and its result says so. */
   timeoutMs?: number;
 }
 
@@ -55,14 +55,16 @@ export function run(argv: readonly string[], options: CommandOptions = {}): Prom
   return promise;
 }
 
-/** Runs a command that must succeed and gives what it printed. */
+/** Runs a command that must succeed and returns its output. */
 export async function must(argv: readonly string[], options: CommandOptions = {}): Promise<string> {
   const { code, stdout, stderr } = await run(argv, options);
   if (code !== 0) throw new Error(`${argv.join(" ")} ended with ${code}: ${(stderr || stdout).trim()}`);
   return stdout;
 }
 
-/** Looks until `look` gives something that is not undefined or false. Rejects at the deadline, naming what was awaited. */
+/**
+ * Polls until `look` returns a value that is not undefined or false. Rejects at the deadline with what was awaited.
+ */
 export async function waitFor<T>(
   what: string,
   look: () => Promise<T | undefined | false> | T | undefined | false,

@@ -17,9 +17,9 @@ export interface Ipam {
   start(): Promise<void>;
   /** SIGKILL: no connection is closed in order. */
   stop(signal?: NodeJS.Signals): Promise<void>;
-  /** mooringctl with this server, run beside it. */
+  /** Runs mooringctl against this server in its netns. */
   ctl(args: readonly string[], input?: string): Promise<CommandResult>;
-  /** mooringctl that must succeed; with `-o json` the caller parses. */
+  /** Runs mooringctl, which must succeed; with `-o json` the caller parses. */
   mustCtl(...args: string[]): Promise<string>;
 }
 
@@ -67,7 +67,7 @@ export async function startIpam(topology: Topology, options: { reuseDelay?: stri
   return ipam;
 }
 
-/** Looks into the process's own namespace from outside, which costs no process. */
+/** Reads the process's netns from outside, which starts no process. */
 function isListening(pid: number | undefined): boolean {
   return readFileSync(`/proc/${pid}/net/tcp`, "utf8").includes(` ${LISTENER} 00000000:0000 0A `);
 }

@@ -24,7 +24,7 @@ interface Entry {
 
 interface LabRecord {
   id: string;
-  /** The process that made the lab: when it is gone and `keep` is false, anybody may clear the lab away. */
+  /** The process that created the lab: once it is gone and `keep` is false, any process may remove the lab. */
   maker: Entry;
   keep: boolean;
   namespaces: string[];
@@ -86,7 +86,7 @@ export class Ledger implements AsyncDisposable {
     return this.#record.keep;
   }
 
-  /** From now on the lab outlives its maker; only an explicit dispose clears it away. */
+  /** The lab outlives its creator until an explicit dispose. */
   keep(): void {
     this.#record.keep = true;
     this.#save();

@@ -17,7 +17,7 @@ export interface Pinging extends AsyncDisposable {
   firstAnswerAfter(timeMs: number, timeoutMs?: number): Promise<number>;
 }
 
-/** Pings all the time, so that an outage is seen to the resolution of the interval. */
+/** Pings continuously, to measure an outage to the resolution of the interval. */
 export function startPinging(from: Endpoint, address: string, intervalMs = 10): Pinging {
   const argv = ["ping", "-n", "-D", "-i", String(intervalMs / 1000), address];
   const child = from.start(argv, { piped: true });

@@ -14,7 +14,7 @@ export async function tcpEcho(at: Endpoint, port: number): Promise<AsyncDisposab
   return { [Symbol.asyncDispose]: () => at.stop(child, "SIGKILL") };
 }
 
-/** Sends `bytes` to an echo and compares what comes back; gives undefined, or what went wrong. */
+/** Sends `bytes` to an echo server and compares the answer; returns undefined, or what differs. */
 export async function tcpExchange(
   from: Endpoint,
   address: string,

@@ -36,7 +36,7 @@ export interface Topology extends AsyncDisposable {
   readonly nodes: readonly LabNode[];
   readonly fabric: Fabric;
   readonly mgmt: Endpoint;
-  /** A machine on VLAN 100 that knows nothing of Mooring. */
+  /** A machine on VLAN 100 without Mooring. */
   readonly legacy: Endpoint;
   node(index: number): LabNode;
   /** A network namespace for a pod, as a runtime makes one; its name must be new. */

@@ -9,7 +9,7 @@ import { openTopology, type Topology } from "../../scripts/lab/topology.ts";
 
 const NETWORKS = fileURLToPath(new URL("networks.yaml", import.meta.url));
 
-/** A topology with an IPAM that knows the test networks, and a runtime's part played by hand. */
+/** A topology, an IPAM with the test networks, and a runtime played by the test. */
 export interface Lab extends AsyncDisposable {
   readonly topology: Topology;
   readonly ipam: Ipam;
@@ -18,9 +18,9 @@ export interface Lab extends AsyncDisposable {
   readonly b: LabNode;
   /** Makes a sandbox and plugs it; fails the test when the ADD does. */
   plug(node: LabNode, name: string, conf?: object): Promise<Plugged>;
-  /** DEL, which must succeed, then the sandbox's namespace goes. */
+  /** Runs DEL, which must succeed, then deletes the sandbox's netns. */
   unplug(plugged: Plugged): Promise<void>;
-  /** The ports whose pod has this name, as the IPAM tells. */
+  /** The IPAM's ports of the pod of this name. */
   readPorts(name?: string): Promise<Port[]>;
 }
 
@@ -31,7 +31,7 @@ export interface Plugged extends PodSandbox {
   ipv4: string | undefined;
   ipv6: string | undefined;
   mac: string;
-  /** What ADD answered, as a runtime gives it back as `prevResult`. */
+  /** ADD's result, as a runtime passes it in `prevResult`. */
   result: CniJson;
 }
 
@@ -64,7 +64,7 @@ export async function openLab(): Promise<Lab> {
   };
 }
 
-/** What an ADD's result says, held against what the interface in the sandbox shows. */
+/** Compares ADD's result with the interface in the sandbox. */
 export async function describePlugged(
   node: LabNode,
   sandbox: PodSandbox,

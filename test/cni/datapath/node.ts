@@ -27,8 +27,8 @@ export const testTimeoutMs = Number(process.env.MOORING_TEST_PATIENCE_MS ?? 20_0
 let isolated = false;
 
 /**
- * Moves this process into a network namespace of its own, which is the node of these tests: nothing they make is seen
- * outside, and all of it goes with the process.
+ * Moves this process into a netns of its own, the node of these tests: nothing they create is visible outside, and all
+ * of it ends with the process.
  */
 function isolate(): void {
   if (isolated) return;
@@ -37,7 +37,7 @@ function isolate(): void {
   run("ip", "link", "set", "lo", "up");
 }
 
-/** Runs a program and gives its output; throws with its complaint if it fails. */
+/** Runs a program and returns its output; throws with its stderr if it fails. */
 export function run(program: string, ...args: string[]): string {
   const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: "utf8" });
   if (error) throw error;
@@ -45,7 +45,7 @@ export function run(program: string, ...args: string[]): string {
   return stdout;
 }
 
-/** Resolves when `condition` gives something true; rejects when patience is at its end. */
+/** Resolves when `condition` returns true; rejects at the deadline. */
 export async function eventually<T>(what: string, condition: () => T | Promise<T>): Promise<T> {
   const end = performance.now() + testTimeoutMs;
   for (;;) {
