@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, it } from "node:test";
 import pg from "pg";
 import type { IpamError } from "../../../ipam-server/contract/index.ts";
 import { migrate } from "../../../ipam-server/storage/postgres/database/migrate.ts";
@@ -30,8 +30,8 @@ async function assertRefused(url: string, ...patterns: RegExp[]): Promise<void> 
   );
 }
 
-describe("a PostgreSQL database that will not do is refused by name, with what would be right", () => {
-  test("a host that is not there, a port that nobody listens on", async () => {
+describe("unusable PostgreSQL database", () => {
+  it("names an unknown host and a closed port", async () => {
     await assertRefused(
       "postgres://me:wrong-word@no-such-host.invalid/db",
       /db on no-such-host\.invalid:5432.*no such host/,
@@ -43,7 +43,7 @@ describe("a PostgreSQL database that will not do is refused by name, with what w
     );
   });
 
-  test("a wrong password, a user and a database that are not there", async () => {
+  it("names a wrong password, an unknown user and an unknown database", async () => {
     await assertRefused(server.urlOf("postgres", "mooring", "wrong-word"), /postgres on 127.*refuses the login/);
     await assertRefused(server.urlOf("postgres", "nobody-here"), /refuses the login/);
     const without = new URL(server.urlOf("postgres"));
@@ -52,7 +52,7 @@ describe("a PostgreSQL database that will not do is refused by name, with what w
     await assertRefused(server.urlOf("not_there"), /not_there on 127.*is not there; create it/);
   });
 
-  test("another program's database, which is left as it was", async () => {
+  it("rejects another program's database unchanged", async () => {
     const url = await server.createDatabase();
     await server.query("CREATE TABLE recipes (name text)", url);
     await assertRefused(url, /belongs to another program \(it has tables such as recipes\)/);
@@ -71,14 +71,14 @@ describe("a PostgreSQL database that will not do is refused by name, with what w
     }
   });
 
-  test("a database whose extensions brought tables of their own is taken", async () => {
+  it("accepts a database with tables of extensions", async () => {
     const url = await server.createDatabase();
     await server.query("CREATE EXTENSION pg_stat_statements", url).catch(() => {});
     await using store = await openPostgresStore({ url });
     await store.ready();
   });
 
-  test("a database that a newer program has migrated past this one, but not one that it left compatible", async () => {
+  it("rejects a newer schema unless it supports this program", async () => {
     const url = await server.createDatabase();
     await (await openPostgresStore({ url }))[Symbol.asyncDispose]();
     const next = NEWEST + 1;
@@ -92,7 +92,7 @@ describe("a PostgreSQL database that will not do is refused by name, with what w
     await assertRefused(url, new RegExp(`schema version ${next + 1}, which needs a program of version ${next}`));
   });
 
-  test("a user without rights", async () => {
+  it("names missing rights", async () => {
     const url = await server.createDatabase();
     await server.query("CREATE ROLE guest LOGIN PASSWORD 'guest'");
     const guest = server.urlOf(new URL(url).pathname.slice(1), "guest", "guest");
@@ -103,7 +103,7 @@ describe("a PostgreSQL database that will not do is refused by name, with what w
     await assertRefused(guest, /does not give this user the rights it needs.*permission denied for table writers/);
   });
 
-  test("a server without TLS that is asked for it, and one that says nothing or something else", async () => {
+  it("names a server without TLS, a silent one and one of another protocol", async () => {
     const url = await server.createDatabase();
     await assertRefused(
       `${url}?sslmode=require`,
@@ -117,7 +117,7 @@ describe("a PostgreSQL database that will not do is refused by name, with what w
     await assertRefused(proxy.url, /cannot be reached.*timeout expired/);
   });
 
-  test("a read-only database, which readiness tells too when it becomes so", async () => {
+  it("reports a read-only database at the start and in readiness", async () => {
     const url = await server.createDatabase();
     const name = new URL(url).pathname.slice(1);
     await using store = await openPostgresStore({ url, retryForMs: 200 });
@@ -133,7 +133,7 @@ describe("a PostgreSQL database that will not do is refused by name, with what w
 });
 
 describe("migrations", () => {
-  test("replicas that start at once on an empty database make its tables once", async () => {
+  it("creates the tables once when replicas start together", async () => {
     const url = await server.createDatabase();
     const stores = await Promise.all(Array.from({ length: 6 }, () => openPostgresStore({ url })));
     await stores[0]?.putNetwork(NET, "test");
@@ -147,7 +147,7 @@ describe("migrations", () => {
     for (const store of stores) await store[Symbol.asyncDispose]();
   });
 
-  test("a migration that fails leaves nothing of itself, and the replicas of the version before go on", async () => {
+  it("rolls back a failed migration while older replicas keep running", async () => {
     const url = await server.createDatabase();
     await using store = await openPostgresStore({ url });
     await store.putNetwork(NET, "test");
@@ -171,7 +171,7 @@ describe("migrations", () => {
     }
   });
 
-  test("a migration gives way to claims while somebody reads for long, and comes back", async () => {
+  it("yields to claims during a long read, and retries", async () => {
     const url = await server.createDatabase();
     await using store = await openPostgresStore({ url });
     await store.putNetwork(NET, "test");

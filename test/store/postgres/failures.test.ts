@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
@@ -28,10 +28,10 @@ before(async () => {
 });
 after(() => server[Symbol.asyncDispose]());
 
-describe("a connection that is cut at a commit", () => {
+describe("connection cut at a commit", () => {
   for (const cut of ["before", "after"] as const) {
     const when = cut === "before" ? "before the server has it" : "before its answer is back";
-    test(`${when}: every change is made once, and answered as if nothing had been`, async () => {
+    it(`applies every change once when cut ${when}`, async () => {
       const target = await server.createDatabase();
       await using proxy = await CuttingProxy.start(target);
       await using store = await openPostgresStore({ url: proxy.url, clock: new Clock().read });
@@ -82,191 +82,193 @@ describe("a connection that is cut at a commit", () => {
   }
 });
 
-test("a commit whose outcome stays unknown is told as such, and the claim asked again finds it made once", async () => {
-  await using proxy = await CuttingProxy.start(await server.createDatabase());
-  await using store = await openPostgresStore({ url: proxy.url, retryForMs: 300 });
-  await store.putNetwork(NET, "test");
-  await attach(store, claim("first", "a", "s0"));
-  proxy.cutNextCommit("after");
-  proxy.refuses = true;
-  await assert.rejects(store.commit([claim("p", "a", "s1")]), {
-    code: "unavailable",
-    message: /lost at the commit, its outcome is unknown: send the request again/,
+describe("PostgreSQL failures", () => {
+  it("reports an unknown commit outcome, and applies the repeated claim once", async () => {
+    await using proxy = await CuttingProxy.start(await server.createDatabase());
+    await using store = await openPostgresStore({ url: proxy.url, retryForMs: 300 });
+    await store.putNetwork(NET, "test");
+    await attach(store, claim("first", "a", "s0"));
+    proxy.cutNextCommit("after");
+    proxy.refuses = true;
+    await assert.rejects(store.commit([claim("p", "a", "s1")]), {
+      code: "unavailable",
+      message: /lost at the commit, its outcome is unknown: send the request again/,
+    });
+    proxy.refuses = false;
+    assert.equal((await attach(store, claim("p", "a", "s1"))).port.epoch, 1);
+    const { events } = await store.readEvents({ port: "p" });
+    assert.deepEqual(
+      events.map(({ type }) => type),
+      ["port.created", "port.bound"],
+    );
   });
-  proxy.refuses = false;
-  assert.equal((await attach(store, claim("p", "a", "s1"))).port.epoch, 1);
-  const { events } = await store.readEvents({ port: "p" });
-  assert.deepEqual(
-    events.map(({ type }) => type),
-    ["port.created", "port.bound"],
-  );
-});
 
-test("a replica whose network freezes within a transaction holds the others up only until that is ended, and comes back", async () => {
-  const target = await server.createDatabase();
-  await using proxy = await CuttingProxy.start(target);
-  const timeouts = { statementMs: 500, idleInTransactionMs: 500 };
-  await using frozen = await openPostgresStore({ url: proxy.url, timeouts });
-  await using other = await openPostgresStore({ url: target, timeouts });
-  await frozen.putNetwork(NET, "test");
-  await attach(frozen, claim("first", "a", "s0"));
-  proxy.cutNextCommit("frozen");
-  const late = attach(frozen, claim("p", "a", "s1"));
-  while (proxy.cuts === 0) await delay(5);
-  // The same name on the same subnet: it waits for both locks.
-  const { port } = await attach(other, claim("p", "a", "s1"));
-  assert.deepEqual((await late).port.fixedIps, port.fixedIps);
-  assert.equal((await late).port.epoch, 1);
-  await assertHealthy(other);
-});
+  it("blocks other replicas only until a frozen transaction is ended", async () => {
+    const target = await server.createDatabase();
+    await using proxy = await CuttingProxy.start(target);
+    const timeouts = { statementMs: 500, idleInTransactionMs: 500 };
+    await using frozen = await openPostgresStore({ url: proxy.url, timeouts });
+    await using other = await openPostgresStore({ url: target, timeouts });
+    await frozen.putNetwork(NET, "test");
+    await attach(frozen, claim("first", "a", "s0"));
+    proxy.cutNextCommit("frozen");
+    const late = attach(frozen, claim("p", "a", "s1"));
+    while (proxy.cuts === 0) await delay(5);
+    // The same name on the same subnet: it waits for both locks.
+    const { port } = await attach(other, claim("p", "a", "s1"));
+    assert.deepEqual((await late).port.fixedIps, port.fixedIps);
+    assert.equal((await late).port.epoch, 1);
+    await assertHealthy(other);
+  });
 
-/** Claims and releases until told to stop; remembers what was acknowledged. */
-class Load {
-  readonly held = new Map<string, string>();
-  readonly failures: unknown[] = [];
-  commits = 0;
-  readonly #stopping = new AbortController();
-  readonly #running: Promise<unknown>;
+  /** Claims and releases until told to stop; remembers what was acknowledged. */
+  class Load {
+    readonly held = new Map<string, string>();
+    readonly failures: unknown[] = [];
+    commits = 0;
+    readonly #stopping = new AbortController();
+    readonly #running: Promise<unknown>;
 
-  constructor(stores: readonly Store[]) {
-    this.#running = Promise.all(stores.map((store, index) => this.#run(store, index)));
-    this.#running.catch(() => {});
-  }
+    constructor(stores: readonly Store[]) {
+      this.#running = Promise.all(stores.map((store, index) => this.#run(store, index)));
+      this.#running.catch(() => {});
+    }
 
-  async #run(store: Store, replica: number): Promise<void> {
-    for (let round = 0; !this.#stopping.signal.aborted; round++) {
-      const names = Array.from({ length: 10 }, (_, index) => `w${replica}-${round}-${index}`);
-      try {
-        const claimed = await store.commit(names.map(name => claim(name, "a", name)));
-        for (const [index, outcome] of claimed.entries()) {
-          const [address = ""] = addressesOf(attached(outcome));
-          assert.equal(this.held.get(address), undefined, `${address} was given out twice`);
-          this.held.set(address, names[index] ?? "");
+    async #run(store: Store, replica: number): Promise<void> {
+      for (let round = 0; !this.#stopping.signal.aborted; round++) {
+        const names = Array.from({ length: 10 }, (_, index) => `w${replica}-${round}-${index}`);
+        try {
+          const claimed = await store.commit(names.map(name => claim(name, "a", name)));
+          for (const [index, outcome] of claimed.entries()) {
+            const [address = ""] = addressesOf(attached(outcome));
+            assert.equal(this.held.get(address), undefined, `${address} was given out twice`);
+            this.held.set(address, names[index] ?? "");
+          }
+          const gone = names.slice(5);
+          const released = await store.commit(gone.map(name => release("a", name, { name })));
+          for (const outcome of released) assert.ok("released" in outcome && outcome.released, JSON.stringify(outcome));
+          for (const [address, name] of this.held) if (gone.includes(name)) this.held.delete(address);
+          this.commits += 2;
+        } catch (error) {
+          if (!(error instanceof IpamError)) throw error;
+          this.failures.push(error);
+          await delay(20);
         }
-        const gone = names.slice(5);
-        const released = await store.commit(gone.map(name => release("a", name, { name })));
-        for (const outcome of released) assert.ok("released" in outcome && outcome.released, JSON.stringify(outcome));
-        for (const [address, name] of this.held) if (gone.includes(name)) this.held.delete(address);
-        this.commits += 2;
-      } catch (error) {
-        if (!(error instanceof IpamError)) throw error;
-        this.failures.push(error);
-        await delay(20);
       }
     }
-  }
 
-  /** Resolves after so many more commits. */
-  async more(commits: number): Promise<void> {
-    const goal = this.commits + commits;
-    for (const deadline = Date.now() + 60_000; this.commits < goal; await delay(5)) {
-      if (Date.now() > deadline) throw new Error(`${this.commits} of ${goal} commits: ${this.failures.at(-1)}`);
-      await Promise.race([this.#running, delay(0)]);
+    /** Resolves after so many more commits. */
+    async more(commits: number): Promise<void> {
+      const goal = this.commits + commits;
+      for (const deadline = Date.now() + 60_000; this.commits < goal; await delay(5)) {
+        if (Date.now() > deadline) throw new Error(`${this.commits} of ${goal} commits: ${this.failures.at(-1)}`);
+        await Promise.race([this.#running, delay(0)]);
+      }
+    }
+
+    async stop(): Promise<void> {
+      this.#stopping.abort();
+      await this.#running;
+    }
+
+    /** All that was acknowledged is there. With failures there may be more: what was told to have failed unknown. */
+    async assertKept(store: Store): Promise<void> {
+      await assertHealthy(store);
+      for (const [address, name] of this.held) {
+        const port = await store.readPort(name);
+        assert.equal(port.fixedIps[0]?.address, address);
+      }
+      const [subnet] = (await store.readNetwork("net")).subnets;
+      if (this.failures.length === 0) assert.equal(subnet?.usage.held, this.held.size);
     }
   }
 
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
-  }
-
-  /** All that was acknowledged is there. With failures there may be more: what was told to have failed unknown. */
-  async assertKept(store: Store): Promise<void> {
-    await assertHealthy(store);
-    for (const [address, name] of this.held) {
-      const port = await store.readPort(name);
-      assert.equal(port.fixedIps[0]?.address, address);
-    }
-    const [subnet] = (await store.readNetwork("net")).subnets;
-    if (this.failures.length === 0) assert.equal(subnet?.usage.held, this.held.size);
-  }
-}
-
-describe("PostgreSQL fails under load", () => {
-  test("sessions killed again and again: no caller notices, nothing is lost or given twice", async () => {
-    const url = await server.createDatabase();
-    await using one = await openPostgresStore({ url, readers: 1 });
-    await using two = await openPostgresStore({ url, readers: 1 });
-    await one.putNetwork(NET, "test");
-    const load = new Load([one, two]);
-    for (let round = 0; round < 15; round++) {
-      await load.more(6);
-      await server.terminate(url);
-    }
-    await load.stop();
-    assert.deepEqual(load.failures, []);
-    await load.assertKept(one);
-    await server.dropDatabase(url);
-  });
-
-  test("a server that crashes and comes back: callers wait, nothing acknowledged is lost", async () => {
-    const url = await server.createDatabase();
-    await using one = await openPostgresStore({ url, readers: 1, retryForMs: 30_000 });
-    await using two = await openPostgresStore({ url, readers: 1, retryForMs: 30_000 });
-    await one.putNetwork(NET, "test");
-    const load = new Load([one, two]);
-    for (const how of ["immediate", "fast", "immediate"] as const) {
-      await load.more(10);
-      await server.down(how);
-      await server.up();
-    }
-    await load.more(10);
-    await load.stop();
-    assert.deepEqual(load.failures, []);
-    await load.assertKept(two);
-    await server.dropDatabase(url);
-  });
-
-  test("a server that stays away: changes, reads and readiness say so by name, and go on when it is back", async () => {
-    const url = await server.createDatabase();
-    await using store = await openPostgresStore({ url, retryForMs: 300 });
-    await store.putNetwork(NET, "test");
-    await attach(store, claim("before", "a", "before"));
-    await server.down("immediate");
-    const name = `${new URL(url).pathname.slice(1)} on 127.0.0.1:${server.port}`;
-    for (const work of [
-      () => store.commit([claim("p", "a", "p")]),
-      () => store.readPort("before"),
-      () => store.ready(),
-      () => store.check(),
-      () => store.putNetwork(network("more", 11, []), "test"),
-    ]) {
-      await assert.rejects(work, (error: IpamError) => {
-        assert.equal(error.code, "unavailable");
-        assert.ok(error.message.includes(name), error.message);
-        assert.ok(!error.message.includes(server.password), "the password is told");
-        return true;
-      });
-    }
-    await server.up();
-    await store.ready();
-    await attach(store, claim("p", "a", "p"));
-    assert.equal((await store.readPort("before")).binding?.host, "a");
-    await assertHealthy(store);
-  });
-
-  test("a primary that moves to its synchronous standby: acknowledged claims are there, and claims go on", async () => {
-    await using primary = await PrivatePostgres.start();
-    const url = await primary.createDatabase();
-    await using standby = await primary.startStandby();
-    const [here, there] = [primary, standby].map(({ port }) => `127.0.0.1:${port}`);
-    const urls = [`@${here},${there}`, `@${there},${here}`].map(hosts => url.replace(/@[^/]+/, hosts));
-    await assert.rejects(openPostgresStore({ url: url.replace(String(primary.port), String(standby.port)) }), {
-      code: "unavailable",
-      message: /is a standby, which accepts no writes; name the primary/,
+  describe("PostgreSQL failures under load", () => {
+    it("hides killed sessions from callers and loses nothing", async () => {
+      const url = await server.createDatabase();
+      await using one = await openPostgresStore({ url, readers: 1 });
+      await using two = await openPostgresStore({ url, readers: 1 });
+      await one.putNetwork(NET, "test");
+      const load = new Load([one, two]);
+      for (let round = 0; round < 15; round++) {
+        await load.more(6);
+        await server.terminate(url);
+      }
+      await load.stop();
+      assert.deepEqual(load.failures, []);
+      await load.assertKept(one);
+      await server.dropDatabase(url);
     });
-    const options = { readers: 1, retryForMs: 30_000, reuseDelayMs: REUSE_DELAY_MS };
-    await using one = await openPostgresStore({ ...options, url: urls[0] ?? "" });
-    await using two = await openPostgresStore({ ...options, url: urls[1] ?? "" });
-    await one.putNetwork(NET, "test");
-    const load = new Load([one, two]);
-    await load.more(20);
-    await primary.down("immediate");
-    await standby.query("SELECT pg_promote()");
-    await load.more(20);
-    await load.stop();
-    assert.deepEqual(load.failures, []);
-    await load.assertKept(one);
-    await one.ready();
+
+    it("waits for a crashed server and loses nothing acknowledged", async () => {
+      const url = await server.createDatabase();
+      await using one = await openPostgresStore({ url, readers: 1, retryForMs: 30_000 });
+      await using two = await openPostgresStore({ url, readers: 1, retryForMs: 30_000 });
+      await one.putNetwork(NET, "test");
+      const load = new Load([one, two]);
+      for (const how of ["immediate", "fast", "immediate"] as const) {
+        await load.more(10);
+        await server.down(how);
+        await server.up();
+      }
+      await load.more(10);
+      await load.stop();
+      assert.deepEqual(load.failures, []);
+      await load.assertKept(two);
+      await server.dropDatabase(url);
+    });
+
+    it("names an unreachable server in every error, and recovers with it", async () => {
+      const url = await server.createDatabase();
+      await using store = await openPostgresStore({ url, retryForMs: 300 });
+      await store.putNetwork(NET, "test");
+      await attach(store, claim("before", "a", "before"));
+      await server.down("immediate");
+      const name = `${new URL(url).pathname.slice(1)} on 127.0.0.1:${server.port}`;
+      for (const work of [
+        () => store.commit([claim("p", "a", "p")]),
+        () => store.readPort("before"),
+        () => store.ready(),
+        () => store.check(),
+        () => store.putNetwork(network("more", 11, []), "test"),
+      ]) {
+        await assert.rejects(work, (error: IpamError) => {
+          assert.equal(error.code, "unavailable");
+          assert.ok(error.message.includes(name), error.message);
+          assert.ok(!error.message.includes(server.password), "the password is told");
+          return true;
+        });
+      }
+      await server.up();
+      await store.ready();
+      await attach(store, claim("p", "a", "p"));
+      assert.equal((await store.readPort("before")).binding?.host, "a");
+      await assertHealthy(store);
+    });
+
+    it("keeps acknowledged claims when the synchronous standby takes over", async () => {
+      await using primary = await PrivatePostgres.start();
+      const url = await primary.createDatabase();
+      await using standby = await primary.startStandby();
+      const [here, there] = [primary, standby].map(({ port }) => `127.0.0.1:${port}`);
+      const urls = [`@${here},${there}`, `@${there},${here}`].map(hosts => url.replace(/@[^/]+/, hosts));
+      await assert.rejects(openPostgresStore({ url: url.replace(String(primary.port), String(standby.port)) }), {
+        code: "unavailable",
+        message: /is a standby, which accepts no writes; name the primary/,
+      });
+      const options = { readers: 1, retryForMs: 30_000, reuseDelayMs: REUSE_DELAY_MS };
+      await using one = await openPostgresStore({ ...options, url: urls[0] ?? "" });
+      await using two = await openPostgresStore({ ...options, url: urls[1] ?? "" });
+      await one.putNetwork(NET, "test");
+      const load = new Load([one, two]);
+      await load.more(20);
+      await primary.down("immediate");
+      await standby.query("SELECT pg_promote()");
+      await load.more(20);
+      await load.stop();
+      assert.deepEqual(load.failures, []);
+      await load.assertKept(one);
+      await one.ready();
+    });
   });
 });

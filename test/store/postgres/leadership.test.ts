@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Duty, Term } from "../../../ipam-server/domain/model/leadership.ts";
 import type { Store } from "../../../ipam-server/domain/store.ts";
@@ -55,8 +55,8 @@ const until = async (url: string): Promise<number> => {
   return row?.until.getTime() ?? 0;
 };
 
-describe("of several replicas one leads", () => {
-  test("and hands over to the next as it stops, once its duty has stopped, in terms whose numbers grow", async () => {
+describe("leadership of several replicas", () => {
+  it("hands over in a greater term once the duty has stopped", async () => {
     const url = await server.createDatabase();
     await using stack = new AsyncDisposableStack();
     const watch = new Watch();
@@ -74,7 +74,7 @@ describe("of several replicas one leads", () => {
     assert.equal(new Set(watch.terms.map(({ who }) => who)).size, 3);
   });
 
-  test("and one that is cut off from the database stops before another begins", async () => {
+  it("stops a leader without a database before another one starts", async () => {
     const url = await server.createDatabase();
     await using proxy = await CuttingProxy.start(url);
     const watch = new Watch();
@@ -91,7 +91,7 @@ describe("of several replicas one leads", () => {
     proxy.refuses = true;
   });
 
-  test("and a connection that breaks and can be made again ends no term", async () => {
+  it("keeps the term when a lost connection is replaced", async () => {
     const url = await server.createDatabase();
     await using proxy = await CuttingProxy.start(url);
     const watch = new Watch();
@@ -116,7 +116,7 @@ describe("of several replicas one leads", () => {
     );
   });
 
-  test("and when PostgreSQL was away for longer than a term one leads again, in a later term", async () => {
+  it("elects one leader in a later term after a long outage", async () => {
     const url = await server.createDatabase();
     const watch = new Watch();
     await using stack = new AsyncDisposableStack();

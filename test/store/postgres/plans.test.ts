@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { openPostgresStore } from "../../../ipam-server/storage/postgres/postgres-store.ts";
 import { claim, network, release } from "../support/builders.ts";
@@ -11,33 +11,35 @@ const DEADLINE_MS = 30_000;
 /** Rows read for each one that is claimed and released. Plans that go through whole tables read a thousand. */
 const ENOUGH = 50;
 
-test("statements that were planned while the tables were empty find their rows by an index when they are full", async () => {
-  await using postgres = await PrivatePostgres.start({ settings: { autovacuum: "off" } });
-  const url = await postgres.createDatabase();
-  {
-    await using store = await openPostgresStore({ url });
-    await store.putNetwork(network("net", 10, [{ cidr: "10.0.0.0/16" }]), "test");
-    // Now PostgreSQL believes that there is nothing, and nobody will tell it otherwise.
-    await postgres.query("VACUUM (ANALYZE)", url);
-    const pods = Array.from({ length: PORTS }, (_, index) => `p${index}`);
-    for (const make of [(pod: string) => claim(pod, "a", pod), (pod: string) => release("a", pod)]) {
-      for (let start = 0; start < PORTS; start += BATCH) {
-        const outcomes = await store.commit(pods.slice(start, start + BATCH).map(make));
-        assert.ok(outcomes.every(outcome => !("problem" in outcome)));
+describe("PostgreSQL query plans", () => {
+  it("uses indexes with plans made while the tables were empty", async () => {
+    await using postgres = await PrivatePostgres.start({ settings: { autovacuum: "off" } });
+    const url = await postgres.createDatabase();
+    {
+      await using store = await openPostgresStore({ url });
+      await store.putNetwork(network("net", 10, [{ cidr: "10.0.0.0/16" }]), "test");
+      // Now PostgreSQL believes that there is nothing, and nobody will tell it otherwise.
+      await postgres.query("VACUUM (ANALYZE)", url);
+      const pods = Array.from({ length: PORTS }, (_, index) => `p${index}`);
+      for (const make of [(pod: string) => claim(pod, "a", pod), (pod: string) => release("a", pod)]) {
+        for (let start = 0; start < PORTS; start += BATCH) {
+          const outcomes = await store.commit(pods.slice(start, start + BATCH).map(make));
+          assert.ok(outcomes.every(outcome => !("problem" in outcome)));
+        }
       }
     }
-  }
-  const tables = "SELECT relname, n_tup_del, seq_tup_read + idx_tup_fetch AS read FROM pg_stat_user_tables";
-  for (const late = AbortSignal.timeout(DEADLINE_MS); ; await delay(100)) {
-    late.throwIfAborted();
-    const rows = await postgres.query<{ relname: string; n_tup_del: string; read: string }>(tables, url);
-    const of = (table: string) => rows.find(({ relname }) => relname === table);
-    // Statistics come a moment later.
-    if (Number(of("ports")?.n_tup_del) < PORTS || Number(of("fixed_ips")?.n_tup_del) < PORTS) continue;
-    for (const table of ["ports", "fixed_ips", "freed"]) {
-      const read = Number(of(table)?.read);
-      assert.ok(read < ENOUGH * PORTS, `${read} rows of ${table} were read for ${PORTS} ports`);
+    const tables = "SELECT relname, n_tup_del, seq_tup_read + idx_tup_fetch AS read FROM pg_stat_user_tables";
+    for (const late = AbortSignal.timeout(DEADLINE_MS); ; await delay(100)) {
+      late.throwIfAborted();
+      const rows = await postgres.query<{ relname: string; n_tup_del: string; read: string }>(tables, url);
+      const of = (table: string) => rows.find(({ relname }) => relname === table);
+      // Statistics come a moment later.
+      if (Number(of("ports")?.n_tup_del) < PORTS || Number(of("fixed_ips")?.n_tup_del) < PORTS) continue;
+      for (const table of ["ports", "fixed_ips", "freed"]) {
+        const read = Number(of(table)?.read);
+        assert.ok(read < ENOUGH * PORTS, `${read} rows of ${table} were read for ${PORTS} ports`);
+      }
+      return;
     }
-    return;
-  }
+  });
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type { MooringEvent } from "../../../ipam-server/contract/index.ts";
 import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
@@ -68,7 +68,7 @@ function follow(store: Store): { events: MooringEvent[]; until(seq: number): Pro
 }
 
 describe("replicas on one database", () => {
-  test("claims of the same names and of the last addresses through three replicas at once give each to one", async () => {
+  it("assigns each name and each last address once", async () => {
     await withReplicas(3, async stores => {
       await stores[0]?.putNetwork(network("small", 11, [{ cidr: "10.1.0.0/26" }]), "test");
       const holders = new Map<string, string>();
@@ -104,7 +104,7 @@ describe("replicas on one database", () => {
     });
   });
 
-  test("random claims, releases and deletions through three replicas keep every promise of the store", async t => {
+  it("stays consistent under random claims, releases and deletions", async t => {
     const seed = Math.floor(Math.random() * 2 ** 32);
     t.diagnostic(`seed ${seed}`);
     await withReplicas(3, async stores => {
@@ -124,7 +124,7 @@ describe("replicas on one database", () => {
     });
   });
 
-  test("ports that three replicas move at once, each in its own order, get every epoch once", async () => {
+  it("assigns every epoch once when three replicas move the same ports", async () => {
     await withReplicas(3, async stores => {
       await stores[0]?.putNetwork(NET, "test");
       const names = Array.from({ length: 12 }, (_, index) => `p${index}`);
@@ -151,7 +151,7 @@ describe("replicas on one database", () => {
     });
   });
 
-  test("every replica's stream has every event once and in order while all of them commit", async () => {
+  it("streams every event once and in order on every replica", async () => {
     await withReplicas(3, async stores => {
       const streams = stores.map(follow);
       // Each on a network of its own: nothing but the order of events makes one wait for another.
@@ -186,7 +186,7 @@ describe("replicas on one database", () => {
     });
   });
 
-  test("a replica whose listening connection was cut goes on with the next event, and misses none", async () => {
+  it("misses no event when the listening connection is cut", async () => {
     await withReplicas(2, async ([one, two], url) => {
       assert.ok(one && two);
       await one.putNetwork(NET, "test");
@@ -204,7 +204,7 @@ describe("replicas on one database", () => {
     });
   });
 
-  test("subnets that replicas add at once are all there, and a network that both create is created once", async () => {
+  it("keeps all subnets added at once, and creates a network once", async () => {
     await withReplicas(2, async stores => {
       const created = await Promise.allSettled(stores.map(store => store.putNetwork(onlyNew(NET), "test")));
       assert.deepEqual(created.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
@@ -215,7 +215,7 @@ describe("replicas on one database", () => {
     });
   });
 
-  test("networks that one replica declares, changes and deletes are at once those the others decide by", async () => {
+  it("decides by another replica's network changes at once", async () => {
     await withReplicas(2, async ([one, two]) => {
       assert.ok(one && two);
       await one.putNetwork(NET, "test");
@@ -231,7 +231,7 @@ describe("replicas on one database", () => {
     });
   });
 
-  test("networks are declared and emptied under load, and no claim falls between two states of them", async () => {
+  it("decides every claim on one state of networks that change under load", async () => {
     await withReplicas(3, async ([admin, ...workers]) => {
       assert.ok(admin);
       await admin.putNetwork(NET, "test");
@@ -257,7 +257,7 @@ describe("replicas on one database", () => {
     });
   });
 
-  test("one application's pods claimed through three replicas at once get each a slot of its own, without gaps", async () => {
+  it("assigns consecutive slots to pods claimed on three replicas at once", async () => {
     await withReplicas(3, async stores => {
       await stores[0]?.putNetwork(NET, "test");
       const names = await Promise.all(

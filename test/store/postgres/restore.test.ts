@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
 import { MIGRATIONS } from "../../../ipam-server/storage/postgres/database/migrations.ts";
 import { Client, claimOf, networkOf } from "../../server/client.ts";
@@ -42,8 +42,8 @@ async function makeDump(name: string): Promise<{ url: string; dump: string }> {
   return { url, dump };
 }
 
-describe("a database that pg_restore has put back", () => {
-  test("is ahead of what its dump knows nothing of, once mooring-ipam restore has seen it", async () => {
+describe("mooring-ipam restore on PostgreSQL", () => {
+  it("raises its counters above everything assigned since the dump", async () => {
     const { url, dump } = await makeDump("good.dump");
     let lostSeq = 0;
     {
@@ -80,7 +80,7 @@ describe("a database that pg_restore has put back", () => {
     assert.equal((await postgres.query("SELECT FROM leadership WHERE term > 1000000", url)).length, 1, "terms are too");
   });
 
-  test("is refused, and left as it was, when it is none of Mooring's, damaged or too new", async () => {
+  it("rejects another program's, a damaged or a newer database unchanged", async () => {
     const empty = await postgres.createDatabase();
     const assertRefused = async (url: string, pattern: RegExp, ...more: string[]) => {
       const state = () => postgres.query("SELECT epoch_floor, revision FROM catalog_state", url).catch(() => "none");
@@ -110,7 +110,7 @@ describe("a database that pg_restore has put back", () => {
     await assertRefused("postgres://h", /--database names no database/);
   });
 
-  test("is named by the environment too, where a password belongs", async () => {
+  it("reads the database URL from the environment", async () => {
     const { url } = await makeDump("environment.dump");
     const run = await runRestore([], { MOORING_DATABASE: url });
     assert.deepEqual([run.exitCode, run.stderr], [0, ""]);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import { Client, networkOf } from "../../server/client.ts";
 import { Recorder, seededRandom } from "../../server/lifecycle/recorder.ts";
 import { PersistentClient } from "../../server/persistent-client.ts";
@@ -40,66 +40,68 @@ async function readAllEvents(client: Client): Promise<unknown[]> {
   }
 }
 
-test("three servers, killed, cut off, their database restarted and switched to its standby: nobody who repeats is refused for long, nothing is lost or given twice", async t => {
-  const seed = Number(process.env.MOORING_TEST_SEED ?? Date.now() % 1_000_000);
-  t.diagnostic(`seed ${seed} (MOORING_TEST_SEED repeats it)`);
-  await using primary = await PrivatePostgres.start();
-  const url = await primary.createDatabase();
-  await using standby = await primary.startStandby();
-  await using proxy = await CuttingProxy.start(url);
-  const [here, there, cut] = [primary.port, standby.port, new URL(proxy.url).port].map(port => `127.0.0.1:${port}`);
-  const urls = [`${here},${there}`, `${there},${here}`, `${cut},${there}`].map(hosts =>
-    url.replace(/@[^/]+/, `@${hosts}`),
-  );
-  await using stack = new AsyncDisposableStack();
-  const start = async (index: number) => stack.use(await ServerProcess.start({ database: urls[index] ?? "" }));
-  const servers = await Promise.all([0, 1, 2].map(start));
-  const clients = Array.from({ length: CLIENTS }, (_, index) => new PersistentClient(() => servers, index));
-  await clients[0]?.send("PUT", "/v1/networks/prod-a", networkOf("prod-a", "10.100.0.0/25"));
+describe("PostgreSQL switch-over", () => {
+  it("loses nothing while servers are killed and the database switches over", async t => {
+    const seed = Number(process.env.MOORING_TEST_SEED ?? Date.now() % 1_000_000);
+    t.diagnostic(`seed ${seed} (MOORING_TEST_SEED repeats it)`);
+    await using primary = await PrivatePostgres.start();
+    const url = await primary.createDatabase();
+    await using standby = await primary.startStandby();
+    await using proxy = await CuttingProxy.start(url);
+    const [here, there, cut] = [primary.port, standby.port, new URL(proxy.url).port].map(port => `127.0.0.1:${port}`);
+    const urls = [`${here},${there}`, `${there},${here}`, `${cut},${there}`].map(hosts =>
+      url.replace(/@[^/]+/, `@${hosts}`),
+    );
+    await using stack = new AsyncDisposableStack();
+    const start = async (index: number) => stack.use(await ServerProcess.start({ database: urls[index] ?? "" }));
+    const servers = await Promise.all([0, 1, 2].map(start));
+    const clients = Array.from({ length: CLIENTS }, (_, index) => new PersistentClient(() => servers, index));
+    await clients[0]?.send("PUT", "/v1/networks/prod-a", networkOf("prod-a", "10.100.0.0/25"));
 
-  const random = seededRandom(seed);
-  const recorders = clients.map((client, index) => ({ client, recorder: new Recorder(`c${index}`, PODS, random) }));
-  const acknowledged = new Acknowledged();
-  const over = new AbortController();
-  const work = Promise.all(
-    recorders.map(({ client, recorder }) => recorder.work(client, over.signal, acknowledged.one, "tell failures")),
-  );
-  work.catch(() => {});
-  const more = (count: number) => Promise.race([acknowledged.more(count), work]);
+    const random = seededRandom(seed);
+    const recorders = clients.map((client, index) => ({ client, recorder: new Recorder(`c${index}`, PODS, random) }));
+    const acknowledged = new Acknowledged();
+    const over = new AbortController();
+    const work = Promise.all(
+      recorders.map(({ client, recorder }) => recorder.work(client, over.signal, acknowledged.one, "tell failures")),
+    );
+    work.catch(() => {});
+    const more = (count: number) => Promise.race([acknowledged.more(count), work]);
 
-  await more(60);
-  for (const index of [0, 1, 2]) {
-    await servers[index]?.stop("SIGKILL");
+    await more(60);
+    for (const index of [0, 1, 2]) {
+      await servers[index]?.stop("SIGKILL");
+      await more(30);
+      servers[index] = await start(index);
+    }
+    for (const how of ["immediate", "fast"] as const) {
+      await more(30);
+      await primary.down(how);
+      await primary.up();
+    }
+    for (let round = 0; round < 3; round++) {
+      await more(30);
+      proxy.cutAll();
+    }
     await more(30);
-    servers[index] = await start(index);
-  }
-  for (const how of ["immediate", "fast"] as const) {
-    await more(30);
-    await primary.down(how);
-    await primary.up();
-  }
-  for (let round = 0; round < 3; round++) {
-    await more(30);
-    proxy.cutAll();
-  }
-  await more(30);
-  await primary.down("immediate");
-  await standby.query("SELECT pg_promote()");
-  await more(90);
-  over.abort();
-  await work;
+    await primary.down("immediate");
+    await standby.query("SELECT pg_promote()");
+    await more(90);
+    over.abort();
+    await work;
 
-  const histories = [];
-  for (const server of servers) {
-    const client = new Client(server);
-    assert.equal((await client.get("/readyz")).status, 200);
-    const ports = new Map((await client.allPorts()).map(port => [port.name, port]));
-    for (const { recorder } of recorders) recorder.verify(ports);
-    const addresses = [...ports.values()].flatMap(port => port.fixedIps.map(({ address }) => address));
-    assert.equal(new Set(addresses).size, addresses.length, "an address is held twice");
-    assert.deepEqual(await client.findings(), []);
-    histories.push(await readAllEvents(client));
-  }
-  assert.ok((histories[0]?.length ?? 0) > 100);
-  for (const history of histories) assert.deepEqual(history, histories[0]);
+    const histories = [];
+    for (const server of servers) {
+      const client = new Client(server);
+      assert.equal((await client.get("/readyz")).status, 200);
+      const ports = new Map((await client.allPorts()).map(port => [port.name, port]));
+      for (const { recorder } of recorders) recorder.verify(ports);
+      const addresses = [...ports.values()].flatMap(port => port.fixedIps.map(({ address }) => address));
+      assert.equal(new Set(addresses).size, addresses.length, "an address is held twice");
+      assert.deepEqual(await client.findings(), []);
+      histories.push(await readAllEvents(client));
+    }
+    assert.ok((histories[0]?.length ?? 0) > 100);
+    for (const history of histories) assert.deepEqual(history, histories[0]);
+  });
 });

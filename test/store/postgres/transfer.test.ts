@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, it } from "node:test";
 import type { ImportResponse, TransferEnd } from "../../../ipam-server/contract/index.ts";
 import type { Store } from "../../../ipam-server/domain/store.ts";
 import type { TransferPort, TransferRow } from "../../../ipam-server/domain/transfer/transfer.ts";
@@ -54,180 +54,182 @@ async function assertImportRefused(store: Store, importing: Promise<ImportRespon
   assert.deepEqual(await collect(store), EMPTY, "nothing was written");
 }
 
-test("from SQLite to PostgreSQL and back nothing changes", async () => {
-  const rows = await fromSqlite();
-  await withStore(postgres, [], async there => {
-    const imported = await importAll(there, rows);
-    assert.deepEqual(await collect(there), rows);
-    await withStore(sqliteEngine, [], async back => {
-      assert.deepEqual(await importAll(back, await collect(there)), imported);
-      assert.deepEqual(await collect(back), rows);
+describe("transfer on PostgreSQL", () => {
+  it("keeps everything from SQLite to PostgreSQL and back", async () => {
+    const rows = await fromSqlite();
+    await withStore(postgres, [], async there => {
+      const imported = await importAll(there, rows);
+      assert.deepEqual(await collect(there), rows);
+      await withStore(sqliteEngine, [], async back => {
+        assert.deepEqual(await importAll(back, await collect(there)), imported);
+        assert.deepEqual(await collect(back), rows);
+      });
     });
   });
-});
 
-test("other replicas see what was imported, decide nothing meanwhile, and give no key, epoch or address out again", async () => {
-  const clock = new Clock();
-  const rows = await fromSqlite(clock);
-  const state = rows.at(-1);
-  assert.ok(state?.kind === "state");
-  state.epochFloor = 5_000_000;
-  const url = await server.createDatabase();
-  const options = { url, clock: clock.read, reuseDelayMs: REUSE_DELAY_MS };
-  await using first = await openPostgresStore(options);
-  await using second = await openPostgresStore(options);
-  // It has its block of keys now, the same as those that are imported.
-  refused(await commitOne(second, claim("early", "a", "e", DUAL)), "no_matching_network");
-  const told = Promise.withResolvers<number>();
-  second.onEvents(told.resolve);
-
-  let early: ReturnType<typeof attach> | undefined;
-  const meanwhile = (async function* () {
-    for await (const row of sealed(rows)) {
-      yield row;
-      if (row.kind !== "network" || early) continue;
-      early = attach(second, claim("n1", "c", "n1", DUAL));
-      // It is asked for before the rest comes.
-      for (const deadline = AbortSignal.timeout(30_000); ; deadline.throwIfAborted()) {
-        const [lock] = await server.query<{ waits: string }>(
-          "SELECT count(*) AS waits FROM pg_locks WHERE locktype = 'advisory' AND NOT granted",
-        );
-        if (Number(lock?.waits) > 0) break;
-      }
-    }
-  })();
-  await first.importRows(meanwhile);
-  assert.ok(early);
-  const { port } = await early;
-  assert.equal(port.epoch, 5_000_001);
-  assert.equal(await told.promise, state.lastSeq);
-  assert.equal((await second.readNetworks()).length, 4);
-  const moved = await attach(second, claim("c1/default/web-0", "c", "m", DUAL));
-  assert.equal(moved.port.epoch, 5_000_001);
-  await attach(first, claim("n2", "c", "n2", DUAL));
-  const ports = (await collect(first)).filter((row): row is TransferPort => row.kind === "port");
-  const keyOf = (name: string) => ports.find(each => each.name === name)?.key ?? 0;
-  for (const name of ["n1", "n2"]) assert.ok(keyOf(name) >= state.nextPortKey, `${name}: ${keyOf(name)}`);
-  const terms = await server.query("SELECT FROM leadership WHERE term > 1700000000000", url);
-  assert.equal(terms.length, 1, "terms are behind those of SQLite");
-  await assertHealthy(second);
-});
-
-test("an export ends with its store, and says so", async () => {
-  const store = await openPostgresStore({ url: await server.createDatabase() });
-  await store.putNetwork(network("net", 10, [{ cidr: "10.0.0.0/24" }]), "test");
-  const rows = store.exportRows()[Symbol.asyncIterator]();
-  assert.equal((await rows.next()).value?.kind, "network");
-  await store[Symbol.asyncDispose]();
-  await assert.rejects(rows.next(), { code: "unavailable", message: "the store is closed" });
-});
-
-describe("an import that PostgreSQL does not let through says why, leaves nothing, and the store serves on", () => {
-  /** The rows; once networks are in, something happens. */
-  async function* interrupted(
-    rows: readonly TransferRow[],
-    happen: () => Promise<unknown>,
-  ): AsyncGenerator<TransferRow | TransferEnd> {
-    let happened = false;
-    for await (const row of sealed(rows)) {
-      if (row.kind !== "network" && !happened) {
-        happened = true;
-        await happen();
-      }
-      yield row;
-    }
-  }
-
-  test("a connection that is lost on the way", async () => {
-    const rows = await fromSqlite();
+  it("blocks other replicas during an import, and reuses no key or epoch", async () => {
+    const clock = new Clock();
+    const rows = await fromSqlite(clock);
+    const state = rows.at(-1);
+    assert.ok(state?.kind === "state");
+    state.epochFloor = 5_000_000;
     const url = await server.createDatabase();
-    await using store = await openPostgresStore({ url });
-    const importing = store.importRows(interrupted(rows, () => server.terminate(url)));
-    await assertImportRefused(store, importing, /; nothing was imported$/);
-    await importAll(store, rows);
-    assert.deepEqual(await collect(store), rows);
-  });
+    const options = { url, clock: clock.read, reuseDelayMs: REUSE_DELAY_MS };
+    await using first = await openPostgresStore(options);
+    await using second = await openPostgresStore(options);
+    // It has its block of keys now, the same as those that are imported.
+    refused(await commitOne(second, claim("early", "a", "e", DUAL)), "no_matching_network");
+    const told = Promise.withResolvers<number>();
+    second.onEvents(told.resolve);
 
-  test("a connection that is lost at the commit: before it nothing is there, after it all", async () => {
-    const rows = await fromSqlite();
-    await using proxy = await CuttingProxy.start(await server.createDatabase());
-    await using store = await openPostgresStore({ url: proxy.url });
-    proxy.cutNextCommit("before");
-    await assertImportRefused(store, importAll(store, rows), /lost before the commit; nothing was imported$/);
-    proxy.cutNextCommit("after");
-    await importAll(store, rows);
-    assert.equal(proxy.cuts, 2);
-    assert.deepEqual(await collect(store), rows);
-  });
-
-  test("rights that are missing", async () => {
-    const rows = await fromSqlite();
-    const url = await server.createDatabase();
-    await (await openPostgresStore({ url }))[Symbol.asyncDispose]();
-    await server.query(
-      `CREATE ROLE clerk LOGIN PASSWORD 'clerk'; GRANT CREATE, USAGE ON SCHEMA public TO clerk;
-       GRANT ALL ON ALL TABLES IN SCHEMA public TO clerk; REVOKE INSERT ON freed FROM clerk`,
-      url,
-    );
-    await using store = await openPostgresStore({
-      url: server.urlOf(new URL(url).pathname.slice(1), "clerk", "clerk"),
-    });
-    await assertImportRefused(
-      store,
-      importAll(store, rows),
-      /does not give this user the rights it needs.*permission denied for table freed.*nothing was imported$/,
-    );
-  });
-
-  test("a full disk", { skip: process.getuid?.() !== 0 && "only root can mount a small disk" }, async () => {
-    const rows = await fromSqlite();
-    const template = rows.find((row): row is TransferPort => row.kind === "port");
-    assert.ok(template);
-    const net = await exportOfNetwork();
-    const { uid, gid } = server.user ?? {};
-    await using disk = await mountTmpfs(server.directory, "small-disk", `size=16m,uid=${uid},gid=${gid},mode=0700`);
-    await server.query(`CREATE TABLESPACE small LOCATION '${disk.path}'`);
-    const url = await server.createDatabase("TABLESPACE small");
-    const filler = join(disk.path, "filler");
-    await writeFile(filler, Buffer.alloc(2 << 20));
-    try {
-      await using store = await openPostgresStore({ url });
-      let count = 0;
-      const endless = (async function* (): AsyncGenerator<TransferRow> {
-        yield net;
-        for (let key = 1; ; key++, count++) {
-          const address = `10.${key >> 16}.${(key >> 8) & 255}.${key & 255}`;
-          const mac = `02:00:00:${[16, 8, 0].map(shift => ((key >> shift) & 255).toString(16).padStart(2, "0")).join(":")}`;
-          yield {
-            ...template,
-            key,
-            id: `id-${key}`,
-            name: `port-${key}`,
-            network: net.name,
-            mac,
-            addresses: [address],
-          };
+    let early: ReturnType<typeof attach> | undefined;
+    const meanwhile = (async function* () {
+      for await (const row of sealed(rows)) {
+        yield row;
+        if (row.kind !== "network" || early) continue;
+        early = attach(second, claim("n1", "c", "n1", DUAL));
+        // It is asked for before the rest comes.
+        for (const deadline = AbortSignal.timeout(30_000); ; deadline.throwIfAborted()) {
+          const [lock] = await server.query<{ waits: string }>(
+            "SELECT count(*) AS waits FROM pg_locks WHERE locktype = 'advisory' AND NOT granted",
+          );
+          if (Number(lock?.waits) > 0) break;
         }
-      })();
-      await assertImportRefused(store, store.importRows(endless), /its disk is full; .*nothing was imported$/);
-      assert.ok(count > 1000, `${count}`);
-      // What the refused import took is given back by vacuum, which comes by itself as soon as there is some space.
-      await rm(filler);
-      await server.query("VACUUM", url);
+      }
+    })();
+    await first.importRows(meanwhile);
+    assert.ok(early);
+    const { port } = await early;
+    assert.equal(port.epoch, 5_000_001);
+    assert.equal(await told.promise, state.lastSeq);
+    assert.equal((await second.readNetworks()).length, 4);
+    const moved = await attach(second, claim("c1/default/web-0", "c", "m", DUAL));
+    assert.equal(moved.port.epoch, 5_000_001);
+    await attach(first, claim("n2", "c", "n2", DUAL));
+    const ports = (await collect(first)).filter((row): row is TransferPort => row.kind === "port");
+    const keyOf = (name: string) => ports.find(each => each.name === name)?.key ?? 0;
+    for (const name of ["n1", "n2"]) assert.ok(keyOf(name) >= state.nextPortKey, `${name}: ${keyOf(name)}`);
+    const terms = await server.query("SELECT FROM leadership WHERE term > 1700000000000", url);
+    assert.equal(terms.length, 1, "terms are behind those of SQLite");
+    await assertHealthy(second);
+  });
+
+  it("ends an export with an error when its store closes", async () => {
+    const store = await openPostgresStore({ url: await server.createDatabase() });
+    await store.putNetwork(network("net", 10, [{ cidr: "10.0.0.0/24" }]), "test");
+    const rows = store.exportRows()[Symbol.asyncIterator]();
+    assert.equal((await rows.next()).value?.kind, "network");
+    await store[Symbol.asyncDispose]();
+    await assert.rejects(rows.next(), { code: "unavailable", message: "the store is closed" });
+  });
+
+  describe("failed import", () => {
+    /** The rows; once networks are in, something happens. */
+    async function* interrupted(
+      rows: readonly TransferRow[],
+      happen: () => Promise<unknown>,
+    ): AsyncGenerator<TransferRow | TransferEnd> {
+      let happened = false;
+      for await (const row of sealed(rows)) {
+        if (row.kind !== "network" && !happened) {
+          happened = true;
+          await happen();
+        }
+        yield row;
+      }
+    }
+
+    it("imports nothing when the connection is lost", async () => {
+      const rows = await fromSqlite();
+      const url = await server.createDatabase();
+      await using store = await openPostgresStore({ url });
+      const importing = store.importRows(interrupted(rows, () => server.terminate(url)));
+      await assertImportRefused(store, importing, /; nothing was imported$/);
       await importAll(store, rows);
       assert.deepEqual(await collect(store), rows);
-    } finally {
-      await server.dropDatabase(url);
-      await server.query("DROP TABLESPACE small");
-    }
-  });
-});
+    });
 
-async function exportOfNetwork() {
-  let found: TransferRow | undefined;
-  await withStore(sqliteEngine, [network("wide", 10, [{ cidr: "10.0.0.0/8" }])], async store => {
-    [found] = await collect(store);
+    it("imports nothing or everything when cut before or after the commit", async () => {
+      const rows = await fromSqlite();
+      await using proxy = await CuttingProxy.start(await server.createDatabase());
+      await using store = await openPostgresStore({ url: proxy.url });
+      proxy.cutNextCommit("before");
+      await assertImportRefused(store, importAll(store, rows), /lost before the commit; nothing was imported$/);
+      proxy.cutNextCommit("after");
+      await importAll(store, rows);
+      assert.equal(proxy.cuts, 2);
+      assert.deepEqual(await collect(store), rows);
+    });
+
+    it("names missing rights", async () => {
+      const rows = await fromSqlite();
+      const url = await server.createDatabase();
+      await (await openPostgresStore({ url }))[Symbol.asyncDispose]();
+      await server.query(
+        `CREATE ROLE clerk LOGIN PASSWORD 'clerk'; GRANT CREATE, USAGE ON SCHEMA public TO clerk;
+       GRANT ALL ON ALL TABLES IN SCHEMA public TO clerk; REVOKE INSERT ON freed FROM clerk`,
+        url,
+      );
+      await using store = await openPostgresStore({
+        url: server.urlOf(new URL(url).pathname.slice(1), "clerk", "clerk"),
+      });
+      await assertImportRefused(
+        store,
+        importAll(store, rows),
+        /does not give this user the rights it needs.*permission denied for table freed.*nothing was imported$/,
+      );
+    });
+
+    it("names a full disk", { skip: process.getuid?.() !== 0 && "only root can mount a small disk" }, async () => {
+      const rows = await fromSqlite();
+      const template = rows.find((row): row is TransferPort => row.kind === "port");
+      assert.ok(template);
+      const net = await exportOfNetwork();
+      const { uid, gid } = server.user ?? {};
+      await using disk = await mountTmpfs(server.directory, "small-disk", `size=16m,uid=${uid},gid=${gid},mode=0700`);
+      await server.query(`CREATE TABLESPACE small LOCATION '${disk.path}'`);
+      const url = await server.createDatabase("TABLESPACE small");
+      const filler = join(disk.path, "filler");
+      await writeFile(filler, Buffer.alloc(2 << 20));
+      try {
+        await using store = await openPostgresStore({ url });
+        let count = 0;
+        const endless = (async function* (): AsyncGenerator<TransferRow> {
+          yield net;
+          for (let key = 1; ; key++, count++) {
+            const address = `10.${key >> 16}.${(key >> 8) & 255}.${key & 255}`;
+            const mac = `02:00:00:${[16, 8, 0].map(shift => ((key >> shift) & 255).toString(16).padStart(2, "0")).join(":")}`;
+            yield {
+              ...template,
+              key,
+              id: `id-${key}`,
+              name: `port-${key}`,
+              network: net.name,
+              mac,
+              addresses: [address],
+            };
+          }
+        })();
+        await assertImportRefused(store, store.importRows(endless), /its disk is full; .*nothing was imported$/);
+        assert.ok(count > 1000, `${count}`);
+        // What the refused import took is given back by vacuum, which comes by itself as soon as there is some space.
+        await rm(filler);
+        await server.query("VACUUM", url);
+        await importAll(store, rows);
+        assert.deepEqual(await collect(store), rows);
+      } finally {
+        await server.dropDatabase(url);
+        await server.query("DROP TABLESPACE small");
+      }
+    });
   });
-  assert.ok(found?.kind === "network");
-  return found;
-}
+
+  async function exportOfNetwork() {
+    let found: TransferRow | undefined;
+    await withStore(sqliteEngine, [network("wide", 10, [{ cidr: "10.0.0.0/8" }])], async store => {
+      [found] = await collect(store);
+    });
+    assert.ok(found?.kind === "network");
+    return found;
+  }
+});

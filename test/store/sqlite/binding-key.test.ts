@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import { bindingKeysOf, encodeBindingKey } from "../../../ipam-server/storage/sqlite/rows/binding-key.ts";
 import { openSqliteStore } from "../../../ipam-server/storage/sqlite/sqlite-store.ts";
 import { assertHealthy, attach, claim, commitOne, network, release } from "../support/builders.ts";
@@ -16,24 +16,26 @@ function findCollision(): [string, string] {
   }
 }
 
-test("hosts whose bindings have equal keys are told apart", async () => {
-  await using store = await openSqliteStore({ path: ":memory:" });
-  await store.putNetwork(network("net", 10, [{ cidr: "10.0.0.0/24" }]), "test");
-  const [a, b] = findCollision();
-  await attach(store, claim("on-a", a, "s"));
-  await attach(store, claim("on-b", b, "s"));
+describe("binding key", () => {
+  it("distinguishes hosts whose bindings have equal keys", async () => {
+    await using store = await openSqliteStore({ path: ":memory:" });
+    await store.putNetwork(network("net", 10, [{ cidr: "10.0.0.0/24" }]), "test");
+    const [a, b] = findCollision();
+    await attach(store, claim("on-a", a, "s"));
+    await attach(store, claim("on-b", b, "s"));
 
-  const namesOn = async (host: string) => (await store.readPorts({ host })).ports.map(({ name }) => name);
-  assert.deepEqual([await namesOn(a), await namesOn(b)], [["on-a"], ["on-b"]]);
+    const namesOn = async (host: string) => (await store.readPorts({ host })).ports.map(({ name }) => name);
+    assert.deepEqual([await namesOn(a), await namesOn(b)], [["on-a"], ["on-b"]]);
 
-  assert.partialDeepStrictEqual(await commitOne(store, release(b, "s")), { released: true });
-  assert.deepEqual([await namesOn(a), await namesOn(b)], [["on-a"], []]);
-  assert.partialDeepStrictEqual(await commitOne(store, release(b, "s", { ownerUid: "s" })), { released: false });
-  assert.deepEqual([await namesOn(a), await namesOn(b)], [["on-a"], []]);
-  await assertHealthy(store);
-});
+    assert.partialDeepStrictEqual(await commitOne(store, release(b, "s")), { released: true });
+    assert.deepEqual([await namesOn(a), await namesOn(b)], [["on-a"], []]);
+    assert.partialDeepStrictEqual(await commitOne(store, release(b, "s", { ownerUid: "s" })), { released: false });
+    assert.deepEqual([await namesOn(a), await namesOn(b)], [["on-a"], []]);
+    await assertHealthy(store);
+  });
 
-test("a binding's key stays what databases have it as", () => {
-  assert.deepEqual(bindingKeysOf("node-a"), { first: 215_184_689_856_512, last: 215_184_706_633_727 });
-  assert.equal(encodeBindingKey("node-a", "s"), 215184690660724);
+  it("keeps the keys that databases store", () => {
+    assert.deepEqual(bindingKeysOf("node-a"), { first: 215_184_689_856_512, last: 215_184_706_633_727 });
+    assert.equal(encodeBindingKey("node-a", "s"), 215184690660724);
+  });
 });

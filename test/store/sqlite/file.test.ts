@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtemp, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, it } from "node:test";
 import type { IpamError } from "../../../ipam-server/contract/index.ts";
 import { MIGRATIONS } from "../../../ipam-server/storage/sqlite/database/migrations.ts";
 import { openSqliteStore } from "../../../ipam-server/storage/sqlite/sqlite-store.ts";
@@ -14,150 +14,152 @@ import { mountTmpfs } from "../support/tmpfs.ts";
 const isRoot = process.getuid?.() === 0;
 const NET = network("net", 10, [{ cidr: "10.0.0.0/16" }]);
 
-test("a database that is moved away while it is open takes no change until it is back", async () => {
-  const directory = await mkdtemp(join(tmpdir(), "mooring-sqlite-file-"));
-  try {
-    const [path, aside] = [join(directory, "ipam.db"), join(directory, "aside.db")];
-    await using store = await openSqliteStore({ path });
-    await store.putNetwork(NET, "test");
-    await rename(path, aside);
-    const gone = { code: "unavailable", message: /ipam\.db was moved or removed.*put the file back/ };
-    await assert.rejects(store.commit([claim("p", "a", "s")]), gone);
-    await assert.rejects(store.ready(), gone);
-    await writeFile(path, "");
-    await assert.rejects(store.ready(), { code: "unavailable", message: /replaced by another file/ });
-    await rename(aside, path);
-    await store.ready();
-    assert.equal((await attach(store, claim("p", "a", "s"))).port.epoch, 1);
-    await assertHealthy(store);
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
-});
-
-test("a database of the first version goes on with its ports, and takes slots", async () => {
-  const directory = await mkdtemp(join(tmpdir(), "mooring-sqlite-file-"));
-  try {
-    const path = join(directory, "first.db");
-    {
+describe("SQLite file", () => {
+  it("rejects changes while the open file is moved away", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "mooring-sqlite-file-"));
+    try {
+      const [path, aside] = [join(directory, "ipam.db"), join(directory, "aside.db")];
       await using store = await openSqliteStore({ path });
       await store.putNetwork(NET, "test");
-      await attach(store, claim("p", "a", "s"));
+      await rename(path, aside);
+      const gone = { code: "unavailable", message: /ipam\.db was moved or removed.*put the file back/ };
+      await assert.rejects(store.commit([claim("p", "a", "s")]), gone);
+      await assert.rejects(store.ready(), gone);
+      await writeFile(path, "");
+      await assert.rejects(store.ready(), { code: "unavailable", message: /replaced by another file/ });
+      await rename(aside, path);
+      await store.ready();
+      assert.equal((await attach(store, claim("p", "a", "s"))).port.epoch, 1);
+      await assertHealthy(store);
+    } finally {
+      await rm(directory, { recursive: true, force: true });
     }
-    using first = new PlainDatabase(path);
-    first.database.exec(`
+  });
+
+  it("migrates a database of the first version with its ports", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "mooring-sqlite-file-"));
+    try {
+      const path = join(directory, "first.db");
+      {
+        await using store = await openSqliteStore({ path });
+        await store.putNetwork(NET, "test");
+        await attach(store, claim("p", "a", "s"));
+      }
+      using first = new PlainDatabase(path);
+      first.database.exec(`
       DROP INDEX ports_slot; DROP INDEX ports_slot_owner; DROP INDEX ports_slot_unbound;
       ALTER TABLE ports DROP COLUMN slot; ALTER TABLE ports DROP COLUMN slot_of;
       ALTER TABLE store_state DROP COLUMN epoch_floor; ALTER TABLE store_state DROP COLUMN event_floor;
       ALTER TABLE networks DROP COLUMN node_lease; ALTER TABLE ports DROP COLUMN name_from;
       DELETE FROM schema_migrations WHERE version > ${MIGRATIONS[0]?.version}`);
-    first[Symbol.dispose]();
-    await using store = await openSqliteStore({ path });
-    assert.equal((await attach(store, claim("p", "a", "s"))).port.epoch, 1);
-    assert.equal((await attach(store, slotClaim("app", "a", "t"))).port.name, "app/0");
-    await assertHealthy(store);
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
-});
-
-describe("a database file that will not do is refused by name, with what would be right", () => {
-  let directory = "";
-  before(async () => {
-    directory = await mkdtemp(join(tmpdir(), "mooring-sqlite-file-"));
+      first[Symbol.dispose]();
+      await using store = await openSqliteStore({ path });
+      assert.equal((await attach(store, claim("p", "a", "s"))).port.epoch, 1);
+      assert.equal((await attach(store, slotClaim("app", "a", "t"))).port.name, "app/0");
+      await assertHealthy(store);
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
   });
-  after(() => rm(directory, { recursive: true, force: true }));
 
-  async function assertRefused(path: string, pattern: RegExp): Promise<void> {
-    await assert.rejects(openSqliteStore({ path }), (error: IpamError) => {
-      assert.equal(error.code, "unavailable");
-      assert.ok(error.message.includes(path), error.message);
-      assert.match(error.message, pattern);
-      return true;
+  describe("unusable database file", () => {
+    let directory = "";
+    before(async () => {
+      directory = await mkdtemp(join(tmpdir(), "mooring-sqlite-file-"));
     });
-  }
+    after(() => rm(directory, { recursive: true, force: true }));
 
-  test("a file that is no database, which is left as it was", async () => {
-    const path = join(directory, "notes.db");
-    await writeFile(path, "these are my notes, not a database\n".repeat(100));
-    await assertRefused(path, /not an SQLite database/);
-    assert.match(await readFile(path, "utf8"), /^these are my notes/);
-  });
+    async function assertRefused(path: string, pattern: RegExp): Promise<void> {
+      await assert.rejects(openSqliteStore({ path }), (error: IpamError) => {
+        assert.equal(error.code, "unavailable");
+        assert.ok(error.message.includes(path), error.message);
+        assert.match(error.message, pattern);
+        return true;
+      });
+    }
 
-  test("another program's database", async () => {
-    const path = join(directory, "other.db");
-    using other = new PlainDatabase(path);
-    other.database.exec("CREATE TABLE recipes (name TEXT)");
-    other[Symbol.dispose]();
-    await assertRefused(path, /belongs to another program/);
-  });
+    it("rejects a file that is not a database, unchanged", async () => {
+      const path = join(directory, "notes.db");
+      await writeFile(path, "these are my notes, not a database\n".repeat(100));
+      await assertRefused(path, /not an SQLite database/);
+      assert.match(await readFile(path, "utf8"), /^these are my notes/);
+    });
 
-  test("a database newer than the program", async () => {
-    const path = join(directory, "newer.db");
-    await (await openSqliteStore({ path }))[Symbol.asyncDispose]();
-    using newer = new PlainDatabase(path);
-    newer.database.exec("INSERT INTO schema_migrations VALUES (999, 'of the future', 0)");
-    newer[Symbol.dispose]();
-    await assertRefused(path, /schema version 999, newer than this program's \d+;/);
-  });
+    it("rejects another program's database", async () => {
+      const path = join(directory, "other.db");
+      using other = new PlainDatabase(path);
+      other.database.exec("CREATE TABLE recipes (name TEXT)");
+      other[Symbol.dispose]();
+      await assertRefused(path, /belongs to another program/);
+    });
 
-  test("a damaged database", async () => {
-    const path = join(directory, "damaged.db");
-    {
+    it("rejects a database newer than the program", async () => {
+      const path = join(directory, "newer.db");
+      await (await openSqliteStore({ path }))[Symbol.asyncDispose]();
+      using newer = new PlainDatabase(path);
+      newer.database.exec("INSERT INTO schema_migrations VALUES (999, 'of the future', 0)");
+      newer[Symbol.dispose]();
+      await assertRefused(path, /schema version 999, newer than this program's \d+;/);
+    });
+
+    it("rejects a damaged database", async () => {
+      const path = join(directory, "damaged.db");
+      {
+        await using store = await openSqliteStore({ path });
+        await store.putNetwork(NET, "test");
+      }
+      await truncate(path, 6000);
+      await assertRefused(path, /damaged|not an SQLite database/);
+    });
+
+    it("rejects a database that another server has open", async () => {
+      const path = join(directory, "shared.db");
+      await using store = await openSqliteStore({ path });
+      await assertRefused(path, /in use by another process/);
+      await store.ready();
+    });
+
+    it("rejects a directory, and a file in a missing directory", async () => {
+      await assertRefused(directory, /is a directory/);
+      await assertRefused(join(directory, "missing", "ipam.db"), /no directory/);
+    });
+
+    it("rejects a read-only file system", { skip: !isRoot && "needs root to mount" }, async () => {
+      await using mount = await mountTmpfs(directory, "read-only", "size=8m");
+      const path = join(mount.path, "ipam.db");
+      await (await openSqliteStore({ path }))[Symbol.asyncDispose]();
+      execFileSync("mount", ["-o", "remount,ro", mount.path]);
+      await assertRefused(path, /read-only|cannot be opened/);
+    });
+
+    it("names the file on a full disk, loses nothing and recovers with space", {
+      skip: !isRoot && "needs root to mount",
+    }, async () => {
+      await using mount = await mountTmpfs(directory, "full", "size=2m");
+      const path = join(mount.path, "ipam.db");
       await using store = await openSqliteStore({ path });
       await store.putNetwork(NET, "test");
-    }
-    await truncate(path, 6000);
-    await assertRefused(path, /damaged|not an SQLite database/);
-  });
-
-  test("a database that another server has open", async () => {
-    const path = join(directory, "shared.db");
-    await using store = await openSqliteStore({ path });
-    await assertRefused(path, /in use by another process/);
-    await store.ready();
-  });
-
-  test("a directory, and a file in a directory that is not there", async () => {
-    await assertRefused(directory, /is a directory/);
-    await assertRefused(join(directory, "missing", "ipam.db"), /no directory/);
-  });
-
-  test("a file system that is read-only", { skip: !isRoot && "needs root to mount" }, async () => {
-    await using mount = await mountTmpfs(directory, "read-only", "size=8m");
-    const path = join(mount.path, "ipam.db");
-    await (await openSqliteStore({ path }))[Symbol.asyncDispose]();
-    execFileSync("mount", ["-o", "remount,ro", mount.path]);
-    await assertRefused(path, /read-only|cannot be opened/);
-  });
-
-  test("a full disk refuses the change, names the file, loses nothing, and is over when there is space", {
-    skip: !isRoot && "needs root to mount",
-  }, async () => {
-    await using mount = await mountTmpfs(directory, "full", "size=2m");
-    const path = join(mount.path, "ipam.db");
-    await using store = await openSqliteStore({ path });
-    await store.putNetwork(NET, "test");
-    const filler = join(mount.path, "filler");
-    await writeFile(filler, Buffer.alloc(1_000_000));
-    const acknowledged: string[] = [];
-    const fill = async () => {
-      for (let index = 0; index < 20_000; index += 20) {
-        const names = Array.from({ length: 20 }, (_, offset) => `p${index + offset}`);
-        await store.commit(names.map(name => claim(name, "a", name)));
-        acknowledged.push(...names);
-      }
-    };
-    await assert.rejects(fill(), { code: "unavailable", message: /ipam\.db cannot grow: its disk is full/ });
-    await assert.rejects(store.commit([claim("more", "a", "more"), claim("some", "a", "some")]), {
-      code: "unavailable",
+      const filler = join(mount.path, "filler");
+      await writeFile(filler, Buffer.alloc(1_000_000));
+      const acknowledged: string[] = [];
+      const fill = async () => {
+        for (let index = 0; index < 20_000; index += 20) {
+          const names = Array.from({ length: 20 }, (_, offset) => `p${index + offset}`);
+          await store.commit(names.map(name => claim(name, "a", name)));
+          acknowledged.push(...names);
+        }
+      };
+      await assert.rejects(fill(), { code: "unavailable", message: /ipam\.db cannot grow: its disk is full/ });
+      await assert.rejects(store.commit([claim("more", "a", "more"), claim("some", "a", "some")]), {
+        code: "unavailable",
+      });
+      await assert.rejects(store.ready(), { code: "unavailable", message: /ipam\.db cannot grow: its disk is full/ });
+      assert.ok((await store.readPort("p0")).fixedIps.length > 0, "reading goes on");
+      await rm(filler);
+      await attach(store, claim("later", "a", "later"));
+      await assertHealthy(store);
+      const [subnet] = (await store.readNetwork("net")).subnets;
+      assert.equal(subnet?.usage.held, acknowledged.length + 1);
     });
-    await assert.rejects(store.ready(), { code: "unavailable", message: /ipam\.db cannot grow: its disk is full/ });
-    assert.ok((await store.readPort("p0")).fixedIps.length > 0, "reading goes on");
-    await rm(filler);
-    await attach(store, claim("later", "a", "later"));
-    await assertHealthy(store);
-    const [subnet] = (await store.readNetwork("net")).subnets;
-    assert.equal(subnet?.usage.held, acknowledged.length + 1);
   });
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
 import {
   addressesOf,
@@ -20,7 +20,7 @@ export function testAllocation(engine: Engine): void {
   describe(`${engine.name}: allocation`, () => {
     const tiny = [network("tiny", 10, [{ cidr: "10.0.0.0/29", gateway: "10.0.0.1" }])];
 
-    test("addresses never used come first, then the one freed longest ago, never before its delay", async () => {
+    it("assigns unused addresses first, then the one freed longest ago", async () => {
       await withStore(engine, tiny, async (store, clock) => {
         const take = async (uid: string) => addressesOf(await attach(store, claim(uid, "a", uid)))[0];
         assert.deepEqual([await take("p1"), await take("p2"), await take("p3")], ["10.0.0.2", "10.0.0.3", "10.0.0.4"]);
@@ -41,7 +41,7 @@ export function testAllocation(engine: Engine): void {
       });
     });
 
-    test("a port made anew by a batch that deleted it gets an address beside the batch's other new ports", async () => {
+    it("assigns an address to a port that the batch deletes and creates again", async () => {
       const gone: [string, Mutation][] = [
         ["released by name", release("a", "old", { name: "old" })],
         ["released by sandbox", release("a", "old")],
@@ -60,7 +60,7 @@ export function testAllocation(engine: Engine): void {
       }
     });
 
-    test("a wanted address may lie outside the pools, but not on another port, the gateway, an exclusion or a foreign subnet", async () => {
+    it("accepts a requested address outside the pools, but no unusable one", async () => {
       const subnet = {
         cidr: "10.0.0.0/24",
         gateway: "10.0.0.1",
@@ -88,7 +88,7 @@ export function testAllocation(engine: Engine): void {
       });
     });
 
-    test("a wanted MAC is kept if it is free, unicast and not of the derived kind", async () => {
+    it("accepts a requested MAC that is free, unicast and not derived", async () => {
       await withStore(engine, tiny, async store => {
         const mac = "02:00:5E:00:00:07";
         assert.equal((await attach(store, claim("p", "a", "p", { mac }))).port.mac, "02:00:5e:00:00:07");
@@ -110,7 +110,7 @@ export function testAllocation(engine: Engine): void {
       });
     });
 
-    test("a MAC that one port of a batch gives up another of the batch can have, whichever was there first", async () => {
+    it("moves a MAC between two ports of one batch in either order", async () => {
       const mac = (last: number) => `02:00:00:00:00:0${last}`;
       const anew = (name: string, last: number) =>
         claim(name, "a", `${name}-anew`, {
@@ -141,7 +141,7 @@ export function testAllocation(engine: Engine): void {
       }
     });
 
-    test("a claim goes to the matching, reachable network with the largest share of free addresses", async () => {
+    it("chooses the reachable network with the largest share of free addresses", async () => {
       const pair = [network("large", 10, [{ cidr: "10.0.0.0/25" }]), network("less", 11, [{ cidr: "10.1.0.0/26" }])];
       await withStore(engine, pair, async store => {
         const items = Array.from({ length: 60 }, (_, index) => claim(`p${index}`, "a", `p${index}`));
@@ -165,7 +165,7 @@ export function testAllocation(engine: Engine): void {
       });
     });
 
-    test("a claim falls back to the next network when the best one has only addresses that cool down", async () => {
+    it("falls back to the next network during the reuse delay", async () => {
       const pair = [network("a", 10, [{ cidr: "10.0.0.0/31" }]), network("b", 11, [{ cidr: "10.1.0.0/30" }])];
       await withStore(engine, pair, async store => {
         await store.commit(["1", "2", "3"].map(uid => claim(uid, "a", uid)));
@@ -175,7 +175,7 @@ export function testAllocation(engine: Engine): void {
       });
     });
 
-    test("dual stack takes one address of each family, or only the family asked for", async () => {
+    it("assigns one address of each family, or only the requested family", async () => {
       const dual = [network("dual", 10, [{ cidr: "10.0.0.0/24" }, { cidr: "fd00:1::/64", gateway: "fd00:1::1" }])];
       await withStore(engine, dual, async store => {
         assert.deepEqual(addressesOf(await attach(store, claim("p", "a", "p"))), ["10.0.0.1", "fd00:1::2"]);
@@ -187,7 +187,7 @@ export function testAllocation(engine: Engine): void {
       });
     });
 
-    test("the upper half and the last address of an IPv6 /64 are handed out in order and found again", async () => {
+    it("assigns the upper half and the last address of an IPv6 /64 in order", async () => {
       const ends = "fd00:1::7fff:ffff:ffff:fffe-fd00:1::8000:0:0:1";
       const last = "fd00:1::ffff:ffff:ffff:ffff";
       const spec = { cidr: "fd00:1::/64", pools: [ends, `${last}-${last}`] };

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import { addressesOf, attach, bornAt, claim, commitOne, network, refused, release } from "../support/builders.ts";
 import type { Engine } from "./engine.ts";
 import { withStore } from "./with-store.ts";
@@ -10,7 +10,7 @@ const networks = [network("net", 10, [{ cidr: "10.0.0.0/24", gateway: "10.0.0.1"
 
 export function testBindings(engine: Engine): void {
   describe(`${engine.name}: bindings`, () => {
-    test("a pod that moves to another node keeps its port, addresses and MAC, and the epoch grows", async () => {
+    it("keeps port, addresses and MAC when a pod moves, and increments the epoch", async () => {
       await withStore(engine, networks, async store => {
         const first = await attach(store, claim(NAME, "a", "s1", sticky));
         await store.commit([release("a", "s1", { name: NAME })]);
@@ -22,7 +22,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("the same claim again gets the same answer and writes no event", async () => {
+    it("answers a repeated claim alike and writes no event", async () => {
       await withStore(engine, networks, async (store, clock) => {
         const first = await attach(store, claim(NAME, "a", "s1"));
         const { lastSeq } = await store.readEvents({});
@@ -32,7 +32,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("only its own release fences the last binding", async () => {
+    it("ends a binding only by its own release", async () => {
       await withStore(engine, networks, async store => {
         assert.equal((await attach(store, claim(NAME, "a", "s1", sticky))).previousBindingReleased, true);
         assert.equal(
@@ -47,7 +47,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("a claim ahead of its sandbox is completed by the claim that brings it, in the same epoch", async () => {
+    it("completes a pre-claim with its sandbox in the same epoch", async () => {
       await withStore(engine, networks, async store => {
         const ahead = claim(NAME, "a", "u", {});
         if (ahead.kind === "claim") delete ahead.claim.sandbox;
@@ -59,7 +59,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("a binding that never learned its sandbox is ended by its owner's release, named or not", async () => {
+    it("ends a binding without a sandbox by its owner's release", async () => {
       await withStore(engine, networks, async store => {
         const ahead = claim(NAME, "a", "u");
         if (ahead.kind === "claim") delete ahead.claim.sandbox;
@@ -80,7 +80,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("an owner's release does not end a binding that has learned its sandbox since it was seen", async () => {
+    it("keeps a binding that got its sandbox before an owner's release", async () => {
       await withStore(engine, networks, async store => {
         await attach(store, claim(NAME, "a", "u", { sandbox: { id: "s1", interface: "eth0" } }));
         const byOwner = { host: "a", ownerUid: "u" };
@@ -97,7 +97,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("a sandbox made anew for the same pod is a new binding, and the old sandbox's release changes nothing", async () => {
+    it("rebinds a pod's new sandbox, and ignores the old one's release", async () => {
       await withStore(engine, networks, async store => {
         await attach(store, claim(NAME, "a", "u", { sandbox: { id: "s1", interface: "eth0" } }));
         const again = await attach(store, claim(NAME, "a", "u", { sandbox: { id: "s2", interface: "eth0" } }));
@@ -108,7 +108,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("an older pod never gets the name back, bound or not", async () => {
+    it("rejects an older pod of the name, bound or not", async () => {
       await withStore(engine, networks, async store => {
         await attach(store, claim(NAME, "b", "new", { owner: bornAt("new", 10), ...sticky }));
         refused(await commitOne(store, claim(NAME, "a", "old")), "stale_owner", /new/);
@@ -117,7 +117,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("a pod created in the same second as the bound one is not older, nor is the bound one itself whatever its time", async () => {
+    it("does not treat a pod of the same second as older", async () => {
       await withStore(engine, networks, async store => {
         await attach(store, claim(NAME, "a", "one", { owner: bornAt("one", 5) }));
         const moved = await attach(store, claim(NAME, "b", "two", { owner: bornAt("two", 5) }));
@@ -127,7 +127,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("a machine and a pod of one name do not take the port from each other while it is bound", async () => {
+    it("protects a bound port between a machine and a pod of one name", async () => {
       await withStore(engine, networks, async store => {
         const of = (kind: "StatefulSet" | "VirtualMachine") => ({
           workload: { kind, namespace: "default", name: "web" },
@@ -143,7 +143,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("a pod of the same name takes no live address from a name made of labels or a reserved one, nor they from it", async () => {
+    it("protects live ports between pod names, label names and reserved names", async () => {
       await withStore(engine, networks, async store => {
         const reservation = { networkSelector: "env=test" };
         await commitOne(store, { kind: "reserve", name: "db", reservation, caller: "test" });
@@ -159,7 +159,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("a name made from labels is nobody else's while it is bound", async () => {
+    it("protects a bound port whose name derives from labels", async () => {
       await withStore(engine, networks, async store => {
         const byLabels = { nameFrom: "labels", ...sticky } as const;
         await attach(store, claim(NAME, "a", "s1", byLabels));
@@ -173,7 +173,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("a chosen name must be reserved, and only those it is reserved for may claim it", async () => {
+    it("admits only the reserved owners of a chosen name", async () => {
       await withStore(engine, networks, async store => {
         const chosen = (more: object) => claim("db", "a", "s1", { nameFrom: "reserved", cluster: "c1", ...more });
         refused(await commitOne(store, chosen({ namespace: "shop" })), "not_found", /mooringctl reserve db/);
@@ -200,7 +200,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("a report counts in its own epoch only, and only a change is an event", async () => {
+    it("applies a report only in its epoch, and writes events only for changes", async () => {
       await withStore(engine, networks, async store => {
         await attach(store, claim(NAME, "a", "s1", sticky));
         const report = (epoch: number) =>
@@ -218,7 +218,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("a port whose network no longer matches or cannot be reached fails, or moves if told to", async () => {
+    it("rejects or reallocates a port whose network no longer matches", async () => {
       const two = [
         ...networks,
         network("far", 11, [{ cidr: "10.9.0.0/24" }], { availabilityZone: "az2" }, { env: "far" }),
@@ -242,7 +242,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("an unbound sticky port is collected when its time is over, not while it is bound", async () => {
+    it("deletes an unbound sticky port when its TTL ends", async () => {
       await withStore(engine, networks, async (store, clock) => {
         const brief = { retention: { policy: "sticky", ttlSeconds: 60 } } as const;
         await attach(store, claim(NAME, "a", "s1", brief));
@@ -257,7 +257,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("a port is deleted only as the one that was seen", async () => {
+    it("deletes a port only if the precondition still holds", async () => {
       await withStore(engine, networks, async store => {
         const { port } = await attach(store, claim(NAME, "a", "s1", sticky));
         const remove = (precondition: object) =>
@@ -270,7 +270,7 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    test("one bad item of a batch fails alone", async () => {
+    it("fails one bad item of a batch alone", async () => {
       await withStore(engine, networks, async store => {
         const outcomes = await store.commit([
           claim("one", "a", "s1"),

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import type { PortQuery } from "../../../ipam-server/contract/index.ts";
 import { attach, bornAt, Clock, claim, network, REUSE_DELAY_MS, release } from "../support/builders.ts";
 import type { Engine } from "./engine.ts";
@@ -9,8 +9,8 @@ const networks = [network("net", 10, [{ cidr: "10.0.0.0/24" }, { cidr: "fd00::/6
 const sticky = { retention: { policy: "sticky" } } as const;
 
 export function testHistory(engine: Engine): void {
-  describe(`${engine.name}: looking up`, () => {
-    test("the trail of a port is found by name, address and MAC, also after it was deleted", async () => {
+  describe(`${engine.name}: queries`, () => {
+    it("finds a port's events by name, address and MAC, even when deleted", async () => {
       await withStore(engine, networks, async store => {
         const mac = "02:00:00:00:00:01";
         await attach(store, claim("web", "a", "s1", { mac, ...sticky }));
@@ -46,7 +46,7 @@ export function testHistory(engine: Engine): void {
       });
     });
 
-    test("events are read in order, from any of them on, by host and type", async () => {
+    it("lists events in order, after any of them, by host and type", async () => {
       await withStore(engine, networks, async store => {
         const seen: number[] = [];
         using stack = new DisposableStack();
@@ -73,7 +73,7 @@ export function testHistory(engine: Engine): void {
       });
     });
 
-    test("events past their time go with later commits, and the numbers go on", async () => {
+    it("prunes events past their retention, and keeps counting", async () => {
       const options = { eventRetentionMs: 1000 };
       await withStore(
         engine,
@@ -91,7 +91,7 @@ export function testHistory(engine: Engine): void {
       );
     });
 
-    test("ports are found by each filter and read page by page", async () => {
+    it("lists ports by each filter, page by page", async () => {
       await withStore(engine, networks, async store => {
         const labels = (index: number) => ({ labels: { shard: String(index % 2) }, cluster: `c${index % 2}` });
         await store.commit(
@@ -119,7 +119,7 @@ export function testHistory(engine: Engine): void {
       });
     });
 
-    test("everything is there after the store is opened again", async () => {
+    it("keeps everything when the store is opened again", async () => {
       await using database = await engine.createDatabase();
       const options = { reuseDelayMs: REUSE_DELAY_MS, clock: new Clock().read };
       const read = async () => {

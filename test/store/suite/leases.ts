@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import { type Claim, LEASE_PREFIX } from "../../../ipam-server/contract/index.ts";
 import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
 import type { Store } from "../../../ipam-server/domain/store.ts";
@@ -37,7 +37,7 @@ const namesOf = async (store: Store) => (await store.readPorts({})).ports.map(({
 
 export function testLeases(engine: Engine): void {
   describe(`${engine.name}: leases`, () => {
-    test("a leased port is bound to its node for nobody yet, tells its end and what the network leases", async () => {
+    it("binds a leased port to its node and returns its expiry", async () => {
       await withStore(engine, [NET], async (store, clock) => {
         const { port, nodeLease } = await attach(store, leaseClaim("a", "1"));
         assert.deepEqual(nodeLease, NODE_LEASE);
@@ -51,7 +51,7 @@ export function testLeases(engine: Engine): void {
       });
     });
 
-    test("a pod's claim takes a leased port over as it is: id, addresses, MAC and epoch stay, the name is the pod's", async () => {
+    it("gives a leased port the pod's name and keeps id, addresses and epoch", async () => {
       await withStore(engine, [NET], async store => {
         const lease = await attach(store, leaseClaim("a", "1"));
         const taking = take(lease.port.name, "c1/ns/p", "a", "p", { labels: { app: "web" }, cluster: "c1" });
@@ -86,7 +86,7 @@ export function testLeases(engine: Engine): void {
       });
     });
 
-    test("taken again by the same sandbox it is the same answer; by another pod, or once it is gone, a conflict", async () => {
+    it("answers the same sandbox alike, and another pod with a conflict", async () => {
       await withStore(engine, [NET], async store => {
         const lease = await attach(store, leaseClaim("a", "1"));
         const taking = take(lease.port.name, "p", "a", "p");
@@ -103,7 +103,7 @@ export function testLeases(engine: Engine): void {
       });
     });
 
-    test("in one batch two pods cannot take the same lease, and one can be leased, taken and released", async () => {
+    it("assigns a lease to one pod of a batch", async () => {
       await withStore(engine, [NET], async store => {
         const name = "lease:a/1";
         const outcomes = await store.commit([
@@ -120,7 +120,7 @@ export function testLeases(engine: Engine): void {
       });
     });
 
-    test("a lease is its own host's alone, and a name that is there is not taken over", async () => {
+    it("rejects another host's lease and an existing name", async () => {
       await withStore(engine, [NET], async store => {
         const { name } = (await attach(store, leaseClaim("a", "1"))).port;
         refused(await commitOne(store, take(name, "p", "b", "p")), "conflict", /no lease of host b/);
@@ -132,7 +132,7 @@ export function testLeases(engine: Engine): void {
       });
     });
 
-    test("what was claimed ahead of the pod's sandbox, which the node did not hear, gives way to the lease the pod has", async () => {
+    it("replaces a pre-claim with the lease that the pod has", async () => {
       await withStore(engine, [NET], async store => {
         const { port: lease } = await attach(store, leaseClaim("a", "1"));
         const ahead = claim("p", "a", "p");
@@ -160,7 +160,7 @@ export function testLeases(engine: Engine): void {
       });
     });
 
-    test("what another owner, another host or another sandbox has claimed, or what is kept, gives way to no lease", async () => {
+    it("replaces no port of another owner, host or sandbox with a lease", async () => {
       await withStore(engine, [NET], async store => {
         const { name } = (await attach(store, leaseClaim("a", "1"))).port;
         const ahead = (port: string, host: string, uid: string, more: Partial<Claim> = {}) => {
@@ -180,7 +180,7 @@ export function testLeases(engine: Engine): void {
       });
     });
 
-    test("a lease prolonged after it was taken, in the same batch, takes no address from those behind it", async () => {
+    it("renews an assigned lease without taking addresses of later items", async () => {
       await withStore(engine, [NET], async store => {
         await attach(store, leaseClaim("a", "1"));
         const outcomes = await store.commit([
@@ -195,7 +195,7 @@ export function testLeases(engine: Engine): void {
       });
     });
 
-    test("sticky ports are never made of leases", async () => {
+    it("rejects a sticky port from a lease", async () => {
       await withStore(engine, [NET], async store => {
         const { name } = (await attach(store, leaseClaim("a", "1"))).port;
         const sticky = { retention: { policy: "sticky" } } as const;
@@ -210,7 +210,7 @@ export function testLeases(engine: Engine): void {
       });
     });
 
-    test("leased addresses are nobody else's: a full network answers so, and its last tenth is not leased", async () => {
+    it("assigns leased addresses to no other host, and keeps the last tenth", async () => {
       const tiny = network("tiny", 11, [{ cidr: "10.0.1.0/28" }], { nodeLease: NODE_LEASE });
       await withStore(engine, [tiny], async store => {
         const leases = await store.commit(Array.from({ length: 14 }, (_, n) => leaseClaim("a", String(n))));
@@ -227,7 +227,7 @@ export function testLeases(engine: Engine): void {
       });
     });
 
-    test("claimed again it goes on for as long as before, without an event; its end frees nothing by itself", async () => {
+    it("renews a claimed lease without an event, and frees nothing at its end", async () => {
       await withStore(engine, [NET], async (store, clock) => {
         const first = await attach(store, leaseClaim("a", "1"));
         clock.pass(HOUR_MS / 2);
@@ -245,7 +245,7 @@ export function testLeases(engine: Engine): void {
       });
     });
 
-    test("given back its addresses wait out the reuse delay; a taken one is not given back any more", async () => {
+    it("applies the reuse delay to a returned lease, and keeps an assigned one", async () => {
       await withStore(engine, [NET], async (store, clock) => {
         const kept = await attach(store, leaseClaim("a", "1"));
         const given = await attach(store, leaseClaim("a", "2"));
@@ -268,7 +268,7 @@ export function testLeases(engine: Engine): void {
       });
     });
 
-    test("a network that leases no more, or is not the one asked for, neither leases nor prolongs", async () => {
+    it("neither leases nor renews on a network without node leases", async () => {
       await withStore(engine, [NET], async store => {
         const lease = await attach(store, leaseClaim("a", "1"));
         refused(await commitOne(store, leaseClaim("a", "1", { networkSelector: "env=prod" })), "no_matching_network");
@@ -283,7 +283,7 @@ export function testLeases(engine: Engine): void {
       });
     });
 
-    test("the names of leases are theirs alone", async () => {
+    it("reserves the names of leases", async () => {
       await withStore(engine, [NET], async store => {
         const wrong = async (item: Mutation, pattern: RegExp) =>
           refused(await commitOne(store, item), "invalid_request", pattern);
@@ -302,7 +302,7 @@ export function testLeases(engine: Engine): void {
       });
     });
 
-    test("a newer pod of the name moves a port that came from a lease, as any", async () => {
+    it("moves a port that came from a lease to a newer pod of the name", async () => {
       await withStore(engine, [NET], async store => {
         const lease = await attach(store, leaseClaim("a", "1"));
         await attach(store, take(lease.port.name, "p", "a", "p"));

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import type { IpamError, NetworkManifest } from "../../../ipam-server/contract/index.ts";
 import { addressesOf, attach, claim, network, REUSE_DELAY_MS, release } from "../support/builders.ts";
 import type { Engine } from "./engine.ts";
@@ -9,7 +9,7 @@ const SUBNET = { cidr: "10.0.0.0/24", gateway: "10.0.0.1" };
 
 export function testNetworks(engine: Engine): void {
   describe(`${engine.name}: networks`, () => {
-    test("declaring a network again changes nothing and writes no event", async () => {
+    it("writes no event when a network is declared again", async () => {
       await withStore(engine, [], async store => {
         const manifest = network("net", 10, [SUBNET], { mtu: 1500 });
         assert.equal((await store.putNetwork(manifest, "me")).outcome, "created");
@@ -25,7 +25,7 @@ export function testNetworks(engine: Engine): void {
       });
     });
 
-    test("a change that would orphan held addresses is refused, names the ports and leaves everything as it was", async () => {
+    it("rejects a change that orphans held addresses, and names the ports", async () => {
       await withStore(engine, [network("net", 10, [SUBNET])], async store => {
         await attach(store, claim("web", "a", "s1"));
         const before = await store.readNetworks();
@@ -52,7 +52,7 @@ export function testNetworks(engine: Engine): void {
       });
     });
 
-    test("changed pools lose no address and hand out none twice", async () => {
+    it("loses no address and assigns none twice when pools change", async () => {
       const pools = (...ranges: string[]) => network("net", 10, [{ cidr: "10.0.0.0/24", pools: ranges }]);
       await withStore(engine, [pools("10.0.0.10-10.0.0.13")], async (store, clock) => {
         let serial = 0;
@@ -79,7 +79,7 @@ export function testNetworks(engine: Engine): void {
       });
     });
 
-    test("subnets of one VPC do not overlap, and a segment belongs to one network", async () => {
+    it("rejects overlapping subnets of a VPC and a segment used twice", async () => {
       await withStore(engine, [network("net", 10, [SUBNET])], async store => {
         const put = (manifest: NetworkManifest) => store.putNetwork(manifest, "me");
         await assert.rejects(put(network("two", 11, [{ cidr: "10.0.0.128/25" }])), {

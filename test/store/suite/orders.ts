@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
 import type { Store } from "../../../ipam-server/domain/store.ts";
 import { assertHealthy, bornAt, type Clock, claim, network, REUSE_DELAY_MS, release } from "../support/builders.ts";
@@ -62,7 +62,7 @@ export function testOrders(engine: Engine): void {
   describe(`${engine.name}: late and repeated calls`, () => {
     const networks = [network("net", 10, [{ cidr: "10.0.0.0/30" }])];
     for (const inOneBatch of [false, true]) {
-      test(`ADD and DEL of two nodes and two sandboxes come to the same end in every order${inOneBatch ? " within a batch" : ""}`, async () => {
+      it(`reaches the same state for every order of ADD and DEL${inOneBatch ? " within a batch" : ""}`, async () => {
         await withStore(engine, networks, async (store, clock) => {
           const steps = Object.keys(STEPS) as Step[];
           for (const order of permute(steps)) await play(store, clock, order, inOneBatch);
@@ -70,7 +70,7 @@ export function testOrders(engine: Engine): void {
       });
     }
 
-    test("each call sent twice changes nothing more, wherever the repeat comes", async () => {
+    it("changes nothing for a repeated call at any position", async () => {
       await withStore(engine, networks, async (store, clock) => {
         const steps: Step[] = ["addOldA1", "addNewB1", "delA1", "delB1"];
         for (const order of permute(steps)) {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import type { Store } from "../../../ipam-server/domain/store.ts";
 import {
   addressesOf,
@@ -36,7 +36,7 @@ const pick = async (store: Store, ...args: Parameters<typeof slotClaim>) =>
 
 export function testSlots(engine: Engine): void {
   describe(`${engine.name}: slots`, () => {
-    test("pods get the lowest slots, each of one batch another, and the same again when they ask again", async () => {
+    it("assigns the lowest slots, and the same again to a repeated claim", async () => {
       await withStore(engine, networks, async store => {
         const batch = ["p", "q", "p", "r"].map(uid => slotClaim(APP, "a", uid));
         const outcomes = (await store.commit(batch)).map(attached);
@@ -50,7 +50,7 @@ export function testSlots(engine: Engine): void {
       });
     });
 
-    test("a slot that is left goes to the next pod with its address, also within the batch, whichever pod is older", async () => {
+    it("passes a released slot with its address to the next pod", async () => {
       await withStore(engine, networks, async store => {
         const old = await attach(store, slotClaim(APP, "a", "old"));
         await attach(store, slotClaim(APP, "a", "other"));
@@ -64,7 +64,7 @@ export function testSlots(engine: Engine): void {
       });
     });
 
-    test("a pod comes back to its own slot, bound or left, though a lower one is free", async () => {
+    it("returns a pod to its own slot although a lower one is free", async () => {
       await withStore(engine, networks, async store => {
         await store.commit(["p", "q", "r"].map(uid => slotClaim(APP, "a", uid)));
         await store.commit([release("a", "p"), release("a", "r")]);
@@ -75,7 +75,7 @@ export function testSlots(engine: Engine): void {
       });
     });
 
-    test("gaps are filled from below, those that the batch itself makes too", async () => {
+    it("fills gaps from below, including those of the same batch", async () => {
       await withStore(engine, networks, async store => {
         await store.commit(["p", "q", "r", "s"].map(uid => slotClaim(APP, "a", uid)));
         await store.commit([
@@ -93,7 +93,7 @@ export function testSlots(engine: Engine): void {
       });
     });
 
-    test("applications and interfaces have slots of their own, though one's name begins like the other's", async () => {
+    it("separates the slots of applications and interfaces", async () => {
       await withStore(engine, networks, async store => {
         const net1 = { slotOf: { application: APP, interface: "net1" } };
         const got = (
@@ -109,7 +109,7 @@ export function testSlots(engine: Engine): void {
       });
     });
 
-    test("a name that only looks like a slot's is passed over, and a slot is nobody's by its name", async () => {
+    it("skips another port's name, and assigns no slot by name", async () => {
       await withStore(engine, networks, async store => {
         await store.commit([
           claim(`${APP}/0`, "a", "named", { retention: { policy: "sticky" } }),
@@ -137,7 +137,7 @@ export function testSlots(engine: Engine): void {
       });
     });
 
-    test("a free slot that the host cannot use is passed over, not waited for", async () => {
+    it("skips a free slot that the host cannot use", async () => {
       await withStore(engine, ZONES, async store => {
         const inZone = (availabilityZone: string) => ({ availabilityZone });
         const taken = ["p", "q"].map(uid => slotClaim(APP, "a", uid, inZone("az1")));
@@ -154,7 +154,7 @@ export function testSlots(engine: Engine): void {
       });
     });
 
-    test("a full network keeps no pod from a higher slot that is free", async () => {
+    it("assigns a higher free slot on a full network", async () => {
       const tiny = [network("tiny", 10, [{ cidr: "10.0.0.0/30" }])];
       await withStore(engine, tiny, async store => {
         await store.commit([slotClaim(APP, "a", "p"), slotClaim(APP, "a", "q")]);
@@ -166,7 +166,7 @@ export function testSlots(engine: Engine): void {
       });
     });
 
-    test("a claim that cannot be meant so is refused with the field, alone in its batch", async () => {
+    it("rejects an invalid slot claim with its field, alone in its batch", async () => {
       await withStore(engine, networks, async store => {
         const faults = [
           [slotClaim(APP, "a", "p", { name: APP }), "slotOf", /both given/],
@@ -190,7 +190,7 @@ export function testSlots(engine: Engine): void {
       });
     });
 
-    test("an application of a thousand pods gets each a slot, and the next pod the one that was left", async () => {
+    it("assigns a thousand slots, and the released one to the next pod", async () => {
       const wide = [network("wide", 10, [{ cidr: "10.0.0.0/16" }])];
       await withStore(engine, wide, async store => {
         const outcomes = await store.commit(Array.from({ length: 1000 }, (_, n) => slotClaim(APP, "a", `u${n}`)));
@@ -207,7 +207,7 @@ export function testSlots(engine: Engine): void {
     });
 
     for (const maxSurge of [0, 1, 3]) {
-      test(`a Deployment with a surge of ${maxSurge} keeps its addresses over random rollouts, and no slot has two pods`, async t => {
+      it(`keeps a Deployment's addresses over rollouts with a surge of ${maxSurge}`, async t => {
         const seed = FIXED_SEED ?? Math.floor(Math.random() * 2 ** 32);
         t.diagnostic(`seed ${seed}`);
         const random = new Random(seed);

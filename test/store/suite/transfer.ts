@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import { IpamError, type Port } from "../../../ipam-server/contract/index.ts";
 import type { TransferNetwork, TransferPort, TransferRow } from "../../../ipam-server/domain/transfer/transfer.ts";
 import {
@@ -106,7 +106,7 @@ const WRONG: [what: string, change: Change, message: RegExp][] = [
 
 export function testTransfer(engine: Engine): void {
   describe(`${engine.name}: export and import`, () => {
-    test("an import holds the same, and goes on with the same addresses, epochs, cursors and queues", async () => {
+    it("imports the same content, epochs, cursors and queues", async () => {
       await withStore(engine, [], async (store, clock) => {
         await fill(store, clock);
         const rows = await collect(store);
@@ -148,7 +148,7 @@ export function testTransfer(engine: Engine): void {
       });
     });
 
-    test("an import outlives a crash, and a restart", async () => {
+    it("keeps an import after a crash and a restart", async () => {
       const clock = new Clock();
       let rows: TransferRow[] = [];
       await withStore(engine, [], async (store, itsClock) => {
@@ -165,7 +165,7 @@ export function testTransfer(engine: Engine): void {
       await assertHealthy(again);
     });
 
-    test("an import into a store that is not empty is refused before it is read", async () => {
+    it("rejects an import into a store that is not empty before reading it", async () => {
       await withStore(engine, NETWORKS.slice(0, 1), async store => {
         let asked = false;
         const rows = (async function* () {
@@ -181,7 +181,7 @@ export function testTransfer(engine: Engine): void {
       });
     });
 
-    test("one export is made at a time, and no import beside it", async () => {
+    it("makes one export at a time, and no import during it", async () => {
       await withStore(engine, [], async store => {
         const isOverloaded = (error: unknown) => error instanceof IpamError && error.code === "overloaded";
         const first = store.exportRows()[Symbol.asyncIterator]();
@@ -194,7 +194,7 @@ export function testTransfer(engine: Engine): void {
       });
     });
 
-    test("while an import is under way nothing else is served, and when it breaks off nothing was written", async () => {
+    it("serves nothing else during an import, and writes nothing if it fails", async () => {
       await withStore(engine, [], async (store, clock) => {
         const [first] = await withRows(engine);
         assert.ok(first);
@@ -221,7 +221,7 @@ export function testTransfer(engine: Engine): void {
     });
 
     for (const [what, change, message] of WRONG) {
-      test(`${what} is refused, and nothing was written`, async () => {
+      it(`rejects ${what}, and writes nothing`, async () => {
         const rows = structuredClone(await withRows(engine));
         change(rows);
         await withStore(engine, [], async store => {
