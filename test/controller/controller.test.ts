@@ -71,7 +71,7 @@ async function settled(ipam: FakeIpam): Promise<void> {
 }
 
 describe("the controller", { timeout: 120_000 }, () => {
-  test("gives back a kept port once its StatefulSet is gone, and tells so", async () => {
+  test("reclaims a kept port of a deleted StatefulSet, with an event", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run, reasons } = await setUp(stack);
     kube.put(SETS, set(3));
@@ -84,7 +84,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     await eventually("an event", () => reasons().includes("AddressReclaimed"));
   });
 
-  test("gives back what a set scaled down no longer asks for, and keeps the rest", async () => {
+  test("reclaims the ports a scaled-down set no longer needs", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run } = await setUp(stack);
     kube.put(SETS, set(3));
@@ -102,7 +102,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     assert.ok(ipam.ports.has("c1/shop/web-0"));
   });
 
-  test("releases a binding whose pod is gone, and not one whose pod is there", async () => {
+  test("releases a binding only if its pod is gone", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run, reasons } = await setUp(stack);
     kube.put(SETS, set(3));
@@ -122,7 +122,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     assert.ok(ipam.ports.has("c1/shop/web-2"), "its set still asks for the port");
   });
 
-  test("gives back the ended leases of a node that is gone, after a fresh look at the nodes", async () => {
+  test("reclaims expired leases of a deleted node after a fresh read", async () => {
     await using stack = new AsyncDisposableStack();
     const resources = [PODS, NODES, SETS, DEPLOYMENTS, REPLICA_SETS, LEASES, EVENTS];
     const { kube, ipam, run } = await setUp(stack, resources);
@@ -145,7 +145,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     assert.ok(ipam.ports.has("lease:node-a/1"));
   });
 
-  test("takes nothing by its cache: a cache that misses a pod is overruled by the fresh look", async () => {
+  test("reclaims nothing if the fresh read finds the pod", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run } = await setUp(stack);
     kube.put(SETS, set(3));
@@ -195,7 +195,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     assert.ok(ipam.ports.get("c1/shop/web-2")?.binding);
   });
 
-  test("keeps a machine's port where KubeVirt is not installed, and gives it back where the machine is gone", async () => {
+  test("reclaims a VM's port only if KubeVirt is installed", async () => {
     const workload = { kind: "VirtualMachine", namespace: "shop", name: "db1" } as const;
     const all = [PODS, SETS, DEPLOYMENTS, REPLICA_SETS, LEASES, EVENTS];
     {
@@ -213,7 +213,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
   });
 
-  test("does not take a port that was bound while it was on its way", async () => {
+  test("does not reclaim a port that was bound meanwhile", async () => {
     await using stack = new AsyncDisposableStack();
     const { ipam, run } = await setUp(stack);
     ipam.put(stickyPort());
@@ -228,7 +228,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     assert.ok(ipam.ports.get("c1/shop/web-2")?.binding);
   });
 
-  test("has one replica decide, and another go on at once when it leaves", async () => {
+  test("has one leader, and another takes over when it stops", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run, leads } = await setUp(stack);
     kube.put(SETS, set(3));
@@ -247,7 +247,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
   });
 
-  test("takes nothing while it cannot renew its Lease", async () => {
+  test("reclaims nothing while it cannot renew its Lease", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run, leads } = await setUp(stack);
     run("a");
@@ -264,7 +264,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
   });
 
-  test("tells a pod that its address came along, once", async () => {
+  test("writes one event when a pod keeps its address", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run, leads } = await setUp(stack);
     kube.put(SETS, set(3));
@@ -288,7 +288,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     assert.equal(kube.items(EVENTS).filter(each => each.reason === "AddressKept").length, 1);
   });
 
-  test("goes on after the IPAM was away, its stream cut, and the watch's past compacted", async () => {
+  test("resumes after an IPAM outage and a compacted watch", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run } = await setUp(stack);
     kube.put(SETS, set(3));
@@ -303,7 +303,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
   });
 
-  test("hears of ports again after the IPAM's database was replaced by an older one", async () => {
+  test("reloads after the IPAM's database was replaced by an older one", async () => {
     await using stack = new AsyncDisposableStack();
     const { ipam, run } = await setUp(stack);
     run("a");

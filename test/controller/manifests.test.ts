@@ -112,7 +112,7 @@ describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, (
     });
   }
 
-  test("on PostgreSQL several servers keep nothing of their own, and the URL with its password is a Secret's", () => {
+  test("on PostgreSQL servers are stateless and the URL is in a Secret", () => {
     const manifests = hasKubectl ? render("overlays/postgres") : [];
     const ipam = workloads(manifests).find(({ metadata }) => metadata.name === "mooring-ipam");
     const spec = ipam?.spec as { replicas: number; volumeClaimTemplates?: unknown };

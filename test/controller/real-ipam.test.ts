@@ -83,7 +83,7 @@ test("the ports of a cluster alone, with workload and binding", async () => {
   assert.equal(ports[0]?.binding?.ownerUid, UID);
 });
 
-test("a release with all that was seen ends that binding, and one with less than all is stale", async () => {
+test("a release ends a binding only if all its fields match", async () => {
   await using stack = new AsyncDisposableStack();
   const { client, claims } = await setUp(stack);
   await claims(claim(0));
@@ -101,7 +101,7 @@ test("a release with all that was seen ends that binding, and one with less than
   assert.deepEqual(await client.release([seen]), [{ released: true, name: "c1/shop/web-0", deleted: false }]);
 });
 
-test("a port is deleted only as it was seen: not bound, not bound again since, not another of its name", async () => {
+test("a port is deleted only if id and epoch match", async () => {
   await using stack = new AsyncDisposableStack();
   const { client, claims } = await setUp(stack);
   const [port] = await claims(claim(0));
@@ -116,7 +116,7 @@ test("a port is deleted only as it was seen: not bound, not bound again since, n
   assert.equal(await client.readPort(name), undefined);
 });
 
-test("the view of ports keeps up by the event stream, moves between nodes included", async () => {
+test("the port view follows the event stream, including moves", async () => {
   await using stack = new AsyncDisposableStack();
   const { client, claims } = await setUp(stack);
   await claims(claim(0));

@@ -86,7 +86,7 @@ async function claim(claim: Partial<Claim> & Pick<Claim, "name" | "host">): Prom
   return result;
 }
 
-test("every example applies, and applying it again changes nothing", async () => {
+test("every example applies, and applying again changes nothing", async () => {
   const files = (await readdir(EXAMPLES)).filter(file => file.endsWith(".yaml")).map(file => join(EXAMPLES, file));
   assert.ok(files.length >= 4);
   const flags = files.flatMap(file => ["-f", file]);
@@ -107,7 +107,7 @@ test("every example applies, and applying it again changes nothing", async () =>
   );
 });
 
-test("networks are listed by selector, and subnets with what they can hand out", async () => {
+test("networks are listed by selector, and subnets with their size", async () => {
   const networks = JSON.parse(await ctlOk(["get", "networks", "-l", "env in (prod,lab)", "-o", "json"])).networks;
   assert.deepEqual(networks.map(({ name }: { name: string }) => name).toSorted(), ["lab-v6", "prod-a"]);
   const lines = (await ctlOk(["get", "subnets", "--network", "lab-v6"])).split("\n");
@@ -117,7 +117,7 @@ test("networks are listed by selector, and subnets with what they can hand out",
   assert.match(wrong.stderr, /^mooringctl: .*"env in prod".*position 8; expected "\("/);
 });
 
-test("a changed document changes its network and says what", async () => {
+test("a changed document changes its network and prints the change", async () => {
   const document = (await readFile(join(EXAMPLES, "flat.yaml"), "utf8"))
     .replace("env: office", "env: office, floor: two")
     .replace("192.168.10.250", "192.168.10.240");
@@ -128,7 +128,7 @@ test("a changed document changes its network and says what", async () => {
   assert.deepEqual(networks[0].subnets[0].pools, ["192.168.10.128-192.168.10.240"]);
 });
 
-test("a port's life is shown, traced, released with a fence and deleted", async () => {
+test("a port is shown, traced, released with --fence and deleted", async () => {
   const name = "c1/default/web-0";
   const { port } = await claim({ name, host: "node-a" });
   const address = port.fixedIps[0]?.address ?? "";
@@ -161,7 +161,7 @@ test("a port's life is shown, traced, released with a fence and deleted", async 
   assert.match(unknown.stderr, /^No events of the address 10\.100\.9\.9/);
 });
 
-test("a port is reserved with its address, MAC and labels before any claim, and again without a change", async () => {
+test("a port is reserved, and again without a change", async () => {
   const args = [
     ...["reserve", "rack7-host3", "--network-selector", "env=prod", "--ip", "10.100.3.7", "--ip", "fd00:100::3:7"],
     ...["--mac", "3c:ec:ef:00:12:34", "--device-owner", "baremetal:node", "--allow", "c1/databases"],
@@ -179,7 +179,7 @@ test("a port is reserved with its address, MAC and labels before any claim, and 
   assert.match(taken.stderr, /10\.100\.3\.7/);
 });
 
-test("a network that is in use is not deleted, and the ports in the way are named", async () => {
+test("a network in use is not deleted, and its ports are named", async () => {
   const run = await ctl(["delete", "network", "prod-a"]);
   assert.equal(run.exitCode, 1);
   assert.match(run.stderr, /rack7-host3/);
@@ -189,7 +189,7 @@ test("a network that is in use is not deleted, and the ports in the way are name
   assert.match(gone.stderr, /tenant-b/);
 });
 
-test("a list longer than a page is read to its end", async () => {
+test("a list longer than a page is read completely", async () => {
   await Promise.all(
     Array.from({ length: 1100 }, (_, at) => claim({ name: `c1/many/pod-${at}`, host: "node-m", families: ["ipv4"] })),
   );
@@ -197,7 +197,7 @@ test("a list longer than a page is read to its end", async () => {
   assert.equal(new Set(ports.map(({ name }: { name: string }) => name)).size, 1100);
 });
 
-test("a reader that has seen enough is no failure", async () => {
+test("a closed pipe is no failure", async () => {
   const child = spawn(process.execPath, ["ipam-server/ctl/main.ts", "get", "ports", "-o", "json"], {
     cwd: ROOT,
     env: { ...process.env, MOORING_SERVER: `unix:${socketPath}` },
@@ -210,7 +210,7 @@ test("a reader that has seen enough is no failure", async () => {
   assert.deepEqual([await stderr, (await closed)[0]], ["", 0]);
 });
 
-test("the books agree, and the server is ready", async () => {
+test("the store is consistent and the server is ready", async () => {
   assert.match(await ctlOk(["check"]), /^Store is consistent/);
   assert.match(await ctlOk(["status"]), /^Ready: +yes\nNetworks: +6\nSubnets: +7\nAddresses: +1102 held of /);
 });

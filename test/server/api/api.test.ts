@@ -36,7 +36,7 @@ test("a network is created, shown, changed and deleted by name", async () => {
   assert.equal((await client.get("/v1/networks/lab")).status, 404);
 });
 
-test("adding a subnet leaves the subnets beside it as they were declared", async () => {
+test("adding a subnet leaves the other subnets unchanged", async () => {
   const manifest = networkOf("beside", "10.210.0.0/24", { env: "lab" });
   manifest.spec.subnets = [
     {
@@ -62,7 +62,7 @@ test("adding a subnet leaves the subnets beside it as they were declared", async
   await client.send("DELETE", "/v1/networks/beside");
 });
 
-test("a claim binds a port, drifts with its pod, and a late release of the old host frees nothing", async () => {
+test("a port drifts with its pod; a late release frees nothing", async () => {
   const first = claimOf("drift-0", 1, "node-a");
   const { port } = await client.claim(first);
   assert.deepEqual([port.binding?.host, port.epoch], ["node-a", 1]);
@@ -81,7 +81,7 @@ test("a claim binds a port, drifts with its pod, and a late release of the old h
   assert.equal(still.binding?.host, "node-b");
 });
 
-test("in a batch a malformed item and an impossible one fail alone, each in its place", async () => {
+test("invalid items of a batch fail alone, at their index", async () => {
   const malformed = { ...claimOf("bad-0"), host: 7 } as unknown as ReturnType<typeof claimOf>;
   const impossible = claimOf("bad-1", 1, "node-a", { networkSelector: "env=nowhere" });
   const results = await client.claims(claimOf("good-0"), malformed, impossible, claimOf("good-1"));
@@ -92,7 +92,7 @@ test("in a batch a malformed item and an impossible one fail alone, each in its 
   assert.ok(third && "problem" in third && (third.problem.field ?? "claims[2].").startsWith("claims[2]."));
 });
 
-test("reports change a port's plane states by epoch, and an old epoch changes nothing", async () => {
+test("reports change plane states; an old epoch changes nothing", async () => {
   const { port } = await client.claim(claimOf("report-0"));
   const report = { name: port.name, epoch: port.epoch, plane: "underlay", state: "ACTIVE" };
   const stale = { ...report, epoch: port.epoch - 1, state: "ERROR" };
@@ -102,7 +102,7 @@ test("reports change a port's plane states by epoch, and an old epoch changes no
   assert.equal(after.underlay, "ACTIVE");
 });
 
-test("a port's name is taken with its slashes as they are and encoded", async () => {
+test("a port name may have plain or encoded slashes", async () => {
   const { port } = await client.claim(claimOf("path-0"));
   for (const path of [port.name, encodeURIComponent(port.name), "c1%2fdefault/path-0"]) {
     const { status, body } = await client.get<Port>(`/v1/ports/${path}`);
@@ -110,7 +110,7 @@ test("a port's name is taken with its slashes as they are and encoded", async ()
   }
 });
 
-test("a port is reserved ahead of any pod and deleted with its addresses", async () => {
+test("a port is reserved before any pod and deleted with its addresses", async () => {
   const reservation = { networkSelector: "env=prod", ips: ["10.100.0.77"], deviceOwner: "baremetal:node" };
   const reserved = await client.send<Port>("PUT", "/v1/ports/db-master", reservation);
   assert.deepEqual([reserved.status, reserved.body.fixedIps[0]?.address], [201, "10.100.0.77"]);
@@ -123,7 +123,7 @@ test("a port is reserved ahead of any pod and deleted with its addresses", async
   assert.equal((await client.send("DELETE", "/v1/ports/db-master")).status, 404);
 });
 
-test("a port is deleted only in the life that the caller saw, when it says which", async () => {
+test("a port is deleted only if the given id and epoch match", async () => {
   const { port } = await client.claim(claimOf("fence-0"));
   await client.release(releaseOf(claimOf("fence-0")));
   const path = "/v1/ports/c1/default/fence-0";
@@ -155,7 +155,7 @@ test("ports are found by host, address, MAC and state, page by page", async () =
   assert.equal(names.length, 5);
 });
 
-test("events say who changed what, in order, and who asks by address sees a port's whole history", async () => {
+test("events are in order, and the history of an address is complete", async () => {
   const { port } = await client.claim(claimOf("history-0", 1, "node-a"));
   await client.claim(claimOf("history-0", 2, "node-b"));
   const { events, lastSeq } = await client.events(
@@ -170,7 +170,7 @@ test("events say who changed what, in order, and who asks by address sees a port
   assert.equal(events.at(-1)?.fromHost, "node-a");
 });
 
-test("the server says that it is alive, ready and sound, and counts what it does", async () => {
+test("health, readiness, check and metrics answer", async () => {
   assert.equal((await client.get("/healthz")).status, 200);
   assert.equal((await client.get("/readyz")).status, 200);
   assert.deepEqual(await client.findings(), []);
@@ -186,7 +186,7 @@ test("the server says that it is alive, ready and sound, and counts what it does
   for (const line of counted) assert.match(body, line);
 });
 
-test("the page at / and the OpenAPI document lead on", async () => {
+test("the page at / and the OpenAPI document link to the API", async () => {
   assert.match((await client.get<string>("/")).body, /openapi\.json/);
   const { body } = await client.get<{ openapi: string; paths: object }>("/openapi.json");
   assert.equal(body.openapi, "3.1.0");

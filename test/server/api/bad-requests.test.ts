@@ -31,7 +31,7 @@ test("a body that is not JSON is refused with the reason", async () => {
   assertProblem(await post(""), 400, "invalid_request", /the body is empty/);
 });
 
-test("a body of another type or in another encoding is refused with what to send", async () => {
+test("another content type or encoding is refused with the accepted one", async () => {
   assertProblem(
     await post("claims: []", { "Content-Type": "text/yaml" }),
     415,
@@ -41,12 +41,12 @@ test("a body of another type or in another encoding is refused with what to send
   assertProblem(await post("x", { "Content-Encoding": "gzip" }), 415, "invalid_request", /Content-Encoding is gzip/);
 });
 
-test("a charset after the type is no other type", async () => {
+test("a charset after the type is accepted", async () => {
   const { status } = await post({ claims: [] }, { "Content-Type": "application/json; charset=utf-8" });
   assert.equal(status, 200);
 });
 
-test("a body past the limit is refused, also when it comes in chunks of unknown number", async () => {
+test("a body above the limit is refused, also if chunked", async () => {
   const big = { claims: Array.from({ length: 3 }, () => "x".repeat(500_000)) };
   assertProblem(await post(big), 413, "invalid_request", /larger than 1048576 bytes/);
 
@@ -61,14 +61,14 @@ test("a body past the limit is refused, also when it comes in chunks of unknown 
   socket.destroy();
 });
 
-test("a body that never ends to arrive is given up with 408, and the server serves on", async () => {
+test("a body that never completes gets 408", async () => {
   const socket = await openRaw(server.port);
   socket.write("POST /v1/claims HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{");
   assert.match(await readUntil(socket, /"code":"invalid_request"/), /HTTP\/1.1 408/);
   assert.equal((await client.get("/healthz")).status, 200);
 });
 
-test("a connection cut in the middle of a body changes nothing and harms nobody", async () => {
+test("a connection cut during a body changes nothing", async () => {
   const before = await client.events();
   const body = JSON.stringify({ claims: [claimOf("cut-0")] });
   const head = `POST /v1/claims HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
@@ -79,7 +79,7 @@ test("a connection cut in the middle of a body changes nothing and harms nobody"
   assert.equal((await client.events()).lastSeq, before.lastSeq);
 });
 
-test("what is not HTTP gets a problem and the connection is closed", async () => {
+test("a request that is not HTTP gets a problem and is closed", async () => {
   assert.match(
     await exchange(server.port, "\x16\x03\x01garbage\r\n\r\n"),
     /HTTP\/1.1 400[\s\S]*"code":"invalid_request"/,
@@ -88,7 +88,7 @@ test("what is not HTTP gets a problem and the connection is closed", async () =>
   assert.match(await exchange(server.port, header), /HTTP\/1.1 431[\s\S]*16 KiB/);
 });
 
-test("unknown fields beside the batch and in its items are named", async () => {
+test("unknown fields of the batch and its items are named", async () => {
   const outer = assertProblem(await post({ claims: [], dryRun: true }), 400, "invalid_request", /accepted are claims/);
   assert.equal(outer.field, "dryRun");
   const { body } = await post({ claims: [{ ...claimOf("x"), retention: { policy: "stick" } }] });
@@ -97,7 +97,7 @@ test("unknown fields beside the batch and in its items are named", async () => {
   assert.match(result?.problem.detail ?? "", /claims\[0\]\.retention\.policy: "stick" is not one of ephemeral, sticky/);
 });
 
-test("a label __proto__ is refused with its field, and the rest of the batch stands", async () => {
+test("a label __proto__ fails its item alone, with its field", async () => {
   const odd = JSON.stringify(claimOf("proto-0")).replace(/}$/, ',"labels":{"__proto__":"x"}}');
   const { body } = await post(`{"claims": [${odd}, ${JSON.stringify(claimOf("proto-1"))}]}`);
   const { results } = body as { results: { problem?: Problem }[] };
@@ -107,7 +107,7 @@ test("a label __proto__ is refused with its field, and the rest of the batch sta
   );
 });
 
-test("a claim has either a name or asks for a slot", async () => {
+test("a claim has exactly one of name and slotOf", async () => {
   const { name, ...nameless } = claimOf("either-0");
   const slotOf = { application: "c1/default/either" };
   const { body } = await post({ claims: [nameless, { ...nameless, name, slotOf }, { ...nameless, slotOf }] });
@@ -118,12 +118,12 @@ test("a claim has either a name or asks for a slot", async () => {
   );
 });
 
-test("a batch of more than 1000 items is refused whole", async () => {
+test("a batch of more than 1000 items is refused completely", async () => {
   const claims = Array.from({ length: 1001 }, () => 0);
   assertProblem(await post({ claims }), 400, "invalid_request", /claims: a list of 1001 is too long: at most 1000/);
 });
 
-test("a wrong method says which are right", async () => {
+test("a wrong method names the accepted ones", async () => {
   const get = await client.get("/v1/claims");
   assertProblem(get, 405, "invalid_request", /accepts POST, not GET/);
   assert.equal(get.headers.get("allow"), "POST");
@@ -132,7 +132,7 @@ test("a wrong method says which are right", async () => {
   assert.equal(patch.headers.get("allow"), "GET, PUT, DELETE, HEAD");
 });
 
-test("unknown paths, also nearly right ones, are not found", async () => {
+test("unknown paths are not found", async () => {
   for (const path of ["/v2/claims", "/v1/Claims", "/v1/claims/", "/v1", "/v1/networks/a/b/c", "/v1/ports/"]) {
     assertProblem(await client.send("POST", path, {}), 404, "not_found", /there is nothing at/);
   }
@@ -144,12 +144,12 @@ test("a path whose percent signs are wrong is refused", async () => {
   }
 });
 
-test("names in the path are held to their syntax", async () => {
+test("names in the path are validated", async () => {
   assertProblem(await client.get("/v1/ports/a%20b"), 400, "invalid_request", /name: "a b" is not a port name/);
   assertProblem(await client.get("/v1/networks/a%2Fb"), 400, "invalid_request", /name: "a\/b" is not a network name/);
 });
 
-test("queries are held to what the call takes", async () => {
+test("query parameters are validated", async () => {
   const faults: [string, string, RegExp][] = [
     ["/v1/ports?hots=a", "hots", /unknown field; accepted are name, network, host/],
     ["/v1/ports?limit=0", "limit", /at least 1/],
@@ -167,7 +167,7 @@ test("queries are held to what the call takes", async () => {
   }
 });
 
-test("a label query that does not parse is the caller's mistake", async () => {
+test("an invalid label query is an invalid request", async () => {
   for (const path of ["/v1/ports?label=a%20in%20(", "/v1/networks?label=a%20in%20("]) {
     assert.equal(assertProblem(await client.get(path), 400, "invalid_request", /a in \(/).field, "label");
   }
@@ -181,7 +181,7 @@ test("a network's name in path and body must agree", async () => {
   assert.equal(assertProblem(answer, 400, "invalid_request", /is not the name in the path/).field, "metadata.name");
 });
 
-test("networks that make no sense are refused with the field and leave everything as it was", async () => {
+test("invalid networks are refused with the field and change nothing", async () => {
   const before = await client.get("/v1/networks");
   const withSubnet = (subnet: object) => {
     const manifest = networkOf("odd", "10.150.0.0/24");
@@ -206,14 +206,14 @@ test("networks that make no sense are refused with the field and leave everythin
   assert.deepEqual((await client.get("/v1/networks")).body, before.body);
 });
 
-test("a deadline that is no number of milliseconds is refused", async () => {
+test("an invalid deadline is refused", async () => {
   for (const deadline of ["soon", "0", "-5", "1.5", "999999999999"]) {
     const answer = await post({ claims: [] }, { "Mooring-Deadline-Ms": deadline });
     assertProblem(answer, 400, "invalid_request", /whole number of milliseconds/);
   }
 });
 
-test("what cannot be done now says when to come back", async () => {
+test("an unavailable server sends Retry-After", async () => {
   await using small = await ServerProcess.start({ args: ["--max-queue", "1"] });
   const busy = new Client(small);
   const claims = Array.from({ length: 1000 }, (_, i) => claimOf(`busy-${i}`));
@@ -232,7 +232,7 @@ test("what cannot be done now says when to come back", async () => {
   }
 });
 
-test("none of this was logged as a fault of the server", () => {
+test("none of these requests was logged as an internal error", () => {
   assert.deepEqual(
     server.log.filter(line => /"level":(50|60)/.test(line)),
     [],

@@ -16,7 +16,7 @@ after(() => server[Symbol.asyncDispose]());
 
 const seqs = (events: { seq: number }[]) => events.map(({ seq }) => seq);
 
-test("a stream shows what happens from now on, with id and type", async () => {
+test("a stream starts with new events, with id and type", async () => {
   await client.claim(claimOf("before-0"));
   await using stream = await EventStream.open(`${server.url}/v1/events`);
   const { lastSeq } = await client.events();
@@ -27,7 +27,7 @@ test("a stream shows what happens from now on, with id and type", async () => {
   assert.deepEqual([event.port, message?.id, message?.event], ["c1/default/now-0", String(event.seq), event.type]);
 });
 
-test("a stream resumes by Last-Event-ID without a gap and without a repetition", async () => {
+test("a stream resumes by Last-Event-ID without gap or repetition", async () => {
   const { lastSeq: start } = await client.events();
   const claims = Array.from({ length: 300 }, (_, i) => claimOf(`resume-${i}`));
   await client.claims(...claims);
@@ -44,13 +44,13 @@ test("a stream resumes by Last-Event-ID without a gap and without a repetition",
   assert.deepEqual(all, wanted);
 });
 
-test("Last-Event-ID wins over after, because a browser repeats the address it was opened with", async () => {
+test("Last-Event-ID takes precedence over after", async () => {
   const { lastSeq } = await client.events();
   await using stream = await EventStream.open(`${server.url}/v1/events?after=0`, { "Last-Event-ID": String(lastSeq) });
   assert.deepEqual(await stream.next(), { id: String(lastSeq) });
 });
 
-test("filters by host and type show only that, also what moved away from the host", async () => {
+test("filters by host and type include moves from the host", async () => {
   await using stream = await EventStream.open(`${server.url}/v1/events?host=node-f&type=port.bound,port.moved`);
   await stream.next();
   await client.claim(claimOf("other-0", 1, "node-g"));
@@ -66,7 +66,7 @@ test("filters by host and type show only that, also what moved away from the hos
   );
 });
 
-test("the store filters a page as the stream filters in memory", async () => {
+test("pages and streams filter alike", async () => {
   const { lastSeq } = await client.events();
   await client.claim(claimOf("same-0", 1, "node-s"));
   const { port } = await client.claim(claimOf("same-0", 2, "node-t"));
@@ -84,7 +84,7 @@ test("the store filters a page as the stream filters in memory", async () => {
   }
 });
 
-test("a reader from the future learns that the database is another one", async () => {
+test("a position above the newest event is a conflict", async () => {
   const { lastSeq } = await client.events();
   const headers = { Accept: "text/event-stream" };
   const { status, body } = await client.send("GET", `/v1/events?after=${lastSeq + 1000}`, undefined, headers);
@@ -97,7 +97,7 @@ test("a Last-Event-ID that is no number is refused", async () => {
   assert.equal((await client.send("GET", "/v1/events", undefined, headers)).status, 400);
 });
 
-test("many streams see every event in order while claims go on", async () => {
+test("many streams receive every event in order under load", async () => {
   const streams = await Promise.all(Array.from({ length: 20 }, () => EventStream.open(`${server.url}/v1/events`)));
   for (const stream of streams) await stream.next();
   const { lastSeq } = await client.events();
@@ -114,7 +114,7 @@ test("many streams see every event in order while claims go on", async () => {
   }
 });
 
-test("who was away for longer than events are kept is told of the gap first, whatever its filter, and only once", async () => {
+test("a reader behind the retention gets one gap event first", async () => {
   await using other = await ServerProcess.start({ args: ["--event-retention", "1ms"] });
   const its = new Client(other);
   await its.send("PUT", "/v1/networks/prod-a", networkOf("prod-a", "10.100.0.0/24"));

@@ -50,10 +50,10 @@ async function endUnderLoad(t: TestContext, signal: NodeJS.Signals, exitCode: nu
   }
 }
 
-test("kill -9 in the middle of load loses nothing that was acknowledged and doubles nothing", async t => {
+test("kill -9 under load loses no acknowledged claim, doubles none", async t => {
   await endUnderLoad(t, "SIGKILL", null);
 });
 
-test("a graceful stop in the middle of load ends well and loses nothing that was acknowledged", async t => {
+test("a graceful stop under load loses no acknowledged claim", async t => {
   await endUnderLoad(t, "SIGTERM", 0);
 });

@@ -55,7 +55,7 @@ test("an unknown key of the file is named with the nearest one", async () => {
   assert.match(output, /unknown key "databse"; did you mean "database"\?/);
 });
 
-test("a second server on the same database is refused, and the first serves on", async () => {
+test("a second server on the same database is refused", async () => {
   await using first = await ServerProcess.start();
   const { code, output } = await runServer(["--listen", "127.0.0.1:0", "--database", `sqlite:${first.database}`]);
   assert.equal(code, 1, output);
@@ -63,7 +63,7 @@ test("a second server on the same database is refused, and the first serves on",
   assert.equal((await new Client(first).get("/readyz")).status, 200);
 });
 
-test("a database that is none, or cannot be opened, ends the start with its name in the message", async () => {
+test("an invalid database ends the start with its name", async () => {
   await writeFile(
     join(directory, "text.db"),
     "this is not a database, but long enough to be taken for one\n".repeat(20),
@@ -76,7 +76,7 @@ test("a database that is none, or cannot be opened, ends the start with its name
   }
 });
 
-test("an address that is taken ends the start with a message", async () => {
+test("an address in use ends the start with a message", async () => {
   const taken = createServer().listen(0, "127.0.0.1");
   await once(taken, "listening");
   const { port } = taken.address() as { port: number };
@@ -86,7 +86,7 @@ test("an address that is taken ends the start with a message", async () => {
   assert.match(output, /EADDRINUSE/);
 });
 
-test("a unix socket is served, a dead one is replaced, a live one is not taken, and stopping removes it", async () => {
+test("a unix socket is created, replaced only if dead, and removed at stop", async () => {
   const path = join(directory, "ipam.sock");
   const get = async () => {
     const call = request({ socketPath: path, path: "/healthz" }).end();
@@ -105,7 +105,7 @@ test("a unix socket is served, a dead one is replaced, a live one is not taken, 
   await assert.rejects(get(), /ENOENT/);
 });
 
-test("what was remembered is there after a restart", async () => {
+test("data is kept over a restart", async () => {
   const path = join(directory, "restart.db");
   const claim = claimOf("restart-0");
   const ask = async () => {
@@ -119,7 +119,7 @@ test("what was remembered is there after a restart", async () => {
   assert.deepEqual(await ask(), await ask());
 });
 
-test("a database that becomes read-only is told as unavailable, and claims get the reason", async t => {
+test("a read-only database is unavailable, with the reason", async t => {
   if (process.getuid?.() === 0) return t.skip("root writes read-only files");
   const path = join(directory, "readonly.db");
   await using first = await ServerProcess.start({ database: path });

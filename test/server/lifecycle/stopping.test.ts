@@ -5,7 +5,7 @@ import { EventStream } from "../api/sse.ts";
 import { Client, claimOf, isProblem, networkOf } from "../client.ts";
 import { ServerProcess } from "../server-process.ts";
 
-test("a server that stops serves what was begun to its end, and tells all others so until then", async () => {
+test("a stopping server completes requests and rejects new ones", async () => {
   await using server = await ServerProcess.start();
   const client = new Client(server);
   await client.send("PUT", "/v1/networks/prod-a", networkOf("prod-a", "10.100.0.0/24"));
@@ -41,7 +41,7 @@ test("a server that stops serves what was begun to its end, and tells all others
   assert.equal(await server.ended(), 0);
 });
 
-test("when the server stops every stream ends with the reason", async () => {
+test("a stopping server ends every stream with the reason", async () => {
   await using other = await ServerProcess.start();
   await using stream = await EventStream.open(`${other.url}/v1/events`);
   await stream.next();
@@ -53,7 +53,7 @@ test("when the server stops every stream ends with the reason", async () => {
   assert.equal(await other.ended(), 0);
 });
 
-test("idle keep-alive connections do not hold a stop up", async () => {
+test("idle keep-alive connections do not delay a stop", async () => {
   await using server = await ServerProcess.start();
   const socket = await openRaw(server.port);
   socket.write("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -40,7 +40,7 @@ function change(path: string, sql: string): void {
 const restore = (file: string, path: string, ...more: string[]) =>
   runRestore([file, "--database", `sqlite:${path}`, ...more]);
 
-test("a backup under load is of one moment: it holds all that was acknowledged before, its books agree, and claims went on", async () => {
+test("a backup under load is consistent and does not stop claims", async () => {
   const database = at("load.db");
   await using server = await ServerProcess.start({ database });
   const client = new Client(server);
@@ -91,7 +91,7 @@ test("a backup under load is of one moment: it holds all that was acknowledged b
   for (const [name, port] of ports) assert.deepEqual(port.fixedIps, acknowledged.get(name)?.fixedIps, name);
 });
 
-test("after restoring, new bindings, events and keys are newer than any that the backup knows nothing of", async () => {
+test("after a restore, new epochs, events and keys are above all lost ones", async () => {
   const database = at("epochs.db");
   let lostSeq = 0;
   {
@@ -107,7 +107,7 @@ test("after restoring, new bindings, events and keys are newer than any that the
   await assertAheadOfBackup(server, lostSeq);
 });
 
-test("restoring with --force keeps the database that was there, and refuses one that a server has open", async () => {
+test("restore --force keeps the old file, and refuses one in use", async () => {
   const database = at("replace.db");
   {
     await using server = await ServerProcess.start({ database });
@@ -132,7 +132,7 @@ test("restoring with --force keeps the database that was there, and refuses one 
   }
 });
 
-describe("what cannot be restored is refused by name, and leaves everything as it was", () => {
+describe("a refused restore names the cause and changes nothing", () => {
   async function assertRefused(file: string, path: string, pattern: RegExp, ...more: string[]): Promise<void> {
     const earlier = await readdir(directory);
     const { exitCode, stdout, stderr } = await restore(file, path, ...more);
@@ -141,7 +141,7 @@ describe("what cannot be restored is refused by name, and leaves everything as i
     assert.deepEqual(await readdir(directory), earlier);
   }
 
-  test("a file that is not there, a directory, and one that is no database", async () => {
+  test("a missing file, a directory, and a file that is no database", async () => {
     await assertRefused(at("none.db"), at("x.db"), /none\.db is not there/);
     await assertRefused(directory, at("x.db"), /is not a file/);
     await writeFile(at("notes.txt"), "notes\n".repeat(100));
@@ -171,13 +171,13 @@ describe("what cannot be restored is refused by name, and leaves everything as i
     await assertRefused(at("short.db"), at("x.db"), /the backup .*short\.db is damaged/);
   });
 
-  test("a backup whose books do not agree", async () => {
+  test("an inconsistent backup", async () => {
     await copyFile(backup, at("books.db"));
     change(at("books.db"), "UPDATE subnets SET held = held + 1");
     await assertRefused(at("books.db"), at("x.db"), /books\.db is damaged: held counter/);
   });
 
-  test("onto a database that is there, another program's, a directory, into no directory, and onto itself", async () => {
+  test("an existing, foreign or invalid target", async () => {
     await copyFile(backup, at("there.db"));
     await assertRefused(backup, at("there.db"), /there\.db is there already; stop its server and add --force/);
     change(at("theirs.db"), "CREATE TABLE recipes (name TEXT)");
@@ -198,7 +198,7 @@ describe("what cannot be restored is refused by name, and leaves everything as i
   });
 });
 
-test("a file that is there is not overwritten without --force, and a backup that breaks off leaves it as it was", async () => {
+test("backup overwrites only with --force, and never partially", async () => {
   await writeFile(at("mine.db"), "mine");
   await using server = await ServerProcess.start({ database: at("again.db") });
   const refused = await runCtl(["backup", at("mine.db")], { server: server.url });

@@ -40,7 +40,7 @@ after(async () => {
 const fresh = async (name: string, ...args: string[]) =>
   ServerProcess.start({ database: await makeDatabase(at(name)), args: ["--reuse-delay", "0ms", ...args] });
 
-test("an export and its import print one digest, and the new server goes on with the same addresses", async () => {
+test("export and import print one digest, and addresses continue", async () => {
   const file = at("moved.jsonl");
   const exported = await runCtlProcess(source.url, "export", file);
   assert.deepEqual([exported.exitCode, exported.stderr], [0, ""]);
@@ -72,7 +72,7 @@ test("an export and its import print one digest, and the new server goes on with
   assert.notEqual((await runCtl(["export", "--digest"], { server: target.url })).stdout, `${digest}\n`);
 });
 
-test("an export while claims go on is of one moment", async () => {
+test("an export under load is of one point in time", async () => {
   let stop = false;
   let claimed = 0;
   const load = (async () => {
@@ -98,7 +98,7 @@ test("an export while claims go on is of one moment", async () => {
   );
 });
 
-describe("what cannot be imported is refused, and nothing of it is there", () => {
+describe("a refused import changes nothing", () => {
   let target: ServerProcess;
   let text = "";
   before(async () => {
@@ -142,7 +142,7 @@ describe("what cannot be imported is refused, and nothing of it is there", () =>
     assert.match(run.stderr, /the store is not empty \(networks: 2, ports: \d+/);
   });
 
-  test("a body of another type, and one whose sender leaves", async () => {
+  test("a body of another type, and an aborted one", async () => {
     const { status, body } = await new Client(target).send<Problem>("POST", "/v1/import", {});
     assert.deepEqual([status, body.code], [415, "invalid_request"]);
     const leaving = new AbortController();
@@ -159,12 +159,12 @@ describe("what cannot be imported is refused, and nothing of it is there", () =>
     assert.deepEqual((await new Client(target).get("/v1/networks")).body, { networks: [] });
   });
 
-  test("after all that the good one is taken", async () => {
+  test("a valid export is imported afterwards", async () => {
     assert.equal((await runCtl(["import", at("good.jsonl")], { server: target.url })).exitCode, 0);
   });
 });
 
-test("an import may take longer than other requests may", async () => {
+test("an import may take longer than the request timeout", async () => {
   await using server = await fresh("slow.db", "--request-timeout", "200ms");
   await runCtl(["export", at("slow.jsonl")], { server: source.url });
   const text = await readFile(at("slow.jsonl"), "utf8");
@@ -181,7 +181,7 @@ test("an import may take longer than other requests may", async () => {
   assert.equal(response.status, 200, await response.text());
 });
 
-test("files are not overwritten without --force, and what is asked wrongly is said before the server is", async () => {
+test("files are overwritten only with --force, checked before any call", async () => {
   await writeFile(at("mine.jsonl"), "mine");
   const ask = async (...args: string[]) => runCtl(args, { server: NOWHERE });
   assert.match((await ask("export", at("mine.jsonl"))).stderr, /mine\.jsonl exists already/);

@@ -7,14 +7,14 @@ const bytes = (text: string) => new TextEncoder().encode(text);
 const oneByOne = <T>(codec: { push(chunk: Uint8Array): T[] }, text: string): T[] =>
   [...bytes(text)].flatMap(byte => codec.push(Uint8Array.of(byte)));
 
-describe("the watch's lines", () => {
-  test("come out whole, fed one byte at a time", () => {
+describe("watch lines", () => {
+  test("are complete when fed one byte at a time", () => {
     assert.deepEqual(oneByOne(new JsonLines(), '{"a":"ä€😀"}\n\n{"b":1}\r\n{"c"'), [{ a: "ä€😀" }, { b: 1 }]);
   });
-  test("come out several at a time", () => {
+  test("are returned several at a time", () => {
     assert.deepEqual(new JsonLines().push(bytes("1\n2\n3")), [1, 2]);
   });
-  test("that are too long, not JSON or not UTF-8 are errors", () => {
+  test("are errors if too long, not JSON or not UTF-8", () => {
     assert.throws(() => new JsonLines(8).push(bytes('"123456789')), RangeError);
     assert.throws(() => new JsonLines().push(bytes("{]\n")), SyntaxError);
     assert.throws(() => new JsonLines().push(Uint8Array.of(0xff, 0x0a)), TypeError);
@@ -23,11 +23,11 @@ describe("the watch's lines", () => {
 
 describe("the IPAM's event stream", () => {
   const event = (seq: number) => `id: ${seq}\nevent: port.bound\ndata: {"seq":${seq},"type":"port.bound"}\n\n`;
-  test("gives each event once, fed one byte at a time, past comments", () => {
+  test("yields each event once, byte by byte, and skips comments", () => {
     const seqs = oneByOne(new EventStreamCodec(), `: hello\n\n${event(1)}: still here\n\n${event(2)}`).map(e => e.seq);
     assert.deepEqual(seqs, [1, 2]);
   });
-  test("says where to resume, past what the reader's filter left out too", () => {
+  test("yields the position also past filtered events", () => {
     const codec = new EventStreamCodec();
     assert.equal(codec.lastId, undefined);
     assert.deepEqual(oneByOne(codec, `: connected\nid: 7\n\n${event(8)}id: 9`).length, 1);
@@ -39,16 +39,16 @@ describe("the IPAM's event stream", () => {
     const text = 'data:{"seq":1,\r\ndata: "type":"port.bound"}\r\n\r\n';
     assert.deepEqual(new EventStreamCodec().push(bytes(text)), [{ seq: 1, type: "port.bound" }]);
   });
-  test("gives nothing of an event that is not over", () => {
+  test("yields nothing of an incomplete event", () => {
     assert.deepEqual(new EventStreamCodec().push(bytes(event(1).slice(0, -1))), []);
   });
-  test("that its server ends says why", () => {
+  test("yields the server's reason for an end", () => {
     const codec = new EventStreamCodec();
     assert.equal(codec.push(bytes(event(1))).length, 1);
     const end = 'event: end\ndata: {"reason":"the server is stopping"}\n\n';
     assert.throws(() => codec.push(bytes(end)), { code: "unavailable", message: /ended.*: the server is stopping/ });
   });
-  test("that is too long, not JSON or no event is an error", () => {
+  test("is an error if too long, not JSON or no event", () => {
     assert.throws(() => new EventStreamCodec(8).push(bytes("data: 123456789")), RangeError);
     assert.throws(() => new EventStreamCodec().push(bytes("data: {]\n\n")), SyntaxError);
     assert.throws(() => new EventStreamCodec().push(bytes("data: {}\n\n")), /without seq or type/);

@@ -38,10 +38,10 @@ describe("a binding", () => {
   test("is released from a reserved port too", () => {
     assert.equal(verdictOf({ ...bound, reservation: { allowedNamespaces: ["*"] } }, view()), "release");
   });
-  test("is kept while pods are not known", () => {
+  test("is kept while pods were not read", () => {
     assert.equal(verdictOf(bound, { workloads: none("StatefulSet") }), undefined);
   });
-  test("is never a reason to delete the port, whatever became of its workload", () => {
+  test("never leads to deletion, also without its workload", () => {
     const pods = [{ name: "web-2", uid: POD_UID }];
     assert.equal(verdictOf(bound, view({ pods, workloads: none("StatefulSet") })), undefined);
   });
@@ -75,20 +75,20 @@ describe("a lease", () => {
   });
   const over = lease("2026-11-20T11:00:00.000Z");
   const nodes = (...names: string[]): KubeView => ({ ...view(), nodes: { names: new Set(names), at: AT } });
-  test("goes when it has ended and its node is gone", () => {
+  test("is released after it expired and its node is gone", () => {
     assert.equal(verdictOf(over, nodes("node-b")), "release");
   });
   test("is kept while its node is there, though no pod has its owner's UID", () => {
     assert.equal(verdictOf(over, nodes("node-a", "node-b")), undefined);
   });
-  test("is kept until it ends: a node that is cut off may give it away", () => {
+  test("is kept until it expires", () => {
     assert.equal(verdictOf(lease("2026-11-20T12:00:01.000Z"), nodes("node-b")), undefined);
   });
-  test("is kept while nodes are not known, or none is listed", () => {
+  test("is kept while nodes were not read or none is listed", () => {
     assert.equal(verdictOf(over, view()), undefined);
     assert.equal(verdictOf(over, nodes()), undefined);
   });
-  test("of another cluster, or whose end is not told, is kept", () => {
+  test("is kept if of another cluster or without an expiry", () => {
     assert.equal(verdictOf({ ...over, cluster: "c2" }, nodes("node-b")), undefined);
     const { expiresAt: _, ...endless } = over;
     assert.equal(verdictOf(endless, nodes("node-b")), undefined);
@@ -246,10 +246,10 @@ describe("an unbound sticky port", () => {
     const { workload: _, ...port } = stickyPort();
     assert.equal(verdictOf(port, gone), undefined);
   });
-  test("of another cluster is that cluster's to judge", () => {
+  test("of another cluster is kept", () => {
     assert.equal(verdictOf({ ...stickyPort(), cluster: "c2" }, gone), undefined);
   });
-  test("is kept while pods are not known", () => {
+  test("is kept while pods were not read", () => {
     assert.equal(verdictOf(stickyPort(), { workloads: none("StatefulSet") }), undefined);
   });
 });
@@ -259,18 +259,18 @@ describe("nothing is due", () => {
   const pass = (previous: ReadonlyMap<string, number>, now: number, seen = gone, ports = [stickyPort()]) =>
     decideReclaims(ports, seen, "c1", previous, now, 30_000);
 
-  test("before it has looked gone for a whole grace period", () => {
+  test("before a complete grace period", () => {
     const first = pass(new Map(), 1_000);
     assert.equal(first.due.length, 0);
     assert.equal(pass(first.suspects, 30_999).due.length, 0);
     assert.equal(pass(first.suspects, 31_000).due.length, 1);
   });
-  test("when it looked well in between", () => {
+  test("if it was used in between", () => {
     const first = pass(new Map(), 0);
     const well = pass(first.suspects, 15_000, view({ workloads: one("StatefulSet") }));
     assert.equal(pass(well.suspects, 31_000).due.length, 0);
   });
-  test("when Kubernetes was not known in between", () => {
+  test("if Kubernetes was not read in between", () => {
     const first = pass(new Map(), 0);
     const unknown = pass(first.suspects, 15_000, { workloads: {} });
     assert.equal(pass(unknown.suspects, 31_000).due.length, 0);

@@ -36,26 +36,26 @@ describe("Kubernetes events", () => {
     assert.equal(calls[2]?.body.count, 3);
     assert.ok(calls[1]?.path.startsWith("/api/v1/namespaces/shop/events/web-0."));
   });
-  test("say it anew after a while", async () => {
+  test("are repeated after a while", async () => {
     const { write, state, methods } = setUp();
     await write(EVENT);
     state.now += 11 * 60_000;
     await write(EVENT);
     assert.deepEqual(methods(), ["POST", "POST"]);
   });
-  test("say it anew where the API server has forgotten", async () => {
+  test("are created again if the API server deleted them", async () => {
     const { write, state, methods } = setUp();
     await write(EVENT);
     state.status = 404;
     await write(EVENT);
     assert.deepEqual(methods(), ["POST", "POST"]);
   });
-  test("tell pods of one name apart by UID", async () => {
+  test("distinguish pods of one name by UID", async () => {
     const { write, methods } = setUp();
     await write(EVENT, { ...EVENT, subject: { ...EVENT.subject, uid: "other" } });
     assert.deepEqual(methods(), ["POST", "POST"]);
   });
-  test("that cannot be written harm nobody, and the next goes through", async () => {
+  test("that cannot be written do not block the next", async () => {
     const { write, state, methods } = setUp();
     await write(EVENT);
     state.status = 403;

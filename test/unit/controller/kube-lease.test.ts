@@ -33,20 +33,20 @@ describe("an election by Lease", () => {
     });
   });
 
-  test("is won at once where the last leader gave up", () => {
+  test("is won at once if the last leader resigned", () => {
     const { step } = decide(NEVER, resign(held(), WALL), 0);
     assert.ok(step.do === "write");
     assert.equal(step.record.transitions, 5);
   });
 
-  test("waits for a Lease to stand still for its whole duration from when it was first seen", () => {
+  test("waits until a Lease is unchanged for its duration", () => {
     const first = decide(NEVER, held(), 1_000);
     assert.deepEqual(first.step, { do: "wait", role: "follower", leader: "b" });
     assert.equal(decide(first.observed, held(), 15_999).step.do, "wait");
     assert.equal(decide(first.observed, held(), 16_000).step.do, "write");
   });
 
-  test("begins to wait anew whenever the leader renews", () => {
+  test("restarts the wait whenever the leader renews", () => {
     const first = decide(NEVER, held(), 1_000);
     const renewed = held({ renewTime: "2026-11-20T08:00:02.000000Z" });
     const second = decide(first.observed, renewed, 15_000);
@@ -54,14 +54,14 @@ describe("an election by Lease", () => {
     assert.equal(decide(second.observed, renewed, 30_000).step.do, "write");
   });
 
-  test("goes by its own steady clock, however far anybody's wall clock is off", () => {
+  test("uses its monotonic clock, not the wall clock", () => {
     const ancient = held({ renewTime: "1999-01-01T00:00:00.000000Z" });
     const first = decide(NEVER, ancient, 1_000);
     assert.equal(first.step.do, "wait");
     assert.equal(decide(first.observed, ancient, 2_000, WALL + 86_400_000).step.do, "wait");
   });
 
-  test("is kept by renewing: the time of winning and the count of leaders stay", () => {
+  test("renews without changing acquireTime and transitions", () => {
     const { step } = decide(NEVER, held({ holder: "a" }), 0);
     assert.ok(step.do === "write");
     assert.equal(step.record.acquireTime, held().acquireTime);

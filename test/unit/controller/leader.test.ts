@@ -39,7 +39,7 @@ function setUp() {
   return { state, leader, spec, until };
 }
 
-test("a leader that cannot renew stops by itself before its Lease is over, and goes on when it can again", async () => {
+test("stops before its Lease expires, and resumes once it can renew", async () => {
   const { state, leader, until } = setUp();
   await until(() => leader.isLeader());
   state.fails = true;
@@ -52,7 +52,7 @@ test("a leader that cannot renew stops by itself before its Lease is over, and g
   await leader[Symbol.asyncDispose]();
 });
 
-test("a leader that leaves gives the Lease up", async () => {
+test("resigns when disposed", async () => {
   const { leader, spec, until } = setUp();
   await until(() => leader.isLeader());
   await leader[Symbol.asyncDispose]();
@@ -60,7 +60,7 @@ test("a leader that leaves gives the Lease up", async () => {
   assert.ok(!leader.isLeader());
 });
 
-test("a leader that finds another's name in the Lease follows at once, and does not give up what is not its own", async () => {
+test("follows at once when another replica holds the Lease", async () => {
   const { state, leader, spec, until } = setUp();
   await until(() => leader.isLeader());
   const metadata = { name: "lease", resourceVersion: String(++state.version) };

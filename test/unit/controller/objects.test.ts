@@ -39,7 +39,7 @@ describe("what a workload asks for", () => {
   });
 });
 
-describe("an object that is not as documented is an error, not an absent one", () => {
+describe("an undocumented object is an error, not an absent one", () => {
   const bad: [string, () => unknown][] = [
     ["a set without a spec", () => objects.readStatefulSet({ metadata })],
     ["a set without a UID", () => objects.readStatefulSet({ metadata: { ...metadata, uid: "" }, spec: {} })],

@@ -61,7 +61,7 @@ const fails = (status: number) => () => {
 };
 
 describe("the watch of a resource", () => {
-  test("follows what is added, changed and deleted, and goes on where the server ended it", async () => {
+  test("follows changes, and resumes where the server ended it", async () => {
     const { names, versions, pauses } = await play(
       [listed("10", "a", "b")],
       [
@@ -76,7 +76,7 @@ describe("the watch of a resource", () => {
     assert.deepEqual(versions, ["10", "12", "40"]);
     assert.equal(pauses, 2, "a watch that ends as soon as it begins is not asked for again at once");
   });
-  test("goes on where a broken link left it, without another list", async () => {
+  test("resumes after a broken connection without another list", async () => {
     const broken = () => {
       throw KubeError.from(new Error("ECONNRESET"));
     };
@@ -87,7 +87,7 @@ describe("the watch of a resource", () => {
     assert.deepEqual(versions, ["10", "11", "11"]);
     assert.deepEqual(errors, [0]);
   });
-  test("lists again when its version is too old, and forgets what went meanwhile", async () => {
+  test("lists again if its version is too old, and drops deleted items", async () => {
     const { names, errors } = await play([listed("10", "a", "b"), listed("90", "b")], [fails(410)]);
     assert.deepEqual(names, ["b"]);
     assert.deepEqual(errors, [], "that is no fault");
@@ -97,7 +97,7 @@ describe("the watch of a resource", () => {
     assert.deepEqual(names, ["a", "z"]);
     assert.deepEqual(errors, [500]);
   });
-  test("takes an object it cannot read for a fault, and lists again", async () => {
+  test("reports an unreadable object and lists again", async () => {
     const odd = (_: string, tell: (event: WatchEvent) => void) =>
       tell({ type: "MODIFIED", object: { metadata: {} }, resourceVersion: "11" });
     const { names, errors } = await play([listed("10", "a"), listed("20", "a", "b")], [odd]);
@@ -111,7 +111,7 @@ describe("the watch of a resource", () => {
   });
 });
 
-test("nothing is known before the first list, nor of a resource that went away", async () => {
+test("has no items before the first list or after the resource is gone", async () => {
   const gate = Promise.withResolvers<{ items: unknown[]; resourceVersion: string }>();
   let lists = 0;
   const gone = Promise.withResolvers<void>();

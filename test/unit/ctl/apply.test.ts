@@ -10,7 +10,7 @@ spec:
   segment: { type: vlan, id: 100, physicalNetwork: physnet1 }
 `;
 
-test("apply puts every document and says what each did", async () => {
+test("apply puts every document and prints each outcome", async () => {
   const answers = [
     { network: {}, outcome: "created", changes: ["subnet 10.100.0.0/16: added"] },
     { network: {}, outcome: "changed", changes: ["labels", "subnet 10.100.0.0/16: pools"] },
@@ -42,7 +42,7 @@ test("apply reads standard input for -", async () => {
   assert.equal(run.stdout, "network/a created\n");
 });
 
-test("apply goes on after a refused document, says where it stands and why, and exits with 1", async () => {
+test("apply continues after a refused document, locates it and exits with 1", async () => {
   await using server = new FakeServer(({ url }) =>
     url.endsWith("/a")
       ? refuse("conflict", "subnet 10.100.0.0/16 holds addresses", { ports: ["c1/default/web-0", "c1/default/web-1"] })

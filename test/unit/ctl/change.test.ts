@@ -4,7 +4,7 @@ import { runCtl } from "./fake-io.ts";
 import { FakeServer, type Reply, refuse } from "./fake-server.ts";
 import { boundPort, network, unboundPort } from "./fixtures.ts";
 
-test("reserve sends what was asked for and tells what was given", async () => {
+test("reserve sends the request and prints the port", async () => {
   await using server = new FakeServer(() => ({ status: 201, body: boundPort }));
   const run = await runCtl(
     [
@@ -46,7 +46,7 @@ test("release without a fence ends only the binding that was read", async () => 
   assert.deepEqual(server.requests[1]?.body, { releases: [{ name: boundPort.name, host: "node-a", sandbox }] });
 });
 
-test("release of a binding without a sandbox is fenced by its owner", async () => {
+test("release of a binding without a sandbox names its owner", async () => {
   const { sandbox: _, ...binding } = { ...boundPort.binding };
   await using server = releasing({ ...boundPort, binding }, { released: true, name: boundPort.name, deleted: true });
   const run = await runCtl(["release", boundPort.name], { server: await server.listen() });
@@ -56,7 +56,7 @@ test("release of a binding without a sandbox is fenced by its owner", async () =
   });
 });
 
-test("a lease is left to its node until it ends, and what to do instead is said", async () => {
+test("release refuses an unexpired lease and suggests kubectl cordon", async () => {
   const lease = {
     ...boundPort,
     name: "lease:node-a/1",
@@ -77,7 +77,7 @@ test("a lease is left to its node until it ends, and what to do instead is said"
   assert.equal((await runCtl(["release", lease.name], { server: await ended.listen() })).exitCode, 0);
 });
 
-test("release with a fence asks nothing first, and a stale one changes nothing and exits with 1", async () => {
+test("release --fence reads nothing first; a stale one exits with 1", async () => {
   await using server = releasing(boundPort, { released: false, reason: "stale", name: boundPort.name });
   const run = await runCtl(["release", boundPort.name, "--fence", "host=node-b,sandbox=77,interface=net1"], {
     server: await server.listen(),
@@ -90,7 +90,7 @@ test("release with a fence asks nothing first, and a stale one changes nothing a
   );
 });
 
-test("release of an unbound port says so and is no failure", async () => {
+test("release of an unbound port succeeds and says so", async () => {
   await using server = releasing(unboundPort, undefined);
   const run = await runCtl(["release", unboundPort.name], { server: await server.listen() });
   assert.deepEqual(run, {
@@ -117,7 +117,7 @@ for (const fence of [
   });
 }
 
-test("delete deletes what is named and says so", async () => {
+test("delete deletes the named objects and says so", async () => {
   await using server = new FakeServer(({ url }) => (url.includes("ports") ? { body: boundPort } : { status: 204 }));
   const address = await server.listen();
   const ports = await runCtl(["delete", "port", "c1/default/web-0", "b"], { server: address });
@@ -130,7 +130,7 @@ test("delete deletes what is named and says so", async () => {
   );
 });
 
-test("a refusal names the ports in the way, at most twenty of them", async () => {
+test("a refusal names at most twenty conflicting ports", async () => {
   const ports = Array.from({ length: 23 }, (_, at) => `p${at}`);
   await using server = new FakeServer(() => refuse("conflict", "network prod-a holds addresses", { ports }));
   const run = await runCtl(["delete", "network", "prod-a"], { server: await server.listen() });
@@ -138,7 +138,7 @@ test("a refusal names the ports in the way, at most twenty of them", async () =>
   assert.match(run.stderr, /conflicting ports: p0, .*, p19 and 3 more\n/);
 });
 
-test("check exits with 1 when something was found, and with 0 when the books agree", async () => {
+test("check exits with 1 if something was found, else with 0", async () => {
   const findings = [{ what: "held is 3, counted 2", where: "subnet 10.100.0.0/16" }];
   await using faulty = new FakeServer(() => ({ body: { findings } }));
   const found = await runCtl(["check"], { server: await faulty.listen() });
@@ -150,7 +150,7 @@ test("check exits with 1 when something was found, and with 0 when the books agr
   assert.deepEqual(JSON.parse((await runCtl(["check", "-o", "json"], { server: address })).stdout), { findings: [] });
 });
 
-test("status sums up a ready server, and exits with 1 for one that is not", async () => {
+test("status shows totals of a ready server, and exits with 1 for another", async () => {
   await using ready = new FakeServer(({ url }) => ({ body: url === "/readyz" ? {} : { networks: [network] } }));
   const run = await runCtl(["status"], { server: await ready.listen() });
   assert.equal(run.exitCode, 0);

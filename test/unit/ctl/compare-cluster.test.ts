@@ -67,14 +67,14 @@ for (const [promise, ports, pods, expected] of CASES) {
   });
 }
 
-test("a pod is read as Kubernetes gives it, also where it has no podIPs", () => {
+test("parses a pod with and without podIPs", () => {
   const metadata = { namespace: "default", name: "web-0", uid: "8e5c" };
   const raw = { metadata, spec: { nodeName: "node-a" }, status: { phase: "Running", podIP: "10.100.1.7" } };
   assert.deepEqual(parseClusterPod(raw), pod);
   assert.deepEqual(parseClusterPod({ metadata, spec: {} }).addresses, []);
 });
 
-test("check compares the IPAM's bindings with a cluster's pods, and exits with 1 when they differ", async () => {
+test("check compares bindings with a cluster's pods and exits with 1 if they differ", async () => {
   await using api = await FakeKubeApi.start(["/api/v1/pods", "/api/v1/nodes"]);
   await using server = new FakeServer(({ url }) => ({
     body: url.startsWith("/v1/check") ? { findings: [] } : { ports: [bound] },

@@ -4,7 +4,7 @@ import { formatAge } from "../../../ipam-server/ctl/output/age.ts";
 import { formatCount, formatRetention, formatShare } from "../../../ipam-server/ctl/output/format.ts";
 import { Table } from "../../../ipam-server/ctl/output/table.ts";
 
-test("ages read as kubectl's do", () => {
+test("formats ages as kubectl does", () => {
   const minute = 60_000;
   const ages = [-5, 0, 119_999, 2 * minute, 3 * minute + 20_000, 20 * minute, 179 * minute, 181 * minute].map(
     formatAge,
@@ -16,7 +16,7 @@ test("ages read as kubectl's do", () => {
   );
 });
 
-test("a retention tells its time to live", () => {
+test("formats a retention with its time to live", () => {
   assert.equal(formatRetention({ policy: "ephemeral" }), "ephemeral");
   assert.equal(formatRetention({ policy: "sticky", ttlSeconds: 86_400 }), "sticky for 24h");
 });
@@ -26,7 +26,7 @@ test("counts beyond a billion are shown in powers of ten", () => {
   assert.equal(formatCount("18446744073709551614"), "~1.8e19");
 });
 
-test("shares are exact for the largest subnets and never round something down to nothing", () => {
+test("shares are exact for large subnets and never round down to 0%", () => {
   assert.equal(formatShare({ held: 0, size: "100", freed: 0 }), "0%");
   assert.equal(formatShare({ held: 999, size: "1000", freed: 0 }), "99.9%");
   assert.equal(formatShare({ held: 1, size: "18446744073709551614", freed: 0 }), "<0.1%");

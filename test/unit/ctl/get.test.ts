@@ -31,7 +31,7 @@ test("get ports shows which ports are leases of their host", async () => {
   assert.match(stdout, /^lease:node-a\/1 .* lease {2,}/m);
 });
 
-test("get ports hands its filters to the server", async () => {
+test("get ports sends its filters to the server", async () => {
   await using server = new FakeServer(() => ({ body: { ports: [] } }));
   const run = await runCtl(
     ["get", "ports", "-l", "app in (web,api)", "--host", "node-a", "--network", "prod-a", "--state", "bound"],
@@ -48,7 +48,7 @@ test("get ports hands its filters to the server", async () => {
   assert.deepEqual(run, { exitCode: 0, stdout: "", stderr: "No ports found.\n" });
 });
 
-test("JSON and YAML lists hold what the API gave, over all pages", async () => {
+test("JSON and YAML lists contain the API's objects of all pages", async () => {
   await using server = new FakeServer(({ url }) => ({
     body: url.includes("cursor=next") ? { ports: [unboundPort] } : { ports: [boundPort], nextCursor: "next" },
   }));
@@ -69,7 +69,7 @@ test("empty JSON and YAML lists are still lists", async () => {
   assert.deepEqual([parse(yaml.stdout), yaml.stderr], [{ ports: [] }, ""]);
 });
 
-test("get shows the one that is named, whose name may hold slashes", async () => {
+test("get shows one named object, also if its name has slashes", async () => {
   await using server = new FakeServer(() => ({ body: boundPort }));
   const address = await server.listen();
   const run = await runCtl(["get", "ports", "c1/default/web-0", "-o", "json"], { server: address });
@@ -86,7 +86,7 @@ test("wide tables show more", async () => {
   assert.match(stdout, /4c1f9a +eth0 +pod\/8e5c +app=web\n/);
 });
 
-test("get networks sums up what its subnets hold", async () => {
+test("get networks sums the held addresses of its subnets", async () => {
   await using server = new FakeServer(() => ({ body: { networks: [network] } }));
   const { stdout } = await runCtl(["get", "networks", "-l", "env=prod"], { server: await server.listen() });
   assert.equal(
@@ -100,7 +100,7 @@ test("get networks sums up what its subnets hold", async () => {
   assert.equal(server.requests[0]?.url, "/v1/networks?label=env%3Dprod");
 });
 
-test("get subnets shows how full each is, and refuses one that is not there", async () => {
+test("get subnets shows usage, and refuses an unknown subnet", async () => {
   await using server = new FakeServer(() => ({
     body: { networks: [network, { ...network, name: "b", subnets: [] }] },
   }));
@@ -122,14 +122,14 @@ test("get subnets shows how full each is, and refuses one that is not there", as
   assert.match(none.stderr, /no subnet 10\.9\.0\.0\/16/);
 });
 
-test("control characters in what the server tells do not reach the terminal", async () => {
+test("control characters in answers do not reach the terminal", async () => {
   await using server = new FakeServer(() => ({ body: { ports: [{ ...boundPort, mac: "\u001b[2J\nx" }] } }));
   const { stdout } = await runCtl(["get", "ports"], { server: await server.listen() });
   assert.ok(!stdout.includes("\u001b"));
   assert.equal(stdout.split("\n").length, 3);
 });
 
-test("describe port tells its network, addresses, binding and owner", async () => {
+test("describe port shows network, addresses, binding and owner", async () => {
   await using server = new FakeServer(({ url }) => ({ body: url.startsWith("/v1/ports") ? boundPort : network }));
   const { stdout, exitCode } = await runCtl(["describe", "port", boundPort.name], { server: await server.listen() });
   assert.equal(exitCode, 0);
@@ -145,7 +145,7 @@ test("describe port tells its network, addresses, binding and owner", async () =
   }
 });
 
-test("describe network tells its subnets", async () => {
+test("describe network shows its subnets", async () => {
   await using server = new FakeServer(() => ({ body: network }));
   const { stdout } = await runCtl(["describe", "network", "prod-a"], { server: await server.listen() });
   assert.match(stdout, /^Segment: +vlan:100 on physnet1$/m);
@@ -153,7 +153,7 @@ test("describe network tells its subnets", async () => {
   assert.match(stdout, /^ {2}Held: +25 of 100 \(25%\), 2 freed$/m);
 });
 
-test("what is not there is refused with the command that shows what is", async () => {
+test("an unknown name is refused with the command that lists names", async () => {
   await using server = new FakeServer(() => refuse("not_found", "there is no port x"));
   const run = await runCtl(["describe", "port", "x"], { server: await server.listen() });
   assert.deepEqual(run, {

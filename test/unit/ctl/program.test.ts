@@ -44,7 +44,7 @@ test("--help names flag, environment variable and configuration key of each sett
   }
 });
 
-test("--version tells the version", async () => {
+test("--version prints the version", async () => {
   assert.deepEqual(await runCtl(["--version"]), { exitCode: 0, stdout: "1.2.3\n", stderr: "" });
 });
 
@@ -69,7 +69,7 @@ for (const [args, message] of [
   });
 }
 
-test("restore says that it is mooring-ipam restore now, whatever its options, and exits with 2", async () => {
+test("restore names mooring-ipam restore and exits with 2", async () => {
   const run = await runCtl(["restore", "a.db", "--database", "sqlite:b.db", "--force"]);
   assert.deepEqual([run.exitCode, run.stdout], [2, ""]);
   assert.match(run.stderr, /^mooringctl: mooringctl restore is now: mooring-ipam restore\n/);
@@ -103,7 +103,7 @@ for (const [what, args, files, message] of [
   });
 }
 
-test("a server that nobody runs is told as unreachable, with what to check, and exits with 3", async () => {
+test("an unreachable server exits with 3 and says what to check", async () => {
   const unused = createServer().listen(0, "127.0.0.1");
   await new Promise(resolve => unused.once("listening", resolve));
   const address = unused.address();
@@ -117,7 +117,7 @@ test("a server that nobody runs is told as unreachable, with what to check, and 
   assert.match(socket.stderr, /cannot reach the IPAM at unix:\/nonexistent\/ipam\.sock: .*ENOENT/);
 });
 
-test("a server that does not answer is given up at the deadline", { timeout: 30_000 }, async () => {
+test("a call to a server that does not answer fails at the deadline", { timeout: 30_000 }, async () => {
   await using silent = new FakeServer(() => undefined);
   const server = await silent.listen();
   const read = await runCtl(["status", "--timeout", "50ms"], { server });
@@ -128,7 +128,7 @@ test("a server that does not answer is given up at the deadline", { timeout: 30_
   assert.match(change.stderr, /may have been made: the same command can safely be run again/);
 });
 
-test("what is not a Mooring server is told apart from a refusal", async () => {
+test("an answer that is not Mooring's is distinguished from a refusal", async () => {
   await using proxy = new FakeServer(() => ({ status: 502, raw: "<html>Bad gateway</html>" }));
   const refused = await runCtl(["get", "ports"], { server: await proxy.listen() });
   assert.equal(refused.exitCode, 3);
@@ -154,7 +154,7 @@ test("a unix socket and a base path work as the server", async () => {
   assert.equal(remote.requests[0]?.url, "/mooring/v1/networks");
 });
 
-test("a refusal shows the server's message, the field and the advice, never a stack trace", async () => {
+test("a refusal shows message, field and advice, and no stack trace", async () => {
   await using server = new FakeServer(() =>
     refuse("no_matching_network", "no network matches env=prdo", { field: "networkSelector", retryAfterSeconds: 3 }),
   );

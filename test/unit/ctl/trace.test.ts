@@ -4,7 +4,7 @@ import { runCtl } from "./fake-io.ts";
 import { FakeServer } from "./fake-server.ts";
 import { createEvent } from "./fixtures.ts";
 
-test("trace tells when, what, where, which epoch and by whom", async () => {
+test("trace shows time, type, host, epoch and caller", async () => {
   const events = [
     createEvent(1, { type: "port.created" }),
     createEvent(2),
@@ -28,7 +28,7 @@ test("trace tells when, what, where, which epoch and by whom", async () => {
   assert.equal(server.requests[0]?.url, "/v1/events?port=c1%2Fdefault%2Fweb-0&limit=1000");
 });
 
-test("trace reads on until the history ends", async () => {
+test("trace reads all pages", async () => {
   await using server = new FakeServer(({ url }) => {
     const after = Number(new URL(url, "http://x").searchParams.get("after") ?? 0);
     const events = Array.from({ length: Math.min(1000, 2500 - after) }, (_, at) => createEvent(after + at + 1));

@@ -6,7 +6,7 @@ import { AcceptPump } from "../../../ipam-server/http/accept-pump.ts";
 
 const COUNT = 40;
 
-test("connections that came at once are all taken in before the next batch, though the event loop accepts one a turn", async () => {
+test("drains all connections that arrived at once", async () => {
   const acceptPump = new AcceptPump();
   let accepted = 0;
   const server = createServer(() => accepted++).on("connection", acceptPump.onConnection);
@@ -25,7 +25,7 @@ test("connections that came at once are all taken in before the next batch, thou
   }
 });
 
-test("where nobody new has come, one turn of the event loop is all that is waited", async () => {
+test("waits one turn of the event loop if no connection is pending", async () => {
   const acceptPump = new AcceptPump();
   await new Promise(resolve => setImmediate(resolve));
   let turns = 0;

@@ -54,7 +54,7 @@ async function until(condition: () => boolean): Promise<void> {
 
 const RELEASES = { releases: [{ host: "a", ownerUid: "u" }] };
 
-test("a fault of the server is logged whole and answered without its insides", async () => {
+test("an internal error is logged and answered without details", async () => {
   const store = new MemoryStore();
   store.readNetworks = async () => {
     throw new TypeError("secret of the inside");
@@ -66,7 +66,7 @@ test("a fault of the server is logged whole and answered without its insides", a
   assert.match(served.lines.join("\n"), /secret of the inside.*"method":"GET","url":"\/v1\/networks"/);
 });
 
-test("when the store cannot commit the whole request fails with its reason and when to come back", async () => {
+test("a failed commit fails the request with reason and Retry-After", async () => {
   const store = new MemoryStore();
   store.failing = new IpamError("unavailable", "the disk is full; free some space");
   await using served = await serve(store);
@@ -76,7 +76,7 @@ test("when the store cannot commit the whole request fails with its reason and w
   assert.deepEqual(served.lines, [], "what the caller is told is no fault of the server");
 });
 
-test("a deadline that passes while the last commit runs is answered as unavailable, and nothing is done", async () => {
+test("a deadline that passes during a commit returns unavailable", async () => {
   const store = new MemoryStore();
   const gate = Promise.withResolvers<void>();
   store.gate = gate.promise;
@@ -97,7 +97,7 @@ test("a deadline that passes while the last commit runs is answered as unavailab
   assert.equal(store.batches.flat().length, 1);
 });
 
-test("every answer is counted by its route, unknown paths under one name", async () => {
+test("answers are counted by route, unknown paths under one name", async () => {
   await using served = await serve(new MemoryStore());
   await served.client.get("/v1/networks/none");
   await served.client.get("/v1/random-path");

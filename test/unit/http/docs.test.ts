@@ -23,11 +23,11 @@ const table = [
   ),
 ].join("\n");
 
-test("the page's table of error codes is the code's", () => {
+test("the documented error codes equal the code's", () => {
   assert.ok(page.includes(`\n${table}\n`), `docs/api.md should have:\n${table}`);
 });
 
-test("the page shows every call", () => {
+test("the page documents every call", () => {
   const store = new MemoryStore();
   const batcher = new CommitQueue(store, { maxQueue: 1 });
   using tail = new EventTail(store);

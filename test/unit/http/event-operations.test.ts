@@ -36,7 +36,7 @@ async function serveEvents(store: MemoryStore, tail = new EventTail(store), keep
   };
 }
 
-test("a stream whose store fails ends with the reason, and a server with a fault does not tell its insides", async () => {
+test("a stream ends with the store's error, without internal details", async () => {
   const store = new MemoryStore();
   await using served = await serveEvents(store);
   for (const [failure, told] of [
@@ -54,7 +54,7 @@ test("a stream whose store fails ends with the reason, and a server with a fault
   }
 });
 
-test("a reader that stops reading is cut off, and what is kept for it stays bounded", async () => {
+test("a reader that stops reading is disconnected, with bounded memory", async () => {
   const store = new MemoryStore();
   await using served = await serveEvents(store);
   let buffered = 0;
@@ -80,7 +80,7 @@ test("a reader that stops reading is cut off, and what is kept for it stays boun
   socket.destroy();
 });
 
-test("a silent stream tells where it is, also when its timer was a little early", async () => {
+test("an idle stream sends its position, also if a timer fires early", async () => {
   const store = new MemoryStore();
   const tail = new EventTail(store);
   let waits = 0;
@@ -94,7 +94,7 @@ test("a silent stream tells where it is, also when its timer was a little early"
   assert.deepEqual(await stream.next(), { id: "7" });
 });
 
-test("a reader that left before the answer began does not take a stream's place", async () => {
+test("a reader that left before the answer does not count as a stream", async () => {
   const store = new MemoryStore();
   const tail = new EventTail(store);
   let reads = 0;

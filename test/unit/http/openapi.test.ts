@@ -23,7 +23,7 @@ function references(value: unknown): string[] {
   return Object.entries(value).flatMap(([key, each]) => (key === "$ref" ? [String(each)] : references(each)));
 }
 
-test("every reference of the document leads somewhere", () => {
+test("every reference of the document resolves", () => {
   const found = references(api);
   assert.ok(found.length > 10);
   for (const reference of found) assert.notEqual(follow(reference), undefined, reference);
@@ -35,7 +35,7 @@ test("a claim's schema in the document is the one that validates claims", () => 
   assert.equal(schema.additionalProperties, false);
 });
 
-test("every operation has an id of its own and says how it fails", () => {
+test("every operation has a unique id and an error response", () => {
   const operations = Object.values(api.paths as Json).flatMap(path => Object.values(path as Json)) as Json[];
   const ids = operations.map(({ operationId }) => operationId);
   assert.equal(new Set(ids).size, ids.length);

@@ -82,7 +82,7 @@ async function refusalOf(text: string): Promise<{ line: number; message: string 
   return assert.fail("it was taken");
 }
 
-test("what was encoded is decoded, one byte at a time or all at once, with a checksum that any reader can make", async () => {
+test("decodes what was encoded, in one chunk or byte by byte", async () => {
   const bytes = Buffer.from(await encode());
   const [header, ...lines] = bytes.toString().trimEnd().split("\n");
   assert.deepEqual(JSON.parse(header ?? ""), { kind: "mooring-export", format: 1, exportedAt: TIME });
@@ -94,13 +94,13 @@ test("what was encoded is decoded, one byte at a time or all at once, with a che
   assert.deepEqual(await decode(bytes, 2), [...ROWS, end]);
 });
 
-test("the checksum leaves out when the export was made", async () => {
+test("the checksum does not depend on the export's time", async () => {
   const at = async (time: string) =>
     (await collect(encodeTransfer(iterate(ROWS), new Date(time)))).join("").split("\n").at(-2);
   assert.equal(await at("2026-01-01T00:00:00Z"), await at(TIME));
 });
 
-describe("what is damaged is refused at its line", () => {
+describe("a damaged export is refused with its line", () => {
   const WRONG: [what: string, change: (text: string) => string, line: number, message: RegExp][] = [
     ["an empty file", () => "", 1, /is missing/],
     ["another file", () => "# notes\n", 1, /is not JSON/],
@@ -161,7 +161,7 @@ describe("what is damaged is refused at its line", () => {
     });
   }
 
-  test("a line without end is given up before it fills the memory", async () => {
+  test("a line without end is refused at the limit", async () => {
     let sent = 0;
     const endless = (async function* () {
       for (; ; sent += 100) yield Buffer.alloc(100, "x");

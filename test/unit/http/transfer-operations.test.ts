@@ -5,7 +5,7 @@ import type { Call } from "../../../ipam-server/http/operation.ts";
 import { transferOperations } from "../../../ipam-server/http/v1/transfer-operations.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 
-test("a store without files of its own says which tool backs it up, and all three calls are for admins", async () => {
+test("a store without files names its backup tool; all calls are for admins", async () => {
   const [backup, exporting, importing] = transferOperations(new MemoryStore());
   const isConflict = (pattern: RegExp) => (error: unknown) => {
     assert.ok(error instanceof IpamError && error.code === "conflict", String(error));
