@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import { pino } from "pino";
 import type { MooringEvent } from "../../ipam-server/contract/index.ts";
 import { runController } from "../../ipam-server/controller/controller.ts";
@@ -71,7 +71,7 @@ async function settled(ipam: FakeIpam): Promise<void> {
 }
 
 describe("the controller", { timeout: 120_000 }, () => {
-  test("reclaims a kept port of a deleted StatefulSet, with an event", async () => {
+  it("reclaims a kept port of a deleted StatefulSet, with an event", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run, reasons } = await setUp(stack);
     kube.put(SETS, set(3));
@@ -84,7 +84,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     await eventually("an event", () => reasons().includes("AddressReclaimed"));
   });
 
-  test("reclaims the ports a scaled-down set no longer needs", async () => {
+  it("reclaims the ports a scaled-down set no longer needs", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run } = await setUp(stack);
     kube.put(SETS, set(3));
@@ -102,7 +102,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     assert.ok(ipam.ports.has("c1/shop/web-0"));
   });
 
-  test("releases a binding only if its pod is gone", async () => {
+  it("releases a binding only if its pod is gone", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run, reasons } = await setUp(stack);
     kube.put(SETS, set(3));
@@ -122,7 +122,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     assert.ok(ipam.ports.has("c1/shop/web-2"), "its set still asks for the port");
   });
 
-  test("reclaims expired leases of a deleted node after a fresh read", async () => {
+  it("reclaims expired leases of a deleted node after a fresh read", async () => {
     await using stack = new AsyncDisposableStack();
     const resources = [PODS, NODES, SETS, DEPLOYMENTS, REPLICA_SETS, LEASES, EVENTS];
     const { kube, ipam, run } = await setUp(stack, resources);
@@ -145,7 +145,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     assert.ok(ipam.ports.has("lease:node-a/1"));
   });
 
-  test("reclaims nothing if the fresh read finds the pod", async () => {
+  it("reclaims nothing if the fresh read finds the pod", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run } = await setUp(stack);
     kube.put(SETS, set(3));
@@ -163,7 +163,7 @@ describe("the controller", { timeout: 120_000 }, () => {
   });
 
   for (const status of [500, 403, 410]) {
-    test(`keeps everything while the fresh look fails with ${status}, and goes on when it works again`, async () => {
+    it(`keeps everything while the fresh look fails with ${status}, and goes on when it works again`, async () => {
       await using stack = new AsyncDisposableStack();
       const { kube, ipam, run } = await setUp(stack);
       ipam.put(stickyPort());
@@ -179,7 +179,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     });
   }
 
-  test("keeps everything when the second page of a list fails", async () => {
+  it("keeps everything when the second page of a list fails", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run } = await setUp(stack);
     for (let i = 0; i < 501; i++) kube.put(PODS, pod(`filler-${i}`, `filler-${i}`));
@@ -195,7 +195,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     assert.ok(ipam.ports.get("c1/shop/web-2")?.binding);
   });
 
-  test("reclaims a VM's port only if KubeVirt is installed", async () => {
+  it("reclaims a VM's port only if KubeVirt is installed", async () => {
     const workload = { kind: "VirtualMachine", namespace: "shop", name: "db1" } as const;
     const all = [PODS, SETS, DEPLOYMENTS, REPLICA_SETS, LEASES, EVENTS];
     {
@@ -213,7 +213,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
   });
 
-  test("does not reclaim a port that was bound meanwhile", async () => {
+  it("does not reclaim a port that was bound meanwhile", async () => {
     await using stack = new AsyncDisposableStack();
     const { ipam, run } = await setUp(stack);
     ipam.put(stickyPort());
@@ -228,7 +228,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     assert.ok(ipam.ports.get("c1/shop/web-2")?.binding);
   });
 
-  test("has one leader, and another takes over when it stops", async () => {
+  it("has one leader, and another takes over when it stops", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run, leads } = await setUp(stack);
     kube.put(SETS, set(3));
@@ -247,7 +247,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
   });
 
-  test("reclaims nothing while it cannot renew its Lease", async () => {
+  it("reclaims nothing while it cannot renew its Lease", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run, leads } = await setUp(stack);
     run("a");
@@ -264,7 +264,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
   });
 
-  test("writes one event when a pod keeps its address", async () => {
+  it("writes one event when a pod keeps its address", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run, leads } = await setUp(stack);
     kube.put(SETS, set(3));
@@ -288,7 +288,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     assert.equal(kube.items(EVENTS).filter(each => each.reason === "AddressKept").length, 1);
   });
 
-  test("resumes after an IPAM outage and a compacted watch", async () => {
+  it("resumes after an IPAM outage and a compacted watch", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run } = await setUp(stack);
     kube.put(SETS, set(3));
@@ -303,7 +303,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
   });
 
-  test("reloads after the IPAM's database was replaced by an older one", async () => {
+  it("reloads after the IPAM's database was replaced by an older one", async () => {
     await using stack = new AsyncDisposableStack();
     const { ipam, run } = await setUp(stack);
     run("a");

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import { parseAllDocuments } from "yaml";
 import { AGENT_OPTIONS } from "../../cni/agent/config.ts";
 import { SERVER_OPTIONS } from "../../ipam-server/config.ts";
@@ -56,7 +56,7 @@ describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, (
     const has = (kind: string, name: string) =>
       manifests.some(each => each.kind === kind && each.metadata.name === name);
 
-    test(`${folder}: what is referred to is there`, () => {
+    it(`${folder}: what is referred to is there`, () => {
       for (const workload of workloads(manifests)) {
         const spec = podSpec(workload);
         assert.ok(has("ServiceAccount", spec.serviceAccountName), spec.serviceAccountName);
@@ -74,7 +74,7 @@ describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, (
       }
     });
 
-    test(`${folder}: every container is probed, asks for resources and runs an image of one version`, () => {
+    it(`${folder}: every container is probed, asks for resources and runs an image of one version`, () => {
       for (const container of workloads(manifests).flatMap(each => podSpec(each).containers)) {
         assert.ok(container.livenessProbe && container.readinessProbe, container.image);
         assert.ok(container.resources.requests?.cpu && container.resources.requests.memory);
@@ -82,7 +82,7 @@ describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, (
       }
     });
 
-    test(`${folder}: programs are told nothing they do not take`, () => {
+    it(`${folder}: programs are told nothing they do not take`, () => {
       const programs: [string, OptionSpecs][] = [
         ["mooring-agent", AGENT_OPTIONS],
         ["mooring-controller", CONTROLLER_OPTIONS],
@@ -99,7 +99,7 @@ describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, (
       }
     });
 
-    test(`${folder}: nobody may do more than look, write events and hold the one Lease`, () => {
+    it(`${folder}: nobody may do more than look, write events and hold the one Lease`, () => {
       const roles = manifests.filter(each => each.kind === "Role" || each.kind === "ClusterRole");
       const granted = roles.flatMap(role =>
         (role.rules as { resources: string[]; verbs: string[] }[]).flatMap(({ resources, verbs }) =>
@@ -112,7 +112,7 @@ describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, (
     });
   }
 
-  test("on PostgreSQL servers are stateless and the URL is in a Secret", () => {
+  it("on PostgreSQL servers are stateless and the URL is in a Secret", () => {
     const manifests = hasKubectl ? render("overlays/postgres") : [];
     const ipam = workloads(manifests).find(({ metadata }) => metadata.name === "mooring-ipam");
     const spec = ipam?.spec as { replicas: number; volumeClaimTemplates?: unknown };
@@ -124,7 +124,7 @@ describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, (
     ]);
   });
 
-  test("every overlay uses only APIs that Kubernetes 1.25 and newer serve", () => {
+  it("every overlay uses only APIs that Kubernetes 1.25 and newer serve", () => {
     const supported = ["apps/v1", "policy/v1", "rbac.authorization.k8s.io/v1", "v1"];
     for (const folder of OVERLAYS) {
       const apis = new Set((hasKubectl ? render(folder) : []).map(each => each.apiVersion));
@@ -132,7 +132,7 @@ describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, (
     }
   });
 
-  test("no overlay uses a kustomize field that is deprecated", () => {
+  it("no overlay uses a kustomize field that is deprecated", () => {
     for (const folder of OVERLAYS) {
       const source = readFileSync(join(ROOT, folder, "kustomization.yaml"), "utf8");
       assert.doesNotMatch(source, /^(bases|patchesStrategicMerge|patchesJson6902|commonLabels|vars):/m, folder);

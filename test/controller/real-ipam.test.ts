@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import { pino } from "pino";
 import type { Claim, MooringEvent, NetworkManifest, Port } from "../../ipam-server/contract/index.ts";
 import { IpamClient } from "../../ipam-server/controller/ipam-client.ts";
@@ -72,87 +72,89 @@ async function setUp(stack: AsyncDisposableStack) {
   return { client: new IpamClient(transport), claims };
 }
 
-test("the ports of a cluster alone, with workload and binding", async () => {
-  await using stack = new AsyncDisposableStack();
-  const { client, claims } = await setUp(stack);
-  await claims(claim(0), claim(1), claim(2, { cluster: "c2", name: "c2/shop/web-2" }));
-  const ports = await client.readPorts("c1");
-  assert.deepEqual(ports.map(port => port.name).sort(), ["c1/shop/web-0", "c1/shop/web-1"]);
-  assert.deepEqual(ports[0]?.workload, claim(0).workload);
-  assert.equal(ports[0]?.namespace, "shop");
-  assert.equal(ports[0]?.binding?.ownerUid, UID);
-});
-
-test("a release ends a binding only if all its fields match", async () => {
-  await using stack = new AsyncDisposableStack();
-  const { client, claims } = await setUp(stack);
-  await claims(claim(0));
-  const seen = {
-    name: "c1/shop/web-0",
-    host: "node-a",
-    ownerUid: UID,
-    sandbox: { id: "sandbox-0", interface: "eth0" },
-  };
-  const wrong = [
-    { ...seen, host: "node-b" },
-    { ...seen, sandbox: { id: "other", interface: "eth0" } },
-  ];
-  for (const result of await client.release(wrong)) assert.ok("released" in result && !result.released);
-  assert.deepEqual(await client.release([seen]), [{ released: true, name: "c1/shop/web-0", deleted: false }]);
-});
-
-test("a port is deleted only if id and epoch match", async () => {
-  await using stack = new AsyncDisposableStack();
-  const { client, claims } = await setUp(stack);
-  const [port] = await claims(claim(0));
-  assert.ok(port);
-  const { name, id, epoch } = port;
-  assert.equal(await client.deletePort(name, { id, epoch }), false, "bound");
-  await client.release([{ name, host: "node-a", ownerUid: UID, sandbox: { id: "sandbox-0", interface: "eth0" } }]);
-  assert.equal(await client.deletePort(name, { id, epoch: epoch + 1 }), false, "another epoch");
-  assert.equal(await client.deletePort(name, { id: "another", epoch }), false, "another life");
-  assert.equal(await client.deletePort(name, { id, epoch }), true);
-  assert.equal(await client.deletePort(name, { id, epoch }), false, "gone");
-  assert.equal(await client.readPort(name), undefined);
-});
-
-test("the port view follows the event stream, including moves", async () => {
-  await using stack = new AsyncDisposableStack();
-  const { client, claims } = await setUp(stack);
-  await claims(claim(0));
-  const events: MooringEvent[] = [];
-  const view = stack.use(new PortView({ client, cluster: "c1", onEvent: event => events.push(event) }));
-  const names = async () => [...(await view.refresh())].map(port => port.name);
-  assert.deepEqual(await names(), ["c1/shop/web-0"]);
-
-  await claims(claim(1), claim(2, { cluster: "c2", name: "c2/shop/web-2" }));
-  await eventually("the new port", async () => (await names()).includes("c1/shop/web-1"));
-  const owner = { kind: "pod", uid: UID.replace("8e5c", "9e5c"), createdAt: "2026-11-20T09:00:00.000Z" } as const;
-  await claims(claim(0, { host: "node-b", sandbox: { id: "new", interface: "eth0" }, owner }));
-  await eventually(
-    "the move",
-    async () => (await view.refresh()) && view.peek("c1/shop/web-0")?.binding?.host === "node-b",
-  );
-  const moved = events.find(event => event.type === "port.moved");
-  assert.equal(moved?.fromHost, "node-a");
-  assert.equal(moved?.host, "node-b");
-  assert.equal(moved?.ownerUid, owner.uid);
-  assert.deepEqual(moved?.addresses, ["10.100.0.2"]);
-  assert.ok(
-    events.every(event => event.cluster === "c1"),
-    "another cluster's ports are not told of",
-  );
-
-  await client.release([
-    { name: "c1/shop/web-1", host: "node-a", ownerUid: UID, sandbox: { id: "sandbox-1", interface: "eth0" } },
-  ]);
-  const port = await eventually("the release", async () => {
-    await view.refresh();
-    const now = view.peek("c1/shop/web-1");
-    return now?.binding === undefined && now;
+describe("IPAM client of the controller", () => {
+  it("the ports of a cluster alone, with workload and binding", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { client, claims } = await setUp(stack);
+    await claims(claim(0), claim(1), claim(2, { cluster: "c2", name: "c2/shop/web-2" }));
+    const ports = await client.readPorts("c1");
+    assert.deepEqual(ports.map(port => port.name).sort(), ["c1/shop/web-0", "c1/shop/web-1"]);
+    assert.deepEqual(ports[0]?.workload, claim(0).workload);
+    assert.equal(ports[0]?.namespace, "shop");
+    assert.equal(ports[0]?.binding?.ownerUid, UID);
   });
-  const released = await eventually("its event", () => events.find(event => event.type === "port.released"));
-  assert.equal(released.host, "node-a", "where it was tells a later pod that it moved");
-  await client.deletePort(port.name, { id: port.id, epoch: port.epoch });
-  await eventually("the deletion", async () => !(await names()).includes("c1/shop/web-1"));
+
+  it("a release ends a binding only if all its fields match", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { client, claims } = await setUp(stack);
+    await claims(claim(0));
+    const seen = {
+      name: "c1/shop/web-0",
+      host: "node-a",
+      ownerUid: UID,
+      sandbox: { id: "sandbox-0", interface: "eth0" },
+    };
+    const wrong = [
+      { ...seen, host: "node-b" },
+      { ...seen, sandbox: { id: "other", interface: "eth0" } },
+    ];
+    for (const result of await client.release(wrong)) assert.ok("released" in result && !result.released);
+    assert.deepEqual(await client.release([seen]), [{ released: true, name: "c1/shop/web-0", deleted: false }]);
+  });
+
+  it("a port is deleted only if id and epoch match", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { client, claims } = await setUp(stack);
+    const [port] = await claims(claim(0));
+    assert.ok(port);
+    const { name, id, epoch } = port;
+    assert.equal(await client.deletePort(name, { id, epoch }), false, "bound");
+    await client.release([{ name, host: "node-a", ownerUid: UID, sandbox: { id: "sandbox-0", interface: "eth0" } }]);
+    assert.equal(await client.deletePort(name, { id, epoch: epoch + 1 }), false, "another epoch");
+    assert.equal(await client.deletePort(name, { id: "another", epoch }), false, "another life");
+    assert.equal(await client.deletePort(name, { id, epoch }), true);
+    assert.equal(await client.deletePort(name, { id, epoch }), false, "gone");
+    assert.equal(await client.readPort(name), undefined);
+  });
+
+  it("the port view follows the event stream, including moves", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { client, claims } = await setUp(stack);
+    await claims(claim(0));
+    const events: MooringEvent[] = [];
+    const view = stack.use(new PortView({ client, cluster: "c1", onEvent: event => events.push(event) }));
+    const names = async () => [...(await view.refresh())].map(port => port.name);
+    assert.deepEqual(await names(), ["c1/shop/web-0"]);
+
+    await claims(claim(1), claim(2, { cluster: "c2", name: "c2/shop/web-2" }));
+    await eventually("the new port", async () => (await names()).includes("c1/shop/web-1"));
+    const owner = { kind: "pod", uid: UID.replace("8e5c", "9e5c"), createdAt: "2026-11-20T09:00:00.000Z" } as const;
+    await claims(claim(0, { host: "node-b", sandbox: { id: "new", interface: "eth0" }, owner }));
+    await eventually(
+      "the move",
+      async () => (await view.refresh()) && view.peek("c1/shop/web-0")?.binding?.host === "node-b",
+    );
+    const moved = events.find(event => event.type === "port.moved");
+    assert.equal(moved?.fromHost, "node-a");
+    assert.equal(moved?.host, "node-b");
+    assert.equal(moved?.ownerUid, owner.uid);
+    assert.deepEqual(moved?.addresses, ["10.100.0.2"]);
+    assert.ok(
+      events.every(event => event.cluster === "c1"),
+      "another cluster's ports are not told of",
+    );
+
+    await client.release([
+      { name: "c1/shop/web-1", host: "node-a", ownerUid: UID, sandbox: { id: "sandbox-1", interface: "eth0" } },
+    ]);
+    const port = await eventually("the release", async () => {
+      await view.refresh();
+      const now = view.peek("c1/shop/web-1");
+      return now?.binding === undefined && now;
+    });
+    const released = await eventually("its event", () => events.find(event => event.type === "port.released"));
+    assert.equal(released.host, "node-a", "where it was tells a later pod that it moved");
+    await client.deletePort(port.name, { id: port.id, epoch: port.epoch });
+    await eventually("the deletion", async () => !(await names()).includes("c1/shop/web-1"));
+  });
 });

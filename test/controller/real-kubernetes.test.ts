@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { KubeConfig } from "@kubernetes/client-node";
 import { pino } from "pino";
 import { deriveClaim } from "../../cni/agent/pod/derive-claim.ts";
@@ -106,7 +106,7 @@ describe("the controller on a real Kubernetes", {
   }
   const bind = (claim: Claim) => ({ host: "node-a", ownerUid: claim.owner.uid, boundAt: claim.owner.createdAt });
 
-  test("follows a StatefulSet that is scaled, deleted and recreated", async () => {
+  it("follows a StatefulSet that is scaled, deleted and recreated", async () => {
     await using stack = new AsyncDisposableStack();
     await api.call("POST", path("statefulsets"), { body: workload("StatefulSet", 3) });
     stack.defer(async () => void (await remove(path("statefulsets/web"))));
@@ -141,7 +141,7 @@ describe("the controller on a real Kubernetes", {
     await eventually("an event on the set", async () => (await reasons()).includes("AddressReclaimed"));
   });
 
-  test("finds a pod's Deployment and reclaims its surplus slots", async () => {
+  it("finds a pod's Deployment and reclaims its surplus slots", async () => {
     await using stack = new AsyncDisposableStack();
     await api.call("POST", path("deployments"), {
       body: workload("Deployment", 2, { "mooring.dev/retain": "sticky" }),

@@ -6,7 +6,7 @@ import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { after, before, test } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import type { Claim, ClaimsResponse, PortAttachment } from "../../ipam-server/contract/index.ts";
@@ -86,131 +86,136 @@ async function claim(claim: Partial<Claim> & Pick<Claim, "name" | "host">): Prom
   return result;
 }
 
-test("every example applies, and applying again changes nothing", async () => {
-  const files = (await readdir(EXAMPLES)).filter(file => file.endsWith(".yaml")).map(file => join(EXAMPLES, file));
-  assert.ok(files.length >= 4);
-  const flags = files.flatMap(file => ["-f", file]);
-  const first = (await ctlOk(["apply", ...flags])).trimEnd().split("\n");
-  assert.deepEqual(first.toSorted(), [
-    "network/jobs-a created",
-    "network/lab-v6 created",
-    "network/office created",
-    "network/prod-a created",
-    "network/shop-az1 created",
-    "network/shop-az2 created",
-    "network/tenant-b created",
-  ]);
-  const second = (await ctlOk(["apply", ...flags])).trimEnd().split("\n");
-  assert.deepEqual(
-    second,
-    first.map(line => line.replace("created", "unchanged")),
-  );
-});
-
-test("networks are listed by selector, and subnets with their size", async () => {
-  const networks = JSON.parse(await ctlOk(["get", "networks", "-l", "env in (prod,lab)", "-o", "json"])).networks;
-  assert.deepEqual(networks.map(({ name }: { name: string }) => name).toSorted(), ["lab-v6", "prod-a"]);
-  const lines = (await ctlOk(["get", "subnets", "--network", "lab-v6"])).split("\n");
-  assert.match(lines[1] ?? "", /^fd00:106::\/64 +lab-v6 +fd00:106::1 +0 +65536 +0% +0$/);
-  const wrong = await ctl(["get", "networks", "-l", "env in prod"]);
-  assert.equal(wrong.exitCode, 1);
-  assert.match(wrong.stderr, /^mooringctl: .*"env in prod".*position 8; expected "\("/);
-});
-
-test("a changed document changes its network and prints the change", async () => {
-  const document = (await readFile(join(EXAMPLES, "flat.yaml"), "utf8"))
-    .replace("env: office", "env: office, floor: two")
-    .replace("192.168.10.250", "192.168.10.240");
-  const changed = await ctlOk(["apply", "-f", "-"], document);
-  assert.match(changed, /^network\/office changed \(.*labels.*\)\n$/);
-  assert.match(changed, /192\.168\.10\.0\/24.*pools/);
-  const { networks } = parse(await ctlOk(["get", "networks", "-l", "floor=two", "-o", "yaml"]));
-  assert.deepEqual(networks[0].subnets[0].pools, ["192.168.10.128-192.168.10.240"]);
-});
-
-test("a port is shown, traced, released with --fence and deleted", async () => {
-  const name = "c1/default/web-0";
-  const { port } = await claim({ name, host: "node-a" });
-  const address = port.fixedIps[0]?.address ?? "";
-  assert.match(await ctlOk(["get", "ports", "--host", "node-a", "-l", "app=web"]), new RegExp(`${name} .*${address}`));
-  assert.match(await ctlOk(["describe", "port", name]), /^Binding: +host node-a, since/m);
-
-  const owner = { kind: "pod", uid: "uid-node-b", createdAt: "2026-11-20T09:00:00.000Z" } as const;
-  const moved = await claim({ name, host: "node-b", owner });
-  assert.equal(moved.port.fixedIps[0]?.address, address);
-
-  const stale = await ctl(["release", name, "--fence", "host=node-a,sandbox=sandbox-node-a"]);
-  assert.equal(stale.exitCode, 1);
-  assert.match(stale.stderr, /nothing released: .* is not bound to host node-a/);
-  assert.equal(JSON.parse(await ctlOk(["get", "ports", name, "-o", "json"])).binding.host, "node-b");
-
-  assert.match(await ctlOk(["release", name]), /released from host node-b, sandbox sandbox-node-b.*and kept/);
-  assert.match(await ctlOk(["release", name]), /is not bound: nothing to release/);
-  assert.equal(await ctlOk(["delete", "port", name]), `port/${name} deleted\n`);
-
-  for (const subject of [name, address, port.mac]) {
-    const events = JSON.parse(await ctlOk(["trace", subject, "-o", "json"])).events;
-    const types: string[] = events.map(({ type }: { type: string }) => type);
-    for (const type of ["port.created", "port.moved", "port.released", "port.deleted"]) {
-      assert.ok(types.includes(type), `${subject}: ${types}`);
-    }
-  }
-  assert.match(await ctlOk(["trace", address]), /moved +c1\/default\/web-0 +node-a -> node-b/);
-  const unknown = await ctl(["trace", "10.100.9.9"]);
-  assert.equal(unknown.exitCode, 0);
-  assert.match(unknown.stderr, /^No events of the address 10\.100\.9\.9/);
-});
-
-test("a port is reserved, and again without a change", async () => {
-  const args = [
-    ...["reserve", "rack7-host3", "--network-selector", "env=prod", "--ip", "10.100.3.7", "--ip", "fd00:100::3:7"],
-    ...["--mac", "3c:ec:ef:00:12:34", "--device-owner", "baremetal:node", "--allow", "c1/databases"],
-    ...["--label", "app=db"],
-  ];
-  assert.equal(
-    await ctlOk(args),
-    "port/rack7-host3 reserved (10.100.3.7,fd00:100::3:7, MAC 3c:ec:ef:00:12:34, network prod-a)\n",
-  );
-  assert.match(await ctlOk(args), /^port\/rack7-host3 updated/);
-  const port = JSON.parse(await ctlOk(["get", "ports", "rack7-host3", "-o", "json"]));
-  assert.deepEqual(port.reservation, { allowedNamespaces: ["c1/databases"], deviceOwner: "baremetal:node" });
-  const taken = await ctl(["reserve", "other", "--network-selector", "env=prod", "--ip", "10.100.3.7"]);
-  assert.equal(taken.exitCode, 1);
-  assert.match(taken.stderr, /10\.100\.3\.7/);
-});
-
-test("a network in use is not deleted, and its ports are named", async () => {
-  const run = await ctl(["delete", "network", "prod-a"]);
-  assert.equal(run.exitCode, 1);
-  assert.match(run.stderr, /rack7-host3/);
-  assert.equal(await ctlOk(["delete", "network", "tenant-b"]), "network/tenant-b deleted\n");
-  const gone = await ctl(["describe", "network", "tenant-b"]);
-  assert.equal(gone.exitCode, 1);
-  assert.match(gone.stderr, /tenant-b/);
-});
-
-test("a list longer than a page is read completely", async () => {
-  await Promise.all(
-    Array.from({ length: 1100 }, (_, at) => claim({ name: `c1/many/pod-${at}`, host: "node-m", families: ["ipv4"] })),
-  );
-  const { ports } = JSON.parse(await ctlOk(["get", "ports", "--host", "node-m", "-o", "json"]));
-  assert.equal(new Set(ports.map(({ name }: { name: string }) => name)).size, 1100);
-});
-
-test("a closed pipe is no failure", async () => {
-  const child = spawn(process.execPath, ["ipam-server/ctl/main.ts", "get", "ports", "-o", "json"], {
-    cwd: ROOT,
-    env: { ...process.env, MOORING_SERVER: `unix:${socketPath}` },
-    signal: AbortSignal.timeout(DEADLINE_MS),
+describe("mooringctl against a server", () => {
+  it("every example applies, and applying again changes nothing", async () => {
+    const files = (await readdir(EXAMPLES)).filter(file => file.endsWith(".yaml")).map(file => join(EXAMPLES, file));
+    assert.ok(files.length >= 4);
+    const flags = files.flatMap(file => ["-f", file]);
+    const first = (await ctlOk(["apply", ...flags])).trimEnd().split("\n");
+    assert.deepEqual(first.toSorted(), [
+      "network/jobs-a created",
+      "network/lab-v6 created",
+      "network/office created",
+      "network/prod-a created",
+      "network/shop-az1 created",
+      "network/shop-az2 created",
+      "network/tenant-b created",
+    ]);
+    const second = (await ctlOk(["apply", ...flags])).trimEnd().split("\n");
+    assert.deepEqual(
+      second,
+      first.map(line => line.replace("created", "unchanged")),
+    );
   });
-  const closed = once(child, "close");
-  const stderr = text(child.stderr);
-  await once(child.stdout, "readable");
-  child.stdout.destroy();
-  assert.deepEqual([await stderr, (await closed)[0]], ["", 0]);
-});
 
-test("the store is consistent and the server is ready", async () => {
-  assert.match(await ctlOk(["check"]), /^Store is consistent/);
-  assert.match(await ctlOk(["status"]), /^Ready: +yes\nNetworks: +6\nSubnets: +7\nAddresses: +1102 held of /);
+  it("networks are listed by selector, and subnets with their size", async () => {
+    const networks = JSON.parse(await ctlOk(["get", "networks", "-l", "env in (prod,lab)", "-o", "json"])).networks;
+    assert.deepEqual(networks.map(({ name }: { name: string }) => name).toSorted(), ["lab-v6", "prod-a"]);
+    const lines = (await ctlOk(["get", "subnets", "--network", "lab-v6"])).split("\n");
+    assert.match(lines[1] ?? "", /^fd00:106::\/64 +lab-v6 +fd00:106::1 +0 +65536 +0% +0$/);
+    const wrong = await ctl(["get", "networks", "-l", "env in prod"]);
+    assert.equal(wrong.exitCode, 1);
+    assert.match(wrong.stderr, /^mooringctl: .*"env in prod".*position 8; expected "\("/);
+  });
+
+  it("a changed document changes its network and prints the change", async () => {
+    const document = (await readFile(join(EXAMPLES, "flat.yaml"), "utf8"))
+      .replace("env: office", "env: office, floor: two")
+      .replace("192.168.10.250", "192.168.10.240");
+    const changed = await ctlOk(["apply", "-f", "-"], document);
+    assert.match(changed, /^network\/office changed \(.*labels.*\)\n$/);
+    assert.match(changed, /192\.168\.10\.0\/24.*pools/);
+    const { networks } = parse(await ctlOk(["get", "networks", "-l", "floor=two", "-o", "yaml"]));
+    assert.deepEqual(networks[0].subnets[0].pools, ["192.168.10.128-192.168.10.240"]);
+  });
+
+  it("a port is shown, traced, released with --fence and deleted", async () => {
+    const name = "c1/default/web-0";
+    const { port } = await claim({ name, host: "node-a" });
+    const address = port.fixedIps[0]?.address ?? "";
+    assert.match(
+      await ctlOk(["get", "ports", "--host", "node-a", "-l", "app=web"]),
+      new RegExp(`${name} .*${address}`),
+    );
+    assert.match(await ctlOk(["describe", "port", name]), /^Binding: +host node-a, since/m);
+
+    const owner = { kind: "pod", uid: "uid-node-b", createdAt: "2026-11-20T09:00:00.000Z" } as const;
+    const moved = await claim({ name, host: "node-b", owner });
+    assert.equal(moved.port.fixedIps[0]?.address, address);
+
+    const stale = await ctl(["release", name, "--fence", "host=node-a,sandbox=sandbox-node-a"]);
+    assert.equal(stale.exitCode, 1);
+    assert.match(stale.stderr, /nothing released: .* is not bound to host node-a/);
+    assert.equal(JSON.parse(await ctlOk(["get", "ports", name, "-o", "json"])).binding.host, "node-b");
+
+    assert.match(await ctlOk(["release", name]), /released from host node-b, sandbox sandbox-node-b.*and kept/);
+    assert.match(await ctlOk(["release", name]), /is not bound: nothing to release/);
+    assert.equal(await ctlOk(["delete", "port", name]), `port/${name} deleted\n`);
+
+    for (const subject of [name, address, port.mac]) {
+      const events = JSON.parse(await ctlOk(["trace", subject, "-o", "json"])).events;
+      const types: string[] = events.map(({ type }: { type: string }) => type);
+      for (const type of ["port.created", "port.moved", "port.released", "port.deleted"]) {
+        assert.ok(types.includes(type), `${subject}: ${types}`);
+      }
+    }
+    assert.match(await ctlOk(["trace", address]), /moved +c1\/default\/web-0 +node-a -> node-b/);
+    const unknown = await ctl(["trace", "10.100.9.9"]);
+    assert.equal(unknown.exitCode, 0);
+    assert.match(unknown.stderr, /^No events of the address 10\.100\.9\.9/);
+  });
+
+  it("a port is reserved, and again without a change", async () => {
+    const args = [
+      ...["reserve", "rack7-host3", "--network-selector", "env=prod", "--ip", "10.100.3.7", "--ip", "fd00:100::3:7"],
+      ...["--mac", "3c:ec:ef:00:12:34", "--device-owner", "baremetal:node", "--allow", "c1/databases"],
+      ...["--label", "app=db"],
+    ];
+    assert.equal(
+      await ctlOk(args),
+      "port/rack7-host3 reserved (10.100.3.7,fd00:100::3:7, MAC 3c:ec:ef:00:12:34, network prod-a)\n",
+    );
+    assert.match(await ctlOk(args), /^port\/rack7-host3 updated/);
+    const port = JSON.parse(await ctlOk(["get", "ports", "rack7-host3", "-o", "json"]));
+    assert.deepEqual(port.reservation, { allowedNamespaces: ["c1/databases"], deviceOwner: "baremetal:node" });
+    const taken = await ctl(["reserve", "other", "--network-selector", "env=prod", "--ip", "10.100.3.7"]);
+    assert.equal(taken.exitCode, 1);
+    assert.match(taken.stderr, /10\.100\.3\.7/);
+  });
+
+  it("a network in use is not deleted, and its ports are named", async () => {
+    const run = await ctl(["delete", "network", "prod-a"]);
+    assert.equal(run.exitCode, 1);
+    assert.match(run.stderr, /rack7-host3/);
+    assert.equal(await ctlOk(["delete", "network", "tenant-b"]), "network/tenant-b deleted\n");
+    const gone = await ctl(["describe", "network", "tenant-b"]);
+    assert.equal(gone.exitCode, 1);
+    assert.match(gone.stderr, /tenant-b/);
+  });
+
+  it("a list longer than a page is read completely", async () => {
+    await Promise.all(
+      Array.from({ length: 1100 }, (_, at) => claim({ name: `c1/many/pod-${at}`, host: "node-m", families: ["ipv4"] })),
+    );
+    const { ports } = JSON.parse(await ctlOk(["get", "ports", "--host", "node-m", "-o", "json"]));
+    assert.equal(new Set(ports.map(({ name }: { name: string }) => name)).size, 1100);
+  });
+
+  it("a closed pipe is no failure", async () => {
+    const child = spawn(process.execPath, ["ipam-server/ctl/main.ts", "get", "ports", "-o", "json"], {
+      cwd: ROOT,
+      env: { ...process.env, MOORING_SERVER: `unix:${socketPath}` },
+      signal: AbortSignal.timeout(DEADLINE_MS),
+    });
+    const closed = once(child, "close");
+    const stderr = text(child.stderr);
+    await once(child.stdout, "readable");
+    child.stdout.destroy();
+    assert.deepEqual([await stderr, (await closed)[0]], ["", 0]);
+  });
+
+  it("the store is consistent and the server is ready", async () => {
+    assert.match(await ctlOk(["check"]), /^Store is consistent/);
+    assert.match(await ctlOk(["status"]), /^Ready: +yes\nNetworks: +6\nSubnets: +7\nAddresses: +1102 held of /);
+  });
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, before, describe, it } from "node:test";
 import type { Network, Port, PortList, PutNetworkResponse } from "../../../ipam-server/contract/index.ts";
 import { Client, claimOf, networkOf, releaseOf } from "../client.ts";
 import { ServerProcess } from "../server-process.ts";
@@ -15,180 +15,189 @@ before(async () => {
 });
 after(() => server[Symbol.asyncDispose]());
 
-test("a network is created, shown, changed and deleted by name", async () => {
-  const manifest = networkOf("lab", "10.200.0.0/24", { env: "lab" });
-  const created = await client.send<PutNetworkResponse>("POST", "/v1/networks", manifest);
-  assert.deepEqual([created.status, created.body.outcome], [201, "created"]);
-  assert.equal((await client.send("POST", "/v1/networks", manifest)).status, 409);
+describe("HTTP API", () => {
+  it("a network is created, shown, changed and deleted by name", async () => {
+    const manifest = networkOf("lab", "10.200.0.0/24", { env: "lab" });
+    const created = await client.send<PutNetworkResponse>("POST", "/v1/networks", manifest);
+    assert.deepEqual([created.status, created.body.outcome], [201, "created"]);
+    assert.equal((await client.send("POST", "/v1/networks", manifest)).status, 409);
 
-  const again = await client.send<PutNetworkResponse>("PUT", "/v1/networks/lab", manifest);
-  assert.deepEqual([again.status, again.body.outcome], [200, "unchanged"]);
+    const again = await client.send<PutNetworkResponse>("PUT", "/v1/networks/lab", manifest);
+    assert.deepEqual([again.status, again.body.outcome], [200, "unchanged"]);
 
-  const added = await client.send<PutNetworkResponse>("POST", "/v1/networks/lab/subnets", { cidr: "10.201.0.0/24" });
-  assert.deepEqual([added.status, added.body.network.subnets.length], [201, 2]);
-  assert.equal((await client.send("POST", "/v1/networks/lab/subnets", { cidr: "10.201.0.0/24" })).status, 409);
-  const { body } = await client.get<{ subnets: { cidr: string }[] }>("/v1/networks/lab/subnets");
-  assert.deepEqual(body.subnets.map(({ cidr }) => cidr).sort(), ["10.200.0.0/24", "10.201.0.0/24"]);
+    const added = await client.send<PutNetworkResponse>("POST", "/v1/networks/lab/subnets", { cidr: "10.201.0.0/24" });
+    assert.deepEqual([added.status, added.body.network.subnets.length], [201, 2]);
+    assert.equal((await client.send("POST", "/v1/networks/lab/subnets", { cidr: "10.201.0.0/24" })).status, 409);
+    const { body } = await client.get<{ subnets: { cidr: string }[] }>("/v1/networks/lab/subnets");
+    assert.deepEqual(body.subnets.map(({ cidr }) => cidr).sort(), ["10.200.0.0/24", "10.201.0.0/24"]);
 
-  const { body: list } = await client.get<{ networks: Network[] }>("/v1/networks");
-  assert.deepEqual(list.networks.map(({ name }) => name).sort(), ["lab", "prod-a"]);
-  assert.equal((await client.send("DELETE", "/v1/networks/lab")).status, 204);
-  assert.equal((await client.get("/v1/networks/lab")).status, 404);
-});
+    const { body: list } = await client.get<{ networks: Network[] }>("/v1/networks");
+    assert.deepEqual(list.networks.map(({ name }) => name).sort(), ["lab", "prod-a"]);
+    assert.equal((await client.send("DELETE", "/v1/networks/lab")).status, 204);
+    assert.equal((await client.get("/v1/networks/lab")).status, 404);
+  });
 
-test("adding a subnet leaves the other subnets unchanged", async () => {
-  const manifest = networkOf("beside", "10.210.0.0/24", { env: "lab" });
-  manifest.spec.subnets = [
-    {
-      cidr: "10.210.0.0/24",
-      gateway: "10.210.0.1",
-      pools: ["10.210.0.10-10.210.0.20"],
-      exclude: ["10.210.0.15"],
-      routes: [{ dst: "10.0.0.0/8", gw: "10.210.0.1" }],
-      dns: { nameservers: ["10.0.0.53"] },
-    },
-    { cidr: "10.210.1.0/24", gateway: "10.210.1.1" },
-  ];
-  await client.send("PUT", "/v1/networks/beside", manifest);
-  const { body: before } = await client.get<Network>("/v1/networks/beside");
-  const added = await client.send<PutNetworkResponse>("POST", "/v1/networks/beside/subnets", { cidr: "fd00:210::/64" });
-  assert.deepEqual(added.body.changes, ["subnet fd00:210::/64: added"]);
-  const { body: after } = await client.get<Network>("/v1/networks/beside");
-  assert.deepEqual(
-    after.subnets.filter(({ ipVersion }) => ipVersion === 4),
-    before.subnets,
-  );
-  assert.equal(after.subnets.length, 3);
-  await client.send("DELETE", "/v1/networks/beside");
-});
-
-test("a port drifts with its pod; a late release frees nothing", async () => {
-  const first = claimOf("drift-0", 1, "node-a");
-  const { port } = await client.claim(first);
-  assert.deepEqual([port.binding?.host, port.epoch], ["node-a", 1]);
-  assert.equal(port.state, `${port.underlay}_${port.overlay}`);
-
-  const { port: repeated } = await client.claim(first);
-  assert.equal(repeated.epoch, port.epoch);
-
-  const { port: moved } = await client.claim(claimOf("drift-0", 2, "node-b"));
-  assert.deepEqual(moved.fixedIps, port.fixedIps);
-  assert.deepEqual([moved.mac, moved.id, moved.binding?.host, moved.epoch], [port.mac, port.id, "node-b", 2]);
-
-  const late = await client.release(releaseOf(first));
-  assert.ok(late && "released" in late && !late.released);
-  const { body: still } = await client.get<Port>("/v1/ports/c1/default/drift-0");
-  assert.equal(still.binding?.host, "node-b");
-});
-
-test("invalid items of a batch fail alone, at their index", async () => {
-  const malformed = { ...claimOf("bad-0"), host: 7 } as unknown as ReturnType<typeof claimOf>;
-  const impossible = claimOf("bad-1", 1, "node-a", { networkSelector: "env=nowhere" });
-  const results = await client.claims(claimOf("good-0"), malformed, impossible, claimOf("good-1"));
-  const codes = results.map(result => ("problem" in result ? result.problem.code : result.port.name));
-  assert.deepEqual(codes, ["c1/default/good-0", "invalid_request", "no_matching_network", "c1/default/good-1"]);
-  const [, second, third] = results;
-  assert.ok(second && "problem" in second && second.problem.field === "claims[1].host");
-  assert.ok(third && "problem" in third && (third.problem.field ?? "claims[2].").startsWith("claims[2]."));
-});
-
-test("reports change plane states; an old epoch changes nothing", async () => {
-  const { port } = await client.claim(claimOf("report-0"));
-  const report = { name: port.name, epoch: port.epoch, plane: "underlay", state: "ACTIVE" };
-  const stale = { ...report, epoch: port.epoch - 1, state: "ERROR" };
-  const { body } = await client.send<{ results: unknown[] }>("POST", "/v1/reports", { reports: [report, stale] });
-  assert.deepEqual(body.results, [{ applied: true }, { applied: false, reason: "stale" }]);
-  const { body: after } = await client.get<Port>("/v1/ports/c1/default/report-0");
-  assert.equal(after.underlay, "ACTIVE");
-});
-
-test("a port name may have plain or encoded slashes", async () => {
-  const { port } = await client.claim(claimOf("path-0"));
-  for (const path of [port.name, encodeURIComponent(port.name), "c1%2fdefault/path-0"]) {
-    const { status, body } = await client.get<Port>(`/v1/ports/${path}`);
-    assert.deepEqual([status, body.name], [200, port.name]);
-  }
-});
-
-test("a port is reserved before any pod and deleted with its addresses", async () => {
-  const reservation = { networkSelector: "env=prod", ips: ["10.100.0.77"], deviceOwner: "baremetal:node" };
-  const reserved = await client.send<Port>("PUT", "/v1/ports/db-master", reservation);
-  assert.deepEqual([reserved.status, reserved.body.fixedIps[0]?.address], [201, "10.100.0.77"]);
-  assert.equal((await client.send("PUT", "/v1/ports/db-master", reservation)).status, 200);
-  const wanted = await client.send("PUT", "/v1/ports/db-other", reservation);
-  assert.deepEqual([wanted.status, (wanted.body as { code: string }).code], [409, "address_in_use"]);
-
-  const deleted = await client.send<Port>("DELETE", "/v1/ports/db-master");
-  assert.deepEqual([deleted.status, deleted.body.name], [200, "db-master"]);
-  assert.equal((await client.send("DELETE", "/v1/ports/db-master")).status, 404);
-});
-
-test("a port is deleted only if the given id and epoch match", async () => {
-  const { port } = await client.claim(claimOf("fence-0"));
-  await client.release(releaseOf(claimOf("fence-0")));
-  const path = "/v1/ports/c1/default/fence-0";
-  assert.equal((await client.send("DELETE", `${path}?id=another`)).status, 409);
-  assert.equal((await client.send("DELETE", `${path}?epoch=${port.epoch + 1}`)).status, 409);
-  assert.equal((await client.send("DELETE", `${path}?id=${port.id}&epoch=${port.epoch}`)).status, 200);
-});
-
-test("ports are found by host, address, MAC and state, page by page", async () => {
-  const { port } = await client.claim(claimOf("find-0", 1, "node-z"));
-  const [ip = assert.fail()] = port.fixedIps;
-  for (const query of [`host=node-z`, `ip=${ip.address}`, `mac=${port.mac}`, `name=${encodeURIComponent(port.name)}`]) {
-    const { body } = await client.get<PortList>(`/v1/ports?${query}`);
+  it("adding a subnet leaves the other subnets unchanged", async () => {
+    const manifest = networkOf("beside", "10.210.0.0/24", { env: "lab" });
+    manifest.spec.subnets = [
+      {
+        cidr: "10.210.0.0/24",
+        gateway: "10.210.0.1",
+        pools: ["10.210.0.10-10.210.0.20"],
+        exclude: ["10.210.0.15"],
+        routes: [{ dst: "10.0.0.0/8", gw: "10.210.0.1" }],
+        dns: { nameservers: ["10.0.0.53"] },
+      },
+      { cidr: "10.210.1.0/24", gateway: "10.210.1.1" },
+    ];
+    await client.send("PUT", "/v1/networks/beside", manifest);
+    const { body: before } = await client.get<Network>("/v1/networks/beside");
+    const added = await client.send<PutNetworkResponse>("POST", "/v1/networks/beside/subnets", {
+      cidr: "fd00:210::/64",
+    });
+    assert.deepEqual(added.body.changes, ["subnet fd00:210::/64: added"]);
+    const { body: after } = await client.get<Network>("/v1/networks/beside");
     assert.deepEqual(
-      body.ports.map(({ name }) => name),
-      [port.name],
-      query,
+      after.subnets.filter(({ ipVersion }) => ipVersion === 4),
+      before.subnets,
     );
-  }
-  await client.claims(...Array.from({ length: 5 }, (_, i) => claimOf(`page-${i}`, 1, "node-p")));
-  const names: string[] = [];
-  for (let cursor = ""; ; ) {
-    const { body } = await client.get<PortList>(`/v1/ports?host=node-p&state=bound&limit=2${cursor}`);
-    names.push(...body.ports.map(({ name }) => name));
-    if (body.nextCursor === undefined) break;
-    cursor = `&cursor=${encodeURIComponent(body.nextCursor)}`;
-  }
-  assert.equal(new Set(names).size, 5);
-  assert.equal(names.length, 5);
-});
+    assert.equal(after.subnets.length, 3);
+    await client.send("DELETE", "/v1/networks/beside");
+  });
 
-test("events are in order, and the history of an address is complete", async () => {
-  const { port } = await client.claim(claimOf("history-0", 1, "node-a"));
-  await client.claim(claimOf("history-0", 2, "node-b"));
-  const { events, lastSeq } = await client.events(
-    `?ip=${port.fixedIps[0]?.address}&port=${encodeURIComponent(port.name)}`,
-  );
-  assert.ok(events.length >= 2 && events.every(({ caller }) => caller.startsWith("anonymous@127.0.0.1")));
-  assert.deepEqual(
-    events.map(({ seq }) => seq),
-    events.map(({ seq }) => seq).toSorted((a, b) => a - b),
-  );
-  assert.ok((events.at(-1)?.seq ?? 0) <= lastSeq);
-  assert.equal(events.at(-1)?.fromHost, "node-a");
-});
+  it("a port drifts with its pod; a late release frees nothing", async () => {
+    const first = claimOf("drift-0", 1, "node-a");
+    const { port } = await client.claim(first);
+    assert.deepEqual([port.binding?.host, port.epoch], ["node-a", 1]);
+    assert.equal(port.state, `${port.underlay}_${port.overlay}`);
 
-test("health, readiness, check and metrics answer", async () => {
-  assert.equal((await client.get("/healthz")).status, 200);
-  assert.equal((await client.get("/readyz")).status, 200);
-  assert.deepEqual(await client.findings(), []);
-  const { body } = await client.get<string>("/metrics");
-  const counted = [
-    /mooring_http_request_seconds_count\{route="\/v1\/claims",method="POST",status="200"\} [1-9]/,
-    /mooring_commit_items_count [1-9]/,
-    /mooring_commit_seconds_count [1-9]/,
-    /mooring_queue_items 0/,
-    /mooring_subnet_held\{network="prod-a",subnet="10\.100\.0\.0\/24"\} [1-9]/,
-    /mooring_subnet_size\{network="prod-a",subnet="10\.100\.0\.0\/24"\} 253/,
-  ];
-  for (const line of counted) assert.match(body, line);
-});
+    const { port: repeated } = await client.claim(first);
+    assert.equal(repeated.epoch, port.epoch);
 
-test("the page at / and the OpenAPI document link to the API", async () => {
-  assert.match((await client.get<string>("/")).body, /openapi\.json/);
-  const { body } = await client.get<{ openapi: string; paths: object }>("/openapi.json");
-  assert.equal(body.openapi, "3.1.0");
-  assert.ok("/v1/claims" in body.paths && "/v1/ports/{name}" in body.paths);
+    const { port: moved } = await client.claim(claimOf("drift-0", 2, "node-b"));
+    assert.deepEqual(moved.fixedIps, port.fixedIps);
+    assert.deepEqual([moved.mac, moved.id, moved.binding?.host, moved.epoch], [port.mac, port.id, "node-b", 2]);
+
+    const late = await client.release(releaseOf(first));
+    assert.ok(late && "released" in late && !late.released);
+    const { body: still } = await client.get<Port>("/v1/ports/c1/default/drift-0");
+    assert.equal(still.binding?.host, "node-b");
+  });
+
+  it("invalid items of a batch fail alone, at their index", async () => {
+    const malformed = { ...claimOf("bad-0"), host: 7 } as unknown as ReturnType<typeof claimOf>;
+    const impossible = claimOf("bad-1", 1, "node-a", { networkSelector: "env=nowhere" });
+    const results = await client.claims(claimOf("good-0"), malformed, impossible, claimOf("good-1"));
+    const codes = results.map(result => ("problem" in result ? result.problem.code : result.port.name));
+    assert.deepEqual(codes, ["c1/default/good-0", "invalid_request", "no_matching_network", "c1/default/good-1"]);
+    const [, second, third] = results;
+    assert.ok(second && "problem" in second && second.problem.field === "claims[1].host");
+    assert.ok(third && "problem" in third && (third.problem.field ?? "claims[2].").startsWith("claims[2]."));
+  });
+
+  it("reports change plane states; an old epoch changes nothing", async () => {
+    const { port } = await client.claim(claimOf("report-0"));
+    const report = { name: port.name, epoch: port.epoch, plane: "underlay", state: "ACTIVE" };
+    const stale = { ...report, epoch: port.epoch - 1, state: "ERROR" };
+    const { body } = await client.send<{ results: unknown[] }>("POST", "/v1/reports", { reports: [report, stale] });
+    assert.deepEqual(body.results, [{ applied: true }, { applied: false, reason: "stale" }]);
+    const { body: after } = await client.get<Port>("/v1/ports/c1/default/report-0");
+    assert.equal(after.underlay, "ACTIVE");
+  });
+
+  it("a port name may have plain or encoded slashes", async () => {
+    const { port } = await client.claim(claimOf("path-0"));
+    for (const path of [port.name, encodeURIComponent(port.name), "c1%2fdefault/path-0"]) {
+      const { status, body } = await client.get<Port>(`/v1/ports/${path}`);
+      assert.deepEqual([status, body.name], [200, port.name]);
+    }
+  });
+
+  it("a port is reserved before any pod and deleted with its addresses", async () => {
+    const reservation = { networkSelector: "env=prod", ips: ["10.100.0.77"], deviceOwner: "baremetal:node" };
+    const reserved = await client.send<Port>("PUT", "/v1/ports/db-master", reservation);
+    assert.deepEqual([reserved.status, reserved.body.fixedIps[0]?.address], [201, "10.100.0.77"]);
+    assert.equal((await client.send("PUT", "/v1/ports/db-master", reservation)).status, 200);
+    const wanted = await client.send("PUT", "/v1/ports/db-other", reservation);
+    assert.deepEqual([wanted.status, (wanted.body as { code: string }).code], [409, "address_in_use"]);
+
+    const deleted = await client.send<Port>("DELETE", "/v1/ports/db-master");
+    assert.deepEqual([deleted.status, deleted.body.name], [200, "db-master"]);
+    assert.equal((await client.send("DELETE", "/v1/ports/db-master")).status, 404);
+  });
+
+  it("a port is deleted only if the given id and epoch match", async () => {
+    const { port } = await client.claim(claimOf("fence-0"));
+    await client.release(releaseOf(claimOf("fence-0")));
+    const path = "/v1/ports/c1/default/fence-0";
+    assert.equal((await client.send("DELETE", `${path}?id=another`)).status, 409);
+    assert.equal((await client.send("DELETE", `${path}?epoch=${port.epoch + 1}`)).status, 409);
+    assert.equal((await client.send("DELETE", `${path}?id=${port.id}&epoch=${port.epoch}`)).status, 200);
+  });
+
+  it("ports are found by host, address, MAC and state, page by page", async () => {
+    const { port } = await client.claim(claimOf("find-0", 1, "node-z"));
+    const [ip = assert.fail()] = port.fixedIps;
+    for (const query of [
+      `host=node-z`,
+      `ip=${ip.address}`,
+      `mac=${port.mac}`,
+      `name=${encodeURIComponent(port.name)}`,
+    ]) {
+      const { body } = await client.get<PortList>(`/v1/ports?${query}`);
+      assert.deepEqual(
+        body.ports.map(({ name }) => name),
+        [port.name],
+        query,
+      );
+    }
+    await client.claims(...Array.from({ length: 5 }, (_, i) => claimOf(`page-${i}`, 1, "node-p")));
+    const names: string[] = [];
+    for (let cursor = ""; ; ) {
+      const { body } = await client.get<PortList>(`/v1/ports?host=node-p&state=bound&limit=2${cursor}`);
+      names.push(...body.ports.map(({ name }) => name));
+      if (body.nextCursor === undefined) break;
+      cursor = `&cursor=${encodeURIComponent(body.nextCursor)}`;
+    }
+    assert.equal(new Set(names).size, 5);
+    assert.equal(names.length, 5);
+  });
+
+  it("events are in order, and the history of an address is complete", async () => {
+    const { port } = await client.claim(claimOf("history-0", 1, "node-a"));
+    await client.claim(claimOf("history-0", 2, "node-b"));
+    const { events, lastSeq } = await client.events(
+      `?ip=${port.fixedIps[0]?.address}&port=${encodeURIComponent(port.name)}`,
+    );
+    assert.ok(events.length >= 2 && events.every(({ caller }) => caller.startsWith("anonymous@127.0.0.1")));
+    assert.deepEqual(
+      events.map(({ seq }) => seq),
+      events.map(({ seq }) => seq).toSorted((a, b) => a - b),
+    );
+    assert.ok((events.at(-1)?.seq ?? 0) <= lastSeq);
+    assert.equal(events.at(-1)?.fromHost, "node-a");
+  });
+
+  it("health, readiness, check and metrics answer", async () => {
+    assert.equal((await client.get("/healthz")).status, 200);
+    assert.equal((await client.get("/readyz")).status, 200);
+    assert.deepEqual(await client.findings(), []);
+    const { body } = await client.get<string>("/metrics");
+    const counted = [
+      /mooring_http_request_seconds_count\{route="\/v1\/claims",method="POST",status="200"\} [1-9]/,
+      /mooring_commit_items_count [1-9]/,
+      /mooring_commit_seconds_count [1-9]/,
+      /mooring_queue_items 0/,
+      /mooring_subnet_held\{network="prod-a",subnet="10\.100\.0\.0\/24"\} [1-9]/,
+      /mooring_subnet_size\{network="prod-a",subnet="10\.100\.0\.0\/24"\} 253/,
+    ];
+    for (const line of counted) assert.match(body, line);
+  });
+
+  it("the page at / and the OpenAPI document link to the API", async () => {
+    assert.match((await client.get<string>("/")).body, /openapi\.json/);
+    const { body } = await client.get<{ openapi: string; paths: object }>("/openapi.json");
+    assert.equal(body.openapi, "3.1.0");
+    assert.ok("/v1/claims" in body.paths && "/v1/ports/{name}" in body.paths);
+  });
 });

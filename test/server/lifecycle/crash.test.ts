@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type TestContext, test } from "node:test";
+import { describe, it, type TestContext } from "node:test";
 import { Client, networkOf } from "../client.ts";
 import { makeDatabase, ServerProcess } from "../server-process.ts";
 import { Recorder, seededRandom } from "./recorder.ts";
@@ -50,10 +50,12 @@ async function endUnderLoad(t: TestContext, signal: NodeJS.Signals, exitCode: nu
   }
 }
 
-test("kill -9 under load loses no acknowledged claim, doubles none", async t => {
-  await endUnderLoad(t, "SIGKILL", null);
-});
+describe("crash under load", () => {
+  it("kill -9 under load loses no acknowledged claim, doubles none", async t => {
+    await endUnderLoad(t, "SIGKILL", null);
+  });
 
-test("a graceful stop under load loses no acknowledged claim", async t => {
-  await endUnderLoad(t, "SIGTERM", 0);
+  it("a graceful stop under load loses no acknowledged claim", async t => {
+    await endUnderLoad(t, "SIGTERM", 0);
+  });
 });

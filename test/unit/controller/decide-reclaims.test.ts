@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import type { Port, Workload } from "../../../ipam-server/contract/index.ts";
 import { classifyPort, decideReclaims } from "../../../ipam-server/controller/decide-reclaims.ts";
 import { indexPods, type KubeView } from "../../../ipam-server/controller/kube-view.ts";
@@ -25,23 +25,23 @@ const verdictOf = (port: Port, seen: KubeView) => classifyPort(port, seen, "c1")
 
 describe("a binding", () => {
   const bound = boundPort();
-  test("is kept while its pod is there", () => {
+  it("is kept while its pod is there", () => {
     assert.equal(verdictOf(bound, view({ pods: [{ name: "web-2", uid: POD_UID }] })), undefined);
   });
-  test("is released when no pod has its UID", () => assert.equal(verdictOf(bound, view()), "release"));
-  test("is released when only another pod of its name is there", () => {
+  it("is released when no pod has its UID", () => assert.equal(verdictOf(bound, view()), "release"));
+  it("is released when only another pod of its name is there", () => {
     assert.equal(verdictOf(bound, view({ pods: [{ name: "web-2", uid: OTHER_UID }] })), "release");
   });
-  test("is released from an ephemeral port too", () => {
+  it("is released from an ephemeral port too", () => {
     assert.equal(verdictOf({ ...bound, retention: { policy: "ephemeral" } }, view()), "release");
   });
-  test("is released from a reserved port too", () => {
+  it("is released from a reserved port too", () => {
     assert.equal(verdictOf({ ...bound, reservation: { allowedNamespaces: ["*"] } }, view()), "release");
   });
-  test("is kept while pods were not read", () => {
+  it("is kept while pods were not read", () => {
     assert.equal(verdictOf(bound, { workloads: none("StatefulSet") }), undefined);
   });
-  test("never leads to deletion, also without its workload", () => {
+  it("never leads to deletion, also without its workload", () => {
     const pods = [{ name: "web-2", uid: POD_UID }];
     assert.equal(verdictOf(bound, view({ pods, workloads: none("StatefulSet") })), undefined);
   });
@@ -51,13 +51,13 @@ describe("a binding", () => {
     ["of a device", { owner: { kind: "device", uid: POD_UID, createdAt: "2026-11-20T08:00:00.000Z" } }],
   ];
   for (const [what, change] of notOurs) {
-    test(`${what} is kept`, () => {
+    it(`${what} is kept`, () => {
       const { cluster: _, ...rest } = bound;
       assert.equal(verdictOf({ ...(what === "of no cluster" ? rest : bound), ...change }, view()), undefined);
     });
   }
   for (const uid of ["4c1f9e", "a".repeat(64), "c9f0f895fb98ab9159f51fd0297e236d"]) {
-    test(`of an owner that is no pod of the API's making (${uid.slice(0, 8)}…) is kept`, () => {
+    it(`of an owner that is no pod of the API's making (${uid.slice(0, 8)}…) is kept`, () => {
       const binding = { host: "node-a", ownerUid: uid, boundAt: "2026-11-20T08:00:00.000Z" };
       assert.equal(verdictOf({ ...bound, binding }, view()), undefined);
     });
@@ -75,20 +75,20 @@ describe("a lease", () => {
   });
   const over = lease("2026-11-20T11:00:00.000Z");
   const nodes = (...names: string[]): KubeView => ({ ...view(), nodes: { names: new Set(names), at: AT } });
-  test("is released after it expired and its node is gone", () => {
+  it("is released after it expired and its node is gone", () => {
     assert.equal(verdictOf(over, nodes("node-b")), "release");
   });
-  test("is kept while its node is there, though no pod has its owner's UID", () => {
+  it("is kept while its node is there, though no pod has its owner's UID", () => {
     assert.equal(verdictOf(over, nodes("node-a", "node-b")), undefined);
   });
-  test("is kept until it expires", () => {
+  it("is kept until it expires", () => {
     assert.equal(verdictOf(lease("2026-11-20T12:00:01.000Z"), nodes("node-b")), undefined);
   });
-  test("is kept while nodes were not read or none is listed", () => {
+  it("is kept while nodes were not read or none is listed", () => {
     assert.equal(verdictOf(over, view()), undefined);
     assert.equal(verdictOf(over, nodes()), undefined);
   });
-  test("is kept if of another cluster or without an expiry", () => {
+  it("is kept if of another cluster or without an expiry", () => {
     assert.equal(verdictOf({ ...over, cluster: "c2" }, nodes("node-b")), undefined);
     const { expiresAt: _, ...endless } = over;
     assert.equal(verdictOf(endless, nodes("node-b")), undefined);
@@ -229,27 +229,27 @@ const ROWS: Row[] = [
 
 describe("an unbound sticky port", () => {
   for (const { promise, workload, slot, seen, verdict } of ROWS) {
-    test(promise, () => {
+    it(promise, () => {
       const port = { ...stickyPort(), workload, ...(slot !== undefined && { slot }) };
       assert.equal(verdictOf(port, view(seen)), verdict);
     });
   }
 
   const gone = view({ workloads: none("StatefulSet") });
-  test("with a TTL is the server's to end", () => {
+  it("with a TTL is the server's to end", () => {
     assert.equal(verdictOf({ ...stickyPort(), retention: { policy: "sticky", ttlSeconds: 60 } }, gone), undefined);
   });
-  test("that is reserved is a person's to end", () => {
+  it("that is reserved is a person's to end", () => {
     assert.equal(verdictOf({ ...stickyPort(), reservation: { allowedNamespaces: ["*"] } }, gone), undefined);
   });
-  test("without a workload is a person's to end", () => {
+  it("without a workload is a person's to end", () => {
     const { workload: _, ...port } = stickyPort();
     assert.equal(verdictOf(port, gone), undefined);
   });
-  test("of another cluster is kept", () => {
+  it("of another cluster is kept", () => {
     assert.equal(verdictOf({ ...stickyPort(), cluster: "c2" }, gone), undefined);
   });
-  test("is kept while pods were not read", () => {
+  it("is kept while pods were not read", () => {
     assert.equal(verdictOf(stickyPort(), { workloads: none("StatefulSet") }), undefined);
   });
 });
@@ -259,31 +259,31 @@ describe("nothing is due", () => {
   const pass = (previous: ReadonlyMap<string, number>, now: number, seen = gone, ports = [stickyPort()]) =>
     decideReclaims(ports, seen, "c1", previous, now, 30_000);
 
-  test("before a complete grace period", () => {
+  it("before a complete grace period", () => {
     const first = pass(new Map(), 1_000);
     assert.equal(first.due.length, 0);
     assert.equal(pass(first.suspects, 30_999).due.length, 0);
     assert.equal(pass(first.suspects, 31_000).due.length, 1);
   });
-  test("if it was used in between", () => {
+  it("if it was used in between", () => {
     const first = pass(new Map(), 0);
     const well = pass(first.suspects, 15_000, view({ workloads: one("StatefulSet") }));
     assert.equal(pass(well.suspects, 31_000).due.length, 0);
   });
-  test("if Kubernetes was not read in between", () => {
+  it("if Kubernetes was not read in between", () => {
     const first = pass(new Map(), 0);
     const unknown = pass(first.suspects, 15_000, { workloads: {} });
     assert.equal(pass(unknown.suspects, 31_000).due.length, 0);
   });
-  test("when the port was bound and released in between", () => {
+  it("when the port was bound and released in between", () => {
     const first = pass(new Map(), 0);
     assert.equal(pass(first.suspects, 31_000, gone, [{ ...stickyPort(), epoch: 9 }]).due.length, 0);
   });
-  test("when another port has taken the name", () => {
+  it("when another port has taken the name", () => {
     const first = pass(new Map(), 0);
     assert.equal(pass(first.suspects, 31_000, gone, [{ ...stickyPort(), id: "another" }]).due.length, 0);
   });
-  test("of the port when what looked gone was its binding", () => {
+  it("of the port when what looked gone was its binding", () => {
     const bound = pass(new Map(), 0, view(), [boundPort()]);
     assert.equal(pass(bound.suspects, 31_000, gone, [{ ...stickyPort(), id: boundPort().id }]).due.length, 0);
   });

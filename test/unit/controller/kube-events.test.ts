@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import { KubeError } from "../../../ipam-server/kube/kube-error.ts";
 import { type KubeEvent, KubeEvents } from "../../../ipam-server/kube/kube-events.ts";
 
@@ -29,33 +29,33 @@ function setUp() {
 }
 
 describe("Kubernetes events", () => {
-  test("say the same thing once, and count", async () => {
+  it("say the same thing once, and count", async () => {
     const { write, calls, methods } = setUp();
     await write(EVENT, EVENT, EVENT);
     assert.deepEqual(methods(), ["POST", "PATCH", "PATCH"]);
     assert.equal(calls[2]?.body.count, 3);
     assert.ok(calls[1]?.path.startsWith("/api/v1/namespaces/shop/events/web-0."));
   });
-  test("are repeated after a while", async () => {
+  it("are repeated after a while", async () => {
     const { write, state, methods } = setUp();
     await write(EVENT);
     state.now += 11 * 60_000;
     await write(EVENT);
     assert.deepEqual(methods(), ["POST", "POST"]);
   });
-  test("are created again if the API server deleted them", async () => {
+  it("are created again if the API server deleted them", async () => {
     const { write, state, methods } = setUp();
     await write(EVENT);
     state.status = 404;
     await write(EVENT);
     assert.deepEqual(methods(), ["POST", "POST"]);
   });
-  test("distinguish pods of one name by UID", async () => {
+  it("distinguish pods of one name by UID", async () => {
     const { write, methods } = setUp();
     await write(EVENT, { ...EVENT, subject: { ...EVENT.subject, uid: "other" } });
     assert.deepEqual(methods(), ["POST", "POST"]);
   });
-  test("that cannot be written do not block the next", async () => {
+  it("that cannot be written do not block the next", async () => {
     const { write, state, methods } = setUp();
     await write(EVENT);
     state.status = 403;
@@ -64,7 +64,7 @@ describe("Kubernetes events", () => {
     await write({ ...EVENT, message: "another" });
     assert.deepEqual(methods(), ["POST", "POST"]);
   });
-  test("come in bursts of a hundred and ten a second, and no more", async () => {
+  it("come in bursts of a hundred and ten a second, and no more", async () => {
     const { write, state, calls } = setUp();
     const many = (from: number) => Array.from({ length: 300 }, (_, i) => ({ ...EVENT, message: `no ${from + i}` }));
     await write(...many(0));

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import { Leader } from "../../../ipam-server/controller/leader.ts";
 import { KubeError } from "../../../ipam-server/kube/kube-error.ts";
 import { eventually } from "../../controller/eventually.ts";
@@ -39,37 +39,39 @@ function setUp() {
   return { state, leader, spec, until };
 }
 
-test("stops before its Lease expires, and resumes once it can renew", async () => {
-  const { state, leader, until } = setUp();
-  await until(() => leader.isLeader());
-  state.fails = true;
-  state.steadyMs += 9_999;
-  assert.ok(leader.isLeader());
-  state.steadyMs += 10_000;
-  assert.ok(!leader.isLeader());
-  state.fails = false;
-  await until(() => leader.isLeader());
-  await leader[Symbol.asyncDispose]();
-});
+describe("Leader", () => {
+  it("stops before its Lease expires, and resumes once it can renew", async () => {
+    const { state, leader, until } = setUp();
+    await until(() => leader.isLeader());
+    state.fails = true;
+    state.steadyMs += 9_999;
+    assert.ok(leader.isLeader());
+    state.steadyMs += 10_000;
+    assert.ok(!leader.isLeader());
+    state.fails = false;
+    await until(() => leader.isLeader());
+    await leader[Symbol.asyncDispose]();
+  });
 
-test("resigns when disposed", async () => {
-  const { leader, spec, until } = setUp();
-  await until(() => leader.isLeader());
-  await leader[Symbol.asyncDispose]();
-  assert.equal(spec()?.holderIdentity, "");
-  assert.ok(!leader.isLeader());
-});
+  it("resigns when disposed", async () => {
+    const { leader, spec, until } = setUp();
+    await until(() => leader.isLeader());
+    await leader[Symbol.asyncDispose]();
+    assert.equal(spec()?.holderIdentity, "");
+    assert.ok(!leader.isLeader());
+  });
 
-test("follows at once when another replica holds the Lease", async () => {
-  const { state, leader, spec, until } = setUp();
-  await until(() => leader.isLeader());
-  const metadata = { name: "lease", resourceVersion: String(++state.version) };
-  const renewTime = "2026-11-20T00:00:00.000000Z";
-  state.lease = {
-    metadata,
-    spec: { holderIdentity: "b", leaseDurationSeconds: 15, acquireTime: renewTime, renewTime },
-  };
-  await until(() => !leader.isLeader());
-  await leader[Symbol.asyncDispose]();
-  assert.equal(spec()?.holderIdentity, "b");
+  it("follows at once when another replica holds the Lease", async () => {
+    const { state, leader, spec, until } = setUp();
+    await until(() => leader.isLeader());
+    const metadata = { name: "lease", resourceVersion: String(++state.version) };
+    const renewTime = "2026-11-20T00:00:00.000000Z";
+    state.lease = {
+      metadata,
+      spec: { holderIdentity: "b", leaseDurationSeconds: 15, acquireTime: renewTime, renewTime },
+    };
+    await until(() => !leader.isLeader());
+    await leader[Symbol.asyncDispose]();
+    assert.equal(spec()?.holderIdentity, "b");
+  });
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import * as objects from "../../../ipam-server/kube/objects.ts";
 
 const metadata = { namespace: "shop", name: "web", uid: "u" };
@@ -15,7 +15,7 @@ describe("what a workload asks for", () => {
     ["ordinals that say no start", { replicas: 3, ordinals: {} }, 0, 3],
   ];
   for (const [what, spec, from, to] of sets) {
-    test(`a StatefulSet: ${what}`, () => assert.deepEqual(set(spec), { ...metadata, from, to }));
+    it(`a StatefulSet: ${what}`, () => assert.deepEqual(set(spec), { ...metadata, from, to }));
   }
 
   const rolling = (maxSurge?: unknown) => ({
@@ -31,10 +31,10 @@ describe("what a workload asks for", () => {
     ["none when scaled to none", { replicas: 0, strategy: rolling("25%").strategy }, 0],
   ];
   for (const [what, spec, to] of deployments) {
-    test(`a Deployment: ${what}`, () => assert.equal(deployment(spec).to, to));
+    it(`a Deployment: ${what}`, () => assert.equal(deployment(spec).to, to));
   }
 
-  test("a ReplicaSet: its replicas", () => {
+  it("a ReplicaSet: its replicas", () => {
     assert.equal(objects.readReplicaSet({ metadata, spec: { replicas: 2 } }).to, 2);
   });
 });
@@ -57,14 +57,14 @@ describe("an undocumented object is an error, not an absent one", () => {
     ],
     ["an event without an object", () => objects.readWatchEvent({ type: "ADDED" }, "/x")],
   ];
-  for (const [what, read] of bad) test(what, () => assert.throws(read));
+  for (const [what, read] of bad) it(what, () => assert.throws(read));
 
-  test("and an error in a watch carries its code", () => {
+  it("and an error in a watch carries its code", () => {
     const gone = { type: "ERROR", object: { kind: "Status", code: 410, message: "too old resource version" } };
     assert.throws(() => objects.readWatchEvent(gone, "/x"), { status: 410, message: /too old/ });
   });
 
-  test("an API server's null list is an empty one", () => {
+  it("an API server's null list is an empty one", () => {
     assert.deepEqual(objects.readListPage({ metadata: { resourceVersion: "1" }, items: null }, "/x").items, []);
   });
 });

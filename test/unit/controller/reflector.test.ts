@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import { KubeError } from "../../../ipam-server/kube/kube-error.ts";
 import { type PodView, readPodView, type WatchEvent } from "../../../ipam-server/kube/objects.ts";
 import { Reflector } from "../../../ipam-server/kube/reflector.ts";
@@ -61,7 +61,7 @@ const fails = (status: number) => () => {
 };
 
 describe("the watch of a resource", () => {
-  test("follows changes, and resumes where the server ended it", async () => {
+  it("follows changes, and resumes where the server ended it", async () => {
     const { names, versions, pauses } = await play(
       [listed("10", "a", "b")],
       [
@@ -76,7 +76,7 @@ describe("the watch of a resource", () => {
     assert.deepEqual(versions, ["10", "12", "40"]);
     assert.equal(pauses, 2, "a watch that ends as soon as it begins is not asked for again at once");
   });
-  test("resumes after a broken connection without another list", async () => {
+  it("resumes after a broken connection without another list", async () => {
     const broken = () => {
       throw KubeError.from(new Error("ECONNRESET"));
     };
@@ -87,51 +87,53 @@ describe("the watch of a resource", () => {
     assert.deepEqual(versions, ["10", "11", "11"]);
     assert.deepEqual(errors, [0]);
   });
-  test("lists again if its version is too old, and drops deleted items", async () => {
+  it("lists again if its version is too old, and drops deleted items", async () => {
     const { names, errors } = await play([listed("10", "a", "b"), listed("90", "b")], [fails(410)]);
     assert.deepEqual(names, ["b"]);
     assert.deepEqual(errors, [], "that is no fault");
   });
-  test("keeps what it had while a list fails", async () => {
+  it("keeps what it had while a list fails", async () => {
     const { names, errors } = await play([listed("10", "a"), fails(500), listed("90", "a", "z")], [fails(410)]);
     assert.deepEqual(names, ["a", "z"]);
     assert.deepEqual(errors, [500]);
   });
-  test("reports an unreadable object and lists again", async () => {
+  it("reports an unreadable object and lists again", async () => {
     const odd = (_: string, tell: (event: WatchEvent) => void) =>
       tell({ type: "MODIFIED", object: { metadata: {} }, resourceVersion: "11" });
     const { names, errors } = await play([listed("10", "a"), listed("20", "a", "b")], [odd]);
     assert.deepEqual(names, ["a", "b"]);
     assert.deepEqual(errors, [0]);
   });
-  test("waits quietly for a resource that the API does not know yet", async () => {
+  it("waits quietly for a resource that the API does not know yet", async () => {
     const { names, errors } = await play([fails(404), listed("10", "a")], [], true);
     assert.deepEqual(names, ["a"]);
     assert.deepEqual(errors, []);
   });
 });
 
-test("has no items before the first list or after the resource is gone", async () => {
-  const gate = Promise.withResolvers<{ items: unknown[]; resourceVersion: string }>();
-  let lists = 0;
-  const gone = Promise.withResolvers<void>();
-  const reflector = new Reflector<PodView>({
-    api: {
-      list: () => (lists++ === 0 ? gate.promise : Promise.reject(new KubeError(404, "no such resource"))),
-      watch: () => Promise.reject(new KubeError(404, "no such resource")),
-    },
-    path: "/x",
-    read: readPodView,
-    keyOf: item => item.uid,
-    mayBeAbsent: true,
-    delayMs() {
-      gone.resolve();
-      return 60_000;
-    },
+describe("Reflector", () => {
+  it("has no items before the first list or after the resource is gone", async () => {
+    const gate = Promise.withResolvers<{ items: unknown[]; resourceVersion: string }>();
+    let lists = 0;
+    const gone = Promise.withResolvers<void>();
+    const reflector = new Reflector<PodView>({
+      api: {
+        list: () => (lists++ === 0 ? gate.promise : Promise.reject(new KubeError(404, "no such resource"))),
+        watch: () => Promise.reject(new KubeError(404, "no such resource")),
+      },
+      path: "/x",
+      read: readPodView,
+      keyOf: item => item.uid,
+      mayBeAbsent: true,
+      delayMs() {
+        gone.resolve();
+        return 60_000;
+      },
+    });
+    assert.equal(reflector.items, undefined);
+    gate.resolve({ items: [], resourceVersion: "1" });
+    await gone.promise;
+    assert.equal(reflector.items, undefined);
+    await reflector[Symbol.asyncDispose]();
   });
-  assert.equal(reflector.items, undefined);
-  gate.resolve({ items: [], resourceVersion: "1" });
-  await gone.promise;
-  assert.equal(reflector.items, undefined);
-  await reflector[Symbol.asyncDispose]();
 });

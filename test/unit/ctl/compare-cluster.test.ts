@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import type { Port } from "../../../ipam-server/contract/index.ts";
 import { parseClusterPod } from "../../../ipam-server/ctl/cluster-pods.ts";
 import { type ClusterPod, compareCluster } from "../../../ipam-server/ctl/compare-cluster.ts";
@@ -59,46 +59,48 @@ const CASES: [promise: string, ports: Port[], pods: ClusterPod[], found: RegExp[
     [/lease:node-z\/1 is leased to node-z until/],
   ],
 ];
-for (const [promise, ports, pods, expected] of CASES) {
-  test(promise, () => {
-    const found = compareCluster(ports, pods, new Set(["node-a"]), "c1").map(({ where, what }) => `${where} ${what}`);
-    assert.equal(found.length, expected.length, found.join("\n"));
-    for (const [at, pattern] of expected.entries()) assert.match(found[at] ?? "", pattern);
-  });
-}
-
-test("parses a pod with and without podIPs", () => {
-  const metadata = { namespace: "default", name: "web-0", uid: "8e5c" };
-  const raw = { metadata, spec: { nodeName: "node-a" }, status: { phase: "Running", podIP: "10.100.1.7" } };
-  assert.deepEqual(parseClusterPod(raw), pod);
-  assert.deepEqual(parseClusterPod({ metadata, spec: {} }).addresses, []);
-});
-
-test("check compares bindings with a cluster's pods and exits with 1 if they differ", async () => {
-  await using api = await FakeKubeApi.start(["/api/v1/pods", "/api/v1/nodes"]);
-  await using server = new FakeServer(({ url }) => ({
-    body: url.startsWith("/v1/check") ? { findings: [] } : { ports: [bound] },
-  }));
-  const dir = await mkdtemp(join(tmpdir(), "mooring-check-"));
-  const kubeconfig = join(dir, "config");
-  await writeFile(kubeconfig, api.kubeConfig().exportConfig());
-  try {
-    const world = { server: await server.listen() };
-    const args = ["check", "--kubeconfig", kubeconfig, "--cluster", "c1"];
-    const differs = await runCtl(args, world);
-    assert.equal(differs.exitCode, 1, differs.stderr);
-    assert.match(differs.stdout, /port c1\/default\/web-0 +is bound/);
-
-    const status = { phase: "Running", podIPs: [{ ip: "10.100.1.7" }] };
-    const metadata = { namespace: "default", name: "web-0", uid: "8e5c" };
-    api.put("/api/v1/pods", { metadata, spec: { nodeName: "node-a" }, status });
-    const agrees = await runCtl(args, world);
-    assert.equal(agrees.exitCode, 0, agrees.stdout + agrees.stderr);
-    assert.match(agrees.stdout, /every pod its binding/);
-
-    assert.equal((await runCtl(["check", "--cluster", "c1"], world)).exitCode, 2);
-    assert.equal((await runCtl([...args, "--kubeconfig", "/nowhere"], world)).exitCode, 2);
-  } finally {
-    await rm(dir, { recursive: true });
+describe("compareCluster", () => {
+  for (const [promise, ports, pods, expected] of CASES) {
+    it(promise, () => {
+      const found = compareCluster(ports, pods, new Set(["node-a"]), "c1").map(({ where, what }) => `${where} ${what}`);
+      assert.equal(found.length, expected.length, found.join("\n"));
+      for (const [at, pattern] of expected.entries()) assert.match(found[at] ?? "", pattern);
+    });
   }
+
+  it("parses a pod with and without podIPs", () => {
+    const metadata = { namespace: "default", name: "web-0", uid: "8e5c" };
+    const raw = { metadata, spec: { nodeName: "node-a" }, status: { phase: "Running", podIP: "10.100.1.7" } };
+    assert.deepEqual(parseClusterPod(raw), pod);
+    assert.deepEqual(parseClusterPod({ metadata, spec: {} }).addresses, []);
+  });
+
+  it("check compares bindings with a cluster's pods and exits with 1 if they differ", async () => {
+    await using api = await FakeKubeApi.start(["/api/v1/pods", "/api/v1/nodes"]);
+    await using server = new FakeServer(({ url }) => ({
+      body: url.startsWith("/v1/check") ? { findings: [] } : { ports: [bound] },
+    }));
+    const dir = await mkdtemp(join(tmpdir(), "mooring-check-"));
+    const kubeconfig = join(dir, "config");
+    await writeFile(kubeconfig, api.kubeConfig().exportConfig());
+    try {
+      const world = { server: await server.listen() };
+      const args = ["check", "--kubeconfig", kubeconfig, "--cluster", "c1"];
+      const differs = await runCtl(args, world);
+      assert.equal(differs.exitCode, 1, differs.stderr);
+      assert.match(differs.stdout, /port c1\/default\/web-0 +is bound/);
+
+      const status = { phase: "Running", podIPs: [{ ip: "10.100.1.7" }] };
+      const metadata = { namespace: "default", name: "web-0", uid: "8e5c" };
+      api.put("/api/v1/pods", { metadata, spec: { nodeName: "node-a" }, status });
+      const agrees = await runCtl(args, world);
+      assert.equal(agrees.exitCode, 0, agrees.stdout + agrees.stderr);
+      assert.match(agrees.stdout, /every pod its binding/);
+
+      assert.equal((await runCtl(["check", "--cluster", "c1"], world)).exitCode, 2);
+      assert.equal((await runCtl([...args, "--kubeconfig", "/nowhere"], world)).exitCode, 2);
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  });
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import pino from "pino";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import { CommitQueue } from "../../../ipam-server/engine/commit-queue.ts";
@@ -54,59 +54,61 @@ async function until(condition: () => boolean): Promise<void> {
 
 const RELEASES = { releases: [{ host: "a", ownerUid: "u" }] };
 
-test("an internal error is logged and answered without details", async () => {
-  const store = new MemoryStore();
-  store.readNetworks = async () => {
-    throw new TypeError("secret of the inside");
-  };
-  await using served = await serve(store);
-  const { status, body } = await served.client.get<{ code: string }>("/v1/networks");
-  assert.deepEqual([status, body.code], [500, "internal"]);
-  assert.doesNotMatch(JSON.stringify(body), /secret/);
-  assert.match(served.lines.join("\n"), /secret of the inside.*"method":"GET","url":"\/v1\/networks"/);
-});
+describe("createApp", () => {
+  it("an internal error is logged and answered without details", async () => {
+    const store = new MemoryStore();
+    store.readNetworks = async () => {
+      throw new TypeError("secret of the inside");
+    };
+    await using served = await serve(store);
+    const { status, body } = await served.client.get<{ code: string }>("/v1/networks");
+    assert.deepEqual([status, body.code], [500, "internal"]);
+    assert.doesNotMatch(JSON.stringify(body), /secret/);
+    assert.match(served.lines.join("\n"), /secret of the inside.*"method":"GET","url":"\/v1\/networks"/);
+  });
 
-test("a failed commit fails the request with reason and Retry-After", async () => {
-  const store = new MemoryStore();
-  store.failing = new IpamError("unavailable", "the disk is full; free some space");
-  await using served = await serve(store);
-  const { status, headers, body } = await served.client.send<{ detail: string }>("POST", "/v1/releases", RELEASES);
-  assert.deepEqual([status, headers.get("retry-after")], [503, "1"]);
-  assert.match(body.detail, /the disk is full/);
-  assert.deepEqual(served.lines, [], "what the caller is told is no fault of the server");
-});
+  it("a failed commit fails the request with reason and Retry-After", async () => {
+    const store = new MemoryStore();
+    store.failing = new IpamError("unavailable", "the disk is full; free some space");
+    await using served = await serve(store);
+    const { status, headers, body } = await served.client.send<{ detail: string }>("POST", "/v1/releases", RELEASES);
+    assert.deepEqual([status, headers.get("retry-after")], [503, "1"]);
+    assert.match(body.detail, /the disk is full/);
+    assert.deepEqual(served.lines, [], "what the caller is told is no fault of the server");
+  });
 
-test("a deadline that passes during a commit returns unavailable", async () => {
-  const store = new MemoryStore();
-  const gate = Promise.withResolvers<void>();
-  store.gate = gate.promise;
-  await using served = await serve(store);
-  const entered = until(() => store.entered);
-  const first = served.client.send("POST", "/v1/releases", RELEASES);
-  await entered;
-  const headers = { "Mooring-Deadline-Ms": "1" };
-  const hurried = served.client.send<{ detail: string }>("POST", "/v1/releases", RELEASES, headers);
-  await until(() => served.batcher.depth === 1);
-  const queuedAt = performance.now();
-  await until(() => performance.now() > queuedAt + 2);
-  gate.resolve();
-  const { status, body } = await hurried;
-  assert.equal(status, 503);
-  assert.match(body.detail, /your deadline passed before the change was decided/);
-  assert.equal((await first).status, 200);
-  assert.equal(store.batches.flat().length, 1);
-});
+  it("a deadline that passes during a commit returns unavailable", async () => {
+    const store = new MemoryStore();
+    const gate = Promise.withResolvers<void>();
+    store.gate = gate.promise;
+    await using served = await serve(store);
+    const entered = until(() => store.entered);
+    const first = served.client.send("POST", "/v1/releases", RELEASES);
+    await entered;
+    const headers = { "Mooring-Deadline-Ms": "1" };
+    const hurried = served.client.send<{ detail: string }>("POST", "/v1/releases", RELEASES, headers);
+    await until(() => served.batcher.depth === 1);
+    const queuedAt = performance.now();
+    await until(() => performance.now() > queuedAt + 2);
+    gate.resolve();
+    const { status, body } = await hurried;
+    assert.equal(status, 503);
+    assert.match(body.detail, /your deadline passed before the change was decided/);
+    assert.equal((await first).status, 200);
+    assert.equal(store.batches.flat().length, 1);
+  });
 
-test("answers are counted by route, unknown paths under one name", async () => {
-  await using served = await serve(new MemoryStore());
-  await served.client.get("/v1/networks/none");
-  await served.client.get("/v1/random-path");
-  await served.client.get("/v1/releases");
-  await served.client.send("POST", "/v1/releases", RELEASES);
-  assert.deepEqual(served.answers, [
-    ["/v1/networks/{name}", "GET", 404],
-    ["none", "GET", 404],
-    ["/v1/releases", "GET", 405],
-    ["/v1/releases", "POST", 200],
-  ]);
+  it("answers are counted by route, unknown paths under one name", async () => {
+    await using served = await serve(new MemoryStore());
+    await served.client.get("/v1/networks/none");
+    await served.client.get("/v1/random-path");
+    await served.client.get("/v1/releases");
+    await served.client.send("POST", "/v1/releases", RELEASES);
+    assert.deepEqual(served.answers, [
+      ["/v1/networks/{name}", "GET", 404],
+      ["none", "GET", 404],
+      ["/v1/releases", "GET", 405],
+      ["/v1/releases", "POST", 200],
+    ]);
+  });
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import { ERROR_CODES } from "../../../ipam-server/contract/index.ts";
 import { CommitQueue } from "../../../ipam-server/engine/commit-queue.ts";
 import { EventTail } from "../../../ipam-server/engine/event-tail.ts";
@@ -23,25 +23,27 @@ const table = [
   ),
 ].join("\n");
 
-test("the documented error codes equal the code's", () => {
-  assert.ok(page.includes(`\n${table}\n`), `docs/api.md should have:\n${table}`);
-});
+describe("API page", () => {
+  it("the documented error codes equal the code's", () => {
+    assert.ok(page.includes(`\n${table}\n`), `docs/api.md should have:\n${table}`);
+  });
 
-test("the page documents every call", () => {
-  const store = new MemoryStore();
-  const batcher = new CommitQueue(store, { maxQueue: 1 });
-  using tail = new EventTail(store);
-  const timing = { keepAliveMs: 1, slowReaderMs: 1, signal: AbortSignal.abort() };
-  const operations = [
-    ...batchOperations(batcher),
-    ...networkOperations(store),
-    ...portOperations(store, batcher),
-    ...eventOperations(store, tail, timing),
-    ...transferOperations(store),
-    ...serviceOperations(store, new Metrics(store, () => 0), () => ({})),
-  ];
-  for (const { method, path } of operations) {
-    const call = `${method} ${path.replace("{+", "{")}`;
-    assert.ok(page.includes(`\`${call}\``), call);
-  }
+  it("the page documents every call", () => {
+    const store = new MemoryStore();
+    const batcher = new CommitQueue(store, { maxQueue: 1 });
+    using tail = new EventTail(store);
+    const timing = { keepAliveMs: 1, slowReaderMs: 1, signal: AbortSignal.abort() };
+    const operations = [
+      ...batchOperations(batcher),
+      ...networkOperations(store),
+      ...portOperations(store, batcher),
+      ...eventOperations(store, tail, timing),
+      ...transferOperations(store),
+      ...serviceOperations(store, new Metrics(store, () => 0), () => ({})),
+    ];
+    for (const { method, path } of operations) {
+      const call = `${method} ${path.replace("{+", "{")}`;
+      assert.ok(page.includes(`\`${call}\``), call);
+    }
+  });
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import pino from "pino";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
@@ -36,89 +36,91 @@ async function serveEvents(store: MemoryStore, tail = new EventTail(store), keep
   };
 }
 
-test("a stream ends with the store's error, without internal details", async () => {
-  const store = new MemoryStore();
-  await using served = await serveEvents(store);
-  for (const [failure, told] of [
-    [new IpamError("unavailable", "the database is away"), "the database is away"],
-    [new Error("a secret"), "internal error; see the server's log"],
-  ] as const) {
-    await using stream = await EventStream.open(`http://127.0.0.1:${served.port}/v1/events`);
-    await stream.next();
-    const read = store.readEvents;
-    store.readEvents = () => Promise.reject(failure);
-    store.emit({});
-    assert.deepEqual(await stream.next(), { event: "end", data: JSON.stringify({ reason: told }) });
-    assert.equal(await stream.next(), undefined);
-    store.readEvents = read;
-  }
-});
-
-test("a reader that stops reading is disconnected, with bounded memory", async () => {
-  const store = new MemoryStore();
-  await using served = await serveEvents(store);
-  let buffered = 0;
-  const closed = Promise.withResolvers<void>();
-  served.server.on("request", (_, response) => {
-    response.on("close", closed.resolve);
-    const look = () => {
-      buffered = Math.max(buffered, response.writableLength);
-      if (!response.closed) setImmediate(look);
-    };
-    look();
+describe("event stream", () => {
+  it("a stream ends with the store's error, without internal details", async () => {
+    const store = new MemoryStore();
+    await using served = await serveEvents(store);
+    for (const [failure, told] of [
+      [new IpamError("unavailable", "the database is away"), "the database is away"],
+      [new Error("a secret"), "internal error; see the server's log"],
+    ] as const) {
+      await using stream = await EventStream.open(`http://127.0.0.1:${served.port}/v1/events`);
+      await stream.next();
+      const read = store.readEvents;
+      store.readEvents = () => Promise.reject(failure);
+      store.emit({});
+      assert.deepEqual(await stream.next(), { event: "end", data: JSON.stringify({ reason: told }) });
+      assert.equal(await stream.next(), undefined);
+      store.readEvents = read;
+    }
   });
-  const socket = connect(served.port, "127.0.0.1");
-  socket.on("error", () => undefined);
-  socket.write("GET /v1/events?after=0 HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
-  socket.pause();
-  const message = "x".repeat(4000);
-  for (let i = 0; i < 20_000; i++) store.emit({ message });
-  const late = AbortSignal.timeout(20_000);
-  late.addEventListener("abort", () => closed.reject(new Error("the reader was not cut off")));
-  await closed.promise;
-  assert.ok(buffered < 1_000_000, `${buffered} bytes were buffered of 80 MB`);
-  socket.destroy();
-});
 
-test("an idle stream sends its position, also if a timer fires early", async () => {
-  const store = new MemoryStore();
-  const tail = new EventTail(store);
-  let waits = 0;
-  tail.wait = async (after, _query, timeoutMs, signal) => {
-    await delay(waits++ === 0 ? timeoutMs * 0.9 : 60_000, undefined, { signal }).catch(() => {});
-    return after + 7;
-  };
-  await using served = await serveEvents(store, tail, 500);
-  await using stream = await EventStream.open(`http://127.0.0.1:${served.port}/v1/events`);
-  assert.deepEqual(await stream.next(), { id: "0" });
-  assert.deepEqual(await stream.next(), { id: "7" });
-});
+  it("a reader that stops reading is disconnected, with bounded memory", async () => {
+    const store = new MemoryStore();
+    await using served = await serveEvents(store);
+    let buffered = 0;
+    const closed = Promise.withResolvers<void>();
+    served.server.on("request", (_, response) => {
+      response.on("close", closed.resolve);
+      const look = () => {
+        buffered = Math.max(buffered, response.writableLength);
+        if (!response.closed) setImmediate(look);
+      };
+      look();
+    });
+    const socket = connect(served.port, "127.0.0.1");
+    socket.on("error", () => undefined);
+    socket.write("GET /v1/events?after=0 HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
+    socket.pause();
+    const message = "x".repeat(4000);
+    for (let i = 0; i < 20_000; i++) store.emit({ message });
+    const late = AbortSignal.timeout(20_000);
+    late.addEventListener("abort", () => closed.reject(new Error("the reader was not cut off")));
+    await closed.promise;
+    assert.ok(buffered < 1_000_000, `${buffered} bytes were buffered of 80 MB`);
+    socket.destroy();
+  });
 
-test("a reader that left before the answer does not count as a stream", async () => {
-  const store = new MemoryStore();
-  const tail = new EventTail(store);
-  let reads = 0;
-  tail.read = async after => {
-    reads++;
-    return { events: [], upTo: after };
-  };
-  const gate = Promise.withResolvers<void>();
-  const asked = Promise.withResolvers<void>();
-  const read = store.readEvents.bind(store);
-  store.readEvents = async query => {
-    asked.resolve();
-    await gate.promise;
-    return read(query);
-  };
-  await using served = await serveEvents(store, tail);
-  const left = Promise.withResolvers<void>();
-  served.server.on("request", (_, response) => response.on("close", left.resolve));
-  const socket = connect(served.port, "127.0.0.1");
-  socket.write("GET /v1/events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
-  await asked.promise;
-  socket.destroy();
-  await left.promise;
-  gate.resolve();
-  await delay(0);
-  assert.equal(reads, 0);
+  it("an idle stream sends its position, also if a timer fires early", async () => {
+    const store = new MemoryStore();
+    const tail = new EventTail(store);
+    let waits = 0;
+    tail.wait = async (after, _query, timeoutMs, signal) => {
+      await delay(waits++ === 0 ? timeoutMs * 0.9 : 60_000, undefined, { signal }).catch(() => {});
+      return after + 7;
+    };
+    await using served = await serveEvents(store, tail, 500);
+    await using stream = await EventStream.open(`http://127.0.0.1:${served.port}/v1/events`);
+    assert.deepEqual(await stream.next(), { id: "0" });
+    assert.deepEqual(await stream.next(), { id: "7" });
+  });
+
+  it("a reader that left before the answer does not count as a stream", async () => {
+    const store = new MemoryStore();
+    const tail = new EventTail(store);
+    let reads = 0;
+    tail.read = async after => {
+      reads++;
+      return { events: [], upTo: after };
+    };
+    const gate = Promise.withResolvers<void>();
+    const asked = Promise.withResolvers<void>();
+    const read = store.readEvents.bind(store);
+    store.readEvents = async query => {
+      asked.resolve();
+      await gate.promise;
+      return read(query);
+    };
+    await using served = await serveEvents(store, tail);
+    const left = Promise.withResolvers<void>();
+    served.server.on("request", (_, response) => response.on("close", left.resolve));
+    const socket = connect(served.port, "127.0.0.1");
+    socket.write("GET /v1/events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
+    await asked.promise;
+    socket.destroy();
+    await left.promise;
+    gate.resolve();
+    await delay(0);
+    assert.equal(reads, 0);
+  });
 });

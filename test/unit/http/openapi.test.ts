@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import { CommitQueue } from "../../../ipam-server/engine/commit-queue.ts";
 import { buildOpenApi } from "../../../ipam-server/http/openapi.ts";
 import { batchOperations } from "../../../ipam-server/http/v1/batch-operations.ts";
@@ -23,21 +23,23 @@ function references(value: unknown): string[] {
   return Object.entries(value).flatMap(([key, each]) => (key === "$ref" ? [String(each)] : references(each)));
 }
 
-test("every reference of the document resolves", () => {
-  const found = references(api);
-  assert.ok(found.length > 10);
-  for (const reference of found) assert.notEqual(follow(reference), undefined, reference);
-});
+describe("OpenAPI document", () => {
+  it("every reference of the document resolves", () => {
+    const found = references(api);
+    assert.ok(found.length > 10);
+    for (const reference of found) assert.notEqual(follow(reference), undefined, reference);
+  });
 
-test("a claim's schema in the document is the one that validates claims", () => {
-  const schema = follow("#/components/schemas/Claim") as { required: string[]; additionalProperties: boolean };
-  assert.deepEqual(schema.required, ["host", "owner", "networkSelector"]);
-  assert.equal(schema.additionalProperties, false);
-});
+  it("a claim's schema in the document is the one that validates claims", () => {
+    const schema = follow("#/components/schemas/Claim") as { required: string[]; additionalProperties: boolean };
+    assert.deepEqual(schema.required, ["host", "owner", "networkSelector"]);
+    assert.equal(schema.additionalProperties, false);
+  });
 
-test("every operation has a unique id and an error response", () => {
-  const operations = Object.values(api.paths as Json).flatMap(path => Object.values(path as Json)) as Json[];
-  const ids = operations.map(({ operationId }) => operationId);
-  assert.equal(new Set(ids).size, ids.length);
-  for (const operation of operations) assert.ok("default" in (operation.responses as Json));
+  it("every operation has a unique id and an error response", () => {
+    const operations = Object.values(api.paths as Json).flatMap(path => Object.values(path as Json)) as Json[];
+    const ids = operations.map(({ operationId }) => operationId);
+    assert.equal(new Set(ids).size, ids.length);
+    for (const operation of operations) assert.ok("default" in (operation.responses as Json));
+  });
 });

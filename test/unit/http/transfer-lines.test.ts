@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import { IpamError, type TransferEnd } from "../../../ipam-server/contract/index.ts";
 import type { TransferRow } from "../../../ipam-server/domain/transfer/transfer.ts";
 import { splitLines } from "../../../ipam-server/http/lines.ts";
@@ -82,91 +82,98 @@ async function refusalOf(text: string): Promise<{ line: number; message: string 
   return assert.fail("it was taken");
 }
 
-test("decodes what was encoded, in one chunk or byte by byte", async () => {
-  const bytes = Buffer.from(await encode());
-  const [header, ...lines] = bytes.toString().trimEnd().split("\n");
-  assert.deepEqual(JSON.parse(header ?? ""), { kind: "mooring-export", format: 1, exportedAt: TIME });
-  const content = `${lines.slice(0, -1).join("\n")}\n`;
-  const hash = Buffer.from(await crypto.subtle.digest("SHA-256", Buffer.from(content))).toString("hex");
-  const end = { kind: "end", rows: ROWS.length, digest: `sha256:${hash}` } as const;
-  assert.deepEqual(await decode(bytes), [...ROWS, end]);
-  assert.deepEqual(await decode(bytes, 1), [...ROWS, end]);
-  assert.deepEqual(await decode(bytes, 2), [...ROWS, end]);
-});
+describe("transfer lines", () => {
+  it("decodes what was encoded, in one chunk or byte by byte", async () => {
+    const bytes = Buffer.from(await encode());
+    const [header, ...lines] = bytes.toString().trimEnd().split("\n");
+    assert.deepEqual(JSON.parse(header ?? ""), { kind: "mooring-export", format: 1, exportedAt: TIME });
+    const content = `${lines.slice(0, -1).join("\n")}\n`;
+    const hash = Buffer.from(await crypto.subtle.digest("SHA-256", Buffer.from(content))).toString("hex");
+    const end = { kind: "end", rows: ROWS.length, digest: `sha256:${hash}` } as const;
+    assert.deepEqual(await decode(bytes), [...ROWS, end]);
+    assert.deepEqual(await decode(bytes, 1), [...ROWS, end]);
+    assert.deepEqual(await decode(bytes, 2), [...ROWS, end]);
+  });
 
-test("the checksum does not depend on the export's time", async () => {
-  const at = async (time: string) =>
-    (await collect(encodeTransfer(iterate(ROWS), new Date(time)))).join("").split("\n").at(-2);
-  assert.equal(await at("2026-01-01T00:00:00Z"), await at(TIME));
-});
+  it("the checksum does not depend on the export's time", async () => {
+    const at = async (time: string) =>
+      (await collect(encodeTransfer(iterate(ROWS), new Date(time)))).join("").split("\n").at(-2);
+    assert.equal(await at("2026-01-01T00:00:00Z"), await at(TIME));
+  });
 
-describe("a damaged export is refused with its line", () => {
-  const WRONG: [what: string, change: (text: string) => string, line: number, message: RegExp][] = [
-    ["an empty file", () => "", 1, /is missing/],
-    ["another file", () => "# notes\n", 1, /is not JSON/],
-    ["another JSON file", () => '{"kind":"List"}\n', 1, /header of an export/],
-    [
-      "a newer format",
-      text => text.replace('"format":1', '"format":2,"zip":true'),
-      1,
-      /format 2 is newer than this program's 1/,
-    ],
-    [
-      "a header with a field too many",
-      text => text.replace('"format":1', '"format":1,"zip":true'),
-      1,
-      /zip: unknown field/,
-    ],
-    ["no end", text => text.slice(0, text.lastIndexOf('{"kind":"end"')), 6, /cut off before its end/],
-    ["a line cut off", text => text.slice(0, -20), 6, /cut off/],
-    [
-      "a line cut off in the middle of the file",
-      text => text.slice(0, text.indexOf('"previousBindingReleased"')),
-      3,
-      /cut off/,
-    ],
-    ["a line left out", text => text.split("\n").toSpliced(3, 1).join("\n"), 5, /rows|counts 4 lines, but 3 were read/],
-    ["a changed value", text => text.replace('"epoch":3', '"epoch":4'), 6, /checksum.*damaged or was edited/],
-    ["a value of another type", text => text.replace('"epoch":3', '"epoch":"3"'), 3, /epoch: "3" is not a number/],
-    [
-      "an unknown field",
-      text => text.replace('"epoch":3', '"epoch":3,"colour":"red"'),
-      3,
-      /colour: unknown field; accepted are kind, key/,
-    ],
-    [
-      "an unknown field deep inside",
-      text => text.replace('"exclude":[]', '"exclude":[],"vni":1'),
-      2,
-      /subnets\[0\]\.spec\.vni: unknown field/,
-    ],
-    ["an unknown kind", text => text.replace('"kind":"freed"', '"kind":"lease"'), 4, /kind: "lease" is not one of/],
-    [
-      "an address that is none",
-      text => text.replace("fd00::2", "fd00::g"),
-      4,
-      /address: "fd00::g" is not an IPv4 or IPv6/,
-    ],
-    ["a prototype", text => text.replace('"labels":{}', '"labels":{"__proto__":"x"}'), 3, /__proto__/],
-    ["bytes that are no text", text => text.replace("gone", "g\xff"), 4, /not UTF-8/],
-    ["a broken line", text => text.replace('"epoch":3', '"epoch:3'), 3, /is not JSON/],
-    ["an empty line", text => text.replace("\n", "\n\n"), 2, /is not JSON/],
-    ["lines behind the end", text => `${text}${text}`, 7, /follows the end line/],
-  ];
-  for (const [what, change, line, message] of WRONG) {
-    test(what, async () => {
-      const refusal = await refusalOf(change(await encode()));
-      assert.equal(refusal.line, line, refusal.message);
-      assert.match(refusal.message, message);
+  describe("a damaged export is refused with its line", () => {
+    const WRONG: [what: string, change: (text: string) => string, line: number, message: RegExp][] = [
+      ["an empty file", () => "", 1, /is missing/],
+      ["another file", () => "# notes\n", 1, /is not JSON/],
+      ["another JSON file", () => '{"kind":"List"}\n', 1, /header of an export/],
+      [
+        "a newer format",
+        text => text.replace('"format":1', '"format":2,"zip":true'),
+        1,
+        /format 2 is newer than this program's 1/,
+      ],
+      [
+        "a header with a field too many",
+        text => text.replace('"format":1', '"format":1,"zip":true'),
+        1,
+        /zip: unknown field/,
+      ],
+      ["no end", text => text.slice(0, text.lastIndexOf('{"kind":"end"')), 6, /cut off before its end/],
+      ["a line cut off", text => text.slice(0, -20), 6, /cut off/],
+      [
+        "a line cut off in the middle of the file",
+        text => text.slice(0, text.indexOf('"previousBindingReleased"')),
+        3,
+        /cut off/,
+      ],
+      [
+        "a line left out",
+        text => text.split("\n").toSpliced(3, 1).join("\n"),
+        5,
+        /rows|counts 4 lines, but 3 were read/,
+      ],
+      ["a changed value", text => text.replace('"epoch":3', '"epoch":4'), 6, /checksum.*damaged or was edited/],
+      ["a value of another type", text => text.replace('"epoch":3', '"epoch":"3"'), 3, /epoch: "3" is not a number/],
+      [
+        "an unknown field",
+        text => text.replace('"epoch":3', '"epoch":3,"colour":"red"'),
+        3,
+        /colour: unknown field; accepted are kind, key/,
+      ],
+      [
+        "an unknown field deep inside",
+        text => text.replace('"exclude":[]', '"exclude":[],"vni":1'),
+        2,
+        /subnets\[0\]\.spec\.vni: unknown field/,
+      ],
+      ["an unknown kind", text => text.replace('"kind":"freed"', '"kind":"lease"'), 4, /kind: "lease" is not one of/],
+      [
+        "an address that is none",
+        text => text.replace("fd00::2", "fd00::g"),
+        4,
+        /address: "fd00::g" is not an IPv4 or IPv6/,
+      ],
+      ["a prototype", text => text.replace('"labels":{}', '"labels":{"__proto__":"x"}'), 3, /__proto__/],
+      ["bytes that are no text", text => text.replace("gone", "g\xff"), 4, /not UTF-8/],
+      ["a broken line", text => text.replace('"epoch":3', '"epoch:3'), 3, /is not JSON/],
+      ["an empty line", text => text.replace("\n", "\n\n"), 2, /is not JSON/],
+      ["lines behind the end", text => `${text}${text}`, 7, /follows the end line/],
+    ];
+    for (const [what, change, line, message] of WRONG) {
+      it(what, async () => {
+        const refusal = await refusalOf(change(await encode()));
+        assert.equal(refusal.line, line, refusal.message);
+        assert.match(refusal.message, message);
+      });
+    }
+
+    it("a line without end is refused at the limit", async () => {
+      let sent = 0;
+      const endless = (async function* () {
+        for (; ; sent += 100) yield Buffer.alloc(100, "x");
+      })();
+      await assert.rejects(collect(splitLines(endless, 1000)), /longer than 1000 bytes/);
+      assert.ok(sent <= 1100);
     });
-  }
-
-  test("a line without end is refused at the limit", async () => {
-    let sent = 0;
-    const endless = (async function* () {
-      for (; ; sent += 100) yield Buffer.alloc(100, "x");
-    })();
-    await assert.rejects(collect(splitLines(endless, 1000)), /longer than 1000 bytes/);
-    assert.ok(sent <= 1100);
   });
 });
