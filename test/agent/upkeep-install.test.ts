@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { after, beforeEach, describe, test } from "node:test";
+import { after, beforeEach, describe, it } from "node:test";
 import {
   type InstallPlaces,
   type InstallSource,
@@ -65,7 +65,7 @@ const everything = () =>
   Object.fromEntries([places.bin, places.home, places.conf].map(each => [each, readdirSync(each)]));
 
 describe("the installer", () => {
-  test("lays out an executable that runs by its own runtime and addons", async () => {
+  it("installs an executable that runs by its own runtime and addons", async () => {
     const version = await installExecutable(build("v1"), places);
     assert.equal(await call(), "v1 v1");
     assert.deepEqual(readdirSync(join(places.home, "versions", version)).sort(), [
@@ -79,7 +79,7 @@ describe("the installer", () => {
     assert.deepEqual(everything()[places.home]?.sort(), ["current", "versions"], "no draft is left");
   });
 
-  test("changes nothing when repeated, and repairs links that somebody took away", async () => {
+  it("changes nothing when repeated, and repairs removed links", async () => {
     const version = await installExecutable(build("v1"), places);
     rmSync(join(places.bin, "mooring"));
     assert.equal(await installExecutable(build("v1"), places), version);
@@ -87,13 +87,13 @@ describe("the installer", () => {
     assert.deepEqual(versions(), [version]);
   });
 
-  test("replaces a file of an earlier way of installing", async () => {
+  it("replaces a file of an earlier layout", async () => {
     writeFileSync(join(places.bin, "mooring"), "an old executable", { mode: 0o755 });
     await installExecutable(build("v1"), places);
     assert.equal(await call(), "v1 v1");
   });
 
-  test("never leaves a call without an executable, or with half of two, while versions change under it", async () => {
+  it("always offers a call one complete version during an upgrade", async () => {
     const [one, two] = [build("v1"), build("v2")];
     await installExecutable(one, places);
     let isOver = false;
@@ -115,7 +115,7 @@ describe("the installer", () => {
     );
   });
 
-  test("is done once by two installers at the same moment", async () => {
+  it("installs once when two installers run concurrently", async () => {
     const source = build("v1");
     const made = await Promise.all([1, 2, 3].map(() => installExecutable(source, places)));
     assert.equal(new Set(made).size, 1);
@@ -123,7 +123,7 @@ describe("the installer", () => {
     assert.equal(await call(), "v1 v1");
   });
 
-  test("that died at any step leaves the old version in use, and its successor finishes and tidies up", async () => {
+  it("keeps the old version when killed at any step, and the next one finishes", async () => {
     const old = await installExecutable(build("v1"), places);
     // Half a version under a draft's name; then a whole one that nothing points to yet; then a link's draft.
     mkdirSync(join(places.home, "versions", ".abc.123.mooring-draft", "bin"), { recursive: true });
@@ -141,7 +141,7 @@ describe("the installer", () => {
     assert.notEqual(old, version);
   });
 
-  test("keeps a replaced version for those that began with it, and the current one for ever", async () => {
+  it("keeps a replaced version for its retirement time, and the current one always", async () => {
     const one = await installExecutable(build("v1"), places);
     const two = await installExecutable(build("v2"), places);
     const now = Date.now();
@@ -159,7 +159,7 @@ describe("the installer", () => {
     assert.deepEqual(versions(), [one, two].sort());
   });
 
-  test("says what is missing in a folder that is no build", async () => {
+  it("names what is missing in a folder that is no build", async () => {
     const source = { folder: join(root, "nothing"), node: "/bin/sh" };
     await assert.rejects(installExecutable(source, places), /nothing\/mooring is not there/);
     assert.deepEqual(everything(), { [places.bin]: [], [places.home]: [], [places.conf]: [] });
@@ -169,7 +169,7 @@ describe("the installer", () => {
 describe("the network configuration", () => {
   const read = () => JSON.parse(readFileSync(join(places.conf, "10-mooring.conflist"), "utf8"));
 
-  test("names the agent's socket, and portmap only where the host has it", async () => {
+  it("names the agent's socket, and portmap only if the host has it", async () => {
     assert.equal(await installConfiguration(places, FACTS), true);
     assert.deepEqual(read(), {
       cniVersion: "1.0.0",
@@ -194,7 +194,7 @@ describe("the network configuration", () => {
     assert.deepEqual(readdirSync(places.conf), ["10-mooring.conflist"]);
   });
 
-  test("is whole for whoever reads it while it changes", async () => {
+  it("is complete for readers while it is replaced", async () => {
     await installConfiguration(places, FACTS);
     let isOver = false;
     const reader = (async () => {
@@ -211,7 +211,7 @@ describe("the network configuration", () => {
   });
 });
 
-test("uninstalling leaves the folders as they were found, others' files included", async () => {
+it("leaves the folders and others' files as they were after uninstall", async () => {
   writeFileSync(join(places.bin, "bridge"), "");
   writeFileSync(join(places.conf, "20-other.conflist"), "{}");
   const before = everything();

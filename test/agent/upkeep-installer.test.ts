@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { pino } from "pino";
 import { Installer, type InstallerOptions } from "../../cni/agent/install/installer.ts";
 import { AgentMetrics } from "../../cni/agent/metrics.ts";
@@ -87,7 +87,7 @@ describe("an agent that installs", () => {
   };
   const ALL = ["10-mooring.conflist", "current", "mooring", "versions"];
 
-  test("writes the configuration last: after the bridges are there and the socket answers", async () => {
+  it("writes the configuration last, once bridges and socket are ready", async () => {
     const installer = install();
     await waitFor("the executable", () => files().includes("mooring"));
     await serve();
@@ -98,7 +98,7 @@ describe("an agent that installs", () => {
     assert.deepEqual(files(), ALL, "its DaemonSet is there: a successor comes");
   });
 
-  test("writes none while its socket does not answer, and ends all the same", async () => {
+  it("writes none while its socket does not answer, and still stops", async () => {
     nodeReady.resolve();
     const installer = install();
     await waitFor("the executable", () => files().includes("mooring"));
@@ -106,7 +106,7 @@ describe("an agent that installs", () => {
     assert.deepEqual(files(), ["current", "mooring", "versions"]);
   });
 
-  test("leaves the node as it was when its DaemonSet is gone", async () => {
+  it("uninstalls when its DaemonSet is deleted", async () => {
     const installer = await whole();
     kube.remove(SETS, OWN.namespace, OWN.name);
     await installer[Symbol.asyncDispose]();
@@ -115,7 +115,7 @@ describe("an agent that installs", () => {
     assert.equal(removedBridges, 1);
   });
 
-  test("does so too when its namespace is being deleted, or it is refused an answer it had before", async () => {
+  it("uninstalls when its namespace is being deleted, or a read is newly refused", async () => {
     const deleting = await whole();
     const metadata = { name: OWN.namespace, namespace: "", deletionTimestamp: "2026-11-20T08:00:00Z" };
     kube.put(SPACES, { metadata });
@@ -124,7 +124,7 @@ describe("an agent that installs", () => {
   });
 
   for (const status of [401, 403]) {
-    test(`does so when the API has forgotten who it is (${status})`, async () => {
+    it(`uninstalls when the API newly rejects its token (${status})`, async () => {
       const installer = await whole();
       // Its first look has been answered by now.
       await new Promise(resolve => setImmediate(resolve));
@@ -135,7 +135,7 @@ describe("an agent that installs", () => {
   }
 
   for (const status of [500, 503]) {
-    test(`keeps everything when the API fails (${status})`, async () => {
+    it(`keeps everything when the API fails (${status})`, async () => {
       const installer = await whole();
       kube.faults.set(/./, status);
       await installer[Symbol.asyncDispose]();
@@ -144,7 +144,7 @@ describe("an agent that installs", () => {
     });
   }
 
-  test("keeps everything when it never had an answer: a refusal then says nothing", async () => {
+  it("keeps everything when the API never answered it", async () => {
     kube.faults.set(/./, 403);
     const installer = await whole();
     await installer[Symbol.asyncDispose]();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { after, afterEach, before, describe, test } from "node:test";
+import { after, afterEach, before, describe, it } from "node:test";
 import type { Port } from "../../ipam-server/contract/index.ts";
 import { waitFor } from "../../scripts/lab/command.ts";
 import { type LabNode, TRUNK } from "../../scripts/lab/node.ts";
@@ -75,7 +75,7 @@ describe("upkeep of a node", () => {
     await waitFor("sweeps", async () => (await metric("mooring_agent_sweeps_total")) >= before + 4);
   };
 
-  test("a live pod whose port moved away is silenced at once, and its late DEL changes nothing", async () => {
+  it("disconnects a live pod whose port moved, and ignores its late DEL", async () => {
     const fenced = await metric("mooring_agent_fenced_ports_total");
     const old = await plugStateful("moves-0");
     const young = await plugStateful("moves-0", agentLab.lab.b);
@@ -88,7 +88,7 @@ describe("upkeep of a node", () => {
     await unplug(agentLab, young);
   });
 
-  test("a node that was cut off while its pod moved silences the old copy when it is back", async () => {
+  it("disconnects the old copy on a node that was cut off while the pod moved", async () => {
     const { a, b } = agentLab.lab;
     const old = await plugStateful("cut-0");
     await a.ip("link set eth0 down");
@@ -101,7 +101,7 @@ describe("upkeep of a node", () => {
     await unplug(agentLab, young);
   });
 
-  test("an agent that was not there when the pod moved silences it by its first comparison", async () => {
+  it("disconnects a moved pod in the first sweep of a new agent", async () => {
     const [agentA] = agentLab.agents;
     const old = await plugStateful("restart-0");
     await agentA.stop("SIGKILL");
@@ -112,7 +112,7 @@ describe("upkeep of a node", () => {
     await unplug(agentLab, young);
   });
 
-  test("after OVSDB was wiped bridge, uplink and pods are back, untouched", async () => {
+  it("restores bridge, uplink and pods after OVSDB was wiped", async () => {
     const { a } = agentLab.lab;
     const pod = await plugStateful("wiped-0");
     assert.ok(await answers(pod));
@@ -126,7 +126,7 @@ describe("upkeep of a node", () => {
     await unplug(agentLab, pod);
   });
 
-  test("after OVSDB was wiped while the IPAM is away pods are back all the same", async () => {
+  it("restores pods after OVSDB was wiped while the IPAM is down", async () => {
     const { a } = agentLab.lab;
     const pod = await plugStateful("wiped-alone-0");
     await sweeps();
@@ -142,7 +142,7 @@ describe("upkeep of a node", () => {
     await unplug(agentLab, pod);
   });
 
-  test("restarts of OVS leave pods as they are", async () => {
+  it("leaves pods alone when OVS restarts", async () => {
     const { a } = agentLab.lab;
     const pod = await plugStateful("restarted-0");
     await a.ovs.stop();
@@ -153,7 +153,7 @@ describe("upkeep of a node", () => {
     await unplug(agentLab, pod);
   });
 
-  test("a DEL that was lost for ever: port and binding are swept once pod and sandbox are gone", async () => {
+  it("sweeps port and binding after a lost DEL, once pod and sandbox are gone", async () => {
     const pod = await plug(agentLab.lab.a, await agentLab.createPod(agentLab.lab.a, "lost"));
     await pod.endpoint.remove();
     await sweeps();
@@ -164,7 +164,7 @@ describe("upkeep of a node", () => {
     await waitForSilence();
   });
 
-  test("nothing is swept while Kubernetes does not answer, or answers in part", async () => {
+  it("sweeps nothing while Kubernetes is down or answers in part", async () => {
     const { kube, lab } = agentLab;
     const pod = await plug(lab.a, await agentLab.createPod(lab.a, "unknown"));
     await kube.ask("fail", "GET /api/v1/pods", 503);
@@ -178,7 +178,7 @@ describe("upkeep of a node", () => {
     await waitForSilence();
   });
 
-  test("with the IPAM away live pods stay, and what was swept meanwhile is told later", async () => {
+  it("IPAM down: live pods stay, and removals are delivered later", async () => {
     const { kube, lab } = agentLab;
     const stays = await plugStateful("stays-0");
     const goes = await plug(lab.a, await agentLab.createPod(lab.a, "goes"));
@@ -194,7 +194,7 @@ describe("upkeep of a node", () => {
     await unplug(agentLab, stays);
   });
 
-  test("a binding that the IPAM lost is claimed again with the same address, and the pod does not notice", async () => {
+  it("claims a binding that the IPAM lost again, with the same address", async () => {
     const pod = await plugStateful("forgotten-0");
     const [before] = await agentLab.lab.readPorts("forgotten-0");
     await agentLab.lab.ipam.mustCtl("release", "lab/default/forgotten-0");
@@ -219,7 +219,7 @@ describe("upkeep of a node", () => {
     assert.equal(after?.binding, undefined, "its DEL still ends it");
   });
 
-  test("an ephemeral port that was deleted under a live pod comes back with the same address", async () => {
+  it("claims an ephemeral port deleted under a live pod again, with its address", async () => {
     const pod = await plug(
       agentLab.lab.a,
       await agentLab.createPod(agentLab.lab.a, "deleted", { annotations: IPV4, phase: "Running" }),
@@ -231,7 +231,7 @@ describe("upkeep of a node", () => {
     await waitForPort("deleted", "gone", port => port === undefined);
   });
 
-  test("after a reboot the pod's new sandbox gets the port, and what OVS remembers of the old one is swept", async () => {
+  it("sweeps the old sandbox's port after a reboot, and the new one gets it", async () => {
     const { lab } = agentLab;
     const uid = randomUUID();
     const spec = { uid, ownerReferences: stateful("reboot-0"), annotations: IPV4, phase: "Running" };
@@ -246,7 +246,7 @@ describe("upkeep of a node", () => {
     await unplug(agentLab, young);
   });
 
-  test("a port whose VLAN was changed is an access port of its own again", async () => {
+  it("restores the VLAN of a port whose tag or mode was changed", async () => {
     const { a } = agentLab.lab;
     const pod = await plugStateful("isolated-0");
     const port = (await readMoored(a)) ?? "";
@@ -263,7 +263,7 @@ describe("upkeep of a node", () => {
     await unplug(agentLab, pod);
   });
 
-  test("sweeps leave ports and links of others alone", async () => {
+  it("leaves ports and links of others alone", async () => {
     const { a } = agentLab.lab;
     await a.ip("link add theirs0 type veth peer name theirs1");
     await a.ovs.vsctl("add-port", "br-int", "theirs0", "--", "set", "interface", "theirs0", "external_ids:iface-id=vm");

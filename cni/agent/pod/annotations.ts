@@ -33,7 +33,7 @@ const RULES: Record<string, Rule> = {
   "network-selector": {
     field: "networkSelector",
     accepts: 'a label selector such as "env=prod,tier in (web,api)"',
-    // Its syntax is the IPAM's to judge; `annotationBehind` leads its verdict back here.
+    // The IPAM validates the syntax; `findAnnotation` maps its error to this annotation.
     parse: value => (value.length <= 4096 ? value : undefined),
   },
   ip: {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { after, describe, it } from "node:test";
 import { pino } from "pino";
 import { Preclaims, shouldPreclaim } from "../../../../cni/agent/claims/preclaims.ts";
 import { type NodePod, type PodChange, readNodePod } from "../../../../cni/agent/pod/pods.ts";
@@ -26,174 +26,176 @@ function readPod(uid: string, status: object = { phase: "Pending" }, spec: objec
   return readNodePod({ metadata, spec, status });
 }
 
-test("only a pod of this node that waits for its first container is claimed for", () => {
-  const started = { state: { running: { startedAt: "2026-11-20T08:00:00Z" } } };
-  const waiting = { state: { waiting: { reason: "ContainerCreating" } } };
-  for (const [status, spec, decision] of [
-    [{ phase: "Pending" }, { nodeName: NODE }, true],
-    [{}, { nodeName: NODE }, true],
-    [{ phase: "Pending", containerStatuses: [waiting] }, { nodeName: NODE }, true],
-    [{ phase: "Pending", containerStatuses: [waiting, started] }, { nodeName: NODE }, false],
-    [{ phase: "Running" }, { nodeName: NODE }, false],
-    [{ phase: "Succeeded" }, { nodeName: NODE }, false],
-    [{ phase: "Pending" }, {}, false],
-    [{ phase: "Pending" }, { nodeName: "node-b" }, false],
-    [{ phase: "Pending" }, { nodeName: NODE, hostNetwork: true }, false],
-  ] as const) {
-    assert.equal(shouldPreclaim(readPod("u", status, spec), NODE), decision, JSON.stringify({ status, spec }));
-  }
-});
+describe("Preclaims", () => {
+  it("claims only for pods of this node whose first container has not run", () => {
+    const started = { state: { running: { startedAt: "2026-11-20T08:00:00Z" } } };
+    const waiting = { state: { waiting: { reason: "ContainerCreating" } } };
+    for (const [status, spec, decision] of [
+      [{ phase: "Pending" }, { nodeName: NODE }, true],
+      [{}, { nodeName: NODE }, true],
+      [{ phase: "Pending", containerStatuses: [waiting] }, { nodeName: NODE }, true],
+      [{ phase: "Pending", containerStatuses: [waiting, started] }, { nodeName: NODE }, false],
+      [{ phase: "Running" }, { nodeName: NODE }, false],
+      [{ phase: "Succeeded" }, { nodeName: NODE }, false],
+      [{ phase: "Pending" }, {}, false],
+      [{ phase: "Pending" }, { nodeName: "node-b" }, false],
+      [{ phase: "Pending" }, { nodeName: NODE, hostNetwork: true }, false],
+    ] as const) {
+      assert.equal(shouldPreclaim(readPod("u", status, spec), NODE), decision, JSON.stringify({ status, spec }));
+    }
+  });
 
-class Harness {
-  readonly held = new HeldPorts();
-  readonly leased = new Set<string>();
-  readonly learned: string[] = [];
-  readonly claims: Claim[] = [];
-  readonly releases: Release[] = [];
-  readonly outcomes: string[] = [];
-  readonly journal;
-  answer: (claim: Claim) => Promise<PortAttachment> = async claim => attach(claim);
-  isDown = false;
-  readonly ahead: Preclaims;
-  tell: (change: PodChange) => void = () => {};
+  class Harness {
+    readonly held = new HeldPorts();
+    readonly leased = new Set<string>();
+    readonly learned: string[] = [];
+    readonly claims: Claim[] = [];
+    readonly releases: Release[] = [];
+    readonly outcomes: string[] = [];
+    readonly journal;
+    answer: (claim: Claim) => Promise<PortAttachment> = async claim => attach(claim);
+    isDown = false;
+    readonly ahead: Preclaims;
+    tell: (change: PodChange) => void = () => {};
 
-  constructor(name: string) {
-    this.journal = openJournal(join(dir, name), { now: () => new Date() });
-    this.ahead = new Preclaims({
-      nodeName: NODE,
-      gatherMs: 0,
-      held: this.held,
-      leases: {
-        reserve: claim => this.leased.has(claim.owner.uid),
-        cancelReservation: uid => void this.leased.delete(uid),
-        observe: (_claim, { port }) => void this.learned.push(port.name),
-      },
-      journal: this.journal,
-      log: pino({ level: "silent" }),
-      metrics: { preclaims: { inc: ({ outcome }: { outcome: string }) => this.outcomes.push(outcome) } as never },
-      claims: {
-        derivePreclaim: async pod => ({
-          name: `c/default/${pod.name}`,
-          host: NODE,
-          owner: { kind: "pod", uid: pod.uid, createdAt: pod.createdAt },
-          networkSelector: "",
-        }),
-      },
-      ipam: {
-        claim: claim => {
-          this.claims.push(claim);
-          return this.answer(claim);
+    constructor(name: string) {
+      this.journal = openJournal(join(dir, name), { now: () => new Date() });
+      this.ahead = new Preclaims({
+        nodeName: NODE,
+        gatherMs: 0,
+        held: this.held,
+        leases: {
+          reserve: claim => this.leased.has(claim.owner.uid),
+          cancelReservation: uid => void this.leased.delete(uid),
+          observe: (_claim, { port }) => void this.learned.push(port.name),
         },
-        release: async releases => {
-          if (this.isDown) throw new IpamError("unavailable", "down");
-          this.releases.push(...releases);
-          return releases.map(({ name = "" }) => ({ released: true as const, name, deleted: true }));
+        journal: this.journal,
+        log: pino({ level: "silent" }),
+        metrics: { preclaims: { inc: ({ outcome }: { outcome: string }) => this.outcomes.push(outcome) } as never },
+        claims: {
+          derivePreclaim: async pod => ({
+            name: `c/default/${pod.name}`,
+            host: NODE,
+            owner: { kind: "pod", uid: pod.uid, createdAt: pod.createdAt },
+            networkSelector: "",
+          }),
         },
-      },
-      pods: {
-        subscribe: listener => {
-          this.tell = listener;
-          return { [Symbol.dispose]() {} };
+        ipam: {
+          claim: claim => {
+            this.claims.push(claim);
+            return this.answer(claim);
+          },
+          release: async releases => {
+            if (this.isDown) throw new IpamError("unavailable", "down");
+            this.releases.push(...releases);
+            return releases.map(({ name = "" }) => ({ released: true as const, name, deleted: true }));
+          },
         },
-      },
-    });
+        pods: {
+          subscribe: listener => {
+            this.tell = listener;
+            return { [Symbol.dispose]() {} };
+          },
+        },
+      });
+    }
+
+    /** A pod of this UID is there, and its claim was sent. */
+    async claimFor(uid: string): Promise<Claim> {
+      this.tell({ type: "present", pod: readPod(uid) });
+      return waitFor("the claim", () => this.claims.at(-1));
+    }
+
+    /** The same, and its answer is there. */
+    async hold(uid: string): Promise<void> {
+      await this.claimFor(uid);
+      await waitFor("the answer", () => this.held.size > 0);
+    }
+
+    /** Until everything begun is over. */
+    settle(): Promise<void> {
+      return this.ahead[Symbol.asyncDispose]();
+    }
   }
 
-  /** A pod of this UID is there, and its claim was sent. */
-  async claimFor(uid: string): Promise<Claim> {
-    this.tell({ type: "present", pod: readPod(uid) });
-    return waitFor("the claim", () => this.claims.at(-1));
+  function attach(claim: Claim, sandboxId?: string): PortAttachment {
+    const binding = { host: NODE, ownerUid: claim.owner.uid, ...(sandboxId && { sandbox: { id: sandboxId } }) };
+    const port = { name: claim.name, id: "id", epoch: 1, binding } as unknown as Port;
+    return { port } as PortAttachment;
   }
 
-  /** The same, and its answer is there. */
-  async hold(uid: string): Promise<void> {
-    await this.claimFor(uid);
-    await waitFor("the answer", () => this.held.size > 0);
-  }
+  it("claims once for each pod, however often it changes", async () => {
+    const harness = new Harness("once");
+    for (let turn = 0; turn < 3; turn++) await harness.hold("u1");
+    await harness.settle();
+    assert.equal(harness.claims.length, 1);
+    assert.equal(harness.claims[0]?.sandbox, undefined);
+    assert.equal(harness.held.find("u1", "eth0")?.attachment?.port.epoch, 1);
+  });
 
-  /** Until everything begun is over. */
-  settle(): Promise<void> {
-    return this.ahead[Symbol.asyncDispose]();
-  }
-}
+  it("reserves a lease instead of a claim, and cancels it when the pod is gone", async () => {
+    const harness = new Harness("leased");
+    harness.leased.add("u1");
+    harness.tell({ type: "present", pod: readPod("u1") });
+    await harness.hold("u2");
+    assert.deepEqual(
+      harness.claims.map(({ owner }) => owner.uid),
+      ["u2"],
+    );
+    assert.deepEqual(harness.learned, ["c/default/pod-u2"], "what the IPAM says of leases is learned here too");
+    harness.tell({ type: "gone", pod: readPod("u1") });
+    await harness.settle();
+    assert.deepEqual([harness.leased.size, harness.releases.length], [0, 0]);
+  });
 
-function attach(claim: Claim, sandboxId?: string): PortAttachment {
-  const binding = { host: NODE, ownerUid: claim.owner.uid, ...(sandboxId && { sandbox: { id: sandboxId } }) };
-  const port = { name: claim.name, id: "id", epoch: 1, binding } as unknown as Port;
-  return { port } as PortAttachment;
-}
+  it("releases the port of a pod deleted before its claim is answered", async () => {
+    const harness = new Harness("gone");
+    const answered = Promise.withResolvers<PortAttachment>();
+    harness.answer = () => answered.promise;
+    const claim = await harness.claimFor("u1");
+    harness.tell({ type: "gone", pod: readPod("u1") });
+    answered.resolve(attach(claim));
+    await harness.settle();
+    const sandbox = { id: "none", interface: "eth0" };
+    assert.deepEqual(harness.releases, [{ name: "c/default/pod-u1", host: NODE, ownerUid: "u1", sandbox }]);
+    assert.equal(harness.held.size, 0);
+  });
 
-test("each pod is claimed for once, however often it changes", async () => {
-  const harness = new Harness("once");
-  for (let turn = 0; turn < 3; turn++) await harness.hold("u1");
-  await harness.settle();
-  assert.equal(harness.claims.length, 1);
-  assert.equal(harness.claims[0]?.sandbox, undefined);
-  assert.equal(harness.held.find("u1", "eth0")?.attachment?.port.epoch, 1);
-});
+  it("leaves a pod with a sandbox to its DEL", async () => {
+    const harness = new Harness("met");
+    harness.answer = async claim => attach(claim, "s1");
+    await harness.hold("u1");
+    harness.tell({ type: "gone", pod: readPod("u1") });
+    await harness.settle();
+    assert.deepEqual(harness.releases, []);
+  });
 
-test("a pod that a leased address waits for is not claimed for, and its promise ends with it", async () => {
-  const harness = new Harness("leased");
-  harness.leased.add("u1");
-  harness.tell({ type: "present", pod: readPod("u1") });
-  await harness.hold("u2");
-  assert.deepEqual(
-    harness.claims.map(({ owner }) => owner.uid),
-    ["u2"],
-  );
-  assert.deepEqual(harness.learned, ["c/default/pod-u2"], "what the IPAM says of leases is learned here too");
-  harness.tell({ type: "gone", pod: readPod("u1") });
-  await harness.settle();
-  assert.deepEqual([harness.leased.size, harness.releases.length], [0, 0]);
-});
+  it("journals the release of an unused port when the IPAM is down", async () => {
+    const harness = new Harness("journaled");
+    await harness.hold("u1");
+    harness.isDown = true;
+    harness.tell({ type: "gone", pod: readPod("u1") });
+    await harness.settle();
+    assert.equal((await harness.journal.list()).length, 1);
+  });
 
-test("a pod that is gone before its claim is answered gives the port back, fenced against a sandbox", async () => {
-  const harness = new Harness("gone");
-  const answered = Promise.withResolvers<PortAttachment>();
-  harness.answer = () => answered.promise;
-  const claim = await harness.claimFor("u1");
-  harness.tell({ type: "gone", pod: readPod("u1") });
-  answered.resolve(attach(claim));
-  await harness.settle();
-  const sandbox = { id: "none", interface: "eth0" };
-  assert.deepEqual(harness.releases, [{ name: "c/default/pod-u1", host: NODE, ownerUid: "u1", sandbox }]);
-  assert.equal(harness.held.size, 0);
-});
+  it("only counts a failed claim, because ADD claims again", async () => {
+    const harness = new Harness("failed");
+    harness.answer = () => Promise.reject(new IpamError("no_address_available", "full"));
+    await harness.claimFor("u1");
+    await harness.settle();
+    assert.deepEqual([harness.outcomes, harness.held.size], [["failed"], 0]);
+  });
 
-test("a pod that met its sandbox is left to its DEL", async () => {
-  const harness = new Harness("met");
-  harness.answer = async claim => attach(claim, "s1");
-  await harness.hold("u1");
-  harness.tell({ type: "gone", pod: readPod("u1") });
-  await harness.settle();
-  assert.deepEqual(harness.releases, []);
-});
-
-test("an unused port whose release cannot be told is journaled", async () => {
-  const harness = new Harness("journaled");
-  await harness.hold("u1");
-  harness.isDown = true;
-  harness.tell({ type: "gone", pod: readPod("u1") });
-  await harness.settle();
-  assert.equal((await harness.journal.list()).length, 1);
-});
-
-test("a claim that fails is counted and no more: ADD claims by itself", async () => {
-  const harness = new Harness("failed");
-  harness.answer = () => Promise.reject(new IpamError("no_address_available", "full"));
-  await harness.claimFor("u1");
-  await harness.settle();
-  assert.deepEqual([harness.outcomes, harness.held.size], [["failed"], 0]);
-});
-
-test("an answer that a DEL overtook is not built on", async () => {
-  const harness = new Harness("overtaken");
-  const answered = Promise.withResolvers<PortAttachment>();
-  harness.answer = () => answered.promise;
-  const claim = await harness.claimFor("u1");
-  // ADD and DEL came and went meanwhile.
-  harness.held.drop("u1", "eth0");
-  answered.resolve(attach(claim));
-  await harness.settle();
-  assert.equal(harness.held.size, 0);
+  it("does not cache an answer that arrives after a DEL", async () => {
+    const harness = new Harness("overtaken");
+    const answered = Promise.withResolvers<PortAttachment>();
+    harness.answer = () => answered.promise;
+    const claim = await harness.claimFor("u1");
+    // ADD and DEL came and went meanwhile.
+    harness.held.drop("u1", "eth0");
+    answered.resolve(attach(claim));
+    await harness.settle();
+    assert.equal(harness.held.size, 0);
+  });
 });

@@ -11,25 +11,26 @@ import { IpamError } from "../../../../ipam-server/contract/index.ts";
 import { waitFor } from "../../../../scripts/lab/command.ts";
 
 export const LEASE_MS = 3_600_000;
-/** The IPAM's clock shows another day than the node's: nothing may depend on that. */
+export const TEN_MINUTES = 10 * 60_000;
+/** The IPAM's clock differs from the node's, because nothing may depend on wall clocks. */
 const SERVER_NOW = Date.parse("2031-05-05T05:05:05.000Z");
 
-/** A node's leases, an IPAM that is a map, and a clock that the test sets. */
+/** A node's leases with an in-memory IPAM and a clock that the test sets. */
 export class Harness implements AsyncDisposable {
   readonly claims: Claim[] = [];
   readonly releases: Release[] = [];
   readonly outcomes = new Map<string, number>();
-  /** The leases that the IPAM holds, and each one's life. */
+  /** The leases in the IPAM, with their port ids. */
   readonly held = new Map<string, string>();
   readonly leases: Leases;
   terms: NodeLease | undefined = { size: 4, low: 2 };
-  /** Instead of an answer. */
+  /** If set, all claims are rejected with it. */
   refusal: IpamError | undefined;
-  /** Called while a claim is under way. */
+  /** Called before a claim is answered. */
   onClaim: (claim: Claim) => Promise<void> | void = () => {};
   timeMs = 1000;
   leaseMs = LEASE_MS;
-  #lives = 0;
+  #ids = 0;
 
   constructor(idleMs = 10 * LEASE_MS) {
     const isAway = () => this.refusal?.code === "unavailable";
@@ -67,7 +68,7 @@ export class Harness implements AsyncDisposable {
     return harness;
   }
 
-  /** What a pod's claim was answered with, as `attachment` gives it. */
+  /** Observes the answer to a pod's claim. */
   observe(claim = pod("first")): void {
     this.leases.observe(claim, this.attach(claim));
   }
@@ -84,12 +85,12 @@ export class Harness implements AsyncDisposable {
     return waitFor(`${size} leases`, () => this.names().length === size);
   }
 
-  /** A round that begins now, and its end as far as the IPAM sees it. */
+  /** Runs one pass of the background loop, after `ms` of the clock. */
   async pass(ms = 0): Promise<void> {
     this.timeMs += ms;
     this.leases.setCordoned(false);
-    // The round begins in this turn of the event loop, and the fake answers in a few.
-    for (let turn = 0; turn < 20; turn++) await new Promise(resolve => setImmediate(resolve));
+    // The pass starts in this iteration of the event loop, and the fake answers within a few.
+    for (let i = 0; i < 20; i++) await new Promise(resolve => setImmediate(resolve));
   }
 
   attach({ name = "", owner, host, networkSelector }: Claim): PortAttachment {
@@ -129,7 +130,7 @@ export class Harness implements AsyncDisposable {
     if (this.refusal !== undefined) throw this.refusal;
     const { name = "" } = claim;
     if (this.terms === undefined) throw new IpamError("conflict", "leases no addresses");
-    if (!this.held.has(name)) this.held.set(name, `life-${++this.#lives}`);
+    if (!this.held.has(name)) this.held.set(name, `id-${++this.#ids}`);
     return this.attach(claim);
   }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import { findAnnotation, readAnnotations } from "../../../../cni/agent/pod/annotations.ts";
 import { readNamespace, readPod } from "../../../../cni/agent/pod/pod.ts";
 import { IpamError } from "../../../../ipam-server/contract/index.ts";
@@ -35,7 +35,7 @@ describe("an annotation that says what it cannot", () => {
   for (const [name, values] of Object.entries(BAD)) {
     for (const value of values) {
       if (trimmed.has(value)) continue;
-      test(`mooring.dev/${name}: ${JSON.stringify(value.slice(0, 20))} is refused by name, value and what it takes`, () => {
+      it(`mooring.dev/${name}: ${JSON.stringify(value.slice(0, 20))} is refused by name, value and what it takes`, () => {
         const error = refusal({ [`mooring.dev/${name}`]: value });
         assert.ok(
           error.message.startsWith(`Annotation mooring.dev/${name} of pod shop/web-0 is ${JSON.stringify(value)}`),
@@ -46,45 +46,45 @@ describe("an annotation that says what it cannot", () => {
     }
   }
 
-  test("on a namespace names the namespace", () => {
+  it("on a namespace names the namespace", () => {
     assert.match(refusal({}, { "mooring.dev/retain": "maybe" }).message, /retain of namespace shop is "maybe"/);
   });
 
-  test("is refused even where the pod's own good one would win", () => {
+  it("is rejected even when the pod overrides it", () => {
     refusal({ "mooring.dev/retain": "sticky" }, { "mooring.dev/retain": "maybe" });
   });
 
   for (const name of ["port-name", "ip", "mac"]) {
-    test(`on a namespace may not be ${name}, which no two pods can share`, () => {
+    it(`on a namespace may not be ${name}, which no two pods can share`, () => {
       const value = { "port-name": "x", ip: "10.0.0.5", mac: "0a:58:0a:00:00:05" }[name] ?? "";
       assert.match(refusal({}, { [`mooring.dev/${name}`]: value }).message, /stands on namespace shop.*on a pod only/);
     });
   }
 
-  test("with a misspelt name is an error that lists the names there are", () => {
+  it("with an unknown name lists the known ones", () => {
     const { message } = refusal({ "mooring.dev/retian": "sticky" });
     assert.match(message, /mooring\.dev\/retian of pod shop\/web-0 is not known/);
     assert.match(message, /mooring\.dev\/retain/);
   });
 
-  test("named like a member of every object is an unknown one", () => {
+  it("named like an Object member is unknown", () => {
     refusal({ "mooring.dev/constructor": "x" });
     refusal({ "mooring.dev/__proto__": "x" });
   });
 
-  test("cannot name a port in two ways", () => {
+  it("cannot name a port in two ways", () => {
     refusal({ "mooring.dev/port-name": "x", "mooring.dev/port-name-from": "app" });
   });
 
   for (const retain of ["ephemeral", "24h"]) {
-    test(`cannot let a reserved port go: ${retain}`, () => {
+    it(`cannot let a reserved port go: ${retain}`, () => {
       refusal({ "mooring.dev/port-name": "x", "mooring.dev/retain": retain });
     });
   }
 });
 
 describe("an annotation that says what it can", () => {
-  test("is not looked at outside mooring.dev/", () => {
+  it("is ignored outside mooring.dev/", () => {
     assert.deepEqual(read({ "example.com/retain": "maybe", mooring: "x" }), {});
   });
 
@@ -97,22 +97,22 @@ describe("an annotation that says what it can", () => {
     ["3650d", 315_360_000],
   ];
   for (const [value, ttlSeconds] of durations) {
-    test(`retain: ${value} is ${ttlSeconds} seconds`, () => {
+    it(`retain: ${value} is ${ttlSeconds} seconds`, () => {
       assert.deepEqual(read({ "mooring.dev/retain": value }).retention, { policy: "sticky", ttlSeconds });
     });
   }
 
-  test("may have space around its value and its items", () => {
+  it("may have spaces around its value and items", () => {
     assert.deepEqual(read({ "mooring.dev/families": " ipv6 , ipv4 " }).families, ["ipv6", "ipv4"]);
     assert.equal(read({ "mooring.dev/port-name": "a\n" }).portName, "a");
   });
 
-  test("may name labels with a prefix", () => {
+  it("may name labels with a prefix", () => {
     const keys = ["app.kubernetes.io/name", "shard"];
     assert.deepEqual(read({ "mooring.dev/port-name-from": keys.join(",") }).portNameFrom, keys);
   });
 
-  test("on the pod wins over its namespace's one by one", () => {
+  it("on the pod overrides its namespace's, each alone", () => {
     const wishes = read(
       { "mooring.dev/families": "ipv4" },
       { "mooring.dev/families": "ipv6", "mooring.dev/retain": "sticky" },
@@ -138,7 +138,7 @@ describe("the annotation behind the IPAM's verdict", () => {
     ["", undefined],
   ];
   for (const [field, expected] of rows) {
-    test(`${field || "(no field)"} leads to ${expected ?? "none"}`, () => {
+    it(`${field || "(no field)"} leads to ${expected ?? "none"}`, () => {
       assert.equal(findAnnotation(field, pod, namespace), expected);
     });
   }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import { deriveClaim } from "../../../../cni/agent/pod/derive-claim.ts";
 import { readNamespace, readPod } from "../../../../cni/agent/pod/pod.ts";
 import type { Claim, NameFrom, Retention, SlotOf, Workload } from "../../../../ipam-server/contract/index.ts";
@@ -259,7 +259,7 @@ const ROWS: Row[] = [
 
 describe("the port a pod asks for", () => {
   for (const row of ROWS) {
-    test(row.promise, () => {
+    it(row.promise, () => {
       const claim = claimOf(row.pod, {
         ...(row.ns && { ns: row.ns }),
         ...(row.interface && { interface: row.interface }),
@@ -275,15 +275,15 @@ describe("the port a pod asks for", () => {
 });
 
 describe("the rest of the claim", () => {
-  test("tells the owner by the pod's UID and birth, in the contract's time format", () => {
+  it("has the owner's UID and creation time in the contract's format", () => {
     assert.deepEqual(claimOf({ uid: "u-9" }).owner, { kind: "pod", uid: "u-9", createdAt: "2026-11-20T08:00:00.000Z" });
   });
 
-  test("calls the owner of a machine's launcher a vm", () => {
+  it("has an owner of kind vm for a virtual machine's launcher", () => {
     assert.equal(claimOf({ owner: vmi }).owner.kind, "vm");
   });
 
-  test("has no sandbox when claimed ahead, and the caller's when not", () => {
+  it("has no sandbox in a pre-claim, and the caller's at ADD", () => {
     const pod = readPod(podObject());
     const namespace = readNamespace(namespaceObject());
     assert.equal("sandbox" in claimOf({}), false);
@@ -292,7 +292,7 @@ describe("the rest of the claim", () => {
     assert.deepEqual(claim.sandbox, sandbox);
   });
 
-  test("differs between ahead and ADD in nothing but the sandbox", () => {
+  it("differs between pre-claim and ADD only in the sandbox", () => {
     const pod = readPod(podObject({ owner: STATEFUL_SET, labels: { app: "web" } }));
     const namespace = readNamespace(namespaceObject({ "mooring.dev/families": "ipv4" }));
     const ahead = deriveClaim(pod, namespace, DEFAULTS, { host: "node-a", interface: "eth0" });
@@ -301,7 +301,7 @@ describe("the rest of the claim", () => {
     assert.deepEqual({ ...ahead, sandbox }, add);
   });
 
-  test("looks for a network where pod, namespace and configuration say, in this order", () => {
+  it("selects networks by pod, then namespace, then configuration", () => {
     const pod = { annotations: { "mooring.dev/network-selector": "env=pod" } };
     const ns = { "mooring.dev/network-selector": "env=ns" };
     assert.equal(claimOf(pod, { ns }).networkSelector, "env=pod");
@@ -309,11 +309,11 @@ describe("the rest of the claim", () => {
     assert.equal(claimOf({}).networkSelector, "env=prod");
   });
 
-  test("lets an empty selector match every network", () => {
+  it("matches every network with an empty selector", () => {
     assert.equal(claimOf({ annotations: { "mooring.dev/network-selector": "" } }).networkSelector, "");
   });
 
-  test("carries wanted addresses, MAC, families and what to do on a mismatch", () => {
+  it("has the requested addresses, MAC, families and mismatch policy", () => {
     const claim = claimOf({
       annotations: {
         "mooring.dev/ip": "10.0.0.5, fd00::5",
@@ -328,7 +328,7 @@ describe("the rest of the claim", () => {
     assert.equal(claim.onMismatch, "reallocate");
   });
 
-  test("leaves a second interface's network to that interface's configuration", () => {
+  it("leaves a second interface's network to its configuration", () => {
     const annotations = {
       "mooring.dev/ip": "10.0.0.5",
       "mooring.dev/mac": "0a:58:0a:00:00:05",
@@ -340,7 +340,7 @@ describe("the rest of the claim", () => {
     for (const field of ["ips", "mac", "families"]) assert.equal(field in claim, false, field);
   });
 
-  test("tells what the host can reach only where that is known", () => {
+  it("has the host's physical networks only where configured", () => {
     const place = { host: "node-a", interface: "eth0" };
     const known = { ...DEFAULTS, availabilityZone: "az1", physicalNetworks: ["physnet1"] };
     const pod = readPod(podObject());
@@ -351,17 +351,17 @@ describe("the rest of the claim", () => {
     assert.equal("availabilityZone" in claimOf({}), false);
   });
 
-  test("carries the pod's labels without those that controllers write", () => {
+  it("has the pod's labels without controller-generated ones", () => {
     const claim = claimOf({ labels: { app: "web", "pod-template-hash": "x", "controller-revision-hash": "y" } });
     assert.deepEqual(claim.labels, { app: "web" });
   });
 
-  test("names a mirror pod's owner by the UID that its kubelet uses", () => {
+  it("names a mirror pod's owner by the kubelet's UID", () => {
     const annotations = { "kubernetes.io/config.mirror": "kubelet-uid", "kubernetes.io/config.hash": "kubelet-uid" };
     assert.equal(claimOf({ uid: "api-uid", annotations }).owner.uid, "kubelet-uid");
   });
 
-  test("shortens a name over 253 characters the same way each time, and differently for different pods", () => {
+  it("shortens a name over 253 characters deterministically and uniquely", () => {
     const long = (end: string) => claimOf({ name: `${"a".repeat(252)}${end}` }).name ?? "";
     assert.equal(long("x").length, 253);
     assert.equal(long("x"), long("x"));
@@ -369,7 +369,7 @@ describe("the rest of the claim", () => {
     assert.match(long("x"), /^[A-Za-z0-9._:/@-]{1,253}$/);
   });
 
-  test("leaves the IPAM room for a slot in the longest application name", () => {
+  it("leaves room for a slot in the longest application name", () => {
     const name = "d".repeat(253);
     const claim = claimOf({
       owner: { ...REPLICA_SET, name: `${name}-h1` },

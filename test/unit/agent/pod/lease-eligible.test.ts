@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import { deriveClaim } from "../../../../cni/agent/pod/derive-claim.ts";
 import { canUseLease } from "../../../../cni/agent/pod/lease-eligible.ts";
 import { readNamespace, readPod } from "../../../../cni/agent/pod/pod.ts";
@@ -41,7 +41,7 @@ const CASES: [promise: string, pod: PodShape, may: boolean, ifname?: string][] =
   ["an interface beside the first may not", REPLICA, false, "net1"],
 ];
 for (const [promise, shape, may, ifname = "eth0"] of CASES) {
-  test(promise, () => {
+  it(promise, () => {
     const pod = readPod(podObject(shape));
     const place = { host: "node-a", interface: ifname, sandbox: { id: "s1", interface: ifname } };
     const defaults = { cluster: "c1", networkSelector: "env=prod" };

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import { deriveClaim } from "../../../../cni/agent/pod/derive-claim.ts";
 import { needsPort, readNamespace, readPod } from "../../../../cni/agent/pod/pod.ts";
 import { IpamError } from "../../../../ipam-server/contract/index.ts";
 import { namespaceObject, podObject } from "./pods.ts";
 
 describe("a pod read from the API", () => {
-  test("gives its one controller, not its other owners", () => {
+  it("has its controller and no other owners", () => {
     const other = { apiVersion: "v1", kind: "Thing", name: "x", uid: "x" };
     const controller = { apiVersion: "apps/v1", kind: "StatefulSet", name: "web", uid: "u" };
     const pod = podObject({ metadata: { ownerReferences: [other, { ...controller, controller: true }] } });
@@ -14,7 +14,7 @@ describe("a pod read from the API", () => {
     assert.equal(readPod(podObject({ metadata: { ownerReferences: [other] } })).controller, undefined);
   });
 
-  test("may carry its birth as a Date", () => {
+  it("may have a Date as creation time", () => {
     const pod = podObject({ metadata: { creationTimestamp: new Date("2026-11-20T08:00:00Z") } });
     assert.equal(readPod(pod).createdAt, "2026-11-20T08:00:00.000Z");
   });
@@ -35,7 +35,7 @@ describe("a pod read from the API", () => {
     ["a spec that is text", { ...podObject(), spec: "x" }, /pod\.spec is not an object/],
   ];
   for (const [what, value, message] of malformed) {
-    test(`with ${what} is refused by the field's name`, () => {
+    it(`with ${what} is refused by the field's name`, () => {
       assert.throws(
         () => readPod(value),
         error => error instanceof IpamError && message.test(error.message),
@@ -43,7 +43,7 @@ describe("a pod read from the API", () => {
     });
   }
 
-  test("is refused as a namespace when it is none", () => {
+  it("is rejected when it is no namespace", () => {
     assert.throws(() => readNamespace({ metadata: {} }), /namespace\.metadata\.name/);
   });
 });
@@ -60,7 +60,7 @@ describe("a port is claimed ahead", () => {
     ["not for a pod that failed", false, podObject({ status: { phase: "Failed" } })],
   ];
   for (const [promise, expected, object] of rows) {
-    test(promise, () => assert.equal(needsPort(readPod(object), "node-a"), expected));
+    it(promise, () => assert.equal(needsPort(readPod(object), "node-a"), expected));
   }
 });
 
@@ -72,16 +72,16 @@ describe("a label that names a port", () => {
       { cluster: "c1", networkSelector: "" },
       { host: "node-a", interface: "eth0" },
     );
-  test("and is missing is told by its key", () => {
+  it("is named in the error when missing", () => {
     assert.throws(
       () => claim({ app: "kv" }),
       /port-name-from names the label shard, but pod shop\/web-0 has no label shard/,
     );
   });
-  test("and is empty is told by its key", () => {
+  it("is named in the error when empty", () => {
     assert.throws(() => claim({ app: "kv", shard: "" }), /has an empty label shard/);
   });
-  test("is never taken from what every object has", () => {
+  it("is never inherited from Object.prototype", () => {
     const pod = readPod(podObject({ annotations: { "mooring.dev/port-name-from": "constructor" } }));
     const place = { host: "node-a", interface: "eth0" };
     assert.throws(

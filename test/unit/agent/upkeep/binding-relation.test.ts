@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import {
   classifyBinding,
   classifyEvent,
@@ -64,11 +64,11 @@ describe("events of the IPAM against a local port", () => {
     ["a port without an epoch", "none", { epoch: 4, ...away }, local({}, { epoch: undefined as never })],
   ];
   for (const [what, expected, changes, port = local()] of cases) {
-    test(`${what}: ${expected}`, () => assert.equal(classifyEvent(port, event(changes), SELF), expected));
+    it(`${what}: ${expected}`, () => assert.equal(classifyEvent(port, event(changes), SELF), expected));
   }
 });
 
-test("no binding of its own sandbox on this host ever silences a port, whatever life and epoch", () => {
+it("never fences for a binding of its own sandbox on this host", () => {
   for (const portId of ["P1", "P2", undefined]) {
     for (const epoch of [0, 3, 99, undefined]) {
       const newer = {
@@ -82,7 +82,7 @@ test("no binding of its own sandbox on this host ever silences a port, whatever 
   }
 });
 
-test("nothing that is not newer silences a port", () => {
+it("never fences for a binding that is not newer", () => {
   for (const epoch of [0, 1, 2, 3]) {
     for (const host of ["node-a", "node-b"]) {
       const newer = { portId: "P1", epoch, host, sandboxId: "s9", ownerUid: "u9" };

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import {
   type DestructiveAction,
   decideSweep,
@@ -210,11 +210,11 @@ describe("what a sweep does", () => {
     ],
   ];
   for (const [what, given, expected] of cases) {
-    test(`${what}: ${expected.join(", ") || "nothing"}`, () => assert.deepEqual(decideSweep(given).map(say), expected));
+    it(`${what}: ${expected.join(", ") || "nothing"}`, () => assert.deepEqual(decideSweep(given).map(say), expected));
   }
 });
 
-test("over every combination: a live pod's port is never taken without a newer owner or its pod being gone", () => {
+it("never removes a live pod's port without a newer owner or a deleted pod", () => {
   const bindings = [
     undefined,
     [],
@@ -254,7 +254,7 @@ test("over every combination: a live pod's port is never taken without a newer o
   assert.equal(checked, 160);
 });
 
-test("a release names what was seen, so that a newer binding stays", () => {
+it("releases exactly the binding it saw, so that a newer one stays", () => {
   const [action] = decideSweep(view({ local: [], pods: NO_POD }));
   assert.ok(action?.kind === "release");
   const sandbox = { id: "s1", interface: "eth0" };
@@ -269,23 +269,23 @@ describe("the second look", () => {
     why,
   });
 
-  test("takes nothing at the first, even without grace", () => {
+  it("removes nothing when first found, even without grace", () => {
     assert.deepEqual(selectDue([unplug("a")], new Map(), 1000, 0).due, []);
   });
-  test("takes what has looked so for the whole grace period", () => {
+  it("removes what was found throughout the grace period", () => {
     const first = selectDue([unplug("a")], new Map(), 1000, 500);
     const early = selectDue([unplug("a")], first.pending, 1499, 500);
     assert.deepEqual(early.due, []);
     assert.equal(selectDue([unplug("a")], early.pending, 1500, 500).due.length, 1);
   });
-  test("begins anew when it looked otherwise in between, or for another reason", () => {
+  it("starts again after another finding or reason", () => {
     const first = selectDue([unplug("a")], new Map(), 1000, 500);
     const between = selectDue([], first.pending, 1200, 500);
     assert.deepEqual(selectDue([unplug("a")], between.pending, 2000, 500).due, []);
     assert.deepEqual(selectDue([unplug("b")], first.pending, 2000, 500).due, []);
     assert.deepEqual(selectDue([unplug("a", { sandboxId: "s2" })], first.pending, 2000, 500).due, []);
   });
-  test("takes another binding of the same port for another thing", () => {
+  it("treats another binding of the same port as another removal", () => {
     const release = (epoch: number): DestructiveAction => {
       return {
         kind: "release",

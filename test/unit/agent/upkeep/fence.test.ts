@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import { pino } from "pino";
 import { KeyedQueue } from "../../../../cni/agent/calls/keyed-queue.ts";
 import { HeldPorts } from "../../../../cni/agent/ports/held-ports.ts";
@@ -65,44 +65,46 @@ async function startFence() {
 
 const MOVED = event({ type: "port.moved", epoch: 4, fromHost: "node-a", host: "node-b", ownerUid: "u2" });
 
-test("what this node holds ahead of a sandbox is forgotten as soon as its binding is elsewhere", async () => {
-  const { fence, held, tell } = await startFence();
-  await using _ = fence;
-  held.put("u1", "eth0", { port: boundAhead() });
-  tell(event({ type: "port.released", epoch: 2 }));
-  tell({ ...MOVED, portId: "another life" });
-  assert.ok(held.find("u1", "eth0"), "old events, and those of another life of the port, take nothing");
-  tell(MOVED);
-  assert.equal(held.find("u1", "eth0"), undefined);
-});
-
-test("a lease that somebody ended is out of the pool when its event is read, and only that one", async () => {
-  const { fence, leased, tell } = await startFence();
-  await using _ = fence;
-  tell(event({ type: "port.bound", port: "lease:node-a/1", epoch: 3, host: "node-a" }));
-  tell(event({ type: "port.deleted", port: "lease:node-a/1", portId: "another life", epoch: 3 }));
-  assert.equal(leased.length, 2);
-  tell(event({ type: "port.released", port: "lease:node-a/1", epoch: 3, host: "node-a" }));
-  assert.deepEqual(
-    leased.map(({ name }) => name),
-    ["lease:node-a/2"],
-  );
-});
-
-for (const what of ["told to the sandbox's call already", "not yet known here"]) {
-  test(`a binding that moves away while its port is plugged, ${what}, is fenced when the call is over`, async () => {
-    const { fence, held, queue, plugged, fenced, looks, tell } = await startFence();
+describe("Fence", () => {
+  it("drops a pre-claim as soon as its binding moves", async () => {
+    const { fence, held, tell } = await startFence();
     await using _ = fence;
-    const { promise: plugging, resolve: finish } = Promise.withResolvers<void>();
-    const call = queue.run("s1/eth0", () => plugging);
-    if (what !== "not yet known here") held.put("u1", "eth0", { port: port(), sandboxId: "s1" });
+    held.put("u1", "eth0", { port: boundAhead() });
+    tell(event({ type: "port.released", epoch: 2 }));
+    tell({ ...MOVED, portId: "another life" });
+    assert.ok(held.find("u1", "eth0"), "old events, and those of another life of the port, take nothing");
     tell(MOVED);
-    await waitFor("the event to find nothing plugged", async () => looks() === 1);
-    assert.deepEqual(fenced, []);
-    plugged.push(local());
-    finish();
-    await call;
-    await waitFor("the port to be fenced", async () => fenced.length > 0);
-    assert.deepEqual(fenced, ["s1"]);
+    assert.equal(held.find("u1", "eth0"), undefined);
   });
-}
+
+  it("drops only the ended lease when its event is read", async () => {
+    const { fence, leased, tell } = await startFence();
+    await using _ = fence;
+    tell(event({ type: "port.bound", port: "lease:node-a/1", epoch: 3, host: "node-a" }));
+    tell(event({ type: "port.deleted", port: "lease:node-a/1", portId: "another life", epoch: 3 }));
+    assert.equal(leased.length, 2);
+    tell(event({ type: "port.released", port: "lease:node-a/1", epoch: 3, host: "node-a" }));
+    assert.deepEqual(
+      leased.map(({ name }) => name),
+      ["lease:node-a/2"],
+    );
+  });
+
+  for (const what of ["told to the sandbox's call already", "not yet known here"]) {
+    it(`a binding that moves away while its port is plugged, ${what}, is fenced when the call is over`, async () => {
+      const { fence, held, queue, plugged, fenced, looks, tell } = await startFence();
+      await using _ = fence;
+      const { promise: plugging, resolve: finish } = Promise.withResolvers<void>();
+      const call = queue.run("s1/eth0", () => plugging);
+      if (what !== "not yet known here") held.put("u1", "eth0", { port: port(), sandboxId: "s1" });
+      tell(MOVED);
+      await waitFor("the event to find nothing plugged", async () => looks() === 1);
+      assert.deepEqual(fenced, []);
+      plugged.push(local());
+      finish();
+      await call;
+      await waitFor("the port to be fenced", async () => fenced.length > 0);
+      assert.deepEqual(fenced, ["s1"]);
+    });
+  }
+});

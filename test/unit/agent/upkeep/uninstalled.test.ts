@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import { isUninstalled, type ResourceState, readAgentState } from "../../../../cni/agent/install/uninstalled.ts";
 import { KubeError } from "../../../../ipam-server/kube/kube-error.ts";
 
@@ -12,14 +12,14 @@ describe("whether an agent that ends is being uninstalled", () => {
         const isOver = daemonSet === "gone" || daemonSet === "refused" || namespace === "gone";
         const expected = isBeingDeleted || (wasAnswered && isOver);
         const known = wasAnswered ? "answered before" : "never answered";
-        test(`DaemonSet ${daemonSet}, namespace ${namespace}, ${known}: ${expected}`, () => {
+        it(`DaemonSet ${daemonSet}, namespace ${namespace}, ${known}: ${expected}`, () => {
           assert.equal(isUninstalled({ daemonSet, namespace }, wasAnswered), expected);
         });
       }
     }
   }
 
-  test("no answer, a server's fault or nonsense is unknown, and unknown keeps the node as it is", async () => {
+  it("is unknown after a failed or invalid answer, and keeps the node", async () => {
     for (const status of [0, 429, 500, 503, 504]) {
       const api = { get: () => Promise.reject(new KubeError(status, "on demand")) };
       const standing = await readAgentState(api, { namespace: "n", name: "d" });
@@ -30,7 +30,7 @@ describe("whether an agent that ends is being uninstalled", () => {
     assert.equal(nonsense.daemonSet, "unknown");
   });
 
-  test("reads the DaemonSet and its namespace", async () => {
+  it("reads the DaemonSet and its namespace", async () => {
     const asked: string[] = [];
     const api = {
       get: async (path: string) => {
