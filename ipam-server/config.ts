@@ -17,29 +17,29 @@ function parseDatabase(text: string): DatabaseAddress {
 /** Hides a URL's password in help and logs. */
 const hidePassword = (text: string): string => text.replace(/^([^/]*:\/\/[^/@]*:).*@/, "$1***@");
 
-/** Everything a person can set on the IPAM server. */
+/** The options of mooring-ipam. */
 export const SERVER_OPTIONS = {
   listen: {
-    about: "where to serve: HOST:PORT, [IPV6]:PORT or unix:PATH",
+    about: "address to serve on: HOST:PORT, [IPV6]:PORT or unix:PATH",
     placeholder: "address",
     default: "127.0.0.1:7070",
     parse: parseListenAddress,
   },
   database: {
-    about: "the database: sqlite:PATH, or postgres://USER:PASSWORD@HOST,HOST/DATABASE for any number of servers",
+    about: "where to store state: sqlite:PATH, or postgres://USER:PASSWORD@HOST,HOST/DATABASE for several servers",
     placeholder: "url",
     default: "sqlite:/var/lib/mooring/ipam.db",
     parse: parseDatabase,
     show: hidePassword,
   },
   reuseDelay: {
-    about: "how long a freed address waits before it is handed out again",
+    about: "how long a freed address is held before it is assigned again",
     placeholder: "duration",
     default: "60s",
     parse: parseDurationMs,
   },
   leaseTime: {
-    about: "how long a node may assign addresses leased to it without an answer from the server",
+    about: "how long a node may assign its leased addresses without a renewal",
     placeholder: "duration",
     default: "1h",
     parse: parseDurationMs,
@@ -51,13 +51,13 @@ export const SERVER_OPTIONS = {
     parse: parseDurationMs,
   },
   maxQueue: {
-    about: "how many claims, releases and reports may wait before callers get `overloaded`",
+    about: "how many claims, releases and reports may wait before clients get 503 overloaded",
     placeholder: "items",
     default: "10000",
     parse: integerBetween(1, 1_000_000),
   },
   requestTimeout: {
-    about: "how long a client may take to send one request",
+    about: "time limit for a client to send one request",
     placeholder: "duration",
     default: "30s",
     parse: parseDurationMs,
@@ -69,7 +69,7 @@ export const SERVER_OPTIONS = {
     parse: oneOf("fatal", "error", "warn", "info", "debug", "trace"),
   },
   insecure: {
-    about: "serve unauthenticated callers beyond this machine's loopback",
+    about: "serve unauthenticated clients on other addresses than loopback",
     default: "false",
     parse: parseSwitch,
   },

@@ -15,7 +15,7 @@ export interface KubeList {
 }
 
 const PAGE = 500;
-/** The server ends a watch after this; bookmarks come about every minute, so silence for longer means a dead link. */
+/** The server ends a watch after this. Bookmarks arrive about every minute, so a longer silence is a broken connection. */
 const WATCH_SECONDS = 300;
 const WATCH_SILENCE_MS = 120_000;
 
@@ -74,7 +74,7 @@ export class KubeApi {
     try {
       return await this.#listPages(path, PAGE, signal);
     } catch (error) {
-      // The snapshot behind the pages was compacted away while they were read: take it in one piece.
+      // The snapshot of the pages was compacted while they were read: list without pages.
       if (error instanceof KubeError && error.status === 410) return this.#listPages(path, undefined, signal);
       throw error;
     }
@@ -118,7 +118,7 @@ export class KubeApi {
       }
     } catch (error) {
       if (signal.aborted) return;
-      if (silence.signal.aborted) throw new KubeError(0, `watch ${path}: nothing heard for ${WATCH_SILENCE_MS} ms`);
+      if (silence.signal.aborted) throw new KubeError(0, `watch ${path}: no data for ${WATCH_SILENCE_MS} ms`);
       throw KubeError.from(error);
     } finally {
       clearTimeout(timer);

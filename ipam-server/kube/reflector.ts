@@ -8,22 +8,22 @@ export interface ReflectorOptions<T> {
   read(value: unknown): T;
   /** Unique among the objects of the path. */
   keyOf(item: T): string;
-  /** The API may not know the resource (a CRD that is not installed): asked again now and then, without a complaint. */
+  /** True: 404 is no error, because the CRD may not be installed; retried every minute. */
   mayBeAbsent?: boolean;
   onError?(error: KubeError): void;
-  /** After each change of the copy; a list tells what is no longer in it, and then all that is. */
+  /** Called after each change. A list reports the items that are gone, then all that are present. */
   onChange?(type: "present" | "gone", item: T): void;
-  /** Before the next attempt; for tests. */
+  /** Test hook: the pause before the next attempt. */
   delayMs?(failures: number, error: KubeError): number;
 }
 
 const ABSENT_RETRY_MS = 60_000;
-/** A server or proxy that ends watches sooner than this is not asked again at once. */
+/** A watch that ends sooner is followed by a pause, because a proxy may cut every watch. */
 const SHORT_WATCH_MS = 1000;
 
 /**
  * A copy of one resource, kept by list and watch: `unlisted -> list -> watch -> (ends) watch -> (410) list`.
- * It may lag. It is good for suspicion and for showing names, never for taking something away.
+ * It may lag: use it to suspect and to show names, never to decide a deletion.
  */
 export class Reflector<T> implements AsyncDisposable {
   readonly #options: ReflectorOptions<T>;
@@ -38,12 +38,12 @@ export class Reflector<T> implements AsyncDisposable {
     this.#loop = new BackgroundLoop({ pass: signal => this.#pass(signal) });
   }
 
-  /** Undefined until a whole list was read, and while the API does not know the resource. */
+  /** Undefined until the first complete list, and while the resource does not exist. */
   get items(): ReadonlyMap<string, T> | undefined {
     return this.#items;
   }
 
-  /** When the API server said something last (Date.now()); undefined before the first whole list. */
+  /** Time of the last list or event (Date.now()); undefined before the first list. */
   get heardAt(): number | undefined {
     return this.#heardAt;
   }

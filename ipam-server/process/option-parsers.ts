@@ -48,7 +48,7 @@ export const parseText = (text: string): string => text;
 
 export type ListenAddress = { type: "tcp"; host: string; port: number } | { type: "unix"; path: string };
 
-/** `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. Port 0 takes any free one. */
+/** `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. Port 0 is any free port. */
 export function parseListenAddress(text: string): ListenAddress {
   if (text.startsWith("unix:")) {
     const path = text.slice("unix:".length);

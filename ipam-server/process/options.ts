@@ -5,18 +5,17 @@ import { findNearest } from "./nearest-word.ts";
 /**
  * One way to configure every program: an option is a flag (`--reuse-delay`), an environment variable
  * (`MOORING_REUSE_DELAY`) and a key of the `--config` file (`reuseDelay`), all three derived from the key.
- * A flag wins over the environment, that over the file, that over the default. All sources are parsed by the same
- * parser, so a value means the same wherever it was written.
+ * Precedence: flag, environment, file, default. One parser reads all sources, so a value means the same in each.
  */
 export interface OptionSpec<T = unknown> {
   about: string;
-  /** What `--help` shows for the value; absent: a switch that takes none. */
+  /** Name of the value in `--help`; absent: a switch without a value. */
   placeholder?: string;
-  /** As a person would write it. */
+  /** As a user writes it. */
   default?: string;
   /** Throws an Error whose message completes "VALUE ...", such as `is not a duration`. */
   parse(text: string): T;
-  /** The value as messages may show it; absent: as it is. */
+  /** Hides secrets of the value in messages; absent: it has none. */
   show?(text: string): string;
 }
 export type OptionSpecs = Record<string, OptionSpec>;
@@ -32,7 +31,7 @@ export interface OptionSources {
   readFile(path: string): string;
 }
 
-/** A mistake in flags, environment or file: the message says where and what is right. */
+/** A wrong flag, environment variable or file. The message names the source, the value and what is accepted. */
 export class OptionError extends Error {
   override readonly name = "OptionError";
 }
