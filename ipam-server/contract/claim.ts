@@ -12,7 +12,7 @@ export type NameFrom =
   | "reserved";
 
 export interface Claim {
-  /** Unique in the whole IPAM, 1 to 253 characters of `[A-Za-z0-9._:/@-]`. Exactly one of this and `slotOf`. */
+  /** Unique in the IPAM, 1 to 253 characters of `[A-Za-z0-9._:/@-]`. Exactly one of this and `slotOf`. */
   name?: string;
   /** Default `pod`. */
   nameFrom?: NameFrom;

@@ -16,7 +16,7 @@ export const EVENT_TYPES = [
 export type EventType = (typeof EVENT_TYPES)[number];
 
 /**
- * Only in streams, whatever their filter: events after the reader's last one are no longer kept. List all ports again;
+ * Only in streams, with any filter: events after the reader's last one are no longer kept. List all ports again;
  * the events after this `seq` follow.
  */
 export const GAP = "gap";

@@ -174,7 +174,7 @@ export interface PortQuery {
   mac?: string;
   label?: string;
   state?: string;
-  /** Ports whose last claim came from this cluster, by whatever name. */
+  /** Ports whose last claim came from this cluster, under any name. */
   cluster?: string;
   /** 1 to 1000, default 100. */
   limit?: number;

@@ -25,7 +25,7 @@ export interface Finding {
  * Failures of the store itself reject with IpamError `unavailable` (try again) or `internal`.
  */
 export interface Store extends AsyncDisposable {
-  /** Decides and applies the whole batch in one transaction; outcomes come in batch order. */
+  /** Decides and applies the batch in one transaction; outcomes come in batch order. */
   commit(batch: readonly Mutation[]): Promise<Outcome[]>;
 
   /** Creates or changes a network. Rejects with `conflict` and the ports that would be orphaned, and with the edit's own error. */

@@ -30,7 +30,7 @@ const REPORT_SHARE = 0.1;
 const FINISH_MS = 2000;
 
 /**
- * Commits the mutations of all requests together, because a commit costs one fsync whatever its size. A batch is what
+ * Commits the mutations of all requests together, because a commit of any size costs one fsync. A batch is what
  * arrived during one turn of the event loop or during the last commit: batches grow with the load, and a lone claim
  * is committed at once.
  */

@@ -5,7 +5,7 @@ export const LEASE_MS = 3_600_000;
 
 /** What the store and its configuration add to the snapshot. */
 export interface DecisionContext {
-  /** Milliseconds since the epoch; one moment for the whole batch. */
+  /** Milliseconds since the epoch; the same for all items of a batch. */
   now: number;
   /** How long a freed address waits before another port may have it. */
   reuseDelayMs: number;

@@ -2,15 +2,15 @@ import { IpamError, type Labels } from "../../contract/index.ts";
 import { expectedLabelKey, expectedLabelValue } from "./labels.ts";
 
 /**
- * Label selectors with the whole syntax of Kubernetes (k8s.io/apimachinery, labels.Parse):
+ * Label selectors with the complete syntax of Kubernetes (k8s.io/apimachinery, labels.Parse):
  *
  *     selector    = [ requirement { "," requirement } ]
  *     requirement = KEY | "!" KEY | KEY ( "=" | "==" | "!=" ) [ VALUE ] | KEY ( ">" | "<" ) INTEGER
  *                 | KEY ( "in" | "notin" ) "(" [ VALUE ] { "," [ VALUE ] } ")"
  *
  * The empty selector matches everything; `!=` and `notin` match where the key is absent; `in` and `notin` are
- * ordinary words wherever a key or value stands. One thing more is taken than Kubernetes' own parser takes, though its
- * grammar has it: two empty values at the end of a set, `x in (a,,)`.
+ * ordinary words wherever a key or value stands. Accepts one thing that Kubernetes' parser rejects although
+ * its grammar allows it: two empty values at the end of a set, `x in (a,,)`.
  */
 export type SelectorOperator = "exists" | "!" | "=" | "==" | "!=" | "in" | "notin" | ">" | "<";
 
@@ -38,18 +38,6 @@ export function matches(selector: Selector, labels: Labels): boolean {
   return selector.requirements.every(requirement => holds(requirement, labels));
 }
 
-/** The selector in its canonical form: sorted, and without needless white space. */
-export function formatSelector(selector: Selector): string {
-  return selector.requirements.map(formatRequirement).join(",");
-}
-
-function formatRequirement({ key, operator, values }: Requirement): string {
-  if (operator === "exists") return key;
-  if (operator === "!") return `!${key}`;
-  if (operator === "in" || operator === "notin") return `${key} ${operator} (${values.join(",")})`;
-  return `${key}${operator}${values.join(",")}`;
-}
-
 function holds({ key, operator, values }: Requirement, labels: Labels): boolean {
   const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
   switch (operator) {
@@ -74,7 +62,7 @@ function holds({ key, operator, values }: Requirement, labels: Labels): boolean 
   }
 }
 
-/** Kubernetes compares as 64-bit integers; what does not fit is no integer to it. */
+/** Kubernetes compares 64-bit integers; a longer one is no integer. */
 function parseInt64(text: string): bigint | undefined {
   if (!/^[+-]?[0-9]+$/.test(text)) return undefined;
   const value = BigInt(text.replace(/^\+/, ""));
@@ -88,7 +76,7 @@ interface Token {
   at: number;
 }
 
-/** Longest symbol first; a word is whatever is neither symbol nor white space, judged later as key or value. */
+/** Longest symbol first; a word is anything but symbols and white space, checked later as key or value. */
 const TOKEN = /[ \t\r\n]*(?:(?<symbol>==|!=|[=!(),<>])|(?<word>[^ \t\r\n=!(),<>]+)|$)/y;
 
 function scan(text: string): Token[] {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IpamError, type Labels } from "../../../ipam-server/contract/index.ts";
-import { formatSelector, matches, parseSelector } from "../../../ipam-server/domain/model/selector.ts";
+import { matches, parseSelector, type Requirement, type Selector } from "../../../ipam-server/domain/model/selector.ts";
 
 /** The examples of the Kubernetes documentation's page "Labels and Selectors": what each must and must not select. */
 const documented: [selector: string, selected: Labels[], others: Labels[]][] = [
@@ -200,3 +200,15 @@ test("a selector that does not parse is refused with itself, the position and wh
     );
   }
 });
+
+/** The selector in its canonical form: sorted, and without needless white space. */
+function formatSelector(selector: Selector): string {
+  return selector.requirements.map(formatRequirement).join(",");
+}
+
+function formatRequirement({ key, operator, values }: Requirement): string {
+  if (operator === "exists") return key;
+  if (operator === "!") return `!${key}`;
+  if (operator === "in" || operator === "notin") return `${key} ${operator} (${values.join(",")})`;
+  return `${key}${operator}${values.join(",")}`;
+}
