@@ -1,16 +1,14 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
-import type { MooringEvent } from "../../../ipam-server/contract/index.ts";
 import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
 import { onlyNew, withSubnet } from "../../../ipam-server/domain/networks/network-edit.ts";
 import type { Store } from "../../../ipam-server/domain/store.ts";
 import { openPostgresStore } from "../../../ipam-server/storage/postgres/postgres-store.ts";
 import { addressesOf, assertHealthy, attach, attached, bornAt, claim, network, release } from "../support/builders.ts";
+import { follow } from "../support/follow-events.ts";
 import { PrivatePostgres } from "../support/private-postgres.ts";
 import { Random } from "../support/random.ts";
 
-const DEADLINE_MS = 60_000;
 const NET = network("net", 10, [{ cidr: "10.0.0.0/16" }]);
 
 let server: PrivatePostgres;
@@ -29,42 +27,6 @@ async function withReplicas(count: number, body: (stores: Store[], url: string) 
   const stores = await Promise.all(Array.from({ length: count }, () => openPostgresStore(options)));
   for (const store of stores) stack.use(store);
   await body(stores, url);
-}
-
-/** Everything a replica's stream would deliver, in the order in which it is delivered. */
-function follow(store: Store): { events: MooringEvent[]; until(seq: number): Promise<void> } {
-  const events: MooringEvent[] = [];
-  let newest = 0;
-  let woken = Promise.withResolvers<void>();
-  store.onEvents(lastSeq => {
-    newest = lastSeq;
-    woken.resolve();
-  });
-  const pump = async () => {
-    for (const deadline = Date.now() + DEADLINE_MS; Date.now() < deadline; ) {
-      const last = events.at(-1)?.seq ?? 0;
-      if (last >= newest) {
-        woken = Promise.withResolvers();
-        await Promise.race([woken.promise, delay(50)]);
-        if (stopAt !== undefined && (events.at(-1)?.seq ?? 0) >= stopAt) return;
-        continue;
-      }
-      const page = await store.readEvents({ after: last, limit: 1000 });
-      assert.ok(page.lastSeq >= (page.events.at(-1)?.seq ?? 0));
-      events.push(...page.events);
-    }
-    throw new Error(`event ${stopAt} did not come; the last was ${events.at(-1)?.seq}`);
-  };
-  let stopAt: number | undefined;
-  const running = pump();
-  running.catch(() => {});
-  return {
-    events,
-    until(seq) {
-      stopAt = seq;
-      return running;
-    },
-  };
 }
 
 describe("replicas on one database", () => {

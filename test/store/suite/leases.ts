@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { type Claim, LEASE_PREFIX } from "../../../ipam-server/contract/index.ts";
 import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
-import type { Store } from "../../../ipam-server/domain/store.ts";
 import {
   addressesOf,
   assertHealthy,
@@ -18,22 +17,13 @@ import {
   release,
   slotClaim,
 } from "../support/builders.ts";
+import { namesOf, returnLease, takeLease } from "../support/lease-builders.ts";
 import type { Engine } from "./engine.ts";
 import { withStore } from "./with-store.ts";
 
 const NODE_LEASE = { size: 4, low: 2 };
 const NET = network("net", 10, [{ cidr: "10.0.0.0/24" }, { cidr: "fd00::/64" }], { nodeLease: NODE_LEASE });
 const HOUR_MS = 3_600_000;
-
-/** A pod on the host that was given what is leased. */
-const take = (leasedPort: string, name: string, host: string, uid: string, more = {}): Mutation =>
-  claim(name, host, uid, { leasedPort, ...more });
-const giveBack = (name: string, host: string, ownerUid: string): Mutation => ({
-  kind: "release",
-  caller: "test",
-  release: { name, host, ownerUid },
-});
-const namesOf = async (store: Store) => (await store.readPorts({})).ports.map(({ name }) => name).sort();
 
 export function testLeases(engine: Engine): void {
   describe(`${engine.name}: leases`, () => {
@@ -54,7 +44,7 @@ export function testLeases(engine: Engine): void {
     it("gives a leased port the pod's name and keeps id, addresses and epoch", async () => {
       await withStore(engine, [NET], async store => {
         const lease = await attach(store, leaseClaim("a", "1"));
-        const taking = take(lease.port.name, "c1/ns/p", "a", "p", { labels: { app: "web" }, cluster: "c1" });
+        const taking = takeLease(lease.port.name, "c1/ns/p", "a", "p", { labels: { app: "web" }, cluster: "c1" });
         const { port } = await attach(store, taking);
         const { id, mac, fixedIps, epoch, network: on } = lease.port;
         assert.deepEqual([port.id, port.mac, port.fixedIps, port.epoch, port.network], [id, mac, fixedIps, epoch, on]);
@@ -89,13 +79,13 @@ export function testLeases(engine: Engine): void {
     it("answers the same sandbox alike, and another pod with a conflict", async () => {
       await withStore(engine, [NET], async store => {
         const lease = await attach(store, leaseClaim("a", "1"));
-        const taking = take(lease.port.name, "p", "a", "p");
+        const taking = takeLease(lease.port.name, "p", "a", "p");
         const first = await attach(store, taking);
         const { lastSeq } = await store.readEvents({});
         assert.deepEqual(await attach(store, taking), first);
         assert.equal((await store.readEvents({})).lastSeq, lastSeq);
         refused(
-          await commitOne(store, take(lease.port.name, "q", "a", "q")),
+          await commitOne(store, takeLease(lease.port.name, "q", "a", "q")),
           "conflict",
           /no lease of host a any more/,
         );
@@ -108,8 +98,8 @@ export function testLeases(engine: Engine): void {
         const name = "lease:a/1";
         const outcomes = await store.commit([
           leaseClaim("a", "1"),
-          take(name, "p", "a", "p"),
-          take(name, "q", "a", "q"),
+          takeLease(name, "p", "a", "p"),
+          takeLease(name, "q", "a", "q"),
           release("a", "p"),
         ]);
         assert.equal(attached(outcomes[1]).port.id, attached(outcomes[0]).port.id);
@@ -123,11 +113,11 @@ export function testLeases(engine: Engine): void {
     it("rejects another host's lease and an existing name", async () => {
       await withStore(engine, [NET], async store => {
         const { name } = (await attach(store, leaseClaim("a", "1"))).port;
-        refused(await commitOne(store, take(name, "p", "b", "p")), "conflict", /no lease of host b/);
+        refused(await commitOne(store, takeLease(name, "p", "b", "p")), "conflict", /no lease of host b/);
         await attach(store, claim("p", "b", "other"));
-        refused(await commitOne(store, take(name, "p", "a", "p")), "port_in_use", /exists already/);
+        refused(await commitOne(store, takeLease(name, "p", "a", "p")), "port_in_use", /exists already/);
         await attach(store, claim("q", "a", "other"));
-        refused(await commitOne(store, take("q", "r", "a", "r")), "conflict", /q is no lease/);
+        refused(await commitOne(store, takeLease("q", "r", "a", "r")), "conflict", /q is no lease/);
         assert.equal((await store.readPort(name)).binding?.host, "a");
       });
     });
@@ -138,9 +128,9 @@ export function testLeases(engine: Engine): void {
         const ahead = claim("p", "a", "p");
         if (ahead.kind === "claim") delete ahead.claim.sandbox;
         const { port: unused } = await attach(store, ahead);
-        refused(await commitOne(store, take("lease:a/2", "p", "a", "p")), "conflict");
+        refused(await commitOne(store, takeLease("lease:a/2", "p", "a", "p")), "conflict");
         assert.equal((await store.readPort("p")).id, unused.id, "a refusal changes nothing");
-        const taken = await attach(store, take(lease.name, "p", "a", "p"));
+        const taken = await attach(store, takeLease(lease.name, "p", "a", "p"));
         assert.deepEqual([taken.port.id, taken.port.epoch], [lease.id, lease.epoch]);
         assert.deepEqual(await namesOf(store), ["p"]);
         // Come late, it finds the pod's port.
@@ -173,7 +163,7 @@ export function testLeases(engine: Engine): void {
         await attach(store, claim("other-sandbox", "a", "p", { sandbox: { id: "s0", interface: "eth0" } }));
         await attach(store, ahead("kept", "a", "p", { retention: { policy: "sticky" } }));
         for (const port of ["other-owner", "other-host", "other-sandbox", "kept"]) {
-          refused(await commitOne(store, take(name, port, "a", "p")), "port_in_use", /exists already/);
+          refused(await commitOne(store, takeLease(name, port, "a", "p")), "port_in_use", /exists already/);
         }
         assert.equal((await store.readPort(name)).binding?.host, "a");
         await assertHealthy(store);
@@ -184,7 +174,7 @@ export function testLeases(engine: Engine): void {
       await withStore(engine, [NET], async store => {
         await attach(store, leaseClaim("a", "1"));
         const outcomes = await store.commit([
-          take("lease:a/1", "p", "a", "p"),
+          takeLease("lease:a/1", "p", "a", "p"),
           leaseClaim("a", "1"),
           claim("q", "b", "q"),
           claim("r", "b", "r"),
@@ -200,7 +190,7 @@ export function testLeases(engine: Engine): void {
         const { name } = (await attach(store, leaseClaim("a", "1"))).port;
         const sticky = { retention: { policy: "sticky" } } as const;
         refused(
-          await commitOne(store, take(name, "p", "a", "p", sticky)),
+          await commitOne(store, takeLease(name, "p", "a", "p", sticky)),
           "invalid_request",
           /sticky ports are claimed by name/,
         );
@@ -239,7 +229,7 @@ export function testLeases(engine: Engine): void {
         clock.pass(2 * HOUR_MS);
         assert.equal(await store.collectExpired(), 0);
         // Given away in time, told late.
-        const taken = await attach(store, take(port.name, "p", "a", "p"));
+        const taken = await attach(store, takeLease(port.name, "p", "a", "p"));
         assert.equal(taken.port.id, port.id);
         await assertHealthy(store);
       });
@@ -249,11 +239,11 @@ export function testLeases(engine: Engine): void {
       await withStore(engine, [NET], async (store, clock) => {
         const kept = await attach(store, leaseClaim("a", "1"));
         const given = await attach(store, leaseClaim("a", "2"));
-        await attach(store, take(kept.port.name, "p", "a", "p"));
+        await attach(store, takeLease(kept.port.name, "p", "a", "p"));
         const back = await store.commit([
-          giveBack(kept.port.name, "a", "agent-a"),
-          giveBack(given.port.name, "a", "another"),
-          giveBack(given.port.name, "a", "agent-a"),
+          returnLease(kept.port.name, "a", "agent-a"),
+          returnLease(given.port.name, "a", "another"),
+          returnLease(given.port.name, "a", "agent-a"),
         ]);
         assert.deepEqual(back, [
           { released: false, reason: "not_found", name: kept.port.name },
@@ -278,7 +268,7 @@ export function testLeases(engine: Engine): void {
         refused(await commitOne(store, leaseClaim("a", "1")), "conflict", /leases no addresses/);
         refused(await commitOne(store, leaseClaim("a", "2")), "conflict", /leases no addresses/);
         // What was given to a pod stays its own.
-        await attach(store, take(lease.port.name, "p", "a", "p"));
+        await attach(store, takeLease(lease.port.name, "p", "a", "p"));
         await assertHealthy(store);
       });
     });
@@ -305,7 +295,7 @@ export function testLeases(engine: Engine): void {
     it("moves a port that came from a lease to a newer pod of the name", async () => {
       await withStore(engine, [NET], async store => {
         const lease = await attach(store, leaseClaim("a", "1"));
-        await attach(store, take(lease.port.name, "p", "a", "p"));
+        await attach(store, takeLease(lease.port.name, "p", "a", "p"));
         const moved = await attach(store, claim("p", "b", "q", { owner: bornAt("q", 10) }));
         assert.deepEqual(
           [moved.port.id, moved.port.epoch, addressesOf(moved)],
