@@ -41,7 +41,7 @@ describe("addresses of workloads", { timeout: 900_000 }, () => {
     const [kept] = three;
     await cluster.patch("statefulsets", NS, "web", { spec: { replicas: 1 } });
     await portsAre("web", ["web-0"]);
-    await cluster.eventOn(NS, "web", /Gave back/);
+    await cluster.eventOn(NS, "web", /Reclaimed/);
     await cluster.patch("statefulsets", NS, "web", { spec: { replicas: 3 } });
     const again = await cluster.readyPods(NS, "web", 3);
     assert.equal(again[0]?.metadata.uid, kept?.metadata.uid, "web-0 was left alone");
