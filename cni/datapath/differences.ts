@@ -61,7 +61,7 @@ function ovsDifferences(attachment: Attachment, { ovs, actualBridge, hostLink }:
   ];
 }
 
-/** Any difference lets the pod hear or send frames of a VLAN that is not its own. */
+/** Any difference lets the pod receive or send frames of a VLAN that is not its own. */
 export function findAccessDifferences(port: OvsPort, vlan: number): Difference[] {
   if (isAccessPort(port, vlan)) return [];
   const expected = formatAccess({ tag: vlan, mode: "access", trunks: [] });

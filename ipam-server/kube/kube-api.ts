@@ -15,9 +15,9 @@ export interface KubeList {
 }
 
 const PAGE = 500;
-/** The server ends a watch after this. Bookmarks arrive about every minute, so a longer silence is a broken connection. */
+/** The server ends a watch after this. Bookmarks arrive about every minute, so a longer gap means a broken connection. */
 const WATCH_SECONDS = 300;
-const WATCH_SILENCE_MS = 120_000;
+const WATCH_IDLE_MS = 120_000;
 
 /**
  * The few calls of the Kubernetes API that Mooring makes, on the credentials of a KubeConfig (rotating tokens
@@ -102,9 +102,9 @@ export class KubeApi {
     onEvent: (event: WatchEvent) => void,
     signal: AbortSignal,
   ): Promise<void> {
-    const silence = new AbortController();
-    const timer = setTimeout(() => silence.abort(), WATCH_SILENCE_MS);
-    const both = AbortSignal.any([signal, silence.signal]);
+    const idle = new AbortController();
+    const timer = setTimeout(() => idle.abort(), WATCH_IDLE_MS);
+    const both = AbortSignal.any([signal, idle.signal]);
     const query = { watch: true, resourceVersion, allowWatchBookmarks: true, timeoutSeconds: WATCH_SECONDS };
     try {
       const response = await this.#open("GET", path, query, undefined, undefined, both);
@@ -118,7 +118,7 @@ export class KubeApi {
       }
     } catch (error) {
       if (signal.aborted) return;
-      if (silence.signal.aborted) throw new KubeError(0, `watch ${path}: no data for ${WATCH_SILENCE_MS} ms`);
+      if (idle.signal.aborted) throw new KubeError(0, `watch ${path}: no data for ${WATCH_IDLE_MS} ms`);
       throw KubeError.from(error);
     } finally {
       clearTimeout(timer);

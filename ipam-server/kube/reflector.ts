@@ -31,7 +31,7 @@ export class Reflector<T> implements AsyncDisposable {
   #failures = 0;
   #items: Map<string, T> | undefined;
   #resourceVersion: string | undefined;
-  #heardAt: number | undefined;
+  #lastEventAt: number | undefined;
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
@@ -44,8 +44,8 @@ export class Reflector<T> implements AsyncDisposable {
   }
 
   /** Time of the last list or event (Date.now()); undefined before the first list. */
-  get heardAt(): number | undefined {
-    return this.#heardAt;
+  get lastEventAt(): number | undefined {
+    return this.#lastEventAt;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -76,14 +76,14 @@ export class Reflector<T> implements AsyncDisposable {
     const before = this.#items;
     const now = new Map(items.map(read).map(item => [keyOf(item), item]));
     this.#items = now;
-    this.#heardAt = Date.now();
+    this.#lastEventAt = Date.now();
     for (const [key, item] of before ?? []) if (!now.has(key)) onChange?.("gone", item);
     for (const item of now.values()) onChange?.("present", item);
     return resourceVersion;
   }
 
   #apply(event: { type: string; object?: unknown; resourceVersion: string }): void {
-    this.#heardAt = Date.now();
+    this.#lastEventAt = Date.now();
     if (event.type !== "BOOKMARK") {
       const { read, keyOf, onChange } = this.#options;
       const item = read(event.object);

@@ -8,7 +8,7 @@ const RANDOM = /^[bcdfghjklmnpqrstvwxz2456789]{5}$/;
 
 /**
  * True if the claim may be granted any leased address: ephemeral, without requested addresses, for the first interface, and
- * with a generated pod name. A name that returns may have a port already, which only the IPAM can tell.
+ * with a generated pod name. A name that returns may have a port already, which only the IPAM can say.
  */
 export function canUseLease(claim: Claim, pod: Pod): boolean {
   const { name, nameFrom = "pod", owner, sandbox, retention, ips, mac } = claim;

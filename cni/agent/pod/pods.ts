@@ -58,8 +58,8 @@ export class PodSource implements AsyncDisposable {
 
   /** Seconds since the last event of the watch; about one a minute arrives on a healthy watch. */
   get lastEventAgeSeconds(): number {
-    const { heardAt } = this.#pods;
-    return heardAt === undefined ? Number.POSITIVE_INFINITY : (Date.now() - heardAt) / 1000;
+    const { lastEventAt } = this.#pods;
+    return lastEventAt === undefined ? Number.POSITIVE_INFINITY : (Date.now() - lastEventAt) / 1000;
   }
 
   /** Calls back for each existing pod and each later change, until disposed of. */

@@ -6,7 +6,7 @@ import type { Row } from "./value.ts";
 
 const DATABASE = "Open_vSwitch";
 
-/** One operation of RFC 7047 §5.2, as it goes on the wire. */
+/** One operation of RFC 7047 §5.2, as it is sent. */
 export type Operation = { op: string } & Record<string, unknown>;
 
 /** An operation's result: `rows` of a select, `uuid` of an insert, `count` of the others. */

@@ -19,7 +19,7 @@ export const MIGRATIONS: readonly Migration[] = [
     name: "networks, ports, events",
     oldestProgram: 1,
     sql: `
--- Grows with every change of networks or subnets: a replica whose catalog is of another revision loads it anew.
+-- Grows with every change of networks or subnets: a replica whose catalog has another revision reloads it.
 CREATE TABLE catalog_state (
   only_row smallint PRIMARY KEY CHECK (only_row = 1),
   revision bigint NOT NULL
@@ -117,7 +117,7 @@ CREATE TABLE ports (
 );
 CREATE UNIQUE INDEX ports_name ON ports (name);
 CREATE UNIQUE INDEX ports_mac ON ports (mac, network_id);
--- The start of a sandbox's id tells the few of one host apart, and keeps the index small.
+-- The start of a sandbox's id distinguishes the few of one host, and keeps the index small.
 CREATE INDEX ports_binding ON ports (host, substr(sandbox_id, 1, 12)) WHERE host IS NOT NULL;
 CREATE INDEX ports_expiry ON ports (expires_at) WHERE expires_at IS NOT NULL;
 CREATE UNIQUE INDEX ports_slot ON ports (slot_of, slot) WHERE slot_of IS NOT NULL;
@@ -191,9 +191,9 @@ CREATE TABLE event_identities (
     // The new columns stay 0 until a restore or an import, during which no older program runs.
     oldestProgram: 1,
     sql: `
--- Of a database restored from a backup, or imported: see DecisionContext.epochFloor.
+-- Of a database restored from a backup, or imported: see DecisionContext.minimumEpoch.
 ALTER TABLE catalog_state ADD COLUMN epoch_floor bigint NOT NULL DEFAULT 0;
--- Grows when everything was put in anew: a block of port keys that a replica took before is not its own any more.
+-- Grows at each import: blocks of port keys that replicas reserved before are void.
 ALTER TABLE catalog_state ADD COLUMN generation bigint NOT NULL DEFAULT 0;
 -- A reader of events that was not there yet has to compare everything.
 ALTER TABLE event_counter ADD COLUMN floor bigint NOT NULL DEFAULT 0;

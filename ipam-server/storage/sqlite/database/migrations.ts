@@ -152,7 +152,7 @@ CREATE INDEX ports_slot_unbound ON ports (slot_of, slot, network_id) WHERE slot_
     version: 3,
     name: "floors",
     sql: `
--- Of a database restored from a backup, or imported: see DecisionContext.epochFloor. Events go on after event_floor, and a
+-- Of a database restored from a backup, or imported: see DecisionContext.minimumEpoch. Events continue after event_floor, and a
 -- reader that was not there yet has to compare everything.
 ALTER TABLE store_state ADD COLUMN epoch_floor INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE store_state ADD COLUMN event_floor INTEGER NOT NULL DEFAULT 0;
