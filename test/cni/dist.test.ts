@@ -45,7 +45,7 @@ describe("dist", () => {
     const env = { CNI_COMMAND: "DEL", CNI_CONTAINERID: "mooring-dist-test", CNI_IFNAME: "eth0" };
     const { code, stdout, stderr } = await run([join(away, "mooring")], { env, input: JSON.stringify(conf) });
     assert.equal(code, 0, stdout + stderr);
-    assert.match(stderr, /the link is gone/);
+    assert.match(stderr, /link deleted/);
     assert.equal((await readdir(join(dir, "journal/moored"))).length, 1);
   });
 
