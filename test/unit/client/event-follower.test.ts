@@ -2,27 +2,29 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import { followEvents } from "../../../ipam-server/client/event-follower.ts";
 
-test("a node that nothing happens on resumes where its stream was, not at its last event of long ago", async () => {
-  const asked: (string | null)[] = [];
-  const enough = new AbortController();
-  const server = createServer((request, response) => {
-    asked.push(new URL(request.url ?? "", "http://ipam").searchParams.get("after"));
-    response.writeHead(200, { "content-type": "text/event-stream" });
-    if (asked.length === 1) response.end(": connected\nid: 5\n\n: keep-alive\nid: 4200000\n\n");
-    else enough.abort();
-  }).listen(0, "127.0.0.1");
-  try {
-    await once(server, "listening");
-    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const options = { url, host: "node-a", headers: async () => ({}) };
-    const signal = AbortSignal.any([enough.signal, AbortSignal.timeout(20_000)]);
-    await followEvents(options, 5, () => assert.fail("there was no event"), assert.ifError, signal);
-    assert.deepEqual(asked, ["5", "4200000"]);
-  } finally {
-    server.close();
-    server.closeAllConnections();
-  }
+describe("event follower", () => {
+  it("resumes a quiet host's stream at its cursor, not at its last event", async () => {
+    const asked: (string | null)[] = [];
+    const enough = new AbortController();
+    const server = createServer((request, response) => {
+      asked.push(new URL(request.url ?? "", "http://ipam").searchParams.get("after"));
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      if (asked.length === 1) response.end(": connected\nid: 5\n\n: keep-alive\nid: 4200000\n\n");
+      else enough.abort();
+    }).listen(0, "127.0.0.1");
+    try {
+      await once(server, "listening");
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const options = { url, host: "node-a", headers: async () => ({}) };
+      const signal = AbortSignal.any([enough.signal, AbortSignal.timeout(20_000)]);
+      await followEvents(options, 5, () => assert.fail("there was no event"), assert.ifError, signal);
+      assert.deepEqual(asked, ["5", "4200000"]);
+    } finally {
+      server.close();
+      server.closeAllConnections();
+    }
+  });
 });

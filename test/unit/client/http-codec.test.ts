@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import { AnswerParser, formatRequest, type HttpAnswer } from "../../../ipam-server/client/http-codec.ts";
 
-/** The answer as it comes out when the bytes arrive in pieces of a size, and the connection then ends if `ended`. */
+/** Parses the bytes in pieces of a size, and ends the connection after them if `ended`. */
 function parse(text: string, size: number, ended = false): HttpAnswer | undefined {
   const bytes = Buffer.from(text);
   const parser = new AnswerParser();
@@ -41,61 +41,63 @@ const ANSWERS: [what: string, text: string, answer: HttpAnswer, ended?: boolean]
   ["an end by the connection's", "HTTP/1.1 200 OK\r\n\r\n{}", { status: 200, body: "{}", reusable: false }, true],
 ];
 
-for (const [what, text, expected, ended] of ANSWERS) {
-  test(`an answer with ${what} comes out the same however its bytes arrive`, () => {
-    for (const size of [1, 2, 3, 7, text.length]) assert.deepEqual(parse(text, size, ended), expected);
-  });
-}
-
-const DAMAGED: [text: string, complaint: RegExp][] = [
-  ["SSH-2.0-OpenSSH\r\n\r\n", /does not speak HTTP/],
-  ["HTTP/2 200\r\n\r\n", /does not speak HTTP/],
-  ["HTTP/1.1 200 OK\r\nno colon\r\n\r\n", /header without a name/],
-  ["HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", /no number/],
-  ["HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", /too large/],
-  ["HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{}", /longer than it says/],
-  ["HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", /encoded as gzip/],
-  ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", /no length/],
-  ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n", /no end/],
-  ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n", /too large/],
-  [`HTTP/1.1 200 OK\r\nX: ${"x".repeat(70_000)}`, /head of the answer is too large/],
-];
-
-for (const [text, complaint] of DAMAGED) {
-  test(`what cannot be an answer is refused: ${complaint.source}`, () => {
-    assert.throws(() => parse(text, text.length), complaint);
-    if (text.length < 1000 && complaint.source !== "longer than it says")
-      assert.throws(() => parse(text, 1), complaint);
-  });
-}
-
-test("an answer that breaks off at any byte is an error, never half an answer", () => {
-  for (const [, text, , ended] of ANSWERS) {
-    if (ended) continue;
-    for (let length = 0; length < text.length; length++) {
-      const parser = new AnswerParser();
-      assert.equal(parser.push(Buffer.from(text.slice(0, length))), undefined);
-      assert.throws(() => parser.end(), /ended before the answer was whole/);
-    }
+describe("HTTP codec", () => {
+  for (const [what, text, expected, ended] of ANSWERS) {
+    it(`parses an answer with ${what} the same for every split of its bytes`, () => {
+      for (const size of [1, 2, 3, 7, text.length]) assert.deepEqual(parse(text, size, ended), expected);
+    });
   }
-});
 
-test("a request is written with the length of its bytes", () => {
-  const request = {
-    method: "POST",
-    path: "/v1/claims",
-    host: "h:1",
-    headers: { authorization: "Bearer t" },
-    body: "ü",
-  };
-  assert.equal(
-    formatRequest(request).toString(),
-    "POST /v1/claims HTTP/1.1\r\nhost: h:1\r\naccept: application/json\r\nauthorization: Bearer t\r\n" +
-      "content-type: application/json\r\ncontent-length: 2\r\n\r\nü",
-  );
-  const { body: _body, ...get } = { ...request, method: "GET", headers: {} };
-  assert.equal(
-    formatRequest(get).toString(),
-    "GET /v1/claims HTTP/1.1\r\nhost: h:1\r\naccept: application/json\r\n\r\n",
-  );
+  const DAMAGED: [text: string, complaint: RegExp][] = [
+    ["SSH-2.0-OpenSSH\r\n\r\n", /does not speak HTTP/],
+    ["HTTP/2 200\r\n\r\n", /does not speak HTTP/],
+    ["HTTP/1.1 200 OK\r\nno colon\r\n\r\n", /header without a name/],
+    ["HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", /no number/],
+    ["HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", /too large/],
+    ["HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{}", /longer than it says/],
+    ["HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", /encoded as gzip/],
+    ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", /no length/],
+    ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n", /no end/],
+    ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n", /too large/],
+    [`HTTP/1.1 200 OK\r\nX: ${"x".repeat(70_000)}`, /head of the answer is too large/],
+  ];
+
+  for (const [text, complaint] of DAMAGED) {
+    it(`rejects an invalid answer: ${complaint.source}`, () => {
+      assert.throws(() => parse(text, text.length), complaint);
+      if (text.length < 1000 && complaint.source !== "longer than it says")
+        assert.throws(() => parse(text, 1), complaint);
+    });
+  }
+
+  it("rejects an answer that is cut at any byte", () => {
+    for (const [, text, , ended] of ANSWERS) {
+      if (ended) continue;
+      for (let length = 0; length < text.length; length++) {
+        const parser = new AnswerParser();
+        assert.equal(parser.push(Buffer.from(text.slice(0, length))), undefined);
+        assert.throws(() => parser.end(), /ended before the answer was whole/);
+      }
+    }
+  });
+
+  it("writes a request with the length of its body in bytes", () => {
+    const request = {
+      method: "POST",
+      path: "/v1/claims",
+      host: "h:1",
+      headers: { authorization: "Bearer t" },
+      body: "ü",
+    };
+    assert.equal(
+      formatRequest(request).toString(),
+      "POST /v1/claims HTTP/1.1\r\nhost: h:1\r\naccept: application/json\r\nauthorization: Bearer t\r\n" +
+        "content-type: application/json\r\ncontent-length: 2\r\n\r\nü",
+    );
+    const { body: _body, ...get } = { ...request, method: "GET", headers: {} };
+    assert.equal(
+      formatRequest(get).toString(),
+      "GET /v1/claims HTTP/1.1\r\nhost: h:1\r\naccept: application/json\r\n\r\n",
+    );
+  });
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import type { NetworkManifest } from "../../../ipam-server/contract/index.ts";
 import { decide } from "../../../ipam-server/domain/decide/decide.ts";
 import type { Pool } from "../../../ipam-server/domain/model/catalog.ts";
@@ -47,8 +47,8 @@ function decided(...args: Parameters<typeof decideOver>) {
   return decision;
 }
 
-describe("deciding a batch", () => {
-  test("items see what earlier ones did, and what came to nothing writes nothing but its events", () => {
+describe("decide", () => {
+  it("applies items in order, and writes only events for what cancels out", () => {
     const { outcomes, writes } = decided([NET], [claim("p", "a", "s"), release("a", "s"), claim("p", "a", "s2")]);
     assert.notEqual(attached(outcomes[0]).port.id, attached(outcomes[2]).port.id);
     assert.deepEqual(outcomes[1], { released: true, name: "p", deleted: true });
@@ -70,7 +70,7 @@ describe("deciding a batch", () => {
     );
   });
 
-  test("a refused item leaves no trace", () => {
+  it("writes nothing for a rejected item", () => {
     const { outcomes, writes } = decided(
       [NET],
       [claim("p", "a", "s", { ips: ["10.0.0.0"] }), claim("q", "a", "s", { mac: "03:00:00:00:00:00" })],
@@ -89,7 +89,7 @@ describe("deciding a batch", () => {
     );
   });
 
-  test("an address wanted ahead of the cursor is not handed out again by it", () => {
+  it("never assigns a requested address again when the cursor reaches it", () => {
     const { outcomes, writes } = decided(
       [NET],
       [claim("p", "a", "1", { ips: ["10.0.0.1"] }), claim("q", "a", "2"), claim("r", "a", "3")],
@@ -101,7 +101,7 @@ describe("deciding a batch", () => {
     assert.deepEqual([...writes.cursors.values()], [4n]);
   });
 
-  test("the freed address taken is the oldest, and only after its delay", () => {
+  it("reuses the oldest freed address, and only after the reuse delay", () => {
     const queue = (age: number) => ({
       fresh: new Map<Pool, bigint[]>(),
       freed: new Map([
@@ -130,7 +130,7 @@ describe("deciding a batch", () => {
     );
   });
 
-  test("pools that the snapshot lacks are asked for, not guessed", () => {
+  it("names the missing network when the snapshot lacks its pools", () => {
     assert.deepEqual(decideOver([NET], [claim("p", "a", "s")], { fresh: new Map() }), { missingNetworkId: 1 });
   });
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import { IpamError, type Labels } from "../../../ipam-server/contract/index.ts";
 import { validateLabels } from "../../../ipam-server/domain/model/labels.ts";
 
@@ -31,27 +31,29 @@ const bad: [key: string, value: string, expected: RegExp][] = [
   ["env", "é", /label value/],
 ];
 
-test("labels of the Kubernetes syntax are accepted", () => {
-  for (const labels of good) validateLabels(labels, "metadata.labels");
-});
+describe("validateLabels", () => {
+  it("accepts labels of the Kubernetes syntax", () => {
+    for (const labels of good) validateLabels(labels, "metadata.labels");
+  });
 
-test("a label outside the syntax is refused with its field, what was given and what is accepted", () => {
-  for (const [key, value, expected] of bad) {
-    assert.throws(
-      () => validateLabels({ fine: "yes", [key]: value }, "metadata.labels"),
-      (error: unknown) => {
-        assert.ok(error instanceof IpamError);
-        assert.equal(error.code, "invalid_request");
-        assert.equal(error.details.field, `metadata.labels.${key}`);
-        assert.match(error.message, expected);
-        assert.ok(error.message.startsWith(`metadata.labels.${key} `), error.message);
-        assert.ok(
-          [key, value].some(given => error.message.includes(JSON.stringify(given))),
-          error.message,
-        );
-        return true;
-      },
-      `${key}=${value}`,
-    );
-  }
+  it("rejects an invalid label with its field, the value and what is accepted", () => {
+    for (const [key, value, expected] of bad) {
+      assert.throws(
+        () => validateLabels({ fine: "yes", [key]: value }, "metadata.labels"),
+        (error: unknown) => {
+          assert.ok(error instanceof IpamError);
+          assert.equal(error.code, "invalid_request");
+          assert.equal(error.details.field, `metadata.labels.${key}`);
+          assert.match(error.message, expected);
+          assert.ok(error.message.startsWith(`metadata.labels.${key} `), error.message);
+          assert.ok(
+            [key, value].some(given => error.message.includes(JSON.stringify(given))),
+            error.message,
+          );
+          return true;
+        },
+        `${key}=${value}`,
+      );
+    }
+  });
 });

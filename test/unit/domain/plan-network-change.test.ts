@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import type { SubnetSpec } from "../../../ipam-server/contract/index.ts";
 import { planNetworkChange, startCursor } from "../../../ipam-server/domain/networks/plan-network-change.ts";
 import { validateNetwork } from "../../../ipam-server/domain/networks/validate-network.ts";
@@ -11,12 +11,12 @@ const [before] = buildCatalog([network("net", 10, [SUBNET])]).networks;
 const plan = (subnets: SubnetSpec[], vlan = 10) =>
   planNetworkChange(before, validateNetwork(network("net", vlan, subnets), []));
 
-describe("a network's change", () => {
-  test("is none when all is the same", () => {
+describe("planNetworkChange", () => {
+  it("reports no change when the manifest is the same", () => {
     assert.deepEqual([plan([SUBNET]).outcome, plan([SUBNET]).changes], ["unchanged", []]);
   });
 
-  test("is in the way of held addresses only where addresses become unusable that were not", () => {
+  it("reports only newly unusable addresses as obstacles", () => {
     const { obstacles, changes } = plan([
       { ...SUBNET, gateway: "10.0.0.9", exclude: ["10.0.0.32/27", "10.0.0.64/26"] },
     ]);
@@ -30,7 +30,7 @@ describe("a network's change", () => {
     );
   });
 
-  test("of the segment or away from a subnet is in the way of all its addresses", () => {
+  it("reports all addresses of a subnet when its segment changes or it is removed", () => {
     for (const change of [plan([SUBNET], 11), plan([])]) {
       assert.deepEqual(
         change.obstacles.map(({ range }) => range),
@@ -40,27 +40,29 @@ describe("a network's change", () => {
   });
 });
 
-test("a changed pool goes on where the old one stood when it begins inside it, else at its first", () => {
-  const subnet = before?.subnets[0];
-  assert.ok(subnet);
-  const old = {
-    ...subnet,
-    ranges: [
-      { id: 1, first: 10n, last: 20n, cursor: 15n },
-      { id: 2, first: 30n, last: 40n, cursor: 41n },
-    ],
-  };
-  const start = (first: bigint, last: bigint) => startCursor({ first, last }, old);
-  assert.deepEqual(
-    [
-      start(10n, 50n),
-      start(12n, 18n),
-      start(17n, 18n),
-      start(10n, 12n),
-      start(5n, 50n),
-      start(35n, 60n),
-      start(21n, 29n),
-    ],
-    [15n, 15n, 17n, 13n, 5n, 41n, 21n],
-  );
+describe("startCursor", () => {
+  it("keeps the old cursor when the pool starts inside the old one, else starts first", () => {
+    const subnet = before?.subnets[0];
+    assert.ok(subnet);
+    const old = {
+      ...subnet,
+      ranges: [
+        { id: 1, first: 10n, last: 20n, cursor: 15n },
+        { id: 2, first: 30n, last: 40n, cursor: 41n },
+      ],
+    };
+    const start = (first: bigint, last: bigint) => startCursor({ first, last }, old);
+    assert.deepEqual(
+      [
+        start(10n, 50n),
+        start(12n, 18n),
+        start(17n, 18n),
+        start(10n, 12n),
+        start(5n, 50n),
+        start(35n, 60n),
+        start(21n, 29n),
+      ],
+      [15n, 15n, 17n, 13n, 5n, 41n, 21n],
+    );
+  });
 });

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import { IpamError, type Labels } from "../../../ipam-server/contract/index.ts";
 import { matches, parseSelector, type Requirement, type Selector } from "../../../ipam-server/domain/model/selector.ts";
 
-/** The examples of the Kubernetes documentation's page "Labels and Selectors": what each must and must not select. */
+/** The examples of the Kubernetes documentation's page "Labels and Selectors": what each selects and does not select. */
 const documented: [selector: string, selected: Labels[], others: Labels[]][] = [
   ["environment = production", [{ environment: "production" }], [{ environment: "qa" }, {}]],
   ["tier != frontend", [{ tier: "backend" }, {}], [{ tier: "frontend" }]],
@@ -38,7 +38,7 @@ const documented: [selector: string, selected: Labels[], others: Labels[]][] = [
   ],
 ];
 
-/** The table of k8s.io/apimachinery's own selector tests: the canonical form of what it takes. */
+/** The table of k8s.io/apimachinery's own selector tests: the canonical form of each valid selector. */
 const parsed: [selector: string, canonical: string][] = [
   ["x=a,y=b,z=c", "x=a,y=b,z=c"],
   ["", ""],
@@ -128,87 +128,89 @@ const refused: [selector: string, position: number, expected: RegExp][] = [
   ["함=수", 1, /label key/],
 ];
 
-test("a selector selects what the Kubernetes documentation says it does", () => {
-  for (const [text, selected, others] of documented) {
-    const selector = parseSelector(text);
-    for (const labels of selected) assert.ok(matches(selector, labels), `${text} on ${JSON.stringify(labels)}`);
-    for (const labels of others) assert.ok(!matches(selector, labels), `${text} not on ${JSON.stringify(labels)}`);
+describe("label selectors", () => {
+  it("select the labels that the Kubernetes documentation says", () => {
+    for (const [text, selected, others] of documented) {
+      const selector = parseSelector(text);
+      for (const labels of selected) assert.ok(matches(selector, labels), `${text} on ${JSON.stringify(labels)}`);
+      for (const labels of others) assert.ok(!matches(selector, labels), `${text} not on ${JSON.stringify(labels)}`);
+    }
+  });
+
+  it("match and miss as in Kubernetes' own tests", () => {
+    const table: [string, Labels, boolean][] = [
+      ["", { x: "y" }, true],
+      ["", {}, true],
+      ["x=y,z=w", { x: "y", z: "w" }, true],
+      ["x!=y,z!=w", { x: "z", z: "a" }, true],
+      ["notin=in", { notin: "in" }, true],
+      ["x", { x: "z" }, true],
+      ["!x", { y: "z" }, true],
+      ["x>1", { x: "2" }, true],
+      ["x<1", { x: "0" }, true],
+      ["x=z", {}, false],
+      ["x=", {}, false],
+      ["x=", { x: "" }, true],
+      ["x=y", { x: "z" }, false],
+      ["x=y,z=w", { x: "w", z: "w" }, false],
+      ["x!=y,z!=w", { x: "z", z: "w" }, false],
+      ["x!=", { x: "" }, false],
+      ["x", { y: "z" }, false],
+      ["!x", { x: "z" }, false],
+      ["x>1", { x: "0" }, false],
+      ["x>1", { x: "1" }, false],
+      ["x<1", { x: "2" }, false],
+      ["x>1", {}, false],
+      ["z>1", { z: "v2" }, false],
+      ["x>9223372036854775806", { x: "9223372036854775807" }, true],
+      ["x>1", { x: "9223372036854775808" }, false],
+      ["foo=bar,foobar=bar,baz=blah", { foo: "bar", baz: "blah" }, false],
+      ["x notin (),y", { y: "" }, true],
+      ["x notin (),!y", { y: "" }, false],
+      ["x in ()", { y: "baz" }, false],
+      ["x in (a,)", { x: "" }, true],
+      ["constructor", {}, false],
+      ["!constructor", {}, true],
+    ];
+    for (const [text, labels, expected] of table) {
+      assert.equal(matches(parseSelector(text), labels), expected, `${text} on ${JSON.stringify(labels)}`);
+    }
+  });
+
+  it("parse as in Kubernetes and print in a canonical form that parses the same", () => {
+    for (const [text, canonical] of parsed) {
+      const selector = parseSelector(text);
+      assert.equal(formatSelector(selector), canonical, text);
+      assert.deepEqual(parseSelector(formatSelector(selector)), selector, text);
+    }
+  });
+
+  it("are rejected with the text, the position and what was expected", () => {
+    for (const [text, position, expected] of refused) {
+      assert.throws(
+        () => parseSelector(text),
+        (error: unknown) => {
+          assert.ok(error instanceof IpamError, text);
+          assert.equal(error.code, "invalid_request");
+          assert.ok(error.message.includes(JSON.stringify(text)), error.message);
+          assert.ok(error.message.includes(`at position ${position};`), error.message);
+          assert.match(error.message.slice(error.message.indexOf("expected")), expected);
+          return true;
+        },
+        text,
+      );
+    }
+  });
+
+  /** The selector in its canonical form: sorted, without optional white space. */
+  function formatSelector(selector: Selector): string {
+    return selector.requirements.map(formatRequirement).join(",");
+  }
+
+  function formatRequirement({ key, operator, values }: Requirement): string {
+    if (operator === "exists") return key;
+    if (operator === "!") return `!${key}`;
+    if (operator === "in" || operator === "notin") return `${key} ${operator} (${values.join(",")})`;
+    return `${key}${operator}${values.join(",")}`;
   }
 });
-
-test("a selector matches and misses as in Kubernetes' own tests", () => {
-  const table: [string, Labels, boolean][] = [
-    ["", { x: "y" }, true],
-    ["", {}, true],
-    ["x=y,z=w", { x: "y", z: "w" }, true],
-    ["x!=y,z!=w", { x: "z", z: "a" }, true],
-    ["notin=in", { notin: "in" }, true],
-    ["x", { x: "z" }, true],
-    ["!x", { y: "z" }, true],
-    ["x>1", { x: "2" }, true],
-    ["x<1", { x: "0" }, true],
-    ["x=z", {}, false],
-    ["x=", {}, false],
-    ["x=", { x: "" }, true],
-    ["x=y", { x: "z" }, false],
-    ["x=y,z=w", { x: "w", z: "w" }, false],
-    ["x!=y,z!=w", { x: "z", z: "w" }, false],
-    ["x!=", { x: "" }, false],
-    ["x", { y: "z" }, false],
-    ["!x", { x: "z" }, false],
-    ["x>1", { x: "0" }, false],
-    ["x>1", { x: "1" }, false],
-    ["x<1", { x: "2" }, false],
-    ["x>1", {}, false],
-    ["z>1", { z: "v2" }, false],
-    ["x>9223372036854775806", { x: "9223372036854775807" }, true],
-    ["x>1", { x: "9223372036854775808" }, false],
-    ["foo=bar,foobar=bar,baz=blah", { foo: "bar", baz: "blah" }, false],
-    ["x notin (),y", { y: "" }, true],
-    ["x notin (),!y", { y: "" }, false],
-    ["x in ()", { y: "baz" }, false],
-    ["x in (a,)", { x: "" }, true],
-    ["constructor", {}, false],
-    ["!constructor", {}, true],
-  ];
-  for (const [text, labels, expected] of table) {
-    assert.equal(matches(parseSelector(text), labels), expected, `${text} on ${JSON.stringify(labels)}`);
-  }
-});
-
-test("a selector is read as Kubernetes reads it and prints in one canonical form that reads back the same", () => {
-  for (const [text, canonical] of parsed) {
-    const selector = parseSelector(text);
-    assert.equal(formatSelector(selector), canonical, text);
-    assert.deepEqual(parseSelector(formatSelector(selector)), selector, text);
-  }
-});
-
-test("a selector that does not parse is refused with itself, the position and what was expected", () => {
-  for (const [text, position, expected] of refused) {
-    assert.throws(
-      () => parseSelector(text),
-      (error: unknown) => {
-        assert.ok(error instanceof IpamError, text);
-        assert.equal(error.code, "invalid_request");
-        assert.ok(error.message.includes(JSON.stringify(text)), error.message);
-        assert.ok(error.message.includes(`at position ${position};`), error.message);
-        assert.match(error.message.slice(error.message.indexOf("expected")), expected);
-        return true;
-      },
-      text,
-    );
-  }
-});
-
-/** The selector in its canonical form: sorted, and without needless white space. */
-function formatSelector(selector: Selector): string {
-  return selector.requirements.map(formatRequirement).join(",");
-}
-
-function formatRequirement({ key, operator, values }: Requirement): string {
-  if (operator === "exists") return key;
-  if (operator === "!") return `!${key}`;
-  if (operator === "in" || operator === "notin") return `${key} ${operator} (${values.join(",")})`;
-  return `${key}${operator}${values.join(",")}`;
-}

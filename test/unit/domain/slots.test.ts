@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import { decide } from "../../../ipam-server/domain/decide/decide.ts";
 import type { Pool } from "../../../ipam-server/domain/model/catalog.ts";
 import type { Item } from "../../../ipam-server/domain/model/mutation.ts";
@@ -44,7 +44,7 @@ function slotPort(number: number, networkId: number, ownerUid: string, bound: bo
   };
 }
 
-/** The names of the slots that the batch's claims get. */
+/** Returns the names of the slots that the batch's claims get. */
 function picked(batch: Item[], ports: PortRecord[], vacant: number[]): string[] {
   const fresh = new Map<Pool, bigint[]>();
   for (const pool of catalog.networks.flatMap(({ subnets }) => subnets).flatMap(({ ranges }) => ranges)) {
@@ -68,21 +68,21 @@ function picked(batch: Item[], ports: PortRecord[], vacant: number[]): string[] 
 
 const inZone = (availabilityZone: string) => ({ availabilityZone });
 
-describe("picking a slot", () => {
-  test("the owner's bound slot comes before one it left, that before any other", () => {
+describe("choosing a slot", () => {
+  it("prefers the owner's bound slot, then its last one, then any other", () => {
     const mine = [slotPort(0, 1, "x", false), slotPort(1, 1, "me", false), slotPort(2, 1, "me", true)];
     assert.deepEqual(picked([slotClaim(APP, "a", "me")], mine, [3]), ["2"]);
     assert.deepEqual(picked([slotClaim(APP, "a", "me")], mine.slice(0, 2), [2]), ["1"]);
     assert.deepEqual(picked([slotClaim(APP, "a", "other")], mine, [3]), ["0"]);
   });
 
-  test("the lowest of vacant and free ones is taken, and none that is bound", () => {
+  it("takes the lowest vacant or free slot, and never a bound one", () => {
     const ports = [slotPort(0, 1, "x", true), slotPort(2, 1, "y", false), slotPort(4, 1, "z", false)];
     const batch = ["p", "q", "r", "s"].map(uid => slotClaim(APP, "a", uid));
     assert.deepEqual(picked(batch, ports, [1, 3, 5, 6]), ["1", "2", "3", "4"]);
   });
 
-  test("what earlier items of the batch released is free, and what they deleted is vacant", () => {
+  it("treats slots that the batch released as free and deleted ones as vacant", () => {
     const ports = [slotPort(0, 1, "x", true), slotPort(1, 1, "y", false)];
     const batch = [
       { kind: "deletePort", name: `${APP}/1`, caller: "t" } as const,
@@ -93,7 +93,7 @@ describe("picking a slot", () => {
     assert.deepEqual(picked(batch, ports, [2, 3]), ["1", "0"]);
   });
 
-  test("a slot on a network that the host cannot reach is left, also if the owner left it, unless ports may be moved", () => {
+  it("skips a slot on a network that the host cannot reach unless ports may move", () => {
     const ports = [slotPort(0, 1, "me", false), slotPort(1, 2, "y", true)];
     assert.deepEqual(picked([slotClaim(APP, "b", "me", inZone("az2"))], ports, [2]), ["2"]);
     assert.deepEqual(picked([slotClaim(APP, "b", "me", inZone("az1"))], ports, [2]), ["0"]);
@@ -101,7 +101,7 @@ describe("picking a slot", () => {
     assert.deepEqual(picked([moving], ports, [2]), ["0"]);
   });
 
-  test("a reserved slot is only for those it is reserved for", () => {
+  it("uses a reserved slot only for its allowed owners", () => {
     const ports = [{ ...slotPort(0, 1, "x", false), reservation: { allowedNamespaces: ["c1/shop"] } }];
     const from = (namespace: string) => slotClaim(APP, "a", "p", { cluster: "c1", namespace });
     assert.deepEqual(picked([from("other")], ports, [1]), ["1"]);
@@ -109,36 +109,38 @@ describe("picking a slot", () => {
   });
 });
 
-test("an application's slots are asked for once, with every owner, every set of networks and enough room", () => {
-  const bad = slotClaim(APP, "a", "bad", { networkSelector: "a in (" });
-  const batch = [
-    slotClaim(APP, "a", "p", inZone("az1")),
-    slotClaim(APP, "b", "q", inZone("az2")),
-    slotClaim(APP, "a", "r", inZone("az1")),
-    claim(`${APP}/7`, "a", "named"),
-    claim("c1/shop/webby", "a", "another"),
-    slotClaim(APP, "a", "p", { slotOf: { application: APP, interface: "net1" }, onMismatch: "reallocate" }),
-    slotClaim("x".repeat(243), "a", "long"),
-  ];
-  const { slots } = planNeeds([...batch, bad], catalog);
-  assert.deepEqual(slots, [
-    { slotOf: { application: APP }, count: 5, ownerUids: ["p", "q", "r", "bad"], networkSets: [[1], [2]] },
-    {
-      slotOf: { application: APP, interface: "net1" },
-      count: 2,
-      ownerUids: ["p"],
-      networkSets: [[1, 2], undefined],
-    },
-  ]);
-});
+describe("slots of an application", () => {
+  it("are requested once with every owner, every set of networks and enough spares", () => {
+    const bad = slotClaim(APP, "a", "bad", { networkSelector: "a in (" });
+    const batch = [
+      slotClaim(APP, "a", "p", inZone("az1")),
+      slotClaim(APP, "b", "q", inZone("az2")),
+      slotClaim(APP, "a", "r", inZone("az1")),
+      claim(`${APP}/7`, "a", "named"),
+      claim("c1/shop/webby", "a", "another"),
+      slotClaim(APP, "a", "p", { slotOf: { application: APP, interface: "net1" }, onMismatch: "reallocate" }),
+      slotClaim("x".repeat(243), "a", "long"),
+    ];
+    const { slots } = planNeeds([...batch, bad], catalog);
+    assert.deepEqual(slots, [
+      { slotOf: { application: APP }, count: 5, ownerUids: ["p", "q", "r", "bad"], networkSets: [[1], [2]] },
+      {
+        slotOf: { application: APP, interface: "net1" },
+        count: 2,
+        ownerUids: ["p"],
+        networkSets: [[1, 2], undefined],
+      },
+    ]);
+  });
 
-test("a slot's name is the application's, its number and the interface; no two series are called the same", () => {
-  const net1 = { application: APP, interface: "net1" };
-  assert.equal(slotName({ application: APP }, 3), "c1/shop/web/3");
-  assert.equal(slotName(net1, 3), "c1/shop/web/3/net1");
-  assert.notEqual(slotSeries(net1), slotSeries({ application: `${APP}/net1` }));
-  const long = { application: "a".repeat(242) };
-  assert.ok(hasRoomForSlot(long));
-  assert.ok(slotName(long, 4_294_967_295).length <= 253);
-  assert.ok(!hasRoomForSlot({ application: "a".repeat(242), interface: "b" }));
+  it("have unique names of application, number and interface", () => {
+    const net1 = { application: APP, interface: "net1" };
+    assert.equal(slotName({ application: APP }, 3), "c1/shop/web/3");
+    assert.equal(slotName(net1, 3), "c1/shop/web/3/net1");
+    assert.notEqual(slotSeries(net1), slotSeries({ application: `${APP}/net1` }));
+    const long = { application: "a".repeat(242) };
+    assert.ok(hasRoomForSlot(long));
+    assert.ok(slotName(long, 4_294_967_295).length <= 253);
+    assert.ok(!hasRoomForSlot({ application: "a".repeat(242), interface: "b" }));
+  });
 });

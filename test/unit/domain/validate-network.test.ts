@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, it } from "node:test";
 import type { IpamError, NetworkManifest, SubnetSpec } from "../../../ipam-server/contract/index.ts";
 import { addressAt, type NetworkDeclaration, sizeOf } from "../../../ipam-server/domain/model/catalog.ts";
 import { validateNetwork } from "../../../ipam-server/domain/networks/validate-network.ts";
@@ -26,7 +26,7 @@ const other: NetworkDeclaration = validateNetwork(
   [],
 );
 
-describe("a network is refused with the field, what was given and what is accepted", () => {
+describe("validateNetwork rejects with the field, the value and what is accepted", () => {
   const cases: [what: string, NetworkManifest, field: string, message: RegExp][] = [
     ["host bits", withSubnet({ cidr: "10.0.0.1/24" }), "spec.subnets[0].cidr", /"10\.0\.0\.1\/24".*10\.0\.0\.0\/24/],
     ["no CIDR", withSubnet({ cidr: "ten" }), "spec.subnets[0].cidr", /"ten".*such as/],
@@ -117,7 +117,7 @@ describe("a network is refused with the field, what was given and what is accept
     ],
   ];
   for (const [what, given, field, message] of cases) {
-    test(what, () => {
+    it(what, () => {
       assert.throws(
         () => validateNetwork(given, [other]),
         (error: IpamError) => {
@@ -131,27 +131,33 @@ describe("a network is refused with the field, what was given and what is accept
   }
 });
 
-test("pools leave out gateway, exclusions, network and broadcast address", () => {
-  const spec = { cidr: "10.0.0.0/28", gateway: "10.0.0.1", exclude: ["10.0.0.4/30", "10.0.0.12", "10.0.0.2-10.0.0.2"] };
-  const [subnet] = validateNetwork(manifest({ subnets: [spec] }), []).subnets;
-  assert.ok(subnet);
-  const texts = subnet.ranges.map(({ first, last }) => `${addressAt(subnet, first)}-${addressAt(subnet, last)}`);
-  assert.deepEqual(texts, ["10.0.0.3-10.0.0.3", "10.0.0.8-10.0.0.11", "10.0.0.13-10.0.0.14"]);
-  assert.equal(sizeOf(subnet), 7n);
-});
+describe("the pools of a network", () => {
+  it("exclude gateway, exclusions, network and broadcast address", () => {
+    const spec = {
+      cidr: "10.0.0.0/28",
+      gateway: "10.0.0.1",
+      exclude: ["10.0.0.4/30", "10.0.0.12", "10.0.0.2-10.0.0.2"],
+    };
+    const [subnet] = validateNetwork(manifest({ subnets: [spec] }), []).subnets;
+    assert.ok(subnet);
+    const texts = subnet.ranges.map(({ first, last }) => `${addressAt(subnet, first)}-${addressAt(subnet, last)}`);
+    assert.deepEqual(texts, ["10.0.0.3-10.0.0.3", "10.0.0.8-10.0.0.11", "10.0.0.13-10.0.0.14"]);
+    assert.equal(sizeOf(subnet), 7n);
+  });
 
-test("every address of a /31, a /32, a /127 and a /128 can be used", () => {
-  for (const [cidr, size] of [
-    ["10.0.0.0/31", 2n],
-    ["10.0.0.9/32", 1n],
-    ["fd00::/127", 2n],
-    ["fd00::9/128", 1n],
-  ] as const) {
-    const [subnet] = validateNetwork(manifest({ subnets: [{ cidr }] }), []).subnets;
-    assert.equal(subnet && sizeOf(subnet), size, cidr);
-  }
-});
+  it("include every address of a /31, a /32, a /127 and a /128", () => {
+    for (const [cidr, size] of [
+      ["10.0.0.0/31", 2n],
+      ["10.0.0.9/32", 1n],
+      ["fd00::/127", 2n],
+      ["fd00::9/128", 1n],
+    ] as const) {
+      const [subnet] = validateNetwork(manifest({ subnets: [{ cidr }] }), []).subnets;
+      assert.equal(subnet && sizeOf(subnet), size, cidr);
+    }
+  });
 
-test("a network in another VPC may overlap", () => {
-  assert.doesNotThrow(() => validateNetwork(manifest({ vpc: "lab", subnets: [{ cidr: "10.5.0.0/24" }] }), [other]));
+  it("may overlap those of a network in another VPC", () => {
+    assert.doesNotThrow(() => validateNetwork(manifest({ vpc: "lab", subnets: [{ cidr: "10.5.0.0/24" }] }), [other]));
+  });
 });

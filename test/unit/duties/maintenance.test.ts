@@ -10,40 +10,40 @@ describe("runMaintenance", () => {
     const log = pino({}, { write: line => lines.push(line) });
     const store = new MemoryStore();
     const third = Promise.withResolvers<void>();
-    let turns = 0;
+    let passes = 0;
     store.collectExpired = async () => {
-      turns++;
-      if (turns === 1) throw new Error("the disk is full");
-      if (turns === 3) third.resolve();
-      return turns === 2 ? 4 : 0;
+      passes++;
+      if (passes === 1) throw new Error("the disk is full");
+      if (passes === 3) third.resolve();
+      return passes === 2 ? 4 : 0;
     };
     const over = new AbortController();
-    const housekeeping = runMaintenance(store, log, over.signal, 1);
+    const maintenance = runMaintenance(store, log, over.signal, 1);
     await third.promise;
     over.abort();
-    await housekeeping;
-    const after = turns;
+    await maintenance;
+    const after = passes;
     assert.match(lines[0] ?? "", /the disk is full.*maintenance failed, retrying/);
     assert.match(lines[1] ?? "", /"collected":4/);
     await new Promise(resolve => setImmediate(resolve));
-    assert.equal(turns, after);
+    assert.equal(passes, after);
   });
 
-  it("whatever is due goes in one turn, a piece at a time", async () => {
+  it("collects all due rows in one pass, in batches", async () => {
     const store = new MemoryStore();
     const done = Promise.withResolvers<void>();
-    const pieces = [500, 500, 17, 0];
+    const batchs = [500, 500, 17, 0];
     store.collectExpired = async () => {
-      const piece = pieces.shift() ?? 0;
-      if (piece === 0) done.resolve();
-      return piece;
+      const batch = batchs.shift() ?? 0;
+      if (batch === 0) done.resolve();
+      return batch;
     };
     const lines: string[] = [];
     const over = new AbortController();
-    const housekeeping = runMaintenance(store, pino({}, { write: line => lines.push(line) }), over.signal, 1);
+    const maintenance = runMaintenance(store, pino({}, { write: line => lines.push(line) }), over.signal, 1);
     await done.promise;
     over.abort();
-    await housekeeping;
+    await maintenance;
     assert.match(lines[0] ?? "", /"collected":1017/);
   });
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, it } from "node:test";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
 import { CommitQueue } from "../../../ipam-server/engine/commit-queue.ts";
@@ -17,133 +17,135 @@ const report = (name: string): Mutation => ({
 });
 const code = (expected: string) => (error: unknown) => error instanceof IpamError && error.code === expected;
 
-test("requests of one turn share a commit, in order of arrival", async () => {
-  const store = new MemoryStore();
-  await using batcher = new CommitQueue(store, { maxQueue: 100 });
-  const answers = await Promise.all([batcher.submit([release("a"), release("b")]), batcher.submit([release("c")])]);
-  assert.deepEqual(
-    store.batches.map(batch => batch.length),
-    [3],
-  );
-  assert.deepEqual(
-    answers.map(outcomes => outcomes.map(outcome => "name" in outcome && outcome.name)),
-    [["a", "b"], ["c"]],
-  );
-});
+describe("CommitQueue", () => {
+  it("commits requests of one event-loop turn together, in order of arrival", async () => {
+    const store = new MemoryStore();
+    await using batcher = new CommitQueue(store, { maxQueue: 100 });
+    const answers = await Promise.all([batcher.submit([release("a"), release("b")]), batcher.submit([release("c")])]);
+    assert.deepEqual(
+      store.batches.map(batch => batch.length),
+      [3],
+    );
+    assert.deepEqual(
+      answers.map(outcomes => outcomes.map(outcome => "name" in outcome && outcome.name)),
+      [["a", "b"], ["c"]],
+    );
+  });
 
-test("what arrives during a commit is collected for the next one", async () => {
-  const store = new MemoryStore();
-  const gate = Promise.withResolvers<void>();
-  const entered = Promise.withResolvers<void>();
-  const slow = {
-    commit: (batch: readonly Mutation[]) => {
-      entered.resolve();
-      return gate.promise.then(() => store.commit(batch));
-    },
-  };
-  await using batcher = new CommitQueue(slow, { maxQueue: 100 });
-  const first = batcher.submit([release("a")]);
-  await entered.promise;
-  const later = ["b", "c", "d"].map(name => batcher.submit([release(name)]));
-  gate.resolve();
-  await Promise.all([first, ...later]);
-  assert.deepEqual(
-    store.batches.map(batch => batch.length),
-    [1, 3],
-  );
-});
+  it("batches requests that arrive during a commit into the next one", async () => {
+    const store = new MemoryStore();
+    const gate = Promise.withResolvers<void>();
+    const entered = Promise.withResolvers<void>();
+    const slow = {
+      commit: (batch: readonly Mutation[]) => {
+        entered.resolve();
+        return gate.promise.then(() => store.commit(batch));
+      },
+    };
+    await using batcher = new CommitQueue(slow, { maxQueue: 100 });
+    const first = batcher.submit([release("a")]);
+    await entered.promise;
+    const later = ["b", "c", "d"].map(name => batcher.submit([release(name)]));
+    gate.resolve();
+    await Promise.all([first, ...later]);
+    assert.deepEqual(
+      store.batches.map(batch => batch.length),
+      [1, 3],
+    );
+  });
 
-test("a request is never split over two commits", async () => {
-  const store = new MemoryStore();
-  await using batcher = new CommitQueue(store, { maxQueue: 100, batchSize: 2 });
-  const big = Array.from({ length: 5 }, (_, i) => release(`big-${i}`));
-  await Promise.all([batcher.submit([release("a")]), batcher.submit(big), batcher.submit([release("z")])]);
-  assert.deepEqual(
-    store.batches.map(batch => batch.length),
-    [6, 1],
-  );
-});
+  it("never splits a request over two commits", async () => {
+    const store = new MemoryStore();
+    await using batcher = new CommitQueue(store, { maxQueue: 100, batchSize: 2 });
+    const big = Array.from({ length: 5 }, (_, i) => release(`big-${i}`));
+    await Promise.all([batcher.submit([release("a")]), batcher.submit(big), batcher.submit([release("z")])]);
+    assert.deepEqual(
+      store.batches.map(batch => batch.length),
+      [6, 1],
+    );
+  });
 
-test("claims and releases go before reports, but reports keep a share of every commit", async () => {
-  const store = new MemoryStore();
-  await using batcher = new CommitQueue(store, { maxQueue: 1000, batchSize: 10 });
-  const work = [
-    ...Array.from({ length: 4 }, (_, i) => batcher.submit([report(`r${i}`)])),
-    ...Array.from({ length: 20 }, (_, i) => batcher.submit([release(`c${i}`)])),
-  ];
-  await Promise.all(work);
-  const kinds = store.batches[0]?.map(({ kind }) => kind);
-  assert.deepEqual(kinds, [...Array.from({ length: 10 }, () => "release"), "report"]);
-});
+  it("commits claims and releases before reports, and some reports each time", async () => {
+    const store = new MemoryStore();
+    await using batcher = new CommitQueue(store, { maxQueue: 1000, batchSize: 10 });
+    const work = [
+      ...Array.from({ length: 4 }, (_, i) => batcher.submit([report(`r${i}`)])),
+      ...Array.from({ length: 20 }, (_, i) => batcher.submit([release(`c${i}`)])),
+    ];
+    await Promise.all(work);
+    const kinds = store.batches[0]?.map(({ kind }) => kind);
+    assert.deepEqual(kinds, [...Array.from({ length: 10 }, () => "release"), "report"]);
+  });
 
-test("past the queue's bound a caller is told to come back, and what waits is not harmed", async () => {
-  const store = new MemoryStore();
-  await using batcher = new CommitQueue(store, { maxQueue: 2 });
-  const waiting = batcher.submit([release("a"), release("b")]);
-  await assert.rejects(
-    batcher.submit([release("c")]),
-    (error: unknown) => code("overloaded")(error) && IpamError.from(error).details.retryAfterSeconds === 1,
-  );
-  assert.equal((await waiting).length, 2);
-  assert.equal(batcher.depth, 0);
-});
+  it("rejects with a retry delay when full, and still serves the waiting requests", async () => {
+    const store = new MemoryStore();
+    await using batcher = new CommitQueue(store, { maxQueue: 2 });
+    const waiting = batcher.submit([release("a"), release("b")]);
+    await assert.rejects(
+      batcher.submit([release("c")]),
+      (error: unknown) => code("overloaded")(error) && IpamError.from(error).details.retryAfterSeconds === 1,
+    );
+    assert.equal((await waiting).length, 2);
+    assert.equal(batcher.depth, 0);
+  });
 
-test("a request larger than the queue is taken when nothing waits, or it could never be", async () => {
-  await using batcher = new CommitQueue(new MemoryStore(), { maxQueue: 1 });
-  assert.equal((await batcher.submit([release("a"), release("b")])).length, 2);
-});
+  it("accepts a request larger than the queue when nothing waits", async () => {
+    await using batcher = new CommitQueue(new MemoryStore(), { maxQueue: 1 });
+    assert.equal((await batcher.submit([release("a"), release("b")])).length, 2);
+  });
 
-test("work past its deadline is dropped before it is decided", async () => {
-  const store = new MemoryStore();
-  let now = 0;
-  await using batcher = new CommitQueue(store, { maxQueue: 10, now: () => now });
-  const late = assert.rejects(batcher.submit([release("late")], 50), code("unavailable"));
-  const patient = batcher.submit([release("patient")], 500);
-  now = 100;
-  await Promise.all([late, patient]);
-  assert.deepEqual(
-    store.batches.flat().map(mutation => mutation.kind === "release" && mutation.release.name),
-    ["patient"],
-  );
-});
+  it("drops a request past its deadline before deciding it", async () => {
+    const store = new MemoryStore();
+    let now = 0;
+    await using batcher = new CommitQueue(store, { maxQueue: 10, now: () => now });
+    const late = assert.rejects(batcher.submit([release("late")], 50), code("unavailable"));
+    const patient = batcher.submit([release("patient")], 500);
+    now = 100;
+    await Promise.all([late, patient]);
+    assert.deepEqual(
+      store.batches.flat().map(mutation => mutation.kind === "release" && mutation.release.name),
+      ["patient"],
+    );
+  });
 
-test("when the commit fails every request of the batch gets the store's error, and the next batch is served", async () => {
-  const store = new MemoryStore();
-  await using batcher = new CommitQueue(store, { maxQueue: 10 });
-  store.failing = new IpamError("unavailable", "the disk is full");
-  const both = [batcher.submit([release("a")]), batcher.submit([release("b")])];
-  for (const each of both) await assert.rejects(each, code("unavailable"));
-  store.failing = undefined;
-  assert.equal((await batcher.submit([release("c")])).length, 1);
-});
+  it("rejects every request of a failed commit, and serves the next batch", async () => {
+    const store = new MemoryStore();
+    await using batcher = new CommitQueue(store, { maxQueue: 10 });
+    store.failing = new IpamError("unavailable", "the disk is full");
+    const both = [batcher.submit([release("a")]), batcher.submit([release("b")])];
+    for (const each of both) await assert.rejects(each, code("unavailable"));
+    store.failing = undefined;
+    assert.equal((await batcher.submit([release("c")])).length, 1);
+  });
 
-test("a store that loses outcomes fails the batch instead of answering the wrong caller", async () => {
-  await using batcher = new CommitQueue({ commit: async () => [] }, { maxQueue: 10 });
-  await assert.rejects(batcher.submit([release("a")]), code("internal"));
-});
+  it("fails the batch when the store returns too few outcomes", async () => {
+    await using batcher = new CommitQueue({ commit: async () => [] }, { maxQueue: 10 });
+    await assert.rejects(batcher.submit([release("a")]), code("internal"));
+  });
 
-test("stopping finishes the commit that runs, tells who waits that nothing was done, and takes nothing more", async () => {
-  const store = new MemoryStore();
-  const gate = Promise.withResolvers<void>();
-  store.gate = gate.promise;
-  const batcher = new CommitQueue(store, { maxQueue: 10 });
-  const running = batcher.submit([release("a")]);
-  while (!store.entered) await new Promise(resolve => setImmediate(resolve));
-  const waiting = assert.rejects(batcher.submit([release("b")]), code("unavailable"));
-  const stopped = batcher[Symbol.asyncDispose]();
-  await waiting;
-  await assert.rejects(batcher.submit([release("c")]), code("unavailable"));
-  gate.resolve();
-  assert.equal((await running).length, 1);
-  await stopped;
-  assert.equal(store.batches.flat().length, 1);
-});
+  it("on disposal finishes the running commit and rejects waiting and new requests", async () => {
+    const store = new MemoryStore();
+    const gate = Promise.withResolvers<void>();
+    store.gate = gate.promise;
+    const batcher = new CommitQueue(store, { maxQueue: 10 });
+    const running = batcher.submit([release("a")]);
+    while (!store.entered) await new Promise(resolve => setImmediate(resolve));
+    const waiting = assert.rejects(batcher.submit([release("b")]), code("unavailable"));
+    const stopped = batcher[Symbol.asyncDispose]();
+    await waiting;
+    await assert.rejects(batcher.submit([release("c")]), code("unavailable"));
+    gate.resolve();
+    assert.equal((await running).length, 1);
+    await stopped;
+    assert.equal(store.batches.flat().length, 1);
+  });
 
-test("stopping does not wait for ever for a commit that does not end", async () => {
-  const store = new MemoryStore();
-  store.gate = new Promise(() => {});
-  const batcher = new CommitQueue(store, { maxQueue: 10 });
-  void batcher.submit([release("a")]);
-  while (!store.entered) await new Promise(resolve => setImmediate(resolve));
-  await batcher[Symbol.asyncDispose]();
+  it("on disposal does not wait forever for a commit that never ends", async () => {
+    const store = new MemoryStore();
+    store.gate = new Promise(() => {});
+    const batcher = new CommitQueue(store, { maxQueue: 10 });
+    void batcher.submit([release("a")]);
+    while (!store.entered) await new Promise(resolve => setImmediate(resolve));
+    await batcher[Symbol.asyncDispose]();
+  });
 });
