@@ -113,7 +113,7 @@ describe("ADD", () => {
 
   it("releases a claim whose answer was lost", async () => {
     await using harness = await Harness.start();
-    // Carried out, but the caller never hears of it: the answer is no IPAM's.
+    // The claim succeeds, but the caller receives an answer that is no IPAM's.
     harness.ipam.onClaim = () => harness.ipam.instead.push({ status: 200, body: { results: [{ port: {} }] } });
     harness.ipam.instead.push({ status: 500, body: "oops" });
     const error = await harness.fail("ADD");

@@ -9,7 +9,7 @@ import { Harness } from "./harness.ts";
 
 const CALL = { env: { CNI_COMMAND: "ADD", CNI_IFNAME: "eth0", HOME: "/root" }, stdin: '{"name":"ü"}' };
 
-/** An agent that answers each connection by `answer`, and tells what it was sent. */
+/** An agent that answers each connection by `answer`, and records what it received. */
 async function serveAgent(path: string, answer: (socket: Socket, line: string) => void): Promise<AsyncDisposable> {
   const server = createServer(socket => {
     let line = "";
@@ -77,7 +77,7 @@ describe("the agent's socket", () => {
       const waiting = forwardCall(path, CALL, { ...pipe, retryForMs: 60_000 });
       let calls = 0;
       await using _agent = await serveAgent(path, socket => {
-        // The agent before hangs up on what it had not answered; the next one takes the call again.
+        // The old agent closes unanswered connections; the next one receives the call again.
         calls += 1;
         socket.end(calls === 1 ? "" : '{"stdout":"","exitCode":0}\n');
       });

@@ -58,15 +58,11 @@ describe("DEL", () => {
     assert.deepEqual(harness.ipam.releases, [RELEASE]);
     assert.deepEqual(await harness.journaled(), []);
     const order = harness.ipam.requests.map(({ path }) => path);
-    assert.deepEqual(
-      order.slice(0, 2),
-      ["/v1/releases", "/v1/claims"],
-      "an address given back may be the one that is wanted",
-    );
+    assert.deepEqual(order.slice(0, 2), ["/v1/releases", "/v1/claims"], "a released address may be the requested one");
   });
 
   for (const [what, refusal] of [
-    ["does not know the caller", problem("unauthenticated", "token expired")],
+    ["rejects the caller's token", problem("unauthenticated", "token expired")],
     ["is overloaded", problem("overloaded", "later", { retryAfterSeconds: 0 })],
     ["is something else", { status: 404, body: "<html>" }],
     ["refuses the item", { status: 200, body: { results: [{ problem: problem("internal", "oops").body }] } }],

@@ -55,7 +55,7 @@ describe("OVS external_ids", () => {
     });
   });
 
-  it("tells Mooring's own rows from those of others", () => {
+  it("distinguishes Mooring's own rows from those of others", () => {
     assert.ok(isMade({ ...MADE, other: "x" }));
     assert.ok(!isMade({ "mooring-made": "false" }));
     assert.ok(!isMade({}));

@@ -51,7 +51,7 @@ export class Harness implements AsyncDisposable {
     return FakeIpam.start(listen);
   }
 
-  /** Stops the IPAM; `ipamUp` starts one that remembers nothing but its ports at the same address. */
+  /** Stops the IPAM; `ipamUp` starts one with only its ports at the same address. */
   async ipamDown(): Promise<{ ipamUp: () => Promise<void> }> {
     const { port, ports } = this.ipam;
     await this.ipam[Symbol.asyncDispose]();
@@ -65,7 +65,7 @@ export class Harness implements AsyncDisposable {
 
   /** The configuration of a valid call; keys given as undefined are left out. */
   conf(more: Record<string, unknown> = {}): Record<string, unknown> {
-    const whole = {
+    const complete = {
       cniVersion: "1.1.0",
       name: "moored",
       type: "mooring",
@@ -78,7 +78,7 @@ export class Harness implements AsyncDisposable {
       timeoutMs: 2000,
       ...more,
     };
-    return Object.fromEntries(Object.entries(whole).filter(([, value]) => value !== undefined));
+    return Object.fromEntries(Object.entries(complete).filter(([, value]) => value !== undefined));
   }
 
   call(command: Command | undefined, conf: object | string = {}, env: Environment = {}): Promise<Answer> {

@@ -45,14 +45,14 @@ describe("the journal of leased claims", () => {
 
   it("treats an incomplete claim as damaged", async () => {
     await using harness = await JournalHarness.start();
-    const { claim: whole, expected } = claim("a");
-    const { leasedPort: _, ...withoutLease } = whole;
-    const { sandbox: __, ...withoutSandbox } = whole;
+    const { claim: complete, expected } = claim("a");
+    const { leasedPort: _, ...withoutLease } = complete;
+    const { sandbox: __, ...withoutSandbox } = complete;
     const damaged = [
       { claim: withoutLease, expected },
       { claim: withoutSandbox, expected },
-      { claim: whole },
-      { claim: whole, expected: {} },
+      { claim: complete },
+      { claim: complete, expected: {} },
     ];
     await harness.journal.append(release("a"));
     for (const [index, entry] of damaged.entries()) {

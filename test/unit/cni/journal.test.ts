@@ -179,7 +179,7 @@ describe("the journal", () => {
     assert.deepEqual(harness.ipam.requests, []);
   });
 
-  /** What this process's own lock looks like. */
+  /** Returns the content of this process's own lock. */
   async function readOwnHolder(): Promise<string> {
     const { readFile } = await import("node:fs/promises");
     const stat = await readFile("/proc/self/stat", "utf8");

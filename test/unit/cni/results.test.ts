@@ -17,7 +17,7 @@ const TAIL = {
   dns: { nameservers: ["10.0.0.53"] },
 };
 
-/** The results of one dual stack pod, whole, as each version of the spec describes them. */
+/** The complete results of one dual-stack pod, as each version of the spec describes them. */
 const GOLDEN = {
   "0.3.1": {
     interfaces: INTERFACES,
@@ -75,7 +75,7 @@ describe("results", () => {
       assert.deepEqual(result.interfaces[0], previous.interfaces[0]);
       assert.equal(result.interfaces.length, 3);
       assert.deepEqual(result.ips.slice(0, 2), previous.ips);
-      assert.equal(result.ips[2].interface, 2, "the pod's interface stands behind the earlier one and the host's");
+      assert.equal(result.ips[2].interface, 2, "the pod's interface follows the earlier one and the host's");
       assert.deepEqual(result.routes[0], { dst: "192.168.0.0/16" });
       assert.deepEqual(result.dns, { nameservers: ["10.0.0.53"] });
     });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Harness } from "./harness.ts";
 
-/** What an edit of the network configuration may have broken since the ADD; each fails an ADD. */
+/** Edits of the network configuration since the ADD; each makes an ADD fail. */
 const EDITS: Record<string, Record<string, unknown>> = {
   "an unknown key": { colour: "red" },
   "a MAC that is none": { runtimeConfig: { mac: "red" } },
@@ -65,7 +65,7 @@ describe("GC's list of attachments", () => {
     });
   }
 
-  it("is never guessed: a damaged one removes nothing", async () => {
+  it("removes nothing when it is damaged", async () => {
     await using harness = await Harness.start();
     await harness.succeed("ADD");
     const error = await harness.fail("GC", { "cni.dev/valid-attachments": [{ containerID: "sandbox-1" }] });

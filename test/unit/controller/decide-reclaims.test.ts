@@ -17,33 +17,33 @@ function view({ pods = [], workloads = {} }: Shape = {}): KubeView {
   return { pods: indexPods(pods.map(pod => ({ namespace: "shop", ...pod }))), workloads };
 }
 function one(kind: Exclude<Workload["kind"], "Pod">, item: Partial<WorkloadView> = {}): KubeView["workloads"] {
-  const whole = { namespace: "shop", name: "web", uid: "set-uid", from: 0, to: 3, ...item };
-  return { [kind]: new Map([[`${whole.namespace}/${whole.name}`, whole]]) };
+  const complete = { namespace: "shop", name: "web", uid: "set-uid", from: 0, to: 3, ...item };
+  return { [kind]: new Map([[`${complete.namespace}/${complete.name}`, complete]]) };
 }
 const none = (kind: Workload["kind"]): KubeView["workloads"] => ({ [kind]: new Map() });
-const verdictOf = (port: Port, seen: KubeView) => classifyPort(port, seen, "c1")?.action;
+const actionOf = (port: Port, seen: KubeView) => classifyPort(port, seen, "c1")?.action;
 
 describe("a binding", () => {
   const bound = boundPort();
   it("is kept while its pod is there", () => {
-    assert.equal(verdictOf(bound, view({ pods: [{ name: "web-2", uid: POD_UID }] })), undefined);
+    assert.equal(actionOf(bound, view({ pods: [{ name: "web-2", uid: POD_UID }] })), undefined);
   });
-  it("is released when no pod has its UID", () => assert.equal(verdictOf(bound, view()), "release"));
+  it("is released when no pod has its UID", () => assert.equal(actionOf(bound, view()), "release"));
   it("is released when only another pod of its name is there", () => {
-    assert.equal(verdictOf(bound, view({ pods: [{ name: "web-2", uid: OTHER_UID }] })), "release");
+    assert.equal(actionOf(bound, view({ pods: [{ name: "web-2", uid: OTHER_UID }] })), "release");
   });
   it("is released from an ephemeral port too", () => {
-    assert.equal(verdictOf({ ...bound, retention: { policy: "ephemeral" } }, view()), "release");
+    assert.equal(actionOf({ ...bound, retention: { policy: "ephemeral" } }, view()), "release");
   });
   it("is released from a reserved port too", () => {
-    assert.equal(verdictOf({ ...bound, reservation: { allowedNamespaces: ["*"] } }, view()), "release");
+    assert.equal(actionOf({ ...bound, reservation: { allowedNamespaces: ["*"] } }, view()), "release");
   });
   it("is kept while pods were not read", () => {
-    assert.equal(verdictOf(bound, { workloads: none("StatefulSet") }), undefined);
+    assert.equal(actionOf(bound, { workloads: none("StatefulSet") }), undefined);
   });
   it("never leads to deletion, also without its workload", () => {
     const pods = [{ name: "web-2", uid: POD_UID }];
-    assert.equal(verdictOf(bound, view({ pods, workloads: none("StatefulSet") })), undefined);
+    assert.equal(actionOf(bound, view({ pods, workloads: none("StatefulSet") })), undefined);
   });
   const notOurs: [string, Partial<Port>][] = [
     ["of another cluster", { cluster: "c2" }],
@@ -53,13 +53,13 @@ describe("a binding", () => {
   for (const [what, change] of notOurs) {
     it(`${what} is kept`, () => {
       const { cluster: _, ...rest } = bound;
-      assert.equal(verdictOf({ ...(what === "of no cluster" ? rest : bound), ...change }, view()), undefined);
+      assert.equal(actionOf({ ...(what === "of no cluster" ? rest : bound), ...change }, view()), undefined);
     });
   }
   for (const uid of ["4c1f9e", "a".repeat(64), "c9f0f895fb98ab9159f51fd0297e236d"]) {
-    it(`of an owner that is no pod of the API's making (${uid.slice(0, 8)}…) is kept`, () => {
+    it(`of an owner that is no pod of the API (${uid.slice(0, 8)}…) is kept`, () => {
       const binding = { host: "node-a", ownerUid: uid, boundAt: "2026-11-20T08:00:00.000Z" };
-      assert.equal(verdictOf({ ...bound, binding }, view()), undefined);
+      assert.equal(actionOf({ ...bound, binding }, view()), undefined);
     });
   }
 });
@@ -76,31 +76,31 @@ describe("a lease", () => {
   const over = lease("2026-11-20T11:00:00.000Z");
   const nodes = (...names: string[]): KubeView => ({ ...view(), nodes: { names: new Set(names), at: AT } });
   it("is released after it expired and its node is gone", () => {
-    assert.equal(verdictOf(over, nodes("node-b")), "release");
+    assert.equal(actionOf(over, nodes("node-b")), "release");
   });
   it("is kept while its node is there, though no pod has its owner's UID", () => {
-    assert.equal(verdictOf(over, nodes("node-a", "node-b")), undefined);
+    assert.equal(actionOf(over, nodes("node-a", "node-b")), undefined);
   });
   it("is kept until it expires", () => {
-    assert.equal(verdictOf(lease("2026-11-20T12:00:01.000Z"), nodes("node-b")), undefined);
+    assert.equal(actionOf(lease("2026-11-20T12:00:01.000Z"), nodes("node-b")), undefined);
   });
   it("is kept while nodes were not read or none is listed", () => {
-    assert.equal(verdictOf(over, view()), undefined);
-    assert.equal(verdictOf(over, nodes()), undefined);
+    assert.equal(actionOf(over, view()), undefined);
+    assert.equal(actionOf(over, nodes()), undefined);
   });
   it("is kept if of another cluster or without an expiry", () => {
-    assert.equal(verdictOf({ ...over, cluster: "c2" }, nodes("node-b")), undefined);
+    assert.equal(actionOf({ ...over, cluster: "c2" }, nodes("node-b")), undefined);
     const { expiresAt: _, ...endless } = over;
-    assert.equal(verdictOf(endless, nodes("node-b")), undefined);
+    assert.equal(actionOf(endless, nodes("node-b")), undefined);
   });
 });
 
 interface Row {
-  promise: string;
+  behaviour: string;
   workload: Workload;
   seen: Shape;
   slot?: number;
-  verdict?: "delete";
+  action?: "delete";
 }
 const deployment: Workload = { kind: "Deployment", namespace: "shop", name: "web" };
 const replicaSet: Workload = { kind: "ReplicaSet", namespace: "shop", name: "web", uid: "set-uid" };
@@ -108,149 +108,154 @@ const machine: Workload = { kind: "VirtualMachine", namespace: "shop", name: "we
 const lonePod: Workload = { kind: "Pod", namespace: "shop", name: "job-x1", uid: POD_UID };
 
 const ROWS: Row[] = [
-  { promise: "is kept while its StatefulSet asks for it", workload: SET, seen: { workloads: one("StatefulSet") } },
-  { promise: "goes with its StatefulSet", workload: SET, seen: { workloads: none("StatefulSet") }, verdict: "delete" },
+  { behaviour: "is kept while its StatefulSet needs it", workload: SET, seen: { workloads: one("StatefulSet") } },
   {
-    promise: "goes when only a StatefulSet of that name elsewhere is there",
+    behaviour: "is deleted when its StatefulSet is gone",
+    workload: SET,
+    seen: { workloads: none("StatefulSet") },
+    action: "delete",
+  },
+  {
+    behaviour: "is deleted when only another namespace has a StatefulSet of that name",
     workload: SET,
     seen: { workloads: one("StatefulSet", { namespace: "other" }) },
-    verdict: "delete",
+    action: "delete",
   },
   {
-    promise: "goes when its StatefulSet was made again",
+    behaviour: "is deleted when its StatefulSet was recreated",
     workload: SET,
     seen: { workloads: one("StatefulSet", { uid: "new" }) },
-    verdict: "delete",
+    action: "delete",
   },
   {
-    promise: "is kept when the pod of the set made again is there to claim it",
+    behaviour: "is kept when the recreated set has a pod to claim it",
     workload: SET,
     seen: { workloads: one("StatefulSet", { uid: "new" }), pods: [{ name: "web-2", uid: OTHER_UID }] },
   },
   {
-    promise: "goes when the set is scaled below its ordinal",
+    behaviour: "is deleted when the set is scaled below its ordinal",
     workload: SET,
     seen: { workloads: one("StatefulSet", { to: 2 }) },
-    verdict: "delete",
+    action: "delete",
   },
   {
-    promise: "is kept while the pod that is scaled away still ends",
+    behaviour: "is kept while the scaled-down pod still terminates",
     workload: SET,
     seen: { workloads: one("StatefulSet", { to: 2 }), pods: [{ name: "web-2", uid: POD_UID }] },
   },
   {
-    promise: "goes when the set is scaled to none",
+    behaviour: "is deleted when the set is scaled to zero",
     workload: SET,
     seen: { workloads: one("StatefulSet", { to: 0 }) },
-    verdict: "delete",
+    action: "delete",
   },
   {
-    promise: "is kept when the set's ordinals start above 0 and reach it",
+    behaviour: "is kept when the set's ordinals start above 0 and reach it",
     workload: SET,
     seen: { workloads: one("StatefulSet", { from: 2, to: 3 }) },
   },
   {
-    promise: "goes when the set's ordinals start above it",
+    behaviour: "is deleted when the set's ordinals start above it",
     workload: SET,
     seen: { workloads: one("StatefulSet", { from: 3, to: 6 }) },
-    verdict: "delete",
+    action: "delete",
   },
-  { promise: "is kept while StatefulSets are not known", workload: SET, seen: { workloads: none("Deployment") } },
+  { behaviour: "is kept while StatefulSets were not read", workload: SET, seen: { workloads: none("Deployment") } },
   {
-    promise: "without an ordinal follows the set alone",
+    behaviour: "without an ordinal follows the set alone",
     workload: { kind: "StatefulSet", namespace: "shop", name: "web", uid: "set-uid" },
     seen: { workloads: one("StatefulSet", { to: 0 }) },
   },
   {
-    promise: "in a slot is kept while its Deployment asks for it",
+    behaviour: "in a slot is kept while its Deployment needs it",
     workload: deployment,
     slot: 2,
     seen: { workloads: one("Deployment") },
   },
   {
-    promise: "in a slot goes above what the Deployment asks for",
+    behaviour: "in a slot is deleted above the Deployment's replicas",
     workload: deployment,
     slot: 3,
     seen: { workloads: one("Deployment") },
-    verdict: "delete",
+    action: "delete",
   },
   {
-    promise: "in a slot goes with its Deployment",
+    behaviour: "in a slot is deleted when its Deployment is gone",
     workload: deployment,
     slot: 0,
     seen: { workloads: none("Deployment") },
-    verdict: "delete",
+    action: "delete",
   },
   {
-    promise: "in a slot stays with a Deployment made again, which pods cannot tell apart",
+    behaviour: "in a slot is kept when its Deployment is recreated under the same name",
     workload: deployment,
     slot: 0,
     seen: { workloads: one("Deployment", { uid: "new" }) },
   },
   {
-    promise: "in an unknown slot follows the Deployment alone",
+    behaviour: "in an unknown slot follows the Deployment alone",
     workload: deployment,
     seen: { workloads: one("Deployment", { to: 0 }) },
   },
-  { promise: "in a slot is kept while Deployments are not known", workload: deployment, slot: 9, seen: {} },
+  { behaviour: "in a slot is kept while Deployments were not read", workload: deployment, slot: 9, seen: {} },
   {
-    promise: "of a lone ReplicaSet goes above its replicas",
+    behaviour: "of a lone ReplicaSet is deleted above its replicas",
     workload: replicaSet,
     slot: 3,
     seen: { workloads: one("ReplicaSet") },
-    verdict: "delete",
+    action: "delete",
   },
   {
-    promise: "of a lone ReplicaSet goes when that was made again",
+    behaviour: "of a lone ReplicaSet is deleted when that was recreated",
     workload: replicaSet,
     slot: 0,
     seen: { workloads: one("ReplicaSet", { uid: "new" }) },
-    verdict: "delete",
+    action: "delete",
   },
   {
-    promise: "of a machine is kept while the machine is there, running or not",
+    behaviour: "of a machine is kept while the machine is there, running or not",
     workload: machine,
     seen: { workloads: one("VirtualMachine") },
   },
   {
-    promise: "of a machine goes with the machine",
+    behaviour: "of a machine is deleted when the machine is gone",
     workload: machine,
     seen: { workloads: none("VirtualMachine") },
-    verdict: "delete",
+    action: "delete",
   },
-  { promise: "of a machine is kept where KubeVirt is not known", workload: machine, seen: {} },
-  { promise: "of a pod by itself goes with the pod", workload: lonePod, seen: {}, verdict: "delete" },
+  { behaviour: "of a machine is kept where KubeVirt is not installed", workload: machine, seen: {} },
+  { behaviour: "of a lone pod is deleted when the pod is gone", workload: lonePod, seen: {}, action: "delete" },
   {
-    promise: "of a pod by itself is kept while a pod of its name is there",
+    behaviour: "of a lone pod is kept while a pod of its name is there",
     workload: lonePod,
     seen: { pods: [{ name: "job-x1", uid: OTHER_UID }] },
   },
 ];
 
 describe("an unbound sticky port", () => {
-  for (const { promise, workload, slot, seen, verdict } of ROWS) {
-    it(promise, () => {
+  for (const { behaviour, workload, slot, seen, action } of ROWS) {
+    it(behaviour, () => {
       const port = { ...stickyPort(), workload, ...(slot !== undefined && { slot }) };
-      assert.equal(verdictOf(port, view(seen)), verdict);
+      assert.equal(actionOf(port, view(seen)), action);
     });
   }
 
   const gone = view({ workloads: none("StatefulSet") });
-  it("with a TTL is the server's to end", () => {
-    assert.equal(verdictOf({ ...stickyPort(), retention: { policy: "sticky", ttlSeconds: 60 } }, gone), undefined);
+  it("with a TTL is left to the server", () => {
+    assert.equal(actionOf({ ...stickyPort(), retention: { policy: "sticky", ttlSeconds: 60 } }, gone), undefined);
   });
-  it("that is reserved is a person's to end", () => {
-    assert.equal(verdictOf({ ...stickyPort(), reservation: { allowedNamespaces: ["*"] } }, gone), undefined);
+  it("that is reserved is left to the operator", () => {
+    assert.equal(actionOf({ ...stickyPort(), reservation: { allowedNamespaces: ["*"] } }, gone), undefined);
   });
-  it("without a workload is a person's to end", () => {
+  it("without a workload is left to the operator", () => {
     const { workload: _, ...port } = stickyPort();
-    assert.equal(verdictOf(port, gone), undefined);
+    assert.equal(actionOf(port, gone), undefined);
   });
   it("of another cluster is kept", () => {
-    assert.equal(verdictOf({ ...stickyPort(), cluster: "c2" }, gone), undefined);
+    assert.equal(actionOf({ ...stickyPort(), cluster: "c2" }, gone), undefined);
   });
   it("is kept while pods were not read", () => {
-    assert.equal(verdictOf(stickyPort(), { workloads: none("StatefulSet") }), undefined);
+    assert.equal(actionOf(stickyPort(), { workloads: none("StatefulSet") }), undefined);
   });
 });
 
@@ -283,7 +288,7 @@ describe("nothing is due", () => {
     const first = pass(new Map(), 0);
     assert.equal(pass(first.suspects, 31_000, gone, [{ ...stickyPort(), id: "another" }]).due.length, 0);
   });
-  it("of the port when what looked gone was its binding", () => {
+  it("for the port when only its binding looked abandoned", () => {
     const bound = pass(new Map(), 0, view(), [boundPort()]);
     assert.equal(pass(bound.suspects, 31_000, gone, [{ ...stickyPort(), id: boundPort().id }]).due.length, 0);
   });

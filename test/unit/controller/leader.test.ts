@@ -4,7 +4,7 @@ import { Leader } from "../../../ipam-server/controller/leader.ts";
 import { KubeError } from "../../../ipam-server/kube/kube-error.ts";
 import { eventually } from "../../controller/eventually.ts";
 
-/** One Lease and a clock in hand. */
+/** One Lease and a clock that the test sets. */
 function setUp() {
   const state = { steadyMs: 0, lease: undefined as Record<string, unknown> | undefined, fails: false, version: 0 };
   const step = <T>(work: () => T): Promise<T> => {

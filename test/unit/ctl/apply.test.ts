@@ -43,7 +43,7 @@ describe("mooringctl apply", () => {
     assert.equal(run.stdout, "network/a created\n");
   });
 
-  it("apply continues after a refused document, locates it and exits with 1", async () => {
+  it("apply continues after a rejected document, locates it and exits with 1", async () => {
     await using server = new FakeServer(({ url }) =>
       url.endsWith("/a")
         ? refuse("conflict", "subnet 10.100.0.0/16 holds addresses", {
@@ -83,7 +83,7 @@ describe("mooringctl apply", () => {
   ];
 
   for (const [what, text, message] of broken) {
-    it(`apply refuses ${what} by document and line before anything is applied`, async () => {
+    it(`apply rejects ${what} by document and line before it applies anything`, async () => {
       await using server = new FakeServer(() => ({ status: 500 }));
       const files = { "a.yaml": `${document("a")}---\n${text}` };
       const run = await runCtl(["apply", "-f", "a.yaml"], { server: await server.listen(), files });
@@ -94,7 +94,7 @@ describe("mooringctl apply", () => {
     });
   }
 
-  it("apply refuses a file that is missing or empty", async () => {
+  it("apply rejects a file that is missing or empty", async () => {
     const missing = await runCtl(["apply", "-f", "no.yaml"]);
     assert.equal(missing.exitCode, 2);
     assert.match(missing.stderr, /^mooringctl: cannot read no\.yaml: .*no such file/);

@@ -57,7 +57,7 @@ describe("mooringctl commands that change", () => {
     });
   });
 
-  it("release refuses an unexpired lease and suggests kubectl cordon", async () => {
+  it("release rejects an unexpired lease and suggests kubectl cordon", async () => {
     const lease = {
       ...boundPort,
       name: "lease:node-a/1",
@@ -67,9 +67,9 @@ describe("mooringctl commands that change", () => {
     const released = { released: true, name: lease.name, deleted: true };
     await using current = releasing({ ...lease, expiresAt: "2999-01-01T00:00:00.000Z" }, released);
     const world = { server: await current.listen() };
-    const refused = await runCtl(["release", lease.name], world);
-    assert.equal(refused.exitCode, 1);
-    assert.match(refused.stderr, /leased to node node-a until 2999.*\n.*kubectl cordon node-a/);
+    const rejected = await runCtl(["release", lease.name], world);
+    assert.equal(rejected.exitCode, 1);
+    assert.match(rejected.stderr, /leased to node node-a until 2999.*\n.*kubectl cordon node-a/);
     assert.equal(current.requests.length, 1);
     const fence = ["--fence", "host=node-a,owner=8e5d"];
     assert.equal((await runCtl(["release", lease.name, ...fence], world)).exitCode, 0);
@@ -111,7 +111,7 @@ describe("mooringctl commands that change", () => {
     "host=a,host=b,sandbox=1",
     "node=a,sandbox=1",
   ]) {
-    it(`the fence ${fence} is refused with the shape it should have`, async () => {
+    it(`release rejects --fence ${fence} and names the accepted form`, async () => {
       const run = await runCtl(["release", "x", "--fence", fence]);
       assert.equal(run.exitCode, 2);
       assert.match(run.stderr, /Expected host=H,sandbox=ID,interface=IF or host=H,owner=UID\./);
@@ -131,7 +131,7 @@ describe("mooringctl commands that change", () => {
     );
   });
 
-  it("a refusal names at most twenty conflicting ports", async () => {
+  it("an error names at most twenty conflicting ports", async () => {
     const ports = Array.from({ length: 23 }, (_, at) => `p${at}`);
     await using server = new FakeServer(() => refuse("conflict", "network prod-a holds addresses", { ports }));
     const run = await runCtl(["delete", "network", "prod-a"], { server: await server.listen() });
@@ -157,8 +157,8 @@ describe("mooringctl commands that change", () => {
     assert.equal(run.exitCode, 0);
     assert.match(run.stdout, /^Ready: +yes\nNetworks: +1\nSubnets: +2\nAddresses: +50 held of ~1\.8e19, 2 freed\n$/);
     await using full = new FakeServer(() => refuse("unavailable", "the disk is full"));
-    const refused = await runCtl(["status"], { server: await full.listen() });
-    assert.equal(refused.exitCode, 1);
-    assert.match(refused.stdout, /^Ready: +no: the disk is full\n$/);
+    const rejected = await runCtl(["status"], { server: await full.listen() });
+    assert.equal(rejected.exitCode, 1);
+    assert.match(rejected.stdout, /^Ready: +no: the disk is full\n$/);
   });
 });

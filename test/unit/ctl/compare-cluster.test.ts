@@ -32,36 +32,46 @@ const leaseOf = (host: string): Port => ({
   expiresAt: "2026-11-20T09:00:00.000Z",
 });
 
-const CASES: [promise: string, ports: Port[], pods: ClusterPod[], found: RegExp[]][] = [
-  ["a binding and its pod agree", [bound], [pod], []],
-  ["a sticky port waits unbound", [unbound], [], []],
-  ["an unbound ephemeral port is a leak", [{ ...unbound, retention: { policy: "ephemeral" } }], [], [/ephemeral/]],
-  ["a binding without its pod is found", [bound], [], [/port c1\/default\/web-0 is bound on node-a to 8e5c, but no/]],
-  ["a binding of a pod that has ended is found", [bound], [{ ...pod, hasEnded: true }], [/has ended/]],
-  ["a binding on another host than its pod is found", [bound], [{ ...pod, nodeName: "node-b" }], [/is on node-b/]],
-  ["a pod without a binding is found", [unbound], [pod], [/pod default\/web-0 has 10.100.1.7, but no port is bound/]],
-  ["a pod that is ending may have no binding", [unbound], [{ ...pod, isEnding: true }], []],
-  ["a pod without a sandbox needs no binding", [], [{ ...pod, addresses: [] }], []],
-  ["a pod on the host's network needs no binding", [], [{ ...pod, isOnHostNetwork: true }], []],
-  ["a pod's address is its port's", [bound], [{ ...pod, addresses: ["10.9.9.9"] }], [/but its port holds 10.100.1.7/]],
+const CASES: [behaviour: string, ports: Port[], pods: ClusterPod[], found: RegExp[]][] = [
+  ["accepts a binding that agrees with its pod", [bound], [pod], []],
+  ["accepts an unbound sticky port", [unbound], [], []],
   [
-    "one address at two pods is found",
+    "reports an unbound ephemeral port as a leak",
+    [{ ...unbound, retention: { policy: "ephemeral" } }],
+    [],
+    [/ephemeral/],
+  ],
+  ["reports a binding without its pod", [bound], [], [/port c1\/default\/web-0 is bound on node-a to 8e5c, but no/]],
+  ["reports a binding of a pod that has ended", [bound], [{ ...pod, hasEnded: true }], [/has ended/]],
+  ["reports a binding on another host than its pod", [bound], [{ ...pod, nodeName: "node-b" }], [/is on node-b/]],
+  ["reports a pod without a binding", [unbound], [pod], [/pod default\/web-0 has 10.100.1.7, but no port is bound/]],
+  ["accepts a terminating pod without a binding", [unbound], [{ ...pod, isEnding: true }], []],
+  ["accepts a pod without a sandbox and binding", [], [{ ...pod, addresses: [] }], []],
+  ["accepts a pod on the host's network without a binding", [], [{ ...pod, isOnHostNetwork: true }], []],
+  [
+    "reports a pod whose address is not its port's",
+    [bound],
+    [{ ...pod, addresses: ["10.9.9.9"] }],
+    [/but its port holds 10.100.1.7/],
+  ],
+  [
+    "reports an address that two pods use",
     [bound, { ...bound, name: "c1/default/x", binding: { host: "node-a", ownerUid: "x", boundAt: "" } }],
     [pod, { ...pod, name: "x", uid: "x" }],
     [/address 10.100.1.7 is used by pod default\/web-0 and pod default\/x/],
   ],
-  ["other clusters' ports are not compared", [{ ...bound, cluster: "c2" }], [], []],
-  ["a lease has a node and no pod", [leaseOf("node-a")], [], []],
+  ["ignores the ports of other clusters", [{ ...bound, cluster: "c2" }], [], []],
+  ["accepts a lease of a node without a pod", [leaseOf("node-a")], [], []],
   [
-    "a lease of a node that is not there is found",
+    "reports a lease of a node that does not exist",
     [leaseOf("node-z")],
     [],
     [/lease:node-z\/1 is leased to node-z until/],
   ],
 ];
 describe("compareCluster", () => {
-  for (const [promise, ports, pods, expected] of CASES) {
-    it(promise, () => {
+  for (const [behaviour, ports, pods, expected] of CASES) {
+    it(behaviour, () => {
       const found = compareCluster(ports, pods, new Set(["node-a"]), "c1").map(({ where, what }) => `${where} ${what}`);
       assert.equal(found.length, expected.length, found.join("\n"));
       for (const [at, pattern] of expected.entries()) assert.match(found[at] ?? "", pattern);

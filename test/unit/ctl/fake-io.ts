@@ -16,7 +16,7 @@ export interface CtlWorld {
 /** 20 minutes after the fixtures' times. */
 export const NOW = new Date("2026-11-20T08:20:00.000Z");
 
-/** Runs mooringctl in this process, with nothing of the machine's own around it. */
+/** Runs mooringctl in this process, isolated from the machine's environment and files. */
 export async function runCtl(args: readonly string[], world: CtlWorld = {}): Promise<CtlRun> {
   const { files = {}, stdin = "", server } = world;
   let stdout = "";

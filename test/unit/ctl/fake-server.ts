@@ -18,7 +18,7 @@ export const refuse = (code: ErrorCode, message: string, details?: IpamErrorDeta
   return { status: problem.status, body: problem };
 };
 
-/** An HTTP server that answers what a test tells it to, and keeps what it was asked. */
+/** An HTTP server that answers as the test says, and records its requests. */
 export class FakeServer implements AsyncDisposable {
   readonly requests: Received[] = [];
   readonly #server: Server;

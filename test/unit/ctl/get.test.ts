@@ -101,7 +101,7 @@ describe("mooringctl get and describe", () => {
     assert.equal(server.requests[0]?.url, "/v1/networks?label=env%3Dprod");
   });
 
-  it("get subnets shows usage, and refuses an unknown subnet", async () => {
+  it("get subnets shows usage, and rejects an unknown subnet", async () => {
     await using server = new FakeServer(() => ({
       body: { networks: [network, { ...network, name: "b", subnets: [] }] },
     }));
@@ -154,7 +154,7 @@ describe("mooringctl get and describe", () => {
     assert.match(stdout, /^ {2}Held: +25 of 100 \(25%\), 2 freed$/m);
   });
 
-  it("an unknown name is refused with the command that lists names", async () => {
+  it("get rejects an unknown name and names the command that lists names", async () => {
     await using server = new FakeServer(() => refuse("not_found", "there is no port x"));
     const run = await runCtl(["describe", "port", "x"], { server: await server.listen() });
     assert.deepEqual(run, {

@@ -60,7 +60,7 @@ describe("mooringctl", () => {
     [["reserve", "a"], /--network-selector/],
     [["reserve", "a", "--network-selector", "", "--label", "x"], /Expected key=value/],
   ] as const) {
-    it(`wrong usage "${args.join(" ")}" is told with what to do, and exits with 2`, async () => {
+    it(`rejects "${args.join(" ")}" with advice and exits with 2`, async () => {
       const run = await runCtl(args);
       assert.equal(run.exitCode, 2);
       assert.match(run.stderr, /^mooringctl: /);
@@ -76,7 +76,7 @@ describe("mooringctl", () => {
     assert.match(run.stderr, /^mooringctl: mooringctl restore is now: mooring-ipam restore\n/);
   });
 
-  it("the server comes from the flag, else the environment, else the configuration file", async () => {
+  it("reads the server from flag, then environment, then configuration file", async () => {
     await using right = new FakeServer(() => ({ body: { networks: [] } }));
     const server = await right.listen();
     const wrong = "http://127.0.0.1:1";
@@ -97,7 +97,7 @@ describe("mooringctl", () => {
     ["an unknown key", ["--config", "c"], { c: "sever: http://x\n" }, /unknown key "sever"; did you mean "server"/],
     ["a configuration that is not there", ["--config", "c"], {}, /--config c: ENOENT/],
   ] as const) {
-    it(`${what} is refused as wrong usage`, async () => {
+    it(`rejects ${what} as wrong usage`, async () => {
       const run = await runCtl([...args, "status"], { files });
       assert.equal(run.exitCode, 2);
       assert.match(run.stderr, message);
@@ -129,11 +129,11 @@ describe("mooringctl", () => {
     assert.match(change.stderr, /may have been made: the same command can safely be run again/);
   });
 
-  it("an answer that is not Mooring's is distinguished from a refusal", async () => {
+  it("distinguishes an answer that is not Mooring's from an error of the IPAM", async () => {
     await using proxy = new FakeServer(() => ({ status: 502, raw: "<html>Bad gateway</html>" }));
-    const refused = await runCtl(["get", "ports"], { server: await proxy.listen() });
-    assert.equal(refused.exitCode, 3);
-    assert.match(refused.stderr, /answered HTTP 502, but not as a Mooring IPAM does/);
+    const failed = await runCtl(["get", "ports"], { server: await proxy.listen() });
+    assert.equal(failed.exitCode, 3);
+    assert.match(failed.stderr, /answered HTTP 502, but not as a Mooring IPAM does/);
     await using other = new FakeServer(() => ({ body: { hello: "world" } }));
     const strange = await runCtl(["get", "ports"], { server: await other.listen() });
     assert.equal(strange.exitCode, 3);
@@ -155,7 +155,7 @@ describe("mooringctl", () => {
     assert.equal(remote.requests[0]?.url, "/mooring/v1/networks");
   });
 
-  it("a refusal shows message, field and advice, and no stack trace", async () => {
+  it("an error shows message, field and advice, and no stack trace", async () => {
     await using server = new FakeServer(() =>
       refuse("no_matching_network", "no network matches env=prdo", { field: "networkSelector", retryAfterSeconds: 3 }),
     );

@@ -5,7 +5,7 @@ import { FakeServer } from "./fake-server.ts";
 import { createEvent } from "./fixtures.ts";
 
 describe("mooringctl trace", () => {
-  it("trace shows time, type, host, epoch and caller", async () => {
+  it("shows time, type, host, epoch and caller", async () => {
     const events = [
       createEvent(1, { type: "port.created" }),
       createEvent(2),
@@ -29,7 +29,7 @@ describe("mooringctl trace", () => {
     assert.equal(server.requests[0]?.url, "/v1/events?port=c1%2Fdefault%2Fweb-0&limit=1000");
   });
 
-  it("trace reads all pages", async () => {
+  it("reads all pages", async () => {
     await using server = new FakeServer(({ url }) => {
       const after = Number(new URL(url, "http://x").searchParams.get("after") ?? 0);
       const events = Array.from({ length: Math.min(1000, 2500 - after) }, (_, at) => createEvent(after + at + 1));
@@ -50,7 +50,7 @@ describe("mooringctl trace", () => {
     ["0A-58-0A-64-01-07", "mac=0a%3A58%3A0a%3A64%3A01%3A07", "the MAC 0a:58:0a:64:01:07"],
     ["web", "port=web", "a port named web"],
   ] as const) {
-    it(`trace knows what ${subject} is, and says when nothing is known of it`, async () => {
+    it(`recognizes ${subject}, and says when it has no events`, async () => {
       await using server = new FakeServer(() => ({ body: { events: [], lastSeq: 9 } }));
       const run = await runCtl(["trace", subject], { server: await server.listen() });
       assert.equal(server.requests[0]?.url, `/v1/events?${query}&limit=1000`);

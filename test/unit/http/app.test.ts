@@ -74,7 +74,7 @@ describe("createApp", () => {
     const { status, headers, body } = await served.client.send<{ detail: string }>("POST", "/v1/releases", RELEASES);
     assert.deepEqual([status, headers.get("retry-after")], [503, "1"]);
     assert.match(body.detail, /the disk is full/);
-    assert.deepEqual(served.lines, [], "what the caller is told is no fault of the server");
+    assert.deepEqual(served.lines, [], "an error of the caller is not logged");
   });
 
   it("a deadline that passes during a commit returns unavailable", async () => {

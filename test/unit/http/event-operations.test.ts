@@ -40,7 +40,7 @@ describe("event stream", () => {
   it("a stream ends with the store's error, without internal details", async () => {
     const store = new MemoryStore();
     await using served = await serveEvents(store);
-    for (const [failure, told] of [
+    for (const [failure, reason] of [
       [new IpamError("unavailable", "the database is away"), "the database is away"],
       [new Error("a secret"), "internal error; see the server's log"],
     ] as const) {
@@ -49,7 +49,7 @@ describe("event stream", () => {
       const read = store.readEvents;
       store.readEvents = () => Promise.reject(failure);
       store.emit({});
-      assert.deepEqual(await stream.next(), { event: "end", data: JSON.stringify({ reason: told }) });
+      assert.deepEqual(await stream.next(), { event: "end", data: JSON.stringify({ reason }) });
       assert.equal(await stream.next(), undefined);
       store.readEvents = read;
     }

@@ -70,7 +70,7 @@ async function decode(bytes: Uint8Array, size = bytes.length): Promise<(Transfer
   return collect(new TransferDecoder().decode(iterate(chunks)));
 }
 
-/** Which line the decoder stops at, and why. */
+/** Returns the line that the decoder rejects, and the reason. */
 async function refusalOf(text: string): Promise<{ line: number; message: string }> {
   const decoder = new TransferDecoder();
   try {
@@ -101,7 +101,7 @@ describe("transfer lines", () => {
     assert.equal(await at("2026-01-01T00:00:00Z"), await at(TIME));
   });
 
-  describe("a damaged export is refused with its line", () => {
+  describe("a damaged export is rejected with its line", () => {
     const WRONG: [what: string, change: (text: string) => string, line: number, message: RegExp][] = [
       ["an empty file", () => "", 1, /is missing/],
       ["another file", () => "# notes\n", 1, /is not JSON/],
@@ -157,7 +157,7 @@ describe("transfer lines", () => {
       ["bytes that are no text", text => text.replace("gone", "g\xff"), 4, /not UTF-8/],
       ["a broken line", text => text.replace('"epoch":3', '"epoch:3'), 3, /is not JSON/],
       ["an empty line", text => text.replace("\n", "\n\n"), 2, /is not JSON/],
-      ["lines behind the end", text => `${text}${text}`, 7, /follows the end line/],
+      ["lines after the end", text => `${text}${text}`, 7, /follows the end line/],
     ];
     for (const [what, change, line, message] of WRONG) {
       it(what, async () => {
@@ -167,7 +167,7 @@ describe("transfer lines", () => {
       });
     }
 
-    it("a line without end is refused at the limit", async () => {
+    it("rejects an endless line at the limit", async () => {
       let sent = 0;
       const endless = (async function* () {
         for (; ; sent += 100) yield Buffer.alloc(100, "x");

@@ -78,7 +78,7 @@ describe("request validation", () => {
   ];
 
   for (const [value, field, message] of FAULTS) {
-    it(`a fault at ${field} is named and says what is right (${message.source})`, () => {
+    it(`names ${field} and what is accepted (${message.source})`, () => {
       assert.throws(
         () => validate(claim, value, "claims[3]"),
         (error: unknown) => {
@@ -93,7 +93,7 @@ describe("request validation", () => {
     });
   }
 
-  it("a label __proto__ is refused with its field", () => {
+  it("rejects a label __proto__ with its field", () => {
     const labels = JSON.parse('{"__proto__": "x", "app": "web"}');
     const field = "claims[3].labels.__proto__";
     assert.throws(
@@ -103,14 +103,14 @@ describe("request validation", () => {
     assert.deepEqual(validate(claim, { ...CLAIM, labels: { constructor: "x" } }).labels, { constructor: "x" });
   });
 
-  it("the deepest possible body is refused without a crash", () => {
+  it("rejects the deepest possible body without a crash", () => {
     const deep = JSON.parse(`${"[".repeat(400_000)}${"]".repeat(400_000)}`);
     const shape = z.strictObject({ claims: z.array(z.unknown()) });
     assert.equal(validate(shape, { claims: [deep] }).claims.length, 1);
     assert.throws(() => validate(claim, { ...CLAIM, labels: { a: deep } }), /a label value|is not a string/);
   });
 
-  it("a release without sandbox and owner is refused", () => {
+  it("rejects a release without sandbox and owner", () => {
     assert.throws(() => validate(release, { host: "node-a" }), /needs sandbox or ownerUid/);
   });
 
@@ -134,7 +134,7 @@ describe("request validation", () => {
     );
   });
 
-  it("a VLAN id past 4094 is refused with the bound", () => {
+  it("rejects a VLAN id above 4094 with the bound", () => {
     const segment = { ...NETWORK.spec.segment, id: 4095 };
     assert.throws(
       () => validate(networkManifest, { ...NETWORK, spec: { segment } }),

@@ -29,14 +29,14 @@ function setUp() {
 }
 
 describe("Kubernetes events", () => {
-  it("say the same thing once, and count", async () => {
+  it("are written once for the same text, with a count", async () => {
     const { write, calls, methods } = setUp();
     await write(EVENT, EVENT, EVENT);
     assert.deepEqual(methods(), ["POST", "PATCH", "PATCH"]);
     assert.equal(calls[2]?.body.count, 3);
     assert.ok(calls[1]?.path.startsWith("/api/v1/namespaces/shop/events/web-0."));
   });
-  it("are repeated after a while", async () => {
+  it("are written again after the quiet period", async () => {
     const { write, state, methods } = setUp();
     await write(EVENT);
     state.now += 11 * 60_000;
@@ -55,7 +55,7 @@ describe("Kubernetes events", () => {
     await write(EVENT, { ...EVENT, subject: { ...EVENT.subject, uid: "other" } });
     assert.deepEqual(methods(), ["POST", "POST"]);
   });
-  it("that cannot be written do not block the next", async () => {
+  it("do not block the next when one cannot be written", async () => {
     const { write, state, methods } = setUp();
     await write(EVENT);
     state.status = 403;
@@ -64,7 +64,7 @@ describe("Kubernetes events", () => {
     await write({ ...EVENT, message: "another" });
     assert.deepEqual(methods(), ["POST", "POST"]);
   });
-  it("come in bursts of a hundred and ten a second, and no more", async () => {
+  it("are limited to bursts of 100 and 10 per second", async () => {
     const { write, state, calls } = setUp();
     const many = (from: number) => Array.from({ length: 300 }, (_, i) => ({ ...EVENT, message: `no ${from + i}` }));
     await write(...many(0));

@@ -6,7 +6,7 @@ const metadata = { namespace: "shop", name: "web", uid: "u" };
 const set = (spec: unknown) => objects.readStatefulSet({ metadata, spec });
 const deployment = (spec: unknown) => objects.readDeployment({ metadata, spec });
 
-describe("what a workload asks for", () => {
+describe("parsing a workload's replicas and ordinals", () => {
   const sets: [string, unknown, number, number][] = [
     ["replicas from 0", { replicas: 3 }, 0, 3],
     ["one where it says nothing", {}, 0, 1],
@@ -15,7 +15,7 @@ describe("what a workload asks for", () => {
     ["ordinals that say no start", { replicas: 3, ordinals: {} }, 0, 3],
   ];
   for (const [what, spec, from, to] of sets) {
-    it(`a StatefulSet: ${what}`, () => assert.deepEqual(set(spec), { ...metadata, from, to }));
+    it(`parses a StatefulSet with ${what}`, () => assert.deepEqual(set(spec), { ...metadata, from, to }));
   }
 
   const rolling = (maxSurge?: unknown) => ({
@@ -31,15 +31,15 @@ describe("what a workload asks for", () => {
     ["none when scaled to none", { replicas: 0, strategy: rolling("25%").strategy }, 0],
   ];
   for (const [what, spec, to] of deployments) {
-    it(`a Deployment: ${what}`, () => assert.equal(deployment(spec).to, to));
+    it(`parses a Deployment with ${what}`, () => assert.equal(deployment(spec).to, to));
   }
 
-  it("a ReplicaSet: its replicas", () => {
+  it("parses a ReplicaSet's replicas", () => {
     assert.equal(objects.readReplicaSet({ metadata, spec: { replicas: 2 } }).to, 2);
   });
 });
 
-describe("an undocumented object is an error, not an absent one", () => {
+describe("parsing an invalid object", () => {
   const bad: [string, () => unknown][] = [
     ["a set without a spec", () => objects.readStatefulSet({ metadata })],
     ["a set without a UID", () => objects.readStatefulSet({ metadata: { ...metadata, uid: "" }, spec: {} })],
@@ -59,12 +59,12 @@ describe("an undocumented object is an error, not an absent one", () => {
   ];
   for (const [what, read] of bad) it(what, () => assert.throws(read));
 
-  it("and an error in a watch carries its code", () => {
+  it("throws the code of an error event of a watch", () => {
     const gone = { type: "ERROR", object: { kind: "Status", code: 410, message: "too old resource version" } };
     assert.throws(() => objects.readWatchEvent(gone, "/x"), { status: 410, message: /too old/ });
   });
 
-  it("an API server's null list is an empty one", () => {
+  it("parses a null list as an empty one", () => {
     assert.deepEqual(objects.readListPage({ metadata: { resourceVersion: "1" }, items: null }, "/x").items, []);
   });
 });

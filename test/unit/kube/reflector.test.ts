@@ -14,9 +14,9 @@ const change = (type: "ADDED" | "MODIFIED" | "DELETED", name: string, version: s
 });
 
 type List = () => { items: unknown[]; resourceVersion: string };
-type Watch = (version: string, tell: (event: WatchEvent) => void) => void;
+type Watch = (version: string, emit: (event: WatchEvent) => void) => void;
 
-/** Plays the script, one step a call; when it is over, the watch stays open and the test goes on. */
+/** Plays the script, one step a call; when it ends, the watch stays open. */
 async function play(lists: List[], watches: Watch[], mayBeAbsent = false) {
   const over = Promise.withResolvers<void>();
   const errors: number[] = [];
@@ -28,10 +28,10 @@ async function play(lists: List[], watches: Watch[], mayBeAbsent = false) {
       if (next === undefined) throw new Error("one list too many");
       return next();
     },
-    async watch(_path: string, version: string, tell: (event: WatchEvent) => void, signal: AbortSignal) {
+    async watch(_path: string, version: string, emit: (event: WatchEvent) => void, signal: AbortSignal) {
       versions.push(version);
       const next = watches.shift();
-      if (next !== undefined) return next(version, tell);
+      if (next !== undefined) return next(version, emit);
       over.resolve();
       await new Promise(resolve => signal.addEventListener("abort", resolve));
     },
@@ -60,21 +60,21 @@ const fails = (status: number) => () => {
   throw new KubeError(status, "no");
 };
 
-describe("the watch of a resource", () => {
-  it("follows changes, and resumes where the server ended it", async () => {
+describe("Reflector of a scripted API", () => {
+  it("follows changes, and resumes where the server ended the watch", async () => {
     const { names, versions, pauses } = await play(
       [listed("10", "a", "b")],
       [
-        (_, tell) => {
-          tell(change("ADDED", "c", "11"));
-          tell(change("DELETED", "a", "12"));
+        (_, emit) => {
+          emit(change("ADDED", "c", "11"));
+          emit(change("DELETED", "a", "12"));
         },
-        (_, tell) => tell({ type: "BOOKMARK", resourceVersion: "40" }),
+        (_, emit) => emit({ type: "BOOKMARK", resourceVersion: "40" }),
       ],
     );
     assert.deepEqual(names, ["b", "c"]);
     assert.deepEqual(versions, ["10", "12", "40"]);
-    assert.equal(pauses, 2, "a watch that ends as soon as it begins is not asked for again at once");
+    assert.equal(pauses, 2, "pauses before it repeats a watch that ended at once");
   });
   it("resumes after a broken connection without another list", async () => {
     const broken = () => {
@@ -82,7 +82,7 @@ describe("the watch of a resource", () => {
     };
     const { versions, errors } = await play(
       [listed("10", "a")],
-      [(_, tell) => tell(change("ADDED", "b", "11")), broken],
+      [(_, emit) => emit(change("ADDED", "b", "11")), broken],
     );
     assert.deepEqual(versions, ["10", "11", "11"]);
     assert.deepEqual(errors, [0]);
@@ -90,7 +90,7 @@ describe("the watch of a resource", () => {
   it("lists again if its version is too old, and drops deleted items", async () => {
     const { names, errors } = await play([listed("10", "a", "b"), listed("90", "b")], [fails(410)]);
     assert.deepEqual(names, ["b"]);
-    assert.deepEqual(errors, [], "that is no fault");
+    assert.deepEqual(errors, [], "an expired version is no error");
   });
   it("keeps what it had while a list fails", async () => {
     const { names, errors } = await play([listed("10", "a"), fails(500), listed("90", "a", "z")], [fails(410)]);
@@ -98,13 +98,13 @@ describe("the watch of a resource", () => {
     assert.deepEqual(errors, [500]);
   });
   it("reports an unreadable object and lists again", async () => {
-    const odd = (_: string, tell: (event: WatchEvent) => void) =>
-      tell({ type: "MODIFIED", object: { metadata: {} }, resourceVersion: "11" });
+    const odd = (_: string, emit: (event: WatchEvent) => void) =>
+      emit({ type: "MODIFIED", object: { metadata: {} }, resourceVersion: "11" });
     const { names, errors } = await play([listed("10", "a"), listed("20", "a", "b")], [odd]);
     assert.deepEqual(names, ["a", "b"]);
     assert.deepEqual(errors, [0]);
   });
-  it("waits quietly for a resource that the API does not know yet", async () => {
+  it("waits without errors for a resource that the API does not serve yet", async () => {
     const { names, errors } = await play([fails(404), listed("10", "a")], [], true);
     assert.deepEqual(names, ["a"]);
     assert.deepEqual(errors, []);
