@@ -31,8 +31,8 @@ export class PersistentClient extends Client {
         const { status } = answer as Answer<T>;
         if (status < 500) return answer as Answer<T>;
       }
-      const told = answer instanceof Error ? String(answer.cause ?? answer) : JSON.stringify(answer);
-      if (performance.now() > deadline) throw new Error(`refused for ${LASTING_MS} ms, at last with ${told}`);
+      const failure = answer instanceof Error ? String(answer.cause ?? answer) : JSON.stringify(answer);
+      if (performance.now() > deadline) throw new Error(`refused for ${LASTING_MS} ms, at last with ${failure}`);
       const seconds = answer instanceof Error ? 0 : Number((answer as Answer).headers.get("retry-after"));
       await delay(Math.max(PAUSE_MS, seconds * 1000));
     }

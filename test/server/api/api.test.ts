@@ -38,7 +38,7 @@ describe("HTTP API", () => {
   });
 
   it("adding a subnet leaves the other subnets unchanged", async () => {
-    const manifest = networkOf("beside", "10.210.0.0/24", { env: "lab" });
+    const manifest = networkOf("extra", "10.210.0.0/24", { env: "lab" });
     manifest.spec.subnets = [
       {
         cidr: "10.210.0.0/24",
@@ -50,19 +50,19 @@ describe("HTTP API", () => {
       },
       { cidr: "10.210.1.0/24", gateway: "10.210.1.1" },
     ];
-    await client.send("PUT", "/v1/networks/beside", manifest);
-    const { body: before } = await client.get<Network>("/v1/networks/beside");
-    const added = await client.send<PutNetworkResponse>("POST", "/v1/networks/beside/subnets", {
+    await client.send("PUT", "/v1/networks/extra", manifest);
+    const { body: before } = await client.get<Network>("/v1/networks/extra");
+    const added = await client.send<PutNetworkResponse>("POST", "/v1/networks/extra/subnets", {
       cidr: "fd00:210::/64",
     });
     assert.deepEqual(added.body.changes, ["subnet fd00:210::/64: added"]);
-    const { body: after } = await client.get<Network>("/v1/networks/beside");
+    const { body: after } = await client.get<Network>("/v1/networks/extra");
     assert.deepEqual(
       after.subnets.filter(({ ipVersion }) => ipVersion === 4),
       before.subnets,
     );
     assert.equal(after.subnets.length, 3);
-    await client.send("DELETE", "/v1/networks/beside");
+    await client.send("DELETE", "/v1/networks/extra");
   });
 
   it("a port drifts with its pod; a late release frees nothing", async () => {

@@ -117,7 +117,7 @@ describe("event streams", () => {
     }
   });
 
-  it("a reader behind the retention gets one gap event first", async () => {
+  it("a reader of events past the retention gets one gap event first", async () => {
     await using other = await ServerProcess.start({ args: ["--event-retention", "1ms"] });
     const its = new Client(other);
     await its.send("PUT", "/v1/networks/prod-a", networkOf("prod-a", "10.100.0.0/24"));

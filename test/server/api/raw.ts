@@ -26,7 +26,7 @@ export async function readUntil(socket: Socket, done: RegExp, timeoutMs = 20_000
   }
 }
 
-/** Sends bytes and gives the whole answer. */
+/** Sends bytes and returns the complete answer. */
 export async function exchange(port: number, bytes: string | Buffer): Promise<string> {
   const socket = await openRaw(port);
   socket.write(bytes);

@@ -24,8 +24,8 @@ export class Recorder {
     this.#random = random;
   }
 
-  /** Works until the server is gone (unless that is a failure) or the signal aborts; calls back at every acknowledgement. */
-  async work(client: Client, signal: AbortSignal, onAck: () => void, failures?: "tell failures"): Promise<void> {
+  /** Works until the server is gone (unless that is a failure) or the signal aborts; calls `onAck` for each answer. */
+  async work(client: Client, signal: AbortSignal, onAck: () => void, failures?: "report failures"): Promise<void> {
     while (!signal.aborted) {
       const pod = `${this.#name}-${Math.floor(this.#random() * this.#count)}`;
       const record = this.#pods.get(pod) ?? { life: 0 };
@@ -43,7 +43,7 @@ export class Recorder {
     }
   }
 
-  /** Every acknowledged change is there; what was not acknowledged is there whole or not at all. */
+  /** Asserts that every acknowledged change exists, and each other one either completely or not at all. */
   verify(ports: ReadonlyMap<string, Port>): number {
     for (const [pod, record] of this.#pods) {
       const port = ports.get(`c1/default/${pod}`);
@@ -63,7 +63,7 @@ export class Recorder {
   #verifyPod(pod: string, { bound, released, unknown }: PodRecord, port: Port | undefined): void {
     if (bound === undefined) return;
     assert.ok(port, `${pod}: acknowledged and lost`);
-    // Sticky: whatever came after, the addresses stay.
+    // A sticky port keeps its addresses through all later changes.
     assert.deepEqual(port.fixedIps, bound.ips, `${pod}: its addresses changed`);
     if (unknown === "claim") return;
     assert.equal(port.epoch, bound.epoch, `${pod}: its epoch changed`);

@@ -10,7 +10,7 @@ import { Client, claimOf, networkOf, releaseOf } from "../client.ts";
 import { runCtlProcess } from "../ctl-process.ts";
 import { ServerProcess } from "../server-process.ts";
 import { runRestore } from "./restore-command.ts";
-import { assertAheadOfBackup, goOnAfterBackup } from "./restored.ts";
+import { assertNewerThanBackup, changeAfterBackup } from "./restored.ts";
 
 /** Enough for a copy of many steps. */
 const PORTS = 6000;
@@ -72,7 +72,7 @@ describe("backup and restore", () => {
     await Promise.all(load);
     assert.deepEqual([run.exitCode, run.stderr], [0, ""]);
     assert.match(run.stdout, /^backup saved in .*: \d+ bytes\n$/);
-    assert.ok(during > 0, "claims go on");
+    assert.ok(during > 0, "claims succeed during the backup");
     assert.equal((await stat(saved)).mode & 0o777, 0o600);
     assert.deepEqual(
       (await readdir(directory)).filter(name => /copy|partial/.test(name)),
@@ -98,14 +98,14 @@ describe("backup and restore", () => {
     {
       await copyFile(backup, database);
       await using server = await ServerProcess.start({ database });
-      lostSeq = await goOnAfterBackup(server);
+      lostSeq = await changeAfterBackup(server);
       await server.stop();
     }
     const run = await restore(backup, database, "--force");
     assert.deepEqual([run.exitCode, run.stderr], [0, ""]);
     assert.match(run.stdout, /New epochs: +from 1000002 on\nNew events: +from 100000000\d+ on/);
     await using server = await ServerProcess.start({ database });
-    await assertAheadOfBackup(server, lostSeq);
+    await assertNewerThanBackup(server, lostSeq);
   });
 
   it("restore --force keeps the old file, and refuses one in use", async () => {
@@ -117,7 +117,7 @@ describe("backup and restore", () => {
       assert.equal(running.exitCode, 1);
       assert.match(running.stderr, /a server has .*replace\.db open; stop it first/);
       assert.equal((await new Client(server).get("/v1/networks/other")).status, 200);
-      // Its log stays behind.
+      // Its write-ahead log remains.
       await server.stop("SIGKILL");
     }
     assert.equal((await restore(backup, database)).exitCode, 1);

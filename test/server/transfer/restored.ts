@@ -4,20 +4,20 @@ import { EventStream } from "../api/sse.ts";
 import { Client, claimOf } from "../client.ts";
 import type { ServerProcess } from "../server-process.ts";
 
-/** What happens after a backup that has web-0 bound once: it moves, and moves, and more. Answers the newest event's number. */
-export async function goOnAfterBackup(server: ServerProcess): Promise<number> {
+/** Changes a server after its backup, which has web-0 bound once: moves web-0, claims more, and returns the last seq. */
+export async function changeAfterBackup(server: ServerProcess): Promise<number> {
   const client = new Client(server);
   for (let life = 2; life < 6; life++) await client.claim(claimOf("web-0", life, `node-${life}`));
   await client.claim(claimOf("lost-1"));
   return (await client.events()).lastSeq;
 }
 
-/** On a server of the restored database: nothing new can be taken for older than what the backup knows nothing of. */
-export async function assertAheadOfBackup(server: ServerProcess, lostSeq: number): Promise<void> {
+/** Asserts on a restored server that new epochs and events are higher than those lost since the backup. */
+export async function assertNewerThanBackup(server: ServerProcess, lostSeq: number): Promise<void> {
   const client = new Client(server);
   assert.deepEqual(await client.findings(), []);
 
-  // The binding is as the backup has it: an agent that has the pod must not take itself for the older one.
+  // The binding is the backup's: the agent that runs the pod must not find its own binding superseded.
   const { body: web } = await client.get<Port>("/v1/ports/c1/default/web-0");
   assert.equal(web.epoch, 1);
   assert.equal(web.binding?.host, "node-a");
@@ -28,7 +28,7 @@ export async function assertAheadOfBackup(server: ServerProcess, lostSeq: number
     "the history is kept",
   );
 
-  // Who read events that the backup has not is told to compare everything.
+  // A reader of events lost since the backup gets a gap event, and compares everything.
   await using reader = await EventStream.open(`${server.url}/v1/events`, { "Last-Event-ID": String(lostSeq) });
   const [gap] = await reader.events(1);
   assert.deepEqual([gap?.type, gap?.seq], ["gap", oldestSeq - 1]);

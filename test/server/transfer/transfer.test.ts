@@ -68,7 +68,7 @@ describe("export and import", () => {
     }
     assert.deepEqual(await other.findings(), []);
 
-    // What differs is told.
+    // Databases that differ have different digests.
     await other.release(releaseOf(claimOf("next")));
     assert.notEqual((await runCtl(["export", "--digest"], { server: target.url })).stdout, `${digest}\n`);
   });
@@ -87,7 +87,7 @@ describe("export and import", () => {
     stop = true;
     await load;
     assert.deepEqual([exported.exitCode, exported.stderr], [0, ""]);
-    assert.ok(claimed > 0, "claims go on");
+    assert.ok(claimed > 0, "claims succeed during the export");
     await using target = await fresh("busy-target.db");
     const imported = await runCtl(["import", file], { server: target.url });
     assert.deepEqual([imported.exitCode, imported.stderr], [0, ""]);
@@ -121,7 +121,7 @@ describe("export and import", () => {
         /line 5: key: 1 is not greater/,
       ],
       [
-        "a name of two ports, which is told when more have come",
+        "a name of two ports, reported after later rows",
         all => all.replace('"name":"c1/default/pod-7"', '"name":"c1/default/pod-6"'),
         /line 11: port c1\/default\/pod-6 duplicates an earlier row/,
       ],

@@ -121,7 +121,7 @@ describe("PostgreSQL failures", () => {
     await assertHealthy(other);
   });
 
-  /** Claims and releases until told to stop; remembers what was acknowledged. */
+  /** Claims and releases until it is stopped, and records what was acknowledged. */
   class Load {
     readonly held = new Map<string, string>();
     readonly failures: unknown[] = [];
@@ -171,7 +171,7 @@ describe("PostgreSQL failures", () => {
       await this.#running;
     }
 
-    /** All that was acknowledged is there. With failures there may be more: what was told to have failed unknown. */
+    /** Asserts that all acknowledged claims exist. After failures there may be more: those with an unknown outcome. */
     async assertKept(store: Store): Promise<void> {
       await assertHealthy(store);
       for (const [address, name] of this.held) {
@@ -235,7 +235,7 @@ describe("PostgreSQL failures", () => {
         await assert.rejects(work, (error: IpamError) => {
           assert.equal(error.code, "unavailable");
           assert.ok(error.message.includes(name), error.message);
-          assert.ok(!error.message.includes(server.password), "the password is told");
+          assert.ok(!error.message.includes(server.password), "the text shows the password");
           return true;
         });
       }

@@ -8,7 +8,7 @@ import { PrivatePostgres } from "../support/private-postgres.ts";
 const PORTS = 2000;
 const BATCH = 100;
 const DEADLINE_MS = 30_000;
-/** Rows read for each one that is claimed and released. Plans that go through whole tables read a thousand. */
+/** Rows read for each one that is claimed and released. Plans that scan complete tables read a thousand. */
 const ENOUGH = 50;
 
 describe("PostgreSQL query plans", () => {
@@ -18,7 +18,7 @@ describe("PostgreSQL query plans", () => {
     {
       await using store = await openPostgresStore({ url });
       await store.putNetwork(network("net", 10, [{ cidr: "10.0.0.0/16" }]), "test");
-      // Now PostgreSQL believes that there is nothing, and nobody will tell it otherwise.
+      // PostgreSQL's statistics say now that the tables are empty, and autovacuum never updates them.
       await postgres.query("VACUUM (ANALYZE)", url);
       const pods = Array.from({ length: PORTS }, (_, index) => `p${index}`);
       for (const make of [(pod: string) => claim(pod, "a", pod), (pod: string) => release("a", pod)]) {

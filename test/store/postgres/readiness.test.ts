@@ -45,7 +45,7 @@ describe("readiness on PostgreSQL", () => {
       const { body, headers } = await readinessOf(client, 503);
       assert.equal(headers.get("retry-after"), "1");
       assert.ok(body.detail.includes(nameOf(url)) && /nothing listens there/.test(body.detail), body.detail);
-      assert.ok(!JSON.stringify([body, server.log]).includes(postgres.password), "the password is told");
+      assert.ok(!JSON.stringify([body, server.log]).includes(postgres.password), "the text shows the password");
       assert.equal((await client.get("/healthz")).status, 200);
       await postgres.up();
       await readinessOf(client, 200);
@@ -73,7 +73,7 @@ describe("readiness on PostgreSQL", () => {
     const { code, output } = await runServer(["--listen", "127.0.0.1:0", "--database", url]);
     assert.equal(code, 1);
     assert.ok(output.includes(nameOf(url)) && /belongs to another program/.test(output), output);
-    assert.ok(!output.includes(postgres.password), "the password is told");
+    assert.ok(!output.includes(postgres.password), "the text shows the password");
   });
 
   it("reports a full disk until there is space, and loses nothing", {

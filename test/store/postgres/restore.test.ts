@@ -9,7 +9,7 @@ import { MIGRATIONS } from "../../../ipam-server/storage/postgres/database/migra
 import { Client, claimOf, networkOf } from "../../server/client.ts";
 import { ServerProcess } from "../../server/server-process.ts";
 import { runRestore } from "../../server/transfer/restore-command.ts";
-import { assertAheadOfBackup, goOnAfterBackup } from "../../server/transfer/restored.ts";
+import { assertNewerThanBackup, changeAfterBackup } from "../../server/transfer/restored.ts";
 import { findPostgres, PrivatePostgres } from "../support/private-postgres.ts";
 
 const run = promisify(execFile);
@@ -48,7 +48,7 @@ describe("mooring-ipam restore on PostgreSQL", () => {
     let lostSeq = 0;
     {
       await using server = await ServerProcess.start({ database: url });
-      lostSeq = await goOnAfterBackup(server);
+      lostSeq = await changeAfterBackup(server);
       const running = await finish(url);
       assert.equal(running.exitCode, 1);
       assert.match(running.stderr, /servers have .* open \(connections: \d+\); stop them first/);
@@ -73,10 +73,10 @@ describe("mooring-ipam restore on PostgreSQL", () => {
     assert.ok(!stdout.includes(postgres.password));
     {
       await using server = await ServerProcess.start({ database: url });
-      await assertAheadOfBackup(server, lostSeq);
+      await assertNewerThanBackup(server, lostSeq);
     }
     const keys = await postgres.query("SELECT FROM ports WHERE name = 'c1/default/new' AND key > 1000000", url);
-    assert.equal(keys.length, 1, "keys, of which MACs are made, are ahead too");
+    assert.equal(keys.length, 1, "the sequence of keys, from which MACs are made, is raised too");
     assert.equal((await postgres.query("SELECT FROM leadership WHERE term > 1000000", url)).length, 1, "terms are too");
   });
 

@@ -11,7 +11,7 @@ const CLIENTS = 6;
 const PODS = 10;
 const DEADLINE_MS = 120_000;
 
-/** Counts acknowledgements, and tells when there are so many more. */
+/** Counts acknowledgements, and resolves `more` once that many more have come. */
 class Acknowledged {
   #count = 0;
   #waiting: { at: number; resolve(): void } | undefined;
@@ -63,7 +63,7 @@ describe("PostgreSQL switch-over", () => {
     const acknowledged = new Acknowledged();
     const over = new AbortController();
     const work = Promise.all(
-      recorders.map(({ client, recorder }) => recorder.work(client, over.signal, acknowledged.one, "tell failures")),
+      recorders.map(({ client, recorder }) => recorder.work(client, over.signal, acknowledged.one, "report failures")),
     );
     work.catch(() => {});
     const more = (count: number) => Promise.race([acknowledged.more(count), work]);

@@ -79,8 +79,8 @@ describe("transfer on PostgreSQL", () => {
     await using second = await openPostgresStore(options);
     // It has its block of keys now, the same as those that are imported.
     refused(await commitOne(second, claim("early", "a", "e", DUAL)), "no_matching_network");
-    const told = Promise.withResolvers<number>();
-    second.onEvents(told.resolve);
+    const notified = Promise.withResolvers<number>();
+    second.onEvents(notified.resolve);
 
     let early: ReturnType<typeof attach> | undefined;
     const meanwhile = (async function* () {
@@ -101,7 +101,7 @@ describe("transfer on PostgreSQL", () => {
     assert.ok(early);
     const { port } = await early;
     assert.equal(port.epoch, 5_000_001);
-    assert.equal(await told.promise, state.lastSeq);
+    assert.equal(await notified.promise, state.lastSeq);
     assert.equal((await second.readNetworks()).length, 4);
     const moved = await attach(second, claim("c1/default/web-0", "c", "m", DUAL));
     assert.equal(moved.port.epoch, 5_000_001);
@@ -110,7 +110,7 @@ describe("transfer on PostgreSQL", () => {
     const keyOf = (name: string) => ports.find(each => each.name === name)?.key ?? 0;
     for (const name of ["n1", "n2"]) assert.ok(keyOf(name) >= state.nextPortKey, `${name}: ${keyOf(name)}`);
     const terms = await server.query("SELECT FROM leadership WHERE term > 1700000000000", url);
-    assert.equal(terms.length, 1, "terms are behind those of SQLite");
+    assert.equal(terms.length, 1, "terms are lower than those of SQLite");
     await assertHealthy(second);
   });
 
@@ -212,7 +212,7 @@ describe("transfer on PostgreSQL", () => {
         })();
         await assertImportRefused(store, store.importRows(endless), /its disk is full; .*nothing was imported$/);
         assert.ok(count > 1000, `${count}`);
-        // What the refused import took is given back by vacuum, which comes by itself as soon as there is some space.
+        // Vacuum reclaims the space of the rejected import; autovacuum does so once the disk has some room.
         await rm(filler);
         await server.query("VACUUM", url);
         await importAll(store, rows);

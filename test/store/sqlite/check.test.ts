@@ -32,7 +32,7 @@ async function checkUnderLoad(store: Store): Promise<void> {
     await new Promise(resolve => setImmediate(resolve));
   }
   assert.deepEqual(await checking, []);
-  assert.ok(during > 10, `only ${during} claims went on`);
+  assert.ok(during > 10, `only ${during} claims succeeded during the check`);
 }
 
 describe("check of a SQLite store", () => {

@@ -154,7 +154,7 @@ describe("SQLite file", () => {
         code: "unavailable",
       });
       await assert.rejects(store.ready(), { code: "unavailable", message: /ipam\.db cannot grow: its disk is full/ });
-      assert.ok((await store.readPort("p0")).fixedIps.length > 0, "reading goes on");
+      assert.ok((await store.readPort("p0")).fixedIps.length > 0, "reads still succeed");
       await rm(filler);
       await attach(store, claim("later", "a", "later"));
       await assertHealthy(store);

@@ -49,8 +49,8 @@ export function testAllocation(engine: Engine): void {
       for (const [how, item] of gone) {
         await withStore(engine, tiny, async store => {
           await attach(store, claim("old", "a", "old"));
-          const anew = claim("old", "b", "anew", { owner: bornAt("anew", 1) });
-          const [first, , second] = await store.commit([claim("new", "a", "new"), item, anew]);
+          const replacement = claim("old", "b", "newer", { owner: bornAt("newer", 1) });
+          const [first, , second] = await store.commit([claim("new", "a", "new"), item, replacement]);
           assert.deepEqual(
             [...addressesOf(attached(first)), ...addressesOf(attached(second))],
             ["10.0.0.3", "10.0.0.4"],
@@ -112,11 +112,11 @@ export function testAllocation(engine: Engine): void {
 
     it("moves a MAC between two ports of one batch in either order", async () => {
       const mac = (last: number) => `02:00:00:00:00:0${last}`;
-      const anew = (name: string, last: number) =>
-        claim(name, "a", `${name}-anew`, {
+      const reclaim = (name: string, last: number) =>
+        claim(name, "a", `${name}-newer`, {
           mac: mac(last),
           onMismatch: "reallocate",
-          owner: bornAt(`${name}-anew`, 1),
+          owner: bornAt(`${name}-newer`, 1),
         });
       for (const [giver, taker] of [
         ["p1", "p2"],
@@ -126,12 +126,12 @@ export function testAllocation(engine: Engine): void {
           await attach(store, claim("p1", "a", "p1", { mac: mac(1) }));
           await attach(store, claim("p2", "a", "p2", { mac: mac(2) }));
           const given = giver === "p1" ? 1 : 2;
-          // Touched before the others, so that it comes first in whatever order ports are written.
+          // The report touches the taker first, so that the store writes its row first.
           const report = { name: taker, epoch: 1, plane: "underlay", state: "ACTIVE" } as const;
           const outcomes = await store.commit([
             { kind: "report", caller: "test", report },
-            anew(giver, 3),
-            anew(taker, given),
+            reclaim(giver, 3),
+            reclaim(taker, given),
           ]);
           assert.deepEqual(
             outcomes.slice(1).map(outcome => attached(outcome).port.mac),

@@ -49,21 +49,21 @@ export function testBindings(engine: Engine): void {
 
     it("completes a pre-claim with its sandbox in the same epoch", async () => {
       await withStore(engine, networks, async store => {
-        const ahead = claim(NAME, "a", "u", {});
-        if (ahead.kind === "claim") delete ahead.claim.sandbox;
-        assert.equal((await attach(store, ahead)).port.binding?.sandbox, undefined);
+        const preclaim = claim(NAME, "a", "u", {});
+        if (preclaim.kind === "claim") delete preclaim.claim.sandbox;
+        assert.equal((await attach(store, preclaim)).port.binding?.sandbox, undefined);
         const full = await attach(store, claim(NAME, "a", "u", { sandbox: { id: "s1", interface: "eth0" } }));
         assert.deepEqual([full.port.epoch, full.port.binding?.sandbox?.id], [1, "s1"]);
-        assert.deepEqual((await attach(store, ahead)).port, full.port);
+        assert.deepEqual((await attach(store, preclaim)).port, full.port);
         assert.deepEqual(await commitOne(store, release("a", "s1")), { released: true, name: NAME, deleted: true });
       });
     });
 
     it("ends a binding without a sandbox by its owner's release", async () => {
       await withStore(engine, networks, async store => {
-        const ahead = claim(NAME, "a", "u");
-        if (ahead.kind === "claim") delete ahead.claim.sandbox;
-        await attach(store, ahead);
+        const preclaim = claim(NAME, "a", "u");
+        if (preclaim.kind === "claim") delete preclaim.claim.sandbox;
+        await attach(store, preclaim);
         assert.deepEqual(await commitOne(store, release("a", "s1", { ownerUid: "other" })), {
           released: false,
           reason: "not_found",

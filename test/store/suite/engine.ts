@@ -12,7 +12,7 @@ export interface TestDatabase extends AsyncDisposable {
   open(options: EngineOptions): Promise<Store>;
   /** The next transaction that comes to this step fails there, once; the steps are the engine's own, see `steps`. */
   failAt(step: string | undefined): void;
-  /** Goes on with what a crash at this moment would have left. */
+  /** Continues with the state that a crash at this moment would leave. */
   crash(): Promise<void>;
 }
 

@@ -21,7 +21,7 @@ const STEPS = {
 
 type Step = keyof typeof STEPS;
 
-/** The rules, told over again in the simplest way: who is bound after these calls in this order. */
+/** The rules in their simplest form: which owner is bound after these calls in this order. */
 function expectBinding(order: readonly Step[]): string | undefined {
   let bound: string | undefined;
   let newerCame = false;

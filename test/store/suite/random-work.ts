@@ -57,7 +57,7 @@ export function testRandomWork(engine: Engine): void {
   });
 }
 
-/** After everything is given back and the delay is over, exactly the pools' sizes can be handed out again. */
+/** After all ports are released and the reuse delay is over, exactly the pools' sizes can be assigned again. */
 async function emptyAndFill(store: Store, model: Model, clock: Clock): Promise<void> {
   for (const name of model.ports.keys()) {
     const { binding } = await store.readPort(name);

@@ -3,6 +3,7 @@ import { testBindings } from "./bindings.ts";
 import type { Engine } from "./engine.ts";
 import { testHistory } from "./history.ts";
 import { testLeadership } from "./leadership.ts";
+import { testLeaseAssignment } from "./lease-assignment.ts";
 import { testLeases } from "./leases.ts";
 import { testNetworks } from "./networks.ts";
 import { testOrders } from "./orders.ts";
@@ -18,6 +19,7 @@ export function testStore(engine: Engine): void {
   testOrders(engine);
   testSlots(engine);
   testLeases(engine);
+  testLeaseAssignment(engine);
   testLeadership(engine);
   testRandomWork(engine);
 }

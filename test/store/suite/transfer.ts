@@ -42,12 +42,12 @@ const WRONG: [what: string, change: Change, message: RegExp][] = [
   ],
   ["a range too few", rows => dual(rows).subnets[0]?.pools.pop(), /subnets\[0\]\.pools/],
   [
-    "a cursor behind its range",
+    "a cursor after the end of its range",
     rows => Object.assign(dual(rows).subnets[0]?.pools[0] ?? {}, { passed: "3" }),
     /passed: 3 is more/,
   ],
   [
-    "a cursor that passed what nobody has",
+    "a cursor that passed addresses without a holder",
     rows =>
       Object.assign(find(rows, "network", "unused"), {}) &&
       Object.assign(find(rows, "network", "six").subnets[0]?.pools[0] ?? {}, { passed: "5" }),
@@ -128,7 +128,7 @@ export function testTransfer(engine: Engine): void {
             await attach(of, claim("n2", "b", "n2", { networkSelector: "env=dual" })),
             await attach(of, claim("n3", "b", "n3", { networkSelector: "env=six" })),
           ];
-          // Made of the port's key where there is no IPv4 address, and each replica of PostgreSQL has its own block of keys.
+          // Without an IPv4 address it is made of the port's key, and each replica of PostgreSQL has its own keys.
           const macOf = ({ mac, fixedIps }: Port) => fixedIps.some(({ address }) => address.includes(".")) && mac;
           return attachments.map(({ port }) => [port.name, macOf(port), addressesOf({ port }), port.epoch]);
         };
@@ -210,7 +210,7 @@ export function testTransfer(engine: Engine): void {
         await Promise.race([entered.promise, importing]);
         const isBusy = (error: unknown) => error instanceof IpamError && error.code === "unavailable";
         await assert.rejects(store.ready(), isBusy);
-        assert.equal(await store.collectExpired(), 0, "time goes on afterwards");
+        assert.equal(await store.collectExpired(), 0, "the clock continues after the import");
         await assert.rejects(store.commit([claim("p", "a", "p")]), isBusy);
         gate.resolve();
         await importing;

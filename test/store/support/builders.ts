@@ -65,8 +65,8 @@ export function slotClaim(application: string, host: string, uid: string, more: 
 export function leaseClaim(host: string, serial: string, more: Partial<Claim> = {}): Mutation {
   const owner = { kind: "lease", uid: `agent-${host}`, createdAt: new Date(START).toISOString() } as const;
   const { name, networkSelector, ...rest } = more;
-  const wish = { name: name ?? `${LEASE_PREFIX}${host}/${serial}`, networkSelector: networkSelector ?? "env=test" };
-  return { kind: "claim", caller: "test", claim: { ...wish, host, owner, ...rest } };
+  const request = { name: name ?? `${LEASE_PREFIX}${host}/${serial}`, networkSelector: networkSelector ?? "env=test" };
+  return { kind: "claim", caller: "test", claim: { ...request, host, owner, ...rest } };
 }
 
 /** The owner's age, in seconds after the others'. */

@@ -3,8 +3,8 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { COMMIT_NAME } from "../../../ipam-server/storage/postgres/database/writer.ts";
 
 /**
- * `before`: the commit never reaches the server. `after`: it does, and its answer never comes back. `frozen`: nothing comes
- * through any more, and nobody is told.
+ * `before`: the commit never reaches the server. `after`: it does, and its answer never comes back. `frozen`: nothing
+ * comes through any more, and neither end gets an error.
  */
 type Cut = "before" | "after" | "frozen";
 
@@ -52,7 +52,7 @@ export class CuttingProxy implements AsyncDisposable {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** From now on nothing comes through any more, and nobody is told. */
+  /** From now on nothing comes through any more, and neither end gets an error. */
   freeze(): void {
     this.#isFrozen = true;
     for (const socket of this.#sockets) socket.pause();

@@ -15,9 +15,9 @@ interface ModelPort {
 }
 
 /**
- * What the world outside knows of the store: only the answers that it gave. It does not choose addresses itself; it
- * holds every answer against the promises (one holder an address, no reuse before the delay, epochs that grow, stale
- * releases that change nothing) and at the end the whole store against itself.
+ * The store as its clients see it: only its answers. Chooses no addresses itself; checks every answer against the
+ * guarantees (one holder an address, no reuse before the delay, growing epochs, stale releases change nothing), and at
+ * the end the contents of the store.
  */
 export class Model {
   readonly ports = new Map<string, ModelPort>();
@@ -81,7 +81,7 @@ export class Model {
     });
   }
 
-  /** A leased port becomes the pod's as it is, in place of what was claimed ahead of the pod's sandbox: it was the pod's all along. */
+  /** A leased port becomes the pod's unchanged, and replaces the pod's pre-claim if there is one. */
   #take(leasedPort: string, name: string, ownerUid: string, { port }: PortAttachment, now: number): void {
     const [lease, present] = [this.ports.get(leasedPort), this.ports.get(name)];
     if (present !== undefined && present.id === port.id) return;
@@ -90,7 +90,7 @@ export class Model {
       const { host, sandboxId, sticky } = present;
       const facts = [host, present.ownerUid, sandboxId, sticky];
       assert.deepEqual(facts, [lease.host, ownerUid, undefined, false], `${name} was there and took a lease`);
-      this.#count("taken for what was claimed ahead");
+      this.#count("replaced a pre-claim");
       this.#drop(name, now);
     }
     assert.equal(port.epoch, lease.epoch, `epoch of ${leasedPort}`);

@@ -29,16 +29,16 @@ export function findPostgres(): string | undefined {
   return version && join(root, version, "bin");
 }
 
-/** PostgreSQL refuses to run as root. */
+/** PostgreSQL rejects root. User 65534 is the unprivileged one that every Linux has. */
 function findUnprivileged(): { uid: number; gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined;
-  for (const name of ["postgres", "nobody"]) {
+  for (const name of ["postgres", "65534"]) {
     try {
       const id = (flag: string) => Number(execFileSync("id", [flag, name], { encoding: "utf8", stdio: "pipe" }));
       return { uid: id("-u"), gid: id("-g") };
     } catch {}
   }
-  throw new Error("there is neither a user postgres nor nobody to run PostgreSQL as");
+  throw new Error("there is neither a user postgres nor a user 65534 to run PostgreSQL as");
 }
 
 /** A PostgreSQL server of this test alone: its own data directory, socket and loopback port; it ends with the test. */
@@ -174,7 +174,7 @@ export class PrivatePostgres implements AsyncDisposable {
   /** Starts the server after `down`. */
   async up(): Promise<void> {
     const settings = Object.entries(this.#settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
-    // Without its parent it must not stay behind.
+    // It must end with its parent.
     const args = ["--pdeathsig", "INT", join(this.#bin, "postgres"), "-D", this.#data, ...settings];
     const child = spawn("setpriv", args, { ...this.#user, cwd: this.directory, stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [child.stdout, child.stderr]) stream?.on("data", chunk => (this.#log += chunk));

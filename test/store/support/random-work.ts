@@ -66,7 +66,7 @@ function makeClaim(random: Random, serial: number): Mutation {
     ...(random.chance(0.1) && { mac: `02:00:00:00:00:0${random.below(6)}` }),
     ...(random.chance(0.2) && { families: [random.pick(["ipv4", "ipv6"] as const)] }),
   });
-  // Ahead of its sandbox.
+  // A pre-claim.
   if (item.kind === "claim" && random.chance(0.2)) delete item.claim.sandbox;
   return item;
 }
@@ -75,21 +75,21 @@ function makeLease(random: Random, serial: number): Mutation {
   return leaseClaim(random.pick(HOSTS), String(random.chance(0.2) ? random.below(serial) : serial));
 }
 
-/** By its own host or another, in time or after it was given back. */
+/** Assigns a lease: by its own host or another, in time or after it was returned. */
 function takeLease(random: Random, model: Model, serial: number): Mutation {
   const leases = [...model.ports].filter(([name]) => name.startsWith(LEASE_PREFIX));
   if (leases.length === 0) return makeLease(random, serial);
-  const ahead = [...model.ports].filter(([name, { host, sandboxId, sticky }]) => {
+  const preclaimed = [...model.ports].filter(([name, { host, sandboxId, sticky }]) => {
     return NAMES.includes(name) && host !== undefined && sandboxId === undefined && !sticky;
   });
-  const beside = leases.filter(([, lease]) => ahead.some(([, { host }]) => host === lease.host));
-  const [leasedPort, { host = "" }] = random.pick(beside.length > 0 ? beside : leases);
+  const ofSameHost = leases.filter(([, lease]) => preclaimed.some(([, { host }]) => host === lease.host));
+  const [leasedPort, { host = "" }] = random.pick(ofSameHost.length > 0 ? ofSameHost : leases);
   const late = random.chance(0.1) ? "lease:node-a/0" : leasedPort;
   const at = random.chance(0.1) ? random.pick(HOSTS) : host;
   if (random.chance(0.4)) {
-    // By a pod that has a port there: claimed ahead of its sandbox, or taken before.
+    // By a pod that has a port there: pre-claimed, or assigned before.
     const ofHost = [...model.ports].filter(([name, port]) => NAMES.includes(name) && port.host === at);
-    const own = ahead.filter(([, port]) => port.host === at);
+    const own = preclaimed.filter(([, port]) => port.host === at);
     const [name, { ownerUid = "" }] = random.pick(own.length > 0 ? own : ofHost.length > 0 ? ofHost : leases);
     return claim(name, at, ownerUid, { leasedPort: late, cluster: "c1", namespace: "default" });
   }

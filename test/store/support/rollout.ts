@@ -28,7 +28,7 @@ export class Rollout {
   mostAlive = 0;
   readonly #random: Random;
   readonly #pods = new Map<string, Pod>();
-  /** Gone from Kubernetes, but the IPAM has not heard of it. */
+  /** Deleted in Kubernetes, and not released in the IPAM yet. */
   #ended: Pod[] = [];
   #serial = 0;
 
