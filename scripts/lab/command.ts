@@ -10,7 +10,7 @@ export interface CommandResult {
 
 export interface CommandOptions {
   input?: string;
-  /** The whole environment; absent: this process's own. */
+  /** The complete environment; absent: this process's own. */
   env?: Record<string, string>;
   cwd?: string;
   /** Default 60 s; the command is then killed, and its result says so. */

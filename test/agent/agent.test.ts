@@ -50,11 +50,11 @@ describe("agent", () => {
   });
 
   it("pre-claims a port when its pod is scheduled, for ADD to use", async () => {
-    const sandbox = await agentLab.createPod(lab.a, "ahead");
-    const before = await waitForPort("ahead", "pre-claimed", port => port?.binding !== undefined);
+    const sandbox = await agentLab.createPod(lab.a, "early");
+    const before = await waitForPort("early", "pre-claimed", port => port?.binding !== undefined);
     assert.equal(before.binding?.sandbox, undefined);
     const plugged = await agentLab.plug(lab.a, sandbox);
-    const [port] = await lab.readPorts("ahead");
+    const [port] = await lab.readPorts("early");
     assert.deepEqual(
       [port?.id, port?.epoch, port?.binding?.sandbox?.id],
       [before.id, before.epoch, sandbox.containerId],
@@ -73,7 +73,7 @@ describe("agent", () => {
   it("pre-claims nothing for running, remote or host-network pods", async () => {
     await kube.putPod({ name: "runs", uid: randomUUID(), nodeName: lab.a.name, phase: "Running" });
     await kube.putPod({ name: "elsewhere", uid: randomUUID(), nodeName: "node-z" });
-    // The watch tells in order: once the last one's port is there, the others were passed over.
+    // The watch is ordered: once the last pod has a port, the agent has skipped the others.
     await agentLab.createPod(lab.a, "last");
     await waitForPort("last", "pre-claimed", port => port !== undefined);
     assert.deepEqual([await lab.readPorts("runs"), await lab.readPorts("elsewhere")], [[], []]);
@@ -164,7 +164,7 @@ describe("agent", () => {
   it("IPAM down: plugs pre-claimed ports, fails others with code 11, DEL succeeds", async () => {
     const goes = await agentLab.plug(lab.a, await agentLab.createPod(lab.a, "goes"));
     const comes = await agentLab.createPod(lab.a, "comes");
-    const ahead = await waitForPort("comes", "pre-claimed", port => port?.binding !== undefined);
+    const preclaimed = await waitForPort("comes", "pre-claimed", port => port?.binding !== undefined);
     expectSuccess(await status());
     await lab.ipam.stop("SIGKILL");
 
@@ -172,15 +172,15 @@ describe("agent", () => {
     expectSuccess(await del(goes));
     expectError(await add(await agentLab.createPod(lab.a, "late")), 11, /IPAM/);
     const came = await agentLab.plug(lab.a, comes);
-    assert.equal(came.mac, ahead.mac);
+    assert.equal(came.mac, preclaimed.mac);
     assert.ok(await ping(lab.topology.legacy, came.ipv4 ?? ""));
     assert.match((await agentA.read("/metrics")).body, /mooring_agent_journal_entries [1-9]/);
     assert.equal((await agentA.read("/readyz")).status, 200, "the IPAM is not part of readiness");
 
     await lab.ipam.start();
     await waitForPort("goes", "released", port => port === undefined);
-    const told = await waitForPort("comes", "told its sandbox", port => port?.binding?.sandbox !== undefined);
-    assert.deepEqual([told.epoch, told.binding?.sandbox?.id], [ahead.epoch, comes.containerId]);
+    const bound = await waitForPort("comes", "bound to its sandbox", port => port?.binding?.sandbox !== undefined);
+    assert.deepEqual([bound.epoch, bound.binding?.sandbox?.id], [preclaimed.epoch, comes.containerId]);
     await waitFor("an empty journal", async () =>
       /mooring_agent_journal_entries 0/.test((await agentA.read("/metrics")).body),
     );
@@ -191,7 +191,7 @@ describe("agent", () => {
   it("unplugs a pod plugged while the IPAM was down when its port moved", async () => {
     const sandbox = await agentLab.createPod(lab.a, "moved-0", {
       ownerReferences: STATEFUL,
-      // By IPv6 the young one would hear of the old one, and fail until that is silent.
+      // With IPv6 the new pod would detect the old one's address as a duplicate until the old one is unplugged.
       annotations: { "mooring.dev/families": "ipv4" },
     });
     await waitForPort("moved-0", "pre-claimed", port => port?.binding !== undefined);

@@ -1,9 +1,9 @@
 import { FakeKubeApi } from "../fakes/k8s-api.ts";
 
 /**
- * The fake Kubernetes API in a process of its own, because a lab's nodes reach only the lab's namespaces: told by messages
- * what to hold, `{id, method, args}`, and answering `{id, result}`. A fake, because what is shown here is the agent's part:
- * pods that appear, change and vanish at chosen moments, and an API that is away; the whole cluster has its own suite.
+ * The fake Kubernetes API in a process of its own, because a lab's nodes reach only the lab's namespaces. Messages
+ * `{id, method, args}` set what it holds; it answers `{id, result}`. A fake can change pods at chosen moments and fail;
+ * test/k8s has the tests with a real cluster.
  */
 const kube = await FakeKubeApi.start(
   ["/api/v1/pods", "/api/v1/namespaces", "/api/v1/events", "/api/v1/nodes"],

@@ -137,7 +137,7 @@ describe("leases on a node", () => {
     const [stays, goes, goesToo] = [await plugReplica(), await plugReplica(), await plugReplica()];
     await del(goesToo);
     await agent.stop("SIGKILL");
-    // The executable cleans up alone, and writes the release behind the claim.
+    // The executable cleans up alone, and journals the release after the claim.
     await del(goes);
     await agent.start(...EAGER);
     const again = expectSuccess(await lab.runtime.add(lab.a, stays, agentLab.conf(lab.a)));
@@ -149,7 +149,7 @@ describe("leases on a node", () => {
     await assertBooksAgree();
     assert.equal((await lab.readPorts(stays.pod.name)).length, 1);
     const former = new Set(before.map(({ id }) => id));
-    await waitFor("the leases of the process before to be given back", async () =>
+    await waitFor("the previous process's leases to be returned", async () =>
       (await readLeases()).every(({ id }) => !former.has(id)),
     );
     assert.ok(await ping(lab.topology.legacy, stays.ipv4 ?? ""));
@@ -164,14 +164,14 @@ describe("leases on a node", () => {
     const { name, uid } = pod.pod;
     await kube.putPod({ name, uid, nodeName: lab.a.name, generateName: "web-7d9c5b-", phase: "Running" });
     await agent.stop("SIGKILL");
-    // Of the pod there is only what OVS knows.
+    // Only OVS has a record of the pod now.
     rmSync(agent.journalDir, { recursive: true });
     await lab.ipam.start();
     await agent.start(...EAGER);
-    await waitFor("the IPAM to know the pod", async () => (await lab.readPorts(pod.pod.name)).length === 1);
+    await waitFor("the IPAM to have the pod's port", async () => (await lab.readPorts(pod.pod.name)).length === 1);
     await assertBooksAgree();
     assert.ok(await ping(lab.topology.legacy, pod.ipv4 ?? ""));
-    await waitFor("the other leases to be given back", async () => (await readLeases()).length === 0);
+    await waitFor("the other leases to be returned", async () => (await readLeases()).length === 0);
     await del(pod);
   });
 
@@ -254,8 +254,8 @@ describe("leases on a node", () => {
     await lab.ipam.start();
     await agent.start(...EAGER);
     await warmUp();
-    const prolonged = await readMetric("renewed");
-    await waitFor("the leases to be prolonged", async () => (await readMetric("renewed")) >= prolonged + SIZE);
+    const renewed = await readMetric("renewed");
+    await waitFor("the leases to be renewed", async () => (await readMetric("renewed")) >= renewed + SIZE);
     await lab.ipam.stop("SIGKILL");
     const pod = await plugReplica();
     await waitFor("the leases to end", async () => (await readStock()) === 0);
@@ -265,7 +265,7 @@ describe("leases on a node", () => {
     await waitForDelivery();
     await assertBooksAgree();
     await del(pod);
-    await waitFor("what ended to be given back", async () =>
+    await waitFor("the ended leases to be returned", async () =>
       (await readLeases()).every(({ expiresAt = "" }) => Date.parse(expiresAt) > Date.now() - 6000),
     );
   });

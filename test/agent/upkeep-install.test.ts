@@ -125,7 +125,7 @@ describe("the installer", () => {
 
   it("keeps the old version when killed at any step, and the next one finishes", async () => {
     const old = await installExecutable(build("v1"), places);
-    // Half a version under a draft's name; then a whole one that nothing points to yet; then a link's draft.
+    // A partial version under a draft's name; then a complete one that nothing links to; then a link's draft.
     mkdirSync(join(places.home, "versions", ".abc.123.mooring-draft", "bin"), { recursive: true });
     assert.equal(await call(), "v1 v1");
     writeFileSync(join(places.home, ".current.123.mooring-draft"), "");

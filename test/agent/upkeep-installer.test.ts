@@ -76,7 +76,7 @@ describe("an agent that installs", () => {
   const isInstalled = () => waitFor("the configuration", () => files().includes("10-mooring.conflist"));
   const answered = () =>
     waitFor("the DaemonSet to be looked at", () => kube.requests.some(line => line.includes("daemonsets")));
-  const whole = async () => {
+  const installAll = async () => {
     kube.requests.length = 0;
     nodeReady.resolve();
     await serve();
@@ -107,7 +107,7 @@ describe("an agent that installs", () => {
   });
 
   it("uninstalls when its DaemonSet is deleted", async () => {
-    const installer = await whole();
+    const installer = await installAll();
     kube.remove(SETS, OWN.namespace, OWN.name);
     await installer[Symbol.asyncDispose]();
     assert.deepEqual(files(), []);
@@ -116,7 +116,7 @@ describe("an agent that installs", () => {
   });
 
   it("uninstalls when its namespace is being deleted, or a read is newly refused", async () => {
-    const deleting = await whole();
+    const deleting = await installAll();
     const metadata = { name: OWN.namespace, namespace: "", deletionTimestamp: "2026-11-20T08:00:00Z" };
     kube.put(SPACES, { metadata });
     await deleting[Symbol.asyncDispose]();
@@ -125,7 +125,7 @@ describe("an agent that installs", () => {
 
   for (const status of [401, 403]) {
     it(`uninstalls when the API newly rejects its token (${status})`, async () => {
-      const installer = await whole();
+      const installer = await installAll();
       // Its first look has been answered by now.
       await new Promise(resolve => setImmediate(resolve));
       kube.faults.set(/./, status);
@@ -136,7 +136,7 @@ describe("an agent that installs", () => {
 
   for (const status of [500, 503]) {
     it(`keeps everything when the API fails (${status})`, async () => {
-      const installer = await whole();
+      const installer = await installAll();
       kube.faults.set(/./, status);
       await installer[Symbol.asyncDispose]();
       assert.deepEqual(files(), ALL);
@@ -146,7 +146,7 @@ describe("an agent that installs", () => {
 
   it("keeps everything when the API never answered it", async () => {
     kube.faults.set(/./, 403);
-    const installer = await whole();
+    const installer = await installAll();
     await installer[Symbol.asyncDispose]();
     assert.deepEqual(files(), ALL);
   });

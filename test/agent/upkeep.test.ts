@@ -15,7 +15,7 @@ import { type AgentLab, openAgentLab, unplug } from "./agent-lab.ts";
 const stateful = (pod: string) => [
   { apiVersion: "apps/v1", kind: "StatefulSet", name: pod.replace(/-0$/, ""), uid: "set-1", controller: true },
 ];
-/** By IPv6 a young pod would hear of an old one that is not silent yet, and fail until it is. */
+/** With IPv6 a new pod would detect the old one's address as a duplicate until the old one is unplugged. */
 const IPV4 = { "mooring.dev/families": "ipv4" };
 /** Sweeps that the tests can wait for. */
 const EAGER = ["--sweep-grace", "300ms", "--sweep-interval", "500ms", "--uplinks", `br-int:${TRUNK}`];
@@ -30,7 +30,7 @@ describe("upkeep of a node", () => {
     }
   });
   after(() => agentLab?.[Symbol.asyncDispose]());
-  // What a test that failed left behind shall not fail the next one.
+  // A failed test's leftovers must not fail the next one.
   const plugged: Plugged[] = [];
   afterEach(async () => {
     for (const pod of plugged.splice(0)) await agentLab.lab.runtime.del(pod.node, pod, agentLab.conf(pod.node));
@@ -47,7 +47,7 @@ describe("upkeep of a node", () => {
       await agentLab.createPod(node, name, { ownerReferences: stateful(name), annotations: IPV4, phase: "Running" }),
     );
   const answers = (pod: Plugged, seconds = 5) => ping(agentLab.lab.topology.legacy, pod.ipv4 ?? "", seconds);
-  const waitForSilence = (node = agentLab.lab.a) =>
+  const waitForUnplugged = (node = agentLab.lab.a) =>
     waitFor(`nothing to be plugged on ${node.name}`, async () => (await node.listPluggedPorts()).length === 0);
   const waitForPort = async (name: string, what: string, is: (port: Port | undefined) => boolean): Promise<void> => {
     await waitFor(`${name} to be ${what}`, async () => is((await agentLab.lab.readPorts(name))[0]));
@@ -80,7 +80,7 @@ describe("upkeep of a node", () => {
     const old = await plugStateful("moves-0");
     const young = await plugStateful("moves-0", agentLab.lab.b);
     assert.equal(young.ipv4, old.ipv4);
-    await waitForSilence();
+    await waitForUnplugged();
     assert.equal(await metric("mooring_agent_fenced_ports_total"), fenced + 1);
     assert.ok(await answers(young));
     await unplug(agentLab, old);
@@ -93,9 +93,9 @@ describe("upkeep of a node", () => {
     const old = await plugStateful("cut-0");
     await a.ip("link set eth0 down");
     const young = await plugStateful("cut-0", b);
-    assert.equal((await a.listPluggedPorts()).length, 1, "silence of the IPAM fences nobody");
+    assert.equal((await a.listPluggedPorts()).length, 1, "an unreachable IPAM unplugs no port");
     await a.ip("link set eth0 up");
-    await waitForSilence();
+    await waitForUnplugged();
     assert.ok(await answers(young));
     await unplug(agentLab, old);
     await unplug(agentLab, young);
@@ -107,7 +107,7 @@ describe("upkeep of a node", () => {
     await agentA.stop("SIGKILL");
     const young = await plugStateful("restart-0", agentLab.lab.b);
     await agentA.start(...EAGER);
-    await waitForSilence();
+    await waitForUnplugged();
     await unplug(agentLab, old);
     await unplug(agentLab, young);
   });
@@ -160,8 +160,8 @@ describe("upkeep of a node", () => {
     const [kept] = await agentLab.lab.readPorts("lost");
     assert.ok(kept?.binding, "while the pod is there, so is its binding");
     await agentLab.kube.removePod("lost");
-    await waitForPort("lost", "given back", port => port === undefined);
-    await waitForSilence();
+    await waitForPort("lost", "released", port => port === undefined);
+    await waitForUnplugged();
   });
 
   it("sweeps nothing while Kubernetes is down or answers in part", async () => {
@@ -174,8 +174,8 @@ describe("upkeep of a node", () => {
     const [kept] = await lab.readPorts("unknown");
     assert.ok(kept?.binding);
     await kube.ask("mend");
-    await waitForPort("unknown", "given back", port => port === undefined);
-    await waitForSilence();
+    await waitForPort("unknown", "released", port => port === undefined);
+    await waitForUnplugged();
   });
 
   it("IPAM down: live pods stay, and removals are delivered later", async () => {
@@ -189,7 +189,7 @@ describe("upkeep of a node", () => {
     await sweeps();
     assert.ok(await answers(stays));
     await lab.ipam.start();
-    await waitForPort("goes", "given back", port => port === undefined);
+    await waitForPort("goes", "released", port => port === undefined);
     assert.ok(await answers(stays));
     await unplug(agentLab, stays);
   });

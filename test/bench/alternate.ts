@@ -1,7 +1,7 @@
 import type { LoadResult } from "./load/load.ts";
 import { quantile } from "./quantile.ts";
 
-/** The same work done in two ways: on an empty database and on one that holds many ports, by one server and by several. */
+/** The same work on two sides: an empty database and one that holds many ports, or one server and several. */
 export const SIDES = ["base", "other"] as const;
 export type Side = (typeof SIDES)[number];
 
@@ -18,7 +18,7 @@ export interface Figures {
   failed: number;
   firstFailure?: string;
   generatorBusy: number;
-  /** CPU of all servers, and of the database beside them, for one claim or release. */
+  /** CPU of all servers, and of the database's processes, for one claim or release. */
   serverCpuMs?: number;
   databaseCpuMs?: number;
 }
@@ -47,7 +47,7 @@ export async function alternate(rounds: Record<Side, (index: number) => Promise<
 const sumOf = (results: readonly LoadResult[], pick: (result: LoadResult) => number): number =>
   results.reduce((total, result) => total + pick(result), 0);
 
-/** Over all rounds, not their median: a stall that only some rounds meet, such as a checkpoint of the log, counts too. */
+/** Over all rounds, not their median: a stall in only some rounds, such as a checkpoint of the log, counts too. */
 export const rateOf = (results: readonly LoadResult[]): number =>
   sumOf(results, ({ done }) => done) / sumOf(results, ({ seconds }) => seconds);
 

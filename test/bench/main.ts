@@ -27,7 +27,7 @@ interface Options {
 }
 
 const program = new Command("bench")
-  .description("Measures Mooring beside its peers on this machine, and says which bars of docs/design.md are met.")
+  .description("Measures Mooring and its peers on this machine, and reports which bars of docs/design.md are met.")
   .addArgument(new Argument("[benchmark]", "only this one").choices(BENCHMARKS))
   .option("--json", "print one JSON document instead of tables")
   .option("--strict", "exit with 1 when a bar is not met")
@@ -40,7 +40,7 @@ const program = new Command("bench")
       .default(1),
   )
   .addOption(
-    new Option("--held <counts>", "ipam: ports held beside the empty database, ascending")
+    new Option("--held <counts>", "ipam: ports held by the databases compared with an empty one, ascending")
       .argParser(parseCounts)
       .default([100_000, 1_000_000], "100000,1000000"),
   )

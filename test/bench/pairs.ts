@@ -13,7 +13,7 @@ const PEER_PATHS = ["/usr/lib/cni", "/opt/cni/bin"];
 /** Pairs that are run and not counted: page cache, OVS's first port, the bridge's creation. */
 const WARM_UP = 3;
 
-/** Milliseconds of whole processes. */
+/** Milliseconds from a process's start to its end. */
 export interface Times {
   add: number[];
   del: number[];
@@ -40,10 +40,10 @@ export interface PairsOptions {
   rounds: number;
   contenders: readonly [Contender, Contender];
   /** After each round that counts. */
-  beside?(): Promise<unknown>;
+  afterRound?(): Promise<unknown>;
 }
 
-/** ADD and DEL as whole processes, the two plugins alternating, each pair with a sandbox of its own. */
+/** ADD and DEL as complete processes, the two plugins alternating, each pair with a sandbox of its own. */
 export async function measurePairs(options: PairsOptions): Promise<[Times, Times]> {
   const { context, contenders, rounds } = options;
   const times: [Times, Times] = [newTimes(), newTimes()];
@@ -54,7 +54,7 @@ export async function measurePairs(options: PairsOptions): Promise<[Times, Times
     for (const index of order) {
       await measurePair(options, contenders[index], round, round < 0 ? newTimes() : times[index]);
     }
-    if (round >= 0) await options.beside?.();
+    if (round >= 0) await options.afterRound?.();
   }
   return times;
 }

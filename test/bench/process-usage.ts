@@ -16,7 +16,7 @@ export async function readUsage(pids: readonly number[]): Promise<Usage> {
   for (const pid of pids) {
     const [memory, stat] = await Promise.all([read(pid, "smaps_rollup"), read(pid, "stat")]);
     total.residentBytes += Number(/^Pss:\s+(\d+) kB/m.exec(memory)?.[1] ?? 0) * 1024;
-    // Behind the name, which may hold anything: its own time, in user mode and the system's, and that of ended children.
+    // After the name, which may hold any text: its own time in user and system mode, and that of ended children.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
     total.cpuSeconds += ticks / TICKS_PER_SECOND;

@@ -1,4 +1,4 @@
-/** What one benchmark found: figures as numbers, so that `--json` carries them whole and the table rounds them. */
+/** The result of one benchmark: figures as numbers, which `--json` prints exactly and the table rounds. */
 export interface BenchReport {
   benchmark: string;
   tables: Table[];
@@ -19,7 +19,7 @@ export interface Column {
   digits?: number;
 }
 
-/** A promise of docs/design.md beside what this run measured. */
+/** A promise of docs/design.md and what this run measured. */
 export interface Bar {
   what: string;
   bar: string;

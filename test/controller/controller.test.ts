@@ -1,74 +1,22 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { pino } from "pino";
 import type { MooringEvent } from "../../ipam-server/contract/index.ts";
-import { runController } from "../../ipam-server/controller/controller.ts";
-import { FakeKubeApi } from "../fakes/k8s-api.ts";
-import { FakeIpam } from "../fakes/k8s-ipam.ts";
 import { boundPort, POD_UID, stickyPort } from "../unit/controller/ports.ts";
+import {
+  DEPLOYMENTS,
+  EVENTS,
+  LEASES,
+  MACHINES,
+  NODES,
+  PODS,
+  pod,
+  REPLICA_SETS,
+  SETS,
+  set,
+  settled,
+  setUp,
+} from "./controller-harness.ts";
 import { eventually } from "./eventually.ts";
-
-const PODS = "/api/v1/pods";
-const NODES = "/api/v1/nodes";
-const SETS = "/apis/apps/v1/statefulsets";
-const DEPLOYMENTS = "/apis/apps/v1/deployments";
-const REPLICA_SETS = "/apis/apps/v1/replicasets";
-const LEASES = "/apis/coordination.k8s.io/v1/leases";
-const EVENTS = "/api/v1/events";
-const MACHINES = "/apis/kubevirt.io/v1/virtualmachines";
-const GRACE_MS = 400;
-
-const set = (replicas: number, uid = "set-uid") => ({
-  metadata: { namespace: "shop", name: "web", uid },
-  spec: { replicas },
-});
-const pod = (name: string, uid: string) => ({
-  metadata: { namespace: "shop", name, uid },
-  spec: { nodeName: "node-a" },
-});
-
-/** A cluster, an IPAM, and as many replicas as asked, all ended with the test. */
-async function setUp(stack: AsyncDisposableStack, resources = [PODS, SETS, DEPLOYMENTS, REPLICA_SETS, LEASES, EVENTS]) {
-  const kube = stack.use(await FakeKubeApi.start(resources));
-  const ipam = stack.use(await FakeIpam.start());
-  const run = (identity: string) => {
-    const stop = new AbortController();
-    const running = runController(
-      {
-        kubeConfig: kube.kubeConfig(),
-        server: ipam.url,
-        cluster: "c1",
-        identity,
-        kubeLease: { namespace: "mooring-system", name: "controller", durationSeconds: 1 },
-        graceMs: GRACE_MS,
-        healthListen: { type: "tcp", host: "127.0.0.1", port: 0 },
-        log: pino({ level: "silent" }),
-      },
-      stop.signal,
-    );
-    const end = async () => {
-      stop.abort();
-      await running;
-    };
-    stack.defer(end);
-    return { end };
-  };
-  const leads = (identity: string) => () =>
-    kube.items(LEASES).some(each => (each.spec as { holderIdentity: string }).holderIdentity === identity);
-  const reasons = () => kube.items(EVENTS).map(event => event.reason);
-  return { kube, ipam, run, leads, reasons };
-}
-
-/** Another namespace's port goes after this: whatever the controller was going to take, it has taken. */
-async function settled(ipam: FakeIpam): Promise<void> {
-  const canary = stickyPort({
-    name: "c1/shop/canary",
-    id: `canary-${ipam.ports.size}`,
-    workload: { kind: "Pod", namespace: "mine", name: "canary" },
-  });
-  ipam.put(canary);
-  await eventually("the canary to be given back", () => !ipam.ports.has(canary.name));
-}
 
 describe("the controller", { timeout: 120_000 }, () => {
   it("reclaims a kept port of a deleted StatefulSet, with an event", async () => {
@@ -80,7 +28,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     await settled(ipam);
     assert.ok(ipam.ports.has("c1/shop/web-2"));
     kube.remove(SETS, "shop", "web");
-    await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+    await eventually("the port to be reclaimed", () => !ipam.ports.has("c1/shop/web-2"));
     await eventually("an event", () => reasons().includes("AddressReclaimed"));
   });
 
@@ -97,7 +45,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     run("a");
     await settled(ipam);
     kube.put(SETS, set(1));
-    await eventually("web-2 to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+    await eventually("web-2 to be reclaimed", () => !ipam.ports.has("c1/shop/web-2"));
     await settled(ipam);
     assert.ok(ipam.ports.has("c1/shop/web-0"));
   });
@@ -139,9 +87,9 @@ describe("the controller", { timeout: 120_000 }, () => {
     kube.remove(NODES, "", "node-z");
     await settled(ipam);
     await settled(ipam);
-    assert.ok(ipam.ports.has("lease:node-z/1"), "nothing goes while the nodes cannot be read again");
+    assert.ok(ipam.ports.has("lease:node-z/1"), "reclaims nothing while the nodes cannot be read again");
     kube.faults.clear();
-    await eventually("the lease to be given back", () => !ipam.ports.has("lease:node-z/1"));
+    await eventually("the lease to be reclaimed", () => !ipam.ports.has("lease:node-z/1"));
     assert.ok(ipam.ports.has("lease:node-a/1"));
   });
 
@@ -151,7 +99,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     kube.put(SETS, set(3));
     run("a");
     await settled(ipam);
-    // From here on the watch of pods can neither go on nor be read again; single namespaces still can.
+    // From here on the watch of pods can neither continue nor be read again; single namespaces can be read.
     kube.faults.set(/GET \/api\/v1\/pods/, 500);
     kube.cutWatches();
     kube.put(PODS, pod("web-2", POD_UID));
@@ -163,7 +111,7 @@ describe("the controller", { timeout: 120_000 }, () => {
   });
 
   for (const status of [500, 403, 410]) {
-    it(`keeps everything while the fresh look fails with ${status}, and goes on when it works again`, async () => {
+    it(`keeps everything while the fresh read fails with ${status}, then resumes`, async () => {
       await using stack = new AsyncDisposableStack();
       const { kube, ipam, run } = await setUp(stack);
       ipam.put(stickyPort());
@@ -175,7 +123,7 @@ describe("the controller", { timeout: 120_000 }, () => {
       assert.ok(kube.requests.some(line => fault.test(line)));
       assert.ok(ipam.ports.has("c1/shop/web-2"));
       kube.faults.clear();
-      await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+      await eventually("the port to be reclaimed", () => !ipam.ports.has("c1/shop/web-2"));
     });
   }
 
@@ -210,7 +158,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     const { ipam, run } = await setUp(stack, [...all, MACHINES]);
     ipam.put(stickyPort({ workload }));
     run("a");
-    await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+    await eventually("the port to be reclaimed", () => !ipam.ports.has("c1/shop/web-2"));
   });
 
   it("does not reclaim a port that was bound meanwhile", async () => {
@@ -237,14 +185,14 @@ describe("the controller", { timeout: 120_000 }, () => {
     await eventually("a to lead", leads("a"));
     run("b");
     await eventually(
-      "b to look",
+      "b to read the Lease",
       () => kube.requests.filter(line => line.startsWith("GET /apis/coordination")).length > 6,
     );
     assert.ok(leads("a")());
     await first.end();
     await eventually("b to lead", leads("b"));
     kube.remove(SETS, "shop", "web");
-    await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+    await eventually("the port to be reclaimed", () => !ipam.ports.has("c1/shop/web-2"));
   });
 
   it("reclaims nothing while it cannot renew its Lease", async () => {
@@ -261,7 +209,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     await eventually("some more tries", () => kube.requests.length > seen + 20);
     assert.equal(writes, 0);
     kube.faults.clear();
-    await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+    await eventually("the port to be reclaimed", () => !ipam.ports.has("c1/shop/web-2"));
   });
 
   it("writes one event when a pod keeps its address", async () => {
@@ -300,7 +248,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     kube.remove(SETS, "shop", "web");
     ipam.put(stickyPort());
     ipam.isDown = false;
-    await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+    await eventually("the port to be reclaimed", () => !ipam.ports.has("c1/shop/web-2"));
   });
 
   it("reloads after the IPAM's database was replaced by an older one", async () => {
@@ -312,6 +260,6 @@ describe("the controller", { timeout: 120_000 }, () => {
     await eventually("the old stream to end", () => !ipam.hasStream);
     await eventually("a new stream", () => ipam.hasStream);
     ipam.put(stickyPort());
-    await eventually("the port to be given back", () => !ipam.ports.has("c1/shop/web-2"));
+    await eventually("the port to be reclaimed", () => !ipam.ports.has("c1/shop/web-2"));
   });
 });

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Waits until the condition gives something other than undefined or false. Rejects at the deadline, naming what it waited for. */
+/** Waits until the condition returns neither undefined nor false. Rejects at the deadline, naming `what`. */
 export async function eventually<T>(
   what: string,
   condition: () => T | Promise<T>,

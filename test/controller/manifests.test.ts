@@ -74,7 +74,7 @@ describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, (
       }
     });
 
-    it(`${folder}: every container is probed, asks for resources and runs an image of one version`, () => {
+    it(`${folder}: every container has probes, resource requests and a versioned image`, () => {
       for (const container of workloads(manifests).flatMap(each => podSpec(each).containers)) {
         assert.ok(container.livenessProbe && container.readinessProbe, container.image);
         assert.ok(container.resources.requests?.cpu && container.resources.requests.memory);
@@ -82,7 +82,7 @@ describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, (
       }
     });
 
-    it(`${folder}: programs are told nothing they do not take`, () => {
+    it(`${folder}: sets only options that the programs accept`, () => {
       const programs: [string, OptionSpecs][] = [
         ["mooring-agent", AGENT_OPTIONS],
         ["mooring-controller", CONTROLLER_OPTIONS],
@@ -99,7 +99,7 @@ describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, (
       }
     });
 
-    it(`${folder}: nobody may do more than look, write events and hold the one Lease`, () => {
+    it(`${folder}: allows no role more than reads, events and the one Lease`, () => {
       const roles = manifests.filter(each => each.kind === "Role" || each.kind === "ClusterRole");
       const granted = roles.flatMap(role =>
         (role.rules as { resources: string[]; verbs: string[] }[]).flatMap(({ resources, verbs }) =>

@@ -11,7 +11,7 @@ import { PortView } from "../../ipam-server/controller/port-view.ts";
 import { startServer } from "../../ipam-server/server.ts";
 import { eventually } from "./eventually.ts";
 
-/** What the fake IPAM of the other tests only claims: that the server reads, fences and tells as the controller expects. */
+/** Shows with a real server what the other tests' fake IPAM assumes of reads, preconditions and events. */
 const NETWORK: NetworkManifest = {
   apiVersion: "mooring.dev/v1",
   kind: "Network",
@@ -141,7 +141,7 @@ describe("IPAM client of the controller", () => {
     assert.deepEqual(moved?.addresses, ["10.100.0.2"]);
     assert.ok(
       events.every(event => event.cluster === "c1"),
-      "another cluster's ports are not told of",
+      "another cluster's events are not sent",
     );
 
     await client.release([
@@ -153,7 +153,7 @@ describe("IPAM client of the controller", () => {
       return now?.binding === undefined && now;
     });
     const released = await eventually("its event", () => events.find(event => event.type === "port.released"));
-    assert.equal(released.host, "node-a", "where it was tells a later pod that it moved");
+    assert.equal(released.host, "node-a", "the host shows a later pod that the port moved");
     await client.deletePort(port.name, { id: port.id, epoch: port.epoch });
     await eventually("the deletion", async () => !(await names()).includes("c1/shop/web-1"));
   });

@@ -132,12 +132,12 @@ describe("the controller on a real Kubernetes", {
       body: { spec: { replicas: 1 } },
       contentType: "application/merge-patch+json",
     });
-    await eventually("what it no longer asks for to be given back", () => !port(1) && !port(2), 60_000);
+    await eventually("the ports that the set no longer needs to be reclaimed", () => !port(1) && !port(2), 60_000);
     assert.ok(port(0));
 
     await remove(path("statefulsets/web"));
     await api.call("POST", path("statefulsets"), { body: workload("StatefulSet", 0) });
-    await eventually("the port of the set that was made again to be given back", () => !port(0), 60_000);
+    await eventually("the port of the recreated set to be reclaimed", () => !port(0), 60_000);
     await eventually("an event on the set", async () => (await reasons()).includes("AddressReclaimed"));
   });
 
@@ -159,9 +159,9 @@ describe("the controller on a real Kubernetes", {
     assert.deepEqual(claim.workload, { kind: "Deployment", namespace: NS, name: "web" });
     // Two replicas and a surge of a quarter, rounded up: slots 0 to 2.
     for (const slot of [0, 2, 3]) ipam.put(portOf({ ...claim, name: `c1/${NS}/web/${slot}` }, { slot }));
-    await eventually("slot 3 to be given back", () => !ipam.ports.has(`c1/${NS}/web/3`), 60_000);
+    await eventually("slot 3 to be reclaimed", () => !ipam.ports.has(`c1/${NS}/web/3`), 60_000);
     assert.ok(ipam.ports.has(`c1/${NS}/web/0`) && ipam.ports.has(`c1/${NS}/web/2`));
     await remove(path("deployments/web"));
-    await eventually("all to be given back", () => ipam.ports.size === 0, 60_000);
+    await eventually("all ports to be reclaimed", () => ipam.ports.size === 0, 60_000);
   });
 });

@@ -6,7 +6,7 @@ import { expectError, expectSuccess, openLab } from "../lab/lab.ts";
 
 const lab = await openLab();
 after(() => lab[Symbol.asyncDispose]());
-// A refused connection tells at once; the short budget is for what does not answer at all.
+// A refused connection fails at once; the short budget is for a server that does not answer.
 const impatient = { timeoutMs: 1_000 };
 
 describe("the plugin without its IPAM", () => {
@@ -20,11 +20,11 @@ describe("the plugin without its IPAM", () => {
 
     await lab.ipam.start();
     const [port] = await lab.readPorts("web-0");
-    assert.equal(port?.binding?.host, lab.a.name, "the IPAM does not know yet");
+    assert.equal(port?.binding?.host, lab.a.name, "the release is not delivered yet");
     const other = await lab.plug(lab.a, "web-1");
-    const [told] = await lab.readPorts("web-0");
-    assert.equal(told?.binding, undefined);
-    assert.equal(told?.fixedIps.length, 2);
+    const [released] = await lab.readPorts("web-0");
+    assert.equal(released?.binding, undefined);
+    assert.equal(released?.fixedIps.length, 2);
     await lab.unplug(other);
   });
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
 import { ping } from "../../scripts/lab/ping.ts";
-import { tcpEcho, tcpExchange } from "../../scripts/lab/tcp.ts";
+import { tcpEcho, tcpExchange } from "../../scripts/lab/tcp/exchange.ts";
 import { openLab, type Plugged } from "../lab/lab.ts";
 
 const lab = await openLab();

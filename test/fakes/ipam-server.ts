@@ -30,7 +30,7 @@ export class FakeIpam implements AsyncDisposable {
   readonly instead: (Reply | "hang up" | "say nothing")[] = [];
   /** Called with each claim before it is decided. */
   onClaim: (claim: Claim) => void = () => {};
-  /** Has a whole request refused for one claim in it. */
+  /** Rejects the complete request if this is true of one of its claims. */
   refuseRequest: (claim: Claim) => boolean = () => false;
   onRelease: (release: Release) => void = () => {};
   vlan: number | undefined = 100;
@@ -141,9 +141,9 @@ export class FakeIpam implements AsyncDisposable {
     }
     const old = this.ports.get(name);
     const known = old?.binding?.sandbox?.id;
-    // A claim ahead of its sandbox and the claim that brings it are one binding.
-    const isAhead = old?.owner?.uid === claim.owner.uid && (known === undefined || claim.sandbox === undefined);
-    const same = old?.binding !== undefined && (isAhead || known === claim.sandbox?.id);
+    // A pre-claim and the claim with its sandbox are one binding.
+    const isPreclaim = old?.owner?.uid === claim.owner.uid && (known === undefined || claim.sandbox === undefined);
+    const same = old?.binding !== undefined && (isPreclaim || known === claim.sandbox?.id);
     const last = old === undefined ? this.#next++ : 0;
     const port: Port = {
       name,
@@ -240,7 +240,7 @@ function refusal(code: ErrorCode, detail: string): { problem: Problem } {
   return { problem: new IpamError(code, detail).toProblem() };
 }
 
-/** A whole answer that is one problem. */
+/** A complete answer that is one problem. */
 export function problem(code: ErrorCode, detail: string, details: { retryAfterSeconds?: number } = {}): Reply {
   const document: Problem = new IpamError(code, detail, details).toProblem();
   return { status: document.status, body: document };

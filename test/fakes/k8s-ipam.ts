@@ -44,9 +44,9 @@ export class FakeIpam implements AsyncDisposable {
   }
 
   sendEvent(event: Partial<MooringEvent> & Pick<MooringEvent, "type">): void {
-    const whole = { seq: this.#events.length + 1, time: "2026-11-20T08:00:00.000Z", caller: "test", ...event };
-    this.#events.push(whole);
-    for (const stream of this.#streams) stream.write(frame(whole));
+    const sent = { seq: this.#events.length + 1, time: "2026-11-20T08:00:00.000Z", caller: "test", ...event };
+    this.#events.push(sent);
+    for (const stream of this.#streams) stream.write(frame(sent));
   }
 
   /** As after its database was replaced by an older one. */

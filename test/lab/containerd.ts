@@ -5,7 +5,7 @@ import type { LabNode } from "../../scripts/lab/node.ts";
 import { CriClient } from "./cri-client.ts";
 import { PAUSE_IMAGE } from "./pause-image.ts";
 
-/** Where Debian's containernetworking-plugins are; containerd up to 1.7 wants `loopback` beside the configured plugin. */
+/** Where Debian's containernetworking-plugins are; containerd up to 1.7 needs `loopback` in addition. */
 const PLUGINS = "/usr/lib/cni";
 
 export interface Containerd extends AsyncDisposable {

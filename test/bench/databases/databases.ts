@@ -7,7 +7,7 @@ export type Engine = (typeof ENGINES)[number];
 /** Where the servers of a benchmark remember, as durably as in production. */
 export interface Databases extends AsyncDisposable {
   readonly engine: Engine;
-  /** The processes behind it that are not the server itself. */
+  /** The database's own processes, apart from the server's. */
   pids(): Promise<number[]>;
   /** Version and settings that the figures depend on. */
   describe(): Promise<string[]>;

@@ -1,4 +1,4 @@
-/** What a claim leaves in a database, indexes and events included, is about a KiB; the name is in one of the two indexes. */
+/** A claim leaves about a KiB in a database, with indexes and events; the name is in one of the two indexes. */
 const PAYLOAD = "x".repeat(700);
 
 export interface PeerRow {

@@ -7,7 +7,7 @@ import { familyOf } from "../process-usage.ts";
 import type { Databases } from "./databases.ts";
 import { type PeerRow, peerRows } from "./peer-rows.ts";
 
-/** Memory and log as one would give them to a database of a million ports; what decides of durability is left as it is. */
+/** Memory and log sized for a database of a million ports; the settings of durability are the defaults. */
 const SETTINGS = { shared_buffers: "512MB", max_wal_size: "4GB", log_min_messages: "error" };
 const SHOWN = [
   "fsync",

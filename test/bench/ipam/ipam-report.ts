@@ -68,7 +68,7 @@ function pairingTables(pairing: Pairing): Table[] {
       ];
     }),
   );
-  return [{ title: `ipam: ${names.base} beside ${names.other}`, columns, rows }];
+  return [{ title: `ipam: ${names.base} and ${names.other}`, columns, rows }];
 }
 
 function memoryTable(pairings: readonly Pairing[]): Table {
@@ -77,7 +77,7 @@ function memoryTable(pairings: readonly Pairing[]): Table {
     columns: [{ name: "side" }, { name: "resident MiB of each server" }, { name: "database MiB" }],
     rows: pairings.flatMap(({ names, residentBytes, databaseBytes }) =>
       SIDES.map(side => [
-        `${names[side]} (of ${names.base} beside ${names.other})`,
+        `${names[side]} (of ${names.base} and ${names.other})`,
         residentBytes[side].map(bytes => Math.round(bytes / MIB)).join(", "),
         databaseBytes[side] / MIB,
       ]),

@@ -11,7 +11,7 @@ export interface IpamOptions {
   database: Engine;
   /** Servers on one database. */
   replicas: number;
-  /** Ports held beside the empty database, ascending. */
+  /** Ports held by the databases that are compared with an empty one, ascending. */
   held: readonly number[];
   /** Length of one round of claims. */
   seconds: number;
@@ -122,7 +122,7 @@ async function compareHeld(
   options: IpamOptions,
 ): Promise<Pairing> {
   const sides = { base: await createEmpty(context, databases), other: await databases.copy(filled) };
-  context.progress(`ipam: ${held} held beside empty: the store in this process`);
+  context.progress(`ipam: ${held} held and empty: the store in this process`);
   const inProcess = await measureStores(databases, sides, options.seconds);
   const names = { base: "empty", other: `${held.toLocaleString("en-US")} held` };
   const counts = { base: options.replicas, other: options.replicas };
@@ -164,8 +164,8 @@ async function measureServers(
   const measurements: Measurement[] = [];
   for (const { connections, batch } of HTTP_SHAPES) {
     context.signal.throwIfAborted();
-    const beside = `${names.other} beside ${names.base}`;
-    context.progress(`ipam: ${beside}: HTTP, ${connections} connections, batches of ${batch}`);
+    const sidesText = `${names.other} and ${names.base}`;
+    context.progress(`ipam: ${sidesText}: HTTP, ${connections} connections, batches of ${batch}`);
     const round = (side: Side) => (index: number) =>
       servers[side].round(`http-${connections}-${batch}-${index}`, connections, batch, seconds, replicas > 1);
     const comparison = await alternate({ base: round("base"), other: round("other") });

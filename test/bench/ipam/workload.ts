@@ -7,7 +7,7 @@ const APPLICATIONS = 200;
 /** Each has one of the production networks to itself. */
 export const ZONES = 4;
 
-/** Sixteen million addresses in four networks of production, beside networks that the selector must leave out. */
+/** Sixteen million addresses in four networks of production, and networks that the selector must leave out. */
 export function benchNetworks(): NetworkManifest[] {
   const prod = ["10.0.0.0/10", "10.64.0.0/10", "10.128.0.0/10", "10.192.0.0/10"];
   const other = ["172.16.0.0/14", "172.20.0.0/14", "172.24.0.0/14", "172.28.0.0/14"];

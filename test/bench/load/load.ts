@@ -5,7 +5,7 @@ export interface LoadPhase {
   /** The servers; connections take turns at them. */
   targets: readonly { host: string; port: number }[];
   connections: number;
-  /** Each connection's claims are for one of the production networks, as those of one zone's nodes are; else for any. */
+  /** Each connection's claims are for one production network, as those of one zone's nodes are; else for any. */
   byZone: boolean;
   /** Claims or releases a request. */
   batch: number;
@@ -30,7 +30,7 @@ export interface LoadResult {
   latenciesMs: number[];
   /** 0 to 1: how busy the generator's own event loop was. Near 1 it measures itself, not the server. */
   generatorBusy: number;
-  /** What all servers, and the database's own processes, computed meanwhile; absent where they are not processes of their own. */
+  /** CPU time of all servers and of the database's processes; absent if they are not processes of their own. */
   cpuSeconds?: { servers: number; database: number };
 }
 

@@ -7,7 +7,7 @@ import type { BenchContext } from "../context.ts";
 import type { AgentNodes } from "./agent-nodes.ts";
 
 const TIMEOUT_MS = 60_000;
-/** Between a pod's being scheduled and its ADD a kubelet needs longer than this: the agent claims ahead meanwhile. */
+/** A kubelet needs longer than this from scheduling to ADD: the agent pre-claims meanwhile. */
 const SCHEDULED_MS = 50;
 
 /** Milliseconds from the call written to the answer read, at the agent's socket. */

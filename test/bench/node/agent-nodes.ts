@@ -9,7 +9,7 @@ import type { BenchContext } from "../context.ts";
 import type { Plugin } from "./cni-call.ts";
 import { type BenchLab, openBenchLab } from "./lab.ts";
 
-/** The bench's lab with a warm agent on each node, as they are built, and a fake Kubernetes API with the pods of the test. */
+/** The bench's lab with a warm agent on each node, as built, and a fake Kubernetes API with the test's pods. */
 export interface AgentNodes extends BenchLab {
   kube: LabKube;
   agents: LabAgent[];

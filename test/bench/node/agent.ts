@@ -54,7 +54,7 @@ async function measureProcesses(context: BenchContext, nodes: AgentNodes, rounds
       },
       { plugin: await findBridgePlugin(join(topology.dir, "host-local")) },
     ],
-    async beside() {
+    async afterRound() {
       start.push((await runner.run({ argv: [context.nodePath, "-e", "0"], env: {}, input: "" })).elapsedMs);
     },
   });
@@ -112,7 +112,7 @@ function report({ topology }: AgentNodes, { mooring, bridge, start, loads, drift
     benchmark: "agent",
     tables: [
       {
-        title: "agent: whole processes, milliseconds",
+        title: "agent: complete processes, milliseconds",
         columns: TIME_COLUMNS,
         rows: [
           ...pairRows("mooring (warm agent)", mooring),

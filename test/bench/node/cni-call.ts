@@ -22,7 +22,7 @@ export interface CniCall {
   podUid: string;
 }
 
-/** Runs one CNI call as a container runtime does: a whole process, configuration on stdin, result on stdout. */
+/** Runs one CNI call as a container runtime does: one process, configuration on stdin, result on stdout. */
 export async function callPlugin(runner: Runner, plugin: Plugin, call: CniCall): Promise<RunnerReply> {
   const reply = await runner.run({
     argv: [plugin.executable],

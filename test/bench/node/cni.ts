@@ -10,7 +10,7 @@ import { openBenchLab } from "./lab.ts";
 const BAR_RATIO = 5;
 const VERSION_CALL = { command: "VERSION", containerId: "", netns: "", podName: "", podUid: "" } as const;
 
-/** The executable in direct mode beside bridge + host-local. */
+/** The executable in direct mode compared with bridge + host-local. */
 export async function benchCni(context: BenchContext, rounds: number): Promise<BenchReport> {
   context.progress("cni: opening the lab");
   await using lab = await openBenchLab(context);
@@ -28,7 +28,7 @@ export async function benchCni(context: BenchContext, rounds: number): Promise<B
     runner,
     rounds,
     contenders: [{ plugin: mooringDirect }, { plugin: peer }],
-    async beside() {
+    async afterRound() {
       start.push((await runner.run({ argv: [context.nodePath, "-e", "0"], env: {}, input: "" })).elapsedMs);
       version.push((await callPlugin(runner, mooringDirect, VERSION_CALL)).elapsedMs);
     },
@@ -38,7 +38,7 @@ export async function benchCni(context: BenchContext, rounds: number): Promise<B
     benchmark: "cni",
     tables: [
       {
-        title: "cni: whole processes, milliseconds",
+        title: "cni: complete processes, milliseconds",
         columns: TIME_COLUMNS,
         rows: [
           ...pairRows("mooring (direct)", mooring),

@@ -145,11 +145,11 @@ export function driftTable({ drifts }: MeasuredDrifts): Table {
         drifts.map(({ outageMs }) => outageMs),
       ),
       row(
-        "of it: DEL, whole process",
+        "of it: DEL, complete process",
         drifts.map(({ delMs }) => delMs),
       ),
       row(
-        "of it: ADD, whole process",
+        "of it: ADD, complete process",
         drifts.map(({ addMs }) => addMs),
       ),
     ],

@@ -13,8 +13,8 @@ interface Node {
 }
 
 /**
- * Plays Kubernetes: which pod is where, and what is done to it next. A StatefulSet's pod starts anew only when its old
- * life is over; a Deployment's is replaced by another one at once.
+ * Plays Kubernetes: which pod is where, and what is done to it next. A StatefulSet's pod starts again only after
+ * its old one has ended; a Deployment's is replaced by another one at once.
  */
 export class ZoneCluster {
   readonly model = new ZoneModel();
@@ -93,7 +93,7 @@ export class ZoneCluster {
     node.isUp = true;
   }
 
-  /** The nodes lose their power at one moment; their pods come up elsewhere within `withinMs`. Resolves when all have. */
+  /** The nodes lose power at one moment; their pods start elsewhere within `withinMs`. Resolves when all have. */
   async lose(names: readonly string[], withinMs: number): Promise<void> {
     const lost = names.map(name => this.#nodeOf(name));
     for (const node of lost) node.isUp = false;

@@ -1,7 +1,7 @@
 import type { Port } from "../../../ipam-server/contract/index.ts";
 import type { ZonePod } from "./pod.ts";
 
-/** A pod that runs, and what its node was told. */
+/** A pod that runs, and the answer that its node got. */
 export interface Running {
   pod: ZonePod;
   node: string;
@@ -11,11 +11,11 @@ export interface Running {
 
 const addressesOf = ({ fixedIps }: Port): string[] => fixedIps.map(({ address }) => address);
 
-/** What is true of the zone by what the agents were told, held against every new answer. */
+/** The zone's state by the answers that the agents got; checks each new answer against it. */
 export class ZoneModel {
   readonly #running = new Map<string, Running>();
-  /** Addresses that may be heard on the network now, and whose they are. */
-  readonly #heard = new Map<string, string>();
+  /** Addresses in use on the network now, and the pods that use them. */
+  readonly #inUse = new Map<string, string>();
   /** What sticky ports were given first. */
   readonly #kept = new Map<string, string[]>();
   readonly #broken: string[] = [];
@@ -29,10 +29,10 @@ export class ZoneModel {
     const addresses = addressesOf(port);
     if (addresses.length === 0) this.#broken.push(`${pod.name} got no address`);
     for (const address of addresses) {
-      const other = this.#heard.get(address);
+      const other = this.#inUse.get(address);
       if (other !== undefined && other !== pod.name)
         this.#broken.push(`${address} is ${other}'s and was given to ${pod.name}`);
-      this.#heard.set(address, pod.name);
+      this.#inUse.set(address, pod.name);
     }
     const kept = this.#kept.get(pod.name);
     if (pod.isSticky && kept === undefined) this.#kept.set(pod.name, addresses);
@@ -45,7 +45,7 @@ export class ZoneModel {
   /** Its sandbox is silent from now on, by DEL or because its node is. */
   gone({ name }: ZonePod): void {
     for (const address of this.#running.get(name)?.addresses ?? []) {
-      if (this.#heard.get(address) === name) this.#heard.delete(address);
+      if (this.#inUse.get(address) === name) this.#inUse.delete(address);
     }
     this.#running.delete(name);
   }
@@ -64,9 +64,9 @@ export class ZoneModel {
         const other = holders.get(address);
         if (other !== undefined) found.push(`the server holds ${address} for ${other} and ${port.name}`);
         holders.set(address, port.name);
-        const heard = this.#heard.get(address);
-        if (heard !== undefined && heard !== port.name)
-          found.push(`${address} is held for ${port.name} and used by ${heard}`);
+        const user = this.#inUse.get(address);
+        if (user !== undefined && user !== port.name)
+          found.push(`${address} is held for ${port.name} and used by ${user}`);
       }
       if (!this.#running.has(port.name)) found.push(`the server holds ${port.name}, which does not run`);
     }

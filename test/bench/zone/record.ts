@@ -13,7 +13,7 @@ export interface Seen {
   /** Failures that a caller met after the client's own repetitions, by code. */
   errors: Record<string, number>;
   journaled: number;
-  /** Ports that a comparison gave back, and that it claimed again. */
+  /** Ports that a comparison released, and ports that it claimed again. */
   swept: number;
   reclaimed: number;
   streamBreaks: number;

@@ -19,7 +19,7 @@ describe("zone bench", () => {
     const context: BenchContext = {
       nodePath: process.execPath,
       root: fileURLToPath(new URL("../../..", import.meta.url)),
-      // So that an address that was taken away can be given to another at once.
+      // A released address can be assigned to another pod at once.
       env: { ...process.env, MOORING_REUSE_DELAY: "0s" },
       signal: t.signal,
       progress: line => t.diagnostic(line),

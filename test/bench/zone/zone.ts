@@ -43,7 +43,7 @@ export interface ZoneResult {
 
 /** Half of the pods are of StatefulSets and keep their addresses. */
 const STICKY_SHARE = 0.5;
-/** A kubelet starts pods beside each other. */
+/** A kubelet starts several pods at the same time. */
 const STARTS_AT_ONCE = 4;
 const CHURN_PER_MINUTE = 0.1;
 const NODES_AT_ONCE = 10;

@@ -1,9 +1,9 @@
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { Endpoint } from "./endpoint.ts";
-import { NODE } from "./paths.ts";
+import type { Endpoint } from "../endpoint.ts";
+import { NODE } from "../paths.ts";
 
-const PEER = fileURLToPath(new URL("tcp/main.ts", import.meta.url));
+const PEER = fileURLToPath(new URL("main.ts", import.meta.url));
 
 /** Listens in a namespace and echoes; resolves when it does. */
 export async function tcpEcho(at: Endpoint, port: number): Promise<AsyncDisposable> {
