@@ -155,7 +155,7 @@ export class Harness implements AsyncDisposable {
   }
 }
 
-/** What outlives an agent process. */
+/** The state of a node that outlives an agent process. */
 interface World {
   dir: string;
   ipam: FakeIpam;

@@ -9,10 +9,10 @@ const deployment = (spec: unknown) => objects.readDeployment({ metadata, spec })
 describe("parsing a workload's replicas and ordinals", () => {
   const sets: [string, unknown, number, number][] = [
     ["replicas from 0", { replicas: 3 }, 0, 3],
-    ["one where it says nothing", {}, 0, 1],
+    ["one replica by default", {}, 0, 1],
     ["none", { replicas: 0 }, 0, 0],
     ["ordinals from a start", { replicas: 3, ordinals: { start: 5 } }, 5, 8],
-    ["ordinals that say no start", { replicas: 3, ordinals: {} }, 0, 3],
+    ["ordinals without a start", { replicas: 3, ordinals: {} }, 0, 3],
   ];
   for (const [what, spec, from, to] of sets) {
     it(`parses a StatefulSet with ${what}`, () => assert.deepEqual(set(spec), { ...metadata, from, to }));
@@ -28,7 +28,7 @@ describe("parsing a workload's replicas and ordinals", () => {
     ["no surge", rolling(0), 3],
     ["Kubernetes' default surge", rolling(), 4],
     ["no surge when it recreates", { replicas: 3, strategy: { type: "Recreate" } }, 3],
-    ["none when scaled to none", { replicas: 0, strategy: rolling("25%").strategy }, 0],
+    ["none when scaled to zero", { replicas: 0, strategy: rolling("25%").strategy }, 0],
   ];
   for (const [what, spec, to] of deployments) {
     it(`parses a Deployment with ${what}`, () => assert.equal(deployment(spec).to, to));

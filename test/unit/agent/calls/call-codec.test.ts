@@ -6,7 +6,7 @@ import { PROTOCOL_VERSION } from "../../../../cni/launcher/protocol.ts";
 const CALL = { env: { CNI_COMMAND: "ADD", CNI_IFNAME: "eth0" }, stdin: '{"name":"ü"}' };
 const line = (value: object) => Buffer.from(`${JSON.stringify({ version: PROTOCOL_VERSION, ...value })}\n`);
 
-/** What the codec makes of the bytes, fed one at a time. */
+/** Feeds the codec one byte at a time and returns its first result. */
 function feed(bytes: Buffer): Received | undefined {
   const codec = new CallCodec();
   for (const [index, byte] of bytes.entries()) {
@@ -29,9 +29,9 @@ describe("CallCodec", () => {
   });
 
   it("answers every truncated call with a valid CNI error", () => {
-    const whole = line(CALL);
-    for (let length = 0; length < whole.length - 1; length++) {
-      const received = feed(Buffer.concat([whole.subarray(0, length), Buffer.from("\n")]));
+    const complete = line(CALL);
+    for (let length = 0; length < complete.length - 1; length++) {
+      const received = feed(Buffer.concat([complete.subarray(0, length), Buffer.from("\n")]));
       assert.equal(received?.kind, "refused", String(length));
       const { stdout, exitCode } = received.kind === "refused" ? received.answer : { stdout: "", exitCode: 0 };
       assert.deepEqual([exitCode, JSON.parse(stdout).code], [1, 6]);
@@ -40,7 +40,7 @@ describe("CallCodec", () => {
 
   it("answers another protocol version as a mismatch before reading other fields", () => {
     for (const version of [0, 2, "1", null, undefined]) {
-      const received = feed(Buffer.from(`${JSON.stringify({ version, whatever: true })}\n`));
+      const received = feed(Buffer.from(`${JSON.stringify({ version, other: true })}\n`));
       assert.equal(received?.kind === "refused" && received.answer.isMismatch, true);
       assert.equal(received?.kind === "refused" && JSON.parse(received.answer.stdout).code, 11);
     }

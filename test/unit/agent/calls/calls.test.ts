@@ -26,7 +26,7 @@ describe("Calls", () => {
     await using harness = await Harness.start();
     const pod = harness.addPod("web-0");
     await harness.preclaim(pod);
-    // Released by somebody meanwhile: the next claim binds anew, under the next epoch.
+    // Another client released it: the next claim creates a binding with the next epoch.
     const name = "c1/default/web-0";
     const port = harness.ipam.ports.get(name);
     assert.ok(port?.binding);

@@ -6,7 +6,7 @@ import { waitFor } from "../../../../scripts/lab/command.ts";
 import { problem } from "../../../fakes/ipam-server.ts";
 import { Harness, readError } from "../harness.ts";
 
-/** A harness whose node has learned of leases from a first pod, and has them. */
+/** Starts a harness whose node holds leases after a first pod's ADD. */
 async function startLeased(size = 4, low = 1): Promise<Harness> {
   const harness = await Harness.start();
   harness.ipam.nodeLease = { size, low };
@@ -26,18 +26,18 @@ describe("calls with leased addresses", () => {
     assert.equal(plugged?.externalIds["mooring-port"], `c1/default/${pod.name}`);
 
     await harness.deliver();
-    const told = harness.ipam.ports.get(`c1/default/${pod.name}`);
+    const delivered = harness.ipam.ports.get(`c1/default/${pod.name}`);
     assert.deepEqual(
-      [told?.id, String(told?.epoch), told?.binding?.sandbox?.id, told?.owner?.uid],
+      [delivered?.id, String(delivered?.epoch), delivered?.binding?.sandbox?.id, delivered?.owner?.uid],
       [plugged?.externalIds["mooring-port-id"], plugged?.externalIds["mooring-epoch"], "s1", pod.uid],
     );
     assert.deepEqual(await harness.journaled(), []);
-    await waitFor("the report", () => harness.ipam.reports.some(({ name }) => name === told?.name));
+    await waitFor("the report", () => harness.ipam.reports.some(({ name }) => name === delivered?.name));
     assert.equal((await harness.call("DEL", pod.name, "s1")).exitCode, 0);
     assert.equal(harness.ipam.ports.has(`c1/default/${pod.name}`), false);
   });
 
-  /** No claim, release or report is answered until the end of the scope. */
+  /** Fails every claim, release and report until the end of the scope. */
   function cutOff(harness: Harness): Disposable {
     harness.ipam.instead.push(
       ...Array.from({ length: 500 }, () => problem("unavailable", "away", { retryAfterSeconds: 0 })),
@@ -45,7 +45,7 @@ describe("calls with leased addresses", () => {
     return { [Symbol.dispose]: () => void harness.ipam.instead.splice(0) };
   }
 
-  /** By sandbox: what the IPAM has bound to pods, and what is plugged. */
+  /** Returns the sandboxes that the IPAM has bound, and those that are plugged. */
   function assertBooksAgree(harness: Harness): void {
     const bound = [...harness.ipam.ports.values()].filter(({ owner }) => owner?.kind === "pod");
     const plugged = [...harness.node.plugged.values()];
@@ -79,7 +79,7 @@ describe("calls with leased addresses", () => {
     assert.equal((await harness.call("ADD", name, "s1")).exitCode, 0);
     const before = harness.ipam.releases.length;
     assert.equal((await harness.call("DEL", name, "s1")).exitCode, 0);
-    assert.equal(harness.ipam.releases.length, before, "the IPAM does not know the sandbox yet");
+    assert.equal(harness.ipam.releases.length, before, "the IPAM has no such sandbox yet");
     await harness.deliver();
     assert.deepEqual(harness.ipam.releases.at(-1)?.sandbox, { id: "s1", interface: "eth0" });
     assert.equal(harness.ipam.ports.has(`c1/default/${name}`), false);
@@ -123,7 +123,7 @@ describe("calls with leased addresses", () => {
       assert.equal(readError(await harness.call("ADD", name, sandbox)).code, 11);
       assert.equal((await harness.call("DEL", name, sandbox)).exitCode, 0);
     }
-    assert.equal(harness.unreported.size, 0, "what is in no pool and no taking the sweep gives back");
+    assert.equal(harness.unreported.size, 0, "the sweep releases a lease that is in no pool and no assignment");
     assertBooksAgree(harness);
   });
 
@@ -277,7 +277,7 @@ describe("calls with leased addresses", () => {
     {
       using _away = cutOff(harness);
       assert.deepEqual(await next.call("ADD", stays.name, "s1"), answer);
-      assert.equal(readError(await next.call("ADD", goes.name, "s2")).code, 11, "its release is yet to be told");
+      assert.equal(readError(await next.call("ADD", goes.name, "s2")).code, 11, "its release is not delivered yet");
       assert.equal((await next.call("DEL", stays.name, "s1")).exitCode, 0);
     }
     await next.deliver();

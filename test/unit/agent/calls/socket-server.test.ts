@@ -14,12 +14,12 @@ describe("SocketServer", () => {
     const dir = await mkdtemp(join(tmpdir(), "mooring-socket-"));
     const path = join(dir, "agent.sock");
     const { promise: taken, resolve: take } = Promise.withResolvers<void>();
-    const { promise: gone, resolve: hearGone } = Promise.withResolvers<string>();
+    const { promise: gone, resolve: onGone } = Promise.withResolvers<string>();
     await using _ = await SocketServer.start({
       path,
       async answer(_call, callerGone) {
         take();
-        callerGone.addEventListener("abort", () => hearGone(String(callerGone.reason)), { once: true });
+        callerGone.addEventListener("abort", () => onGone(String(callerGone.reason)), { once: true });
         await gone;
         return { stdout: "", exitCode: 1 };
       },
@@ -27,8 +27,8 @@ describe("SocketServer", () => {
     try {
       const caller = connect(path, () => caller.write(LINE));
       await taken;
-      const late = setTimeout(() => hearGone("nothing was heard within 10 s"), 10_000);
-      // As the kernel does it for a process that ended.
+      const late = setTimeout(() => onGone("no abort within 10 s"), 10_000);
+      // The kernel closes the sockets of a killed process the same way.
       caller.destroy();
       assert.match(await gone, /hung up/);
       clearTimeout(late);

@@ -18,7 +18,7 @@ import {
 import { waitFor } from "../../../../scripts/lab/command.ts";
 
 const NODE = "node-a";
-const dir = await mkdtemp(join(tmpdir(), "mooring-ahead-"));
+const dir = await mkdtemp(join(tmpdir(), "mooring-preclaims-"));
 after(() => rm(dir, { recursive: true, force: true }));
 
 function readPod(uid: string, status: object = { phase: "Pending" }, spec: object = { nodeName: NODE }): NodePod {
@@ -55,12 +55,12 @@ describe("Preclaims", () => {
     readonly journal;
     answer: (claim: Claim) => Promise<PortAttachment> = async claim => attach(claim);
     isDown = false;
-    readonly ahead: Preclaims;
-    tell: (change: PodChange) => void = () => {};
+    readonly preclaims: Preclaims;
+    notify: (change: PodChange) => void = () => {};
 
     constructor(name: string) {
       this.journal = openJournal(join(dir, name), { now: () => new Date() });
-      this.ahead = new Preclaims({
+      this.preclaims = new Preclaims({
         nodeName: NODE,
         gatherMs: 0,
         held: this.held,
@@ -93,28 +93,28 @@ describe("Preclaims", () => {
         },
         pods: {
           subscribe: listener => {
-            this.tell = listener;
+            this.notify = listener;
             return { [Symbol.dispose]() {} };
           },
         },
       });
     }
 
-    /** A pod of this UID is there, and its claim was sent. */
+    /** Adds a pod of this UID and waits until its claim is sent. */
     async claimFor(uid: string): Promise<Claim> {
-      this.tell({ type: "present", pod: readPod(uid) });
+      this.notify({ type: "present", pod: readPod(uid) });
       return waitFor("the claim", () => this.claims.at(-1));
     }
 
-    /** The same, and its answer is there. */
+    /** Adds a pod of this UID and waits until its claim is answered. */
     async hold(uid: string): Promise<void> {
       await this.claimFor(uid);
       await waitFor("the answer", () => this.held.size > 0);
     }
 
-    /** Until everything begun is over. */
+    /** Waits until all work has ended. */
     settle(): Promise<void> {
-      return this.ahead[Symbol.asyncDispose]();
+      return this.preclaims[Symbol.asyncDispose]();
     }
   }
 
@@ -136,14 +136,14 @@ describe("Preclaims", () => {
   it("reserves a lease instead of a claim, and cancels it when the pod is gone", async () => {
     const harness = new Harness("leased");
     harness.leased.add("u1");
-    harness.tell({ type: "present", pod: readPod("u1") });
+    harness.notify({ type: "present", pod: readPod("u1") });
     await harness.hold("u2");
     assert.deepEqual(
       harness.claims.map(({ owner }) => owner.uid),
       ["u2"],
     );
     assert.deepEqual(harness.learned, ["c/default/pod-u2"], "what the IPAM says of leases is learned here too");
-    harness.tell({ type: "gone", pod: readPod("u1") });
+    harness.notify({ type: "gone", pod: readPod("u1") });
     await harness.settle();
     assert.deepEqual([harness.leased.size, harness.releases.length], [0, 0]);
   });
@@ -153,7 +153,7 @@ describe("Preclaims", () => {
     const answered = Promise.withResolvers<PortAttachment>();
     harness.answer = () => answered.promise;
     const claim = await harness.claimFor("u1");
-    harness.tell({ type: "gone", pod: readPod("u1") });
+    harness.notify({ type: "gone", pod: readPod("u1") });
     answered.resolve(attach(claim));
     await harness.settle();
     const sandbox = { id: "none", interface: "eth0" };
@@ -165,7 +165,7 @@ describe("Preclaims", () => {
     const harness = new Harness("met");
     harness.answer = async claim => attach(claim, "s1");
     await harness.hold("u1");
-    harness.tell({ type: "gone", pod: readPod("u1") });
+    harness.notify({ type: "gone", pod: readPod("u1") });
     await harness.settle();
     assert.deepEqual(harness.releases, []);
   });
@@ -174,7 +174,7 @@ describe("Preclaims", () => {
     const harness = new Harness("journaled");
     await harness.hold("u1");
     harness.isDown = true;
-    harness.tell({ type: "gone", pod: readPod("u1") });
+    harness.notify({ type: "gone", pod: readPod("u1") });
     await harness.settle();
     assert.equal((await harness.journal.list()).length, 1);
   });
@@ -192,7 +192,7 @@ describe("Preclaims", () => {
     const answered = Promise.withResolvers<PortAttachment>();
     harness.answer = () => answered.promise;
     const claim = await harness.claimFor("u1");
-    // ADD and DEL came and went meanwhile.
+    // An ADD and a DEL have run in between.
     harness.held.drop("u1", "eth0");
     answered.resolve(attach(claim));
     await harness.settle();

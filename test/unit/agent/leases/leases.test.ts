@@ -83,7 +83,7 @@ describe("Leases", () => {
       before.toSorted(),
     );
     await harness.pass(LEASE_MS * 0.9);
-    assert.equal(harness.names().length, 4, "prolonged, they go on");
+    assert.equal(harness.names().length, 4, "renewed leases stay");
   });
 
   it("IPAM down: assigns leases until they end by the node's clock", async () => {
@@ -92,7 +92,7 @@ describe("Leases", () => {
     await harness.pass(LEASE_MS * 0.9);
     assert.ok(harness.assign("u1"));
     harness.timeMs = 1000 + LEASE_MS * 0.99;
-    // No round has run since: what is over is found over when it is asked for.
+    // No pass has run since, so assignment itself checks the end of a lease.
     assert.equal(harness.assign("u2"), undefined);
   });
 
@@ -144,7 +144,7 @@ describe("Leases", () => {
     harness.onClaim = () => answer.promise;
     await harness.pass(LEASE_MS / 3);
     const taken = harness.assign("u1") ?? assert.fail();
-    // As when it is the pod's port: the name is free again.
+    // As after confirmation as the pod's port: the lease's name is free again.
     harness.held.delete(taken);
     answer.resolve();
     await waitFor("the other one to go back", () => harness.releases.some(({ name }) => name === taken));
@@ -234,7 +234,7 @@ describe("Leases", () => {
     await harness.pass();
     await harness.pass();
     assert.equal(harness.claims.length, 4, "not again at once");
-    // Twelve hours of a pod every nine minutes.
+    // Twelve hours with a new pod every nine minutes.
     for (let minutes = 0; minutes < 720; minutes += 1) {
       harness.observe();
       if (minutes % 9 === 0) harness.assign(`u${minutes}`);

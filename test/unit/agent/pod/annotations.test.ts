@@ -31,11 +31,11 @@ const BAD: Record<string, string[]> = {
 };
 const trimmed = new Set(["a\n"]);
 
-describe("an annotation that says what it cannot", () => {
+describe("an invalid annotation", () => {
   for (const [name, values] of Object.entries(BAD)) {
     for (const value of values) {
       if (trimmed.has(value)) continue;
-      it(`mooring.dev/${name}: ${JSON.stringify(value.slice(0, 20))} is refused by name, value and what it takes`, () => {
+      it(`mooring.dev/${name}: ${JSON.stringify(value.slice(0, 20))} is rejected with what is accepted`, () => {
         const error = refusal({ [`mooring.dev/${name}`]: value });
         assert.ok(
           error.message.startsWith(`Annotation mooring.dev/${name} of pod shop/web-0 is ${JSON.stringify(value)}`),
@@ -55,13 +55,13 @@ describe("an annotation that says what it cannot", () => {
   });
 
   for (const name of ["port-name", "ip", "mac"]) {
-    it(`on a namespace may not be ${name}, which no two pods can share`, () => {
+    it(`on a namespace may not be ${name}, which pods cannot share`, () => {
       const value = { "port-name": "x", ip: "10.0.0.5", mac: "0a:58:0a:00:00:05" }[name] ?? "";
       assert.match(refusal({}, { [`mooring.dev/${name}`]: value }).message, /stands on namespace shop.*on a pod only/);
     });
   }
 
-  it("with an unknown name lists the known ones", () => {
+  it("with an unknown name is rejected with the known ones", () => {
     const { message } = refusal({ "mooring.dev/retian": "sticky" });
     assert.match(message, /mooring\.dev\/retian of pod shop\/web-0 is not known/);
     assert.match(message, /mooring\.dev\/retain/);
@@ -77,13 +77,13 @@ describe("an annotation that says what it cannot", () => {
   });
 
   for (const retain of ["ephemeral", "24h"]) {
-    it(`cannot let a reserved port go: ${retain}`, () => {
+    it(`cannot end a reserved port's retention: ${retain}`, () => {
       refusal({ "mooring.dev/port-name": "x", "mooring.dev/retain": retain });
     });
   }
 });
 
-describe("an annotation that says what it can", () => {
+describe("a valid annotation", () => {
   it("is ignored outside mooring.dev/", () => {
     assert.deepEqual(read({ "example.com/retain": "maybe", mooring: "x" }), {});
   });
@@ -112,16 +112,16 @@ describe("an annotation that says what it can", () => {
     assert.deepEqual(read({ "mooring.dev/port-name-from": keys.join(",") }).portNameFrom, keys);
   });
 
-  it("on the pod overrides its namespace's, each alone", () => {
-    const wishes = read(
+  it("on the pod overrides only the same one of its namespace", () => {
+    const requested = read(
       { "mooring.dev/families": "ipv4" },
       { "mooring.dev/families": "ipv6", "mooring.dev/retain": "sticky" },
     );
-    assert.deepEqual(wishes, { families: ["ipv4"], retention: { policy: "sticky" } });
+    assert.deepEqual(requested, { families: ["ipv4"], retention: { policy: "sticky" } });
   });
 });
 
-describe("the annotation behind the IPAM's verdict", () => {
+describe("findAnnotation", () => {
   const pod = readPod(
     podObject({ annotations: { "mooring.dev/network-selector": "env=", "mooring.dev/ip": "10.0.0.5" } }),
   );

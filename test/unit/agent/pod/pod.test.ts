@@ -26,7 +26,7 @@ describe("a pod read from the API", () => {
     ["no UID", podObject({ metadata: { uid: undefined } }), /pod\.metadata\.uid/],
     ["no namespace", podObject({ metadata: { namespace: "" } }), /pod\.metadata\.namespace/],
     [
-      "a birth that is no time",
+      "a creationTimestamp that is no time",
       podObject({ metadata: { creationTimestamp: "soon" } }),
       /creationTimestamp is not a time/,
     ],
@@ -35,7 +35,7 @@ describe("a pod read from the API", () => {
     ["a spec that is text", { ...podObject(), spec: "x" }, /pod\.spec is not an object/],
   ];
   for (const [what, value, message] of malformed) {
-    it(`with ${what} is refused by the field's name`, () => {
+    it(`with ${what} is rejected with the field's name`, () => {
       assert.throws(
         () => readPod(value),
         error => error instanceof IpamError && message.test(error.message),
@@ -43,12 +43,12 @@ describe("a pod read from the API", () => {
     });
   }
 
-  it("is rejected when it is no namespace", () => {
+  it("is rejected when it is a namespace without metadata", () => {
     assert.throws(() => readNamespace({ metadata: {} }), /namespace\.metadata\.name/);
   });
 });
 
-describe("a port is claimed ahead", () => {
+describe("a port is pre-claimed", () => {
   const rows: [string, boolean, Record<string, unknown>][] = [
     ["for a pod scheduled here", true, podObject()],
     ["for a running pod", true, podObject({ status: { phase: "Running" } })],
@@ -59,8 +59,8 @@ describe("a port is claimed ahead", () => {
     ["not for a pod that succeeded", false, podObject({ status: { phase: "Succeeded" } })],
     ["not for a pod that failed", false, podObject({ status: { phase: "Failed" } })],
   ];
-  for (const [promise, expected, object] of rows) {
-    it(promise, () => assert.equal(needsPort(readPod(object), "node-a"), expected));
+  for (const [behaviour, expected, object] of rows) {
+    it(behaviour, () => assert.equal(needsPort(readPod(object), "node-a"), expected));
   }
 });
 

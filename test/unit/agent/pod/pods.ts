@@ -1,4 +1,4 @@
-/** Pods as the Kubernetes API gives them, for the tests of what is derived from them. */
+/** Pods in the format of the Kubernetes API, for tests of what is derived from them. */
 export interface PodShape {
   name?: string;
   namespace?: string;
@@ -42,3 +42,4 @@ export function namespaceObject(annotations?: Record<string, string>, name = "sh
 
 export const STATEFUL_SET = { apiVersion: "apps/v1", kind: "StatefulSet", name: "web" };
 export const REPLICA_SET = { apiVersion: "apps/v1", kind: "ReplicaSet", name: "web-7d9c5b" };
+export const VIRTUAL_MACHINE = { apiVersion: "kubevirt.io/v1", kind: "VirtualMachineInstance", name: "db1" };

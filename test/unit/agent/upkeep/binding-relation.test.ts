@@ -16,23 +16,27 @@ describe("events of the IPAM against a local port", () => {
     ["its binding moved to another host", "fence", { epoch: 4, ...away }],
     ["its port was bound elsewhere after a release", "fence", { type: "port.bound", epoch: 4, host: "node-b" }],
     ["several moves later", "fence", { epoch: 9, host: "node-c", fromHost: "node-b" }],
-    ["a replayed move of before it was plugged", "none", { epoch: 2, ...away }],
+    ["a replayed move from before it was plugged", "none", { epoch: 2, ...away }],
     ["the move that brought it here", "none", { epoch: 3, host: "node-a", sandboxId: "s1", ownerUid: "u1" }],
     ["a new sandbox of its pod on this host", "fence", { epoch: 4, host: "node-a", sandboxId: "s2", ownerUid: "u1" }],
     ["its own sandbox bound again after a loss", "none", { epoch: 4, host: "node-a", sandboxId: "s1", ownerUid: "u1" }],
-    ["its own pod bound ahead of the sandbox", "none", { epoch: 4, host: "node-a", ownerUid: "u1" }],
-    ["a new pod on this host bound ahead", "fence", { epoch: 4, host: "node-a", ownerUid: "u2" }],
+    ["its own pod bound before the sandbox", "none", { epoch: 4, host: "node-a", ownerUid: "u1" }],
+    ["a new pod on this host pre-claimed", "fence", { epoch: 4, host: "node-a", ownerUid: "u2" }],
     [
       "a host of the same name in another cluster",
       "fence",
       { epoch: 4, host: "node-a", cluster: "c2", ownerUid: "u2" },
     ],
     [
-      "another life of the port bound elsewhere",
+      "another port of its name bound elsewhere",
       "compare",
       { type: "port.bound", portId: "P2", epoch: 1, host: "node-b" },
     ],
-    ["another life bound to its own sandbox", "none", { portId: "P2", epoch: 1, host: "node-a", sandboxId: "s1" }],
+    [
+      "another port of its name bound to its own sandbox",
+      "none",
+      { portId: "P2", epoch: 1, host: "node-a", sandboxId: "s1" },
+    ],
     [
       "another port got its address",
       "compare",
@@ -56,11 +60,11 @@ describe("events of the IPAM against a local port", () => {
     ["its binding was ended", "ended", { type: "port.released", epoch: 3, host: "node-a" }],
     ["a binding before its own was ended", "none", { type: "port.released", epoch: 2, host: "node-a" }],
     ["its port was deleted", "ended", { type: "port.deleted", epoch: 3 }],
-    ["another life of its port was deleted", "none", { type: "port.deleted", portId: "P2", epoch: 3 }],
+    ["another port of its name was deleted", "none", { type: "port.deleted", portId: "P2", epoch: 3 }],
     ["its port got other addresses", "compare", { type: "port.reallocated", epoch: 3 }],
-    ["its plane changed", "none", { type: "port.state", epoch: 9 }],
+    ["its state changed", "none", { type: "port.state", epoch: 9 }],
     ["a network changed", "none", { type: "network.changed", port: undefined as never }],
-    ["a port that OVS has forgotten", "none", { epoch: 4, ...away }, local({ ovs: undefined as never })],
+    ["a port without an OVS row", "none", { epoch: 4, ...away }, local({ ovs: undefined as never })],
     ["a port without an epoch", "none", { epoch: 4, ...away }, local({}, { epoch: undefined as never })],
   ];
   for (const [what, expected, changes, port = local()] of cases) {
@@ -68,25 +72,27 @@ describe("events of the IPAM against a local port", () => {
   }
 });
 
-it("never fences for a binding of its own sandbox on this host", () => {
-  for (const portId of ["P1", "P2", undefined]) {
-    for (const epoch of [0, 3, 99, undefined]) {
-      const newer = {
-        host: "node-a",
-        sandboxId: "s1",
-        ...(portId && { portId }),
-        ...(epoch !== undefined && { epoch }),
-      };
-      assert.equal(classifyBinding(local(), newer satisfies NewerBinding, SELF), "own");
+describe("classifyEvent", () => {
+  it("never fences for a binding of its own sandbox on this host", () => {
+    for (const portId of ["P1", "P2", undefined]) {
+      for (const epoch of [0, 3, 99, undefined]) {
+        const newer = {
+          host: "node-a",
+          sandboxId: "s1",
+          ...(portId && { portId }),
+          ...(epoch !== undefined && { epoch }),
+        };
+        assert.equal(classifyBinding(local(), newer satisfies NewerBinding, SELF), "own");
+      }
     }
-  }
-});
+  });
 
-it("never fences for a binding that is not newer", () => {
-  for (const epoch of [0, 1, 2, 3]) {
-    for (const host of ["node-a", "node-b"]) {
-      const newer = { portId: "P1", epoch, host, sandboxId: "s9", ownerUid: "u9" };
-      assert.notEqual(classifyBinding(local(), newer, SELF), "superseded");
+  it("never fences for a binding that is not newer", () => {
+    for (const epoch of [0, 1, 2, 3]) {
+      for (const host of ["node-a", "node-b"]) {
+        const newer = { portId: "P1", epoch, host, sandboxId: "s9", ownerUid: "u9" };
+        assert.notEqual(classifyBinding(local(), newer, SELF), "superseded");
+      }
     }
-  }
+  });
 });

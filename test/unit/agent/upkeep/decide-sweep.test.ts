@@ -8,7 +8,7 @@ import {
   selectDue,
 } from "../../../../cni/agent/upkeep/decide-sweep.ts";
 import { bindingKey } from "../../../../cni/agent/upkeep/local-port.ts";
-import { boundAhead, local, port, SELF, unbound } from "./local.ts";
+import { local, port, preclaimed, SELF, unbound } from "./local.ts";
 
 const NAME = "c1/default/web-0";
 const POD = new Map([["u1", { finished: false }]]);
@@ -28,8 +28,8 @@ function view(changes: Partial<SweepView>): SweepView {
   };
 }
 
-/** An action as a table says it. */
-function say(action: SweepAction): string {
+/** Formats an action as in the table. */
+function format(action: SweepAction): string {
   if (action.kind === "unplug") return action.release ? "unplug+release" : "unplug";
   if (action.kind === "claim" && action.leasedPort === LEASE) return "claim leased";
   return action.kind === "fence" ? `fence ${action.reason}` : action.kind;
@@ -50,10 +50,10 @@ const withoutBindings = (changes: Partial<SweepView>) => {
   return rest;
 };
 const LEASE = "lease:node-a/1";
-/** The local port's own, as the IPAM has it before it hears of the pod. */
+/** The local port in the IPAM before the assignment of its lease is delivered. */
 const leased = (lease: "in use" | "unknown", changes: Partial<SweepView> = {}) => {
   const owner = { kind: "lease", uid: "l1", createdAt: "2026-11-20T08:00:00.000Z" } as const;
-  const bindings = [boundAhead({ name: LEASE, owner }, { ownerUid: "l1" })];
+  const bindings = [preclaimed({ name: LEASE, owner }, { ownerUid: "l1" })];
   const isLeaseInUse = (name: string) => lease === "in use" && name === LEASE;
   return view({ ...others(undefined), bindings, isLeaseInUse, ...changes });
 };
@@ -61,28 +61,28 @@ const DEAD = local({ sandbox: "gone" });
 const LINKLESS = local({ sandbox: "gone", hasLink: false });
 const MOUNT_UNSEEN = local({ sandbox: "unknown" });
 
-describe("what a sweep does", () => {
+describe("decideSweep", () => {
   const cases: [string, SweepView, string[]][] = [
     ["all is right", view({}), []],
-    ["all is right, and the folder of namespaces cannot be seen", view({ local: [MOUNT_UNSEEN] }), []],
-    ["a pod that Kubernetes no longer knows still runs with its own binding", view({ pods: NO_POD }), []],
+    ["all is right, and the netns folder is not visible", view({ local: [MOUNT_UNSEEN] }), []],
+    ["a pod deleted in Kubernetes still runs with its own binding", view({ pods: NO_POD }), []],
 
-    ["OVS has forgotten a live port", view({ local: [FORGOTTEN] }), ["replug"]],
-    ["OVS has forgotten it and Kubernetes is away", withoutPods({ local: [FORGOTTEN] }), ["replug"]],
-    ["OVS has forgotten it and the IPAM is away", withoutBindings({ local: [FORGOTTEN] }), []],
-    ["the same, and this agent saw it before", withoutBindings({ local: [REMEMBERED] }), ["restore"]],
-    ["OVS has forgotten it and the IPAM knows no such sandbox", view({ local: [FORGOTTEN], bindings: [] }), []],
-    ["OVS knows an older epoch of its own binding", view({ local: [local({}, { epoch: 2 })] }), ["replug"]],
-    ["OVS knows another life of its own binding", view({ local: [local({}, { portId: "P0" })] }), ["replug"]],
-    ["the IPAM has not heard that it is up", view({ bindings: [port({ underlay: "BUILD" })] }), ["report"]],
+    ["a live port has no OVS row", view({ local: [FORGOTTEN] }), ["replug"]],
+    ["no OVS row, Kubernetes down", withoutPods({ local: [FORGOTTEN] }), ["replug"]],
+    ["no OVS row, IPAM down", withoutBindings({ local: [FORGOTTEN] }), []],
+    ["no OVS row, IPAM down, cached by this agent", withoutBindings({ local: [REMEMBERED] }), ["restore"]],
+    ["no OVS row, and no such sandbox in the IPAM", view({ local: [FORGOTTEN], bindings: [] }), []],
+    ["OVS has an older epoch of its own binding", view({ local: [local({}, { epoch: 2 })] }), ["replug"]],
+    ["OVS has another port id of its own binding", view({ local: [local({}, { portId: "P0" })] }), ["replug"]],
+    ["not reported to the IPAM as up", view({ bindings: [port({ underlay: "BUILD" })] }), ["report"]],
     [
-      "the IPAM has not heard, but OVS has no ofport yet",
+      "not reported as up, and without an ofport yet",
       view({ local: [local({}, { ofport: undefined as never })], bindings: [port({ underlay: "BUILD" })] }),
       [],
     ],
     ["its VLAN was changed in OVS", view({ local: [local({}, { wrongVlan: "tag=7" })] }), ["restoreVlan"]],
     [
-      "its VLAN was changed while IPAM and Kubernetes are away",
+      "its VLAN was changed while IPAM and Kubernetes are down",
       view({ local: [local({}, { wrongVlan: "tag=7" })], bindings: undefined as never, pods: undefined as never }),
       ["restoreVlan"],
     ],
@@ -91,14 +91,14 @@ describe("what a sweep does", () => {
       view({ local: [local({}, { recordedVlan: undefined as never })] }),
       ["replug"],
     ],
-    ["a person or a driver said ERROR", view({ bindings: [port({ underlay: "ERROR" })] }), []],
+    ["an operator or a driver set ERROR", view({ bindings: [port({ underlay: "ERROR" })] }), []],
 
     ["bound elsewhere", view(others(ELSEWHERE)), ["fence moved"]],
     ["bound elsewhere, pod gone", view({ ...others(ELSEWHERE), pods: NO_POD }), ["fence moved"]],
-    ["bound elsewhere, Kubernetes away", withoutPods(others(ELSEWHERE)), ["fence moved"]],
+    ["bound elsewhere, Kubernetes down", withoutPods(others(ELSEWHERE)), ["fence moved"]],
     ["bound elsewhere at an older epoch: an old backup", view(others({ ...ELSEWHERE, epoch: 2 })), []],
     [
-      "another life of the port is bound elsewhere",
+      "another port of the name is bound elsewhere",
       view(others({ ...ELSEWHERE, id: "P2", epoch: 1 })),
       ["fence moved"],
     ],
@@ -113,52 +113,51 @@ describe("what a sweep does", () => {
       ["fence moved"],
     ],
     [
-      "bound here to a newer pod, ahead",
-      view({ bindings: [boundAhead({ epoch: 4 }, { ownerUid: "u2" })], pods: new Map([["u2", { finished: false }]]) }),
+      "pre-claimed here for a newer pod",
+      view({ bindings: [preclaimed({ epoch: 4 }, { ownerUid: "u2" })], pods: new Map([["u2", { finished: false }]]) }),
       ["fence moved"],
     ],
-    ["bound here for its pod, the sandbox not known", view({ bindings: [boundAhead()] }), ["claim"]],
-    ["the same, the pod unknown", withoutPods({ bindings: [boundAhead()] }), []],
+    ["bound here for its pod without a sandbox", view({ bindings: [preclaimed()] }), ["claim"]],
+    ["bound here without a sandbox, Kubernetes down", withoutPods({ bindings: [preclaimed()] }), []],
 
     ["the binding is lost", view(others(undefined)), ["claim"]],
-    ["the binding is lost, the port there", view(others(unbound())), ["claim"]],
-    ["the binding is lost, Kubernetes away", withoutPods(others(undefined)), []],
+    ["the binding is lost, the port exists", view(others(unbound())), ["claim"]],
+    ["the binding is lost, Kubernetes down", withoutPods(others(undefined)), []],
     ["the binding is lost, the IPAM's answer about the port failed", view({ bindings: [] }), []],
-    ["the IPAM has yet to hear that a lease is its own", leased("in use"), []],
-    ["the same, its pod gone", leased("in use", { pods: NO_POD }), []],
-    ["nobody is about to tell the IPAM that a lease is its own", leased("unknown"), ["claim leased"]],
-    ["the same, its pod gone", leased("unknown", { pods: NO_POD }), ["unplug"]],
-    ["a lease waits for a pod", leased("in use", { local: [] }), []],
-    ["a lease waits for nobody here", leased("unknown", { local: [] }), ["release"]],
-
+    ["its lease's assignment is not delivered yet", leased("in use"), []],
+    ["its lease's assignment is not delivered yet, pod gone", leased("in use", { pods: NO_POD }), []],
+    ["its lease's assignment was lost", leased("unknown"), ["claim leased"]],
+    ["its lease's assignment was lost, pod gone", leased("unknown", { pods: NO_POD }), ["unplug"]],
+    ["an idle lease of this agent", leased("in use", { local: [] }), []],
+    ["a lease that this agent does not hold", leased("unknown", { local: [] }), ["release"]],
     ["no binding and no pod", view({ ...others(undefined), pods: NO_POD }), ["unplug"]],
     [
-      "no binding and no pod, and an event said so",
+      "no binding and no pod, its end reported by an event",
       view({ ...others(undefined), pods: NO_POD, ended: new Set([bindingKey(local())]) }),
       ["fence released"],
     ],
     [
-      "an event said so of an earlier life",
+      "an event reported the end of an earlier binding",
       view({ ...others(undefined), pods: NO_POD, ended: new Set([bindingKey(local({}, { epoch: 2 }))]) }),
       ["unplug"],
     ],
     [
-      "an event said so, but the pod is there",
+      "an event reported its end, but the pod exists",
       view({ ...others(undefined), ended: new Set([bindingKey(local())]) }),
       ["claim"],
     ],
     [
-      "no binding, and OVS does not say whose it is",
+      "no binding, and no owner in OVS",
       view({ ...others(undefined), local: [local({}, { ownerUid: undefined as never })] }),
       [],
     ],
 
-    ["namespace gone, pod there", view({ local: [DEAD] }), []],
-    ["namespace gone, pod gone", view({ local: [DEAD], pods: NO_POD }), ["unplug+release"]],
-    ["namespace gone, pod gone, IPAM away", withoutBindings({ local: [DEAD], pods: NO_POD }), ["unplug+release"]],
-    ["namespace gone, Kubernetes away", withoutPods({ local: [DEAD] }), []],
+    ["netns gone, pod there", view({ local: [DEAD] }), []],
+    ["netns gone, pod gone", view({ local: [DEAD], pods: NO_POD }), ["unplug+release"]],
+    ["netns gone, pod gone, IPAM down", withoutBindings({ local: [DEAD], pods: NO_POD }), ["unplug+release"]],
+    ["netns gone, Kubernetes down", withoutPods({ local: [DEAD] }), []],
     [
-      "namespace gone, the pod runs in another sandbox",
+      "netns gone, the pod runs in another sandbox",
       view({
         local: [DEAD, local({ sandboxId: "s2" }, { epoch: 4 })],
         bindings: [port({ epoch: 4 }, { sandbox: { id: "s2", interface: "eth0" } })],
@@ -166,7 +165,7 @@ describe("what a sweep does", () => {
       ["unplug+release"],
     ],
     [
-      "namespace gone, another interface of the pod is there",
+      "netns gone, another interface of the pod is there",
       view({
         local: [
           DEAD,
@@ -179,7 +178,7 @@ describe("what a sweep does", () => {
     ["after a reboot: link gone, pod there", view({ local: [LINKLESS] }), ["unplug"]],
     ["link gone, pod gone", view({ local: [LINKLESS], pods: NO_POD }), ["unplug+release"]],
     [
-      "link gone, nobody else to ask",
+      "link gone, Kubernetes and IPAM down",
       { self: SELF, local: [LINKLESS], others: new Map(), ended: new Set(), isLeaseInUse: () => false },
       ["unplug"],
     ],
@@ -187,30 +186,23 @@ describe("what a sweep does", () => {
     ["a binding of a pod that is there, nothing plugged", view({ local: [] }), []],
     ["a binding without its pod, nothing plugged", view({ local: [], pods: NO_POD }), ["release"]],
     ["a binding of a finished pod, nothing plugged", view({ local: [], pods: FINISHED }), ["release"]],
-    [
-      "a binding ahead of a sandbox that never came",
-      view({ local: [], bindings: [boundAhead()], pods: NO_POD }),
-      ["release"],
-    ],
-    ["a binding without its pod, Kubernetes away", withoutPods({ local: [] }), []],
-    [
-      "a binding without its pod, OVS has forgotten the live port",
-      view({ local: [FORGOTTEN], pods: NO_POD }),
-      ["replug"],
-    ],
+    ["a pre-claim whose sandbox never came", view({ local: [], bindings: [preclaimed()], pods: NO_POD }), ["release"]],
+    ["a binding without its pod, Kubernetes down", withoutPods({ local: [] }), []],
+    ["a binding without its pod, a live port without OVS row", view({ local: [FORGOTTEN], pods: NO_POD }), ["replug"]],
     [
       "a device's binding",
       view({ local: [], pods: NO_POD, bindings: [port({ owner: { kind: "device", uid: "u1", createdAt: "" } })] }),
       [],
     ],
     [
-      "nothing is known",
+      "Kubernetes and IPAM down",
       { self: SELF, local: [local()], others: new Map(), ended: new Set(), isLeaseInUse: () => false },
       [],
     ],
   ];
   for (const [what, given, expected] of cases) {
-    it(`${what}: ${expected.join(", ") || "nothing"}`, () => assert.deepEqual(decideSweep(given).map(say), expected));
+    it(`${what}: ${expected.join(", ") || "nothing"}`, () =>
+      assert.deepEqual(decideSweep(given).map(format), expected));
   }
 });
 
@@ -219,7 +211,7 @@ it("never removes a live pod's port without a newer owner or a deleted pod", () 
     undefined,
     [],
     [port()],
-    [boundAhead()],
+    [preclaimed()],
     [port({ epoch: 4 }, { sandbox: { id: "s2", interface: "eth0" } })],
   ];
   const found = [new Map(), new Map([[NAME, undefined]]), new Map([[NAME, unbound()]]), new Map([[NAME, ELSEWHERE]])];
@@ -261,7 +253,7 @@ it("releases exactly the binding it saw, so that a newer one stays", () => {
   assert.deepEqual(action.release, { name: NAME, host: "node-a", ownerUid: "u1", sandbox });
 });
 
-describe("the second look", () => {
+describe("selectDue", () => {
   const unplug = (why: string, changes = {}): DestructiveAction => ({
     kind: "unplug",
     local: local(changes),

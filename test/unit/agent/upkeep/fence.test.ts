@@ -7,17 +7,17 @@ import { Fence, type FenceOptions } from "../../../../cni/agent/upkeep/fence.ts"
 import type { LocalPort } from "../../../../cni/agent/upkeep/local-port.ts";
 import type { MooringEvent, Port } from "../../../../ipam-server/contract/index.ts";
 import { waitFor } from "../../../../scripts/lab/command.ts";
-import { boundAhead, event, local, port } from "./local.ts";
+import { event, local, port, preclaimed } from "./local.ts";
 
-/** A fence on node-a, its events and what is plugged as the test says. */
+/** A fence on node-a; the test sets its events and plugged ports. */
 async function startFence() {
   const held = new HeldPorts();
   const queue = new KeyedQueue();
   const plugged: LocalPort[] = [];
   const fenced: string[] = [];
-  let looks = 0;
+  let reads = 0;
   const { promise: following, resolve: follow } = Promise.withResolvers<(event: MooringEvent) => void>();
-  const leased = [boundAhead({ name: "lease:node-a/1" }), boundAhead({ name: "lease:node-a/2" })];
+  const leased = [preclaimed({ name: "lease:node-a/1" }), preclaimed({ name: "lease:node-a/2" })];
   const context = {
     leases: {
       dropWhere(isOver: (port: Port) => boolean) {
@@ -46,10 +46,10 @@ async function startFence() {
     },
   };
   const view = {
-    // The index of the last look knows nothing of what was plugged since.
+    // The index of the last read lacks ports that were plugged since.
     concerns: () => false,
     read: async () => {
-      looks++;
+      reads++;
       return [...plugged];
     },
   };
@@ -60,45 +60,45 @@ async function startFence() {
     onEnded: () => {},
     compare: () => {},
   } as unknown as FenceOptions);
-  return { fence, held, leased, queue, plugged, fenced, looks: () => looks, tell: await following };
+  return { fence, held, leased, queue, plugged, fenced, reads: () => reads, notify: await following };
 }
 
 const MOVED = event({ type: "port.moved", epoch: 4, fromHost: "node-a", host: "node-b", ownerUid: "u2" });
 
 describe("Fence", () => {
   it("drops a pre-claim as soon as its binding moves", async () => {
-    const { fence, held, tell } = await startFence();
+    const { fence, held, notify } = await startFence();
     await using _ = fence;
-    held.put("u1", "eth0", { port: boundAhead() });
-    tell(event({ type: "port.released", epoch: 2 }));
-    tell({ ...MOVED, portId: "another life" });
-    assert.ok(held.find("u1", "eth0"), "old events, and those of another life of the port, take nothing");
-    tell(MOVED);
+    held.put("u1", "eth0", { port: preclaimed() });
+    notify(event({ type: "port.released", epoch: 2 }));
+    notify({ ...MOVED, portId: "another port" });
+    assert.ok(held.find("u1", "eth0"), "older events and those of another port id drop nothing");
+    notify(MOVED);
     assert.equal(held.find("u1", "eth0"), undefined);
   });
 
   it("drops only the ended lease when its event is read", async () => {
-    const { fence, leased, tell } = await startFence();
+    const { fence, leased, notify } = await startFence();
     await using _ = fence;
-    tell(event({ type: "port.bound", port: "lease:node-a/1", epoch: 3, host: "node-a" }));
-    tell(event({ type: "port.deleted", port: "lease:node-a/1", portId: "another life", epoch: 3 }));
+    notify(event({ type: "port.bound", port: "lease:node-a/1", epoch: 3, host: "node-a" }));
+    notify(event({ type: "port.deleted", port: "lease:node-a/1", portId: "another port", epoch: 3 }));
     assert.equal(leased.length, 2);
-    tell(event({ type: "port.released", port: "lease:node-a/1", epoch: 3, host: "node-a" }));
+    notify(event({ type: "port.released", port: "lease:node-a/1", epoch: 3, host: "node-a" }));
     assert.deepEqual(
       leased.map(({ name }) => name),
       ["lease:node-a/2"],
     );
   });
 
-  for (const what of ["told to the sandbox's call already", "not yet known here"]) {
-    it(`a binding that moves away while its port is plugged, ${what}, is fenced when the call is over`, async () => {
-      const { fence, held, queue, plugged, fenced, looks, tell } = await startFence();
+  for (const what of ["already granted to the call", "not yet granted"]) {
+    it(`fences a port that moves during its call when the call ends (${what})`, async () => {
+      const { fence, held, queue, plugged, fenced, reads, notify } = await startFence();
       await using _ = fence;
       const { promise: plugging, resolve: finish } = Promise.withResolvers<void>();
       const call = queue.run("s1/eth0", () => plugging);
-      if (what !== "not yet known here") held.put("u1", "eth0", { port: port(), sandboxId: "s1" });
-      tell(MOVED);
-      await waitFor("the event to find nothing plugged", async () => looks() === 1);
+      if (what !== "not yet granted") held.put("u1", "eth0", { port: port(), sandboxId: "s1" });
+      notify(MOVED);
+      await waitFor("the event to find nothing plugged", async () => reads() === 1);
       assert.deepEqual(fenced, []);
       plugged.push(local());
       finish();

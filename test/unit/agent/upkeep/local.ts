@@ -4,7 +4,7 @@ import type { Binding, MooringEvent, Port } from "../../../../ipam-server/contra
 
 export const SELF: NodeIdentity = { host: "node-a", cluster: "c1" };
 
-/** Pod web-0's port as it is plugged on node-a: port life P1, epoch 3, sandbox s1, pod u1. */
+/** Pod web-0's port, plugged on node-a: port id P1, epoch 3, sandbox s1, pod u1. */
 export function local(changes: Partial<LocalPort> = {}, ovs: Partial<OvsSide> = {}): LocalPort {
   const side = {
     ofport: 5,
@@ -26,7 +26,7 @@ export function local(changes: Partial<LocalPort> = {}, ovs: Partial<OvsSide> = 
   };
 }
 
-/** The same port as the IPAM has it. */
+/** The same port in the IPAM. */
 export function port(changes: Partial<Port> = {}, binding: Partial<Binding> | undefined = {}): Port {
   const bound = {
     host: "node-a",
@@ -61,8 +61,8 @@ export function unbound(changes: Partial<Port> = {}): Port {
   return rest;
 }
 
-/** Ahead of its sandbox. */
-export function boundAhead(changes: Partial<Port> = {}, binding: Partial<Binding> = {}): Port {
+/** The same port, bound before its sandbox exists. */
+export function preclaimed(changes: Partial<Port> = {}, binding: Partial<Binding> = {}): Port {
   const { sandbox: _sandbox, ...rest } = {
     host: "node-a",
     ownerUid: "u1",
