@@ -23,8 +23,6 @@ import type { StartUpkeep } from "./upkeep/upkeep-context.ts";
 export interface AgentOptions {
   config: AgentConfig;
   kubeConfig: KubeConfig;
-  /** PEM. */
-  ca?: string;
   log: Logger;
   startUpkeep?: StartUpkeep;
 }
@@ -37,7 +35,7 @@ const DRAIN_MS = 10_000;
 
 /** Runs the node's agent until the signal aborts. Rejects if the socket or the health endpoint cannot be bound. */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
-  const { config, log, ca, startUpkeep } = options;
+  const { config, log, startUpkeep } = options;
   const { nodeName, server, tokenFile, caFile } = config;
   await using stack = new AsyncDisposableStack();
   const closing = new AbortController();
@@ -75,7 +73,6 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         signal: closing.signal,
         ...(tokenFile !== undefined && { tokenFile }),
         ...(caFile !== undefined && { caFile }),
-        ...(ca !== undefined && { ca }),
       },
       journalDir: config.journalDir,
       datapath,

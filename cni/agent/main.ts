@@ -21,8 +21,9 @@ process.exitCode = await runProgram({
     const nodeName = requireOption(options.nodeName, "nodeName", "give this node's name in Kubernetes");
     const cluster = requireOption(options.cluster, "cluster", "give this cluster's name in the IPAM");
     const config = { ...options, nodeName, cluster };
-    const ca = config.caFile === undefined ? undefined : readFileSync(config.caFile, "utf8");
+    // Fails at start-up, not at the first call.
+    if (config.caFile !== undefined) readFileSync(config.caFile);
     const kubeConfig = loadKubeConfig(config.kubeconfig);
-    await runAgent({ config, kubeConfig, log, startUpkeep, ...(ca !== undefined && { ca }) }, signal);
+    await runAgent({ config, kubeConfig, log, startUpkeep }, signal);
   },
 });

@@ -2,20 +2,25 @@ import { ERROR_CODES, type ErrorCode } from "../contract/error-codes.ts";
 import type {
   ClaimResult,
   ClaimsResponse,
+  EventList,
+  ImportResponse,
   Network,
+  NetworkList,
   Port,
   PortList,
   Problem,
+  PutNetworkResponse,
   ReleaseResult,
   ReleasesResponse,
   ReportResult,
   ReportsResponse,
 } from "../contract/index.ts";
 import { IpamError } from "../contract/ipam-error.ts";
+import { UnexpectedAnswerError } from "./transport-error.ts";
 
 /**
- * The edge where the IPAM's answers come in. What the plugin will act on is checked by hand, field by field; past these
- * functions the wire types are trusted. A failed check throws the text of what is wrong.
+ * Validates the IPAM's answers, by hand because the CNI executable loads no schema library. Past these functions the wire
+ * types are trusted. Throws IpamError that names the field.
  */
 
 export function parseClaims(value: unknown, count: number): ClaimResult[] {
@@ -69,6 +74,32 @@ export function parsePortList(value: unknown): PortList {
   return list;
 }
 
+export function parseNetworks(value: unknown): Network[] {
+  return parseWith<NetworkList>(value, "networks").networks;
+}
+
+export function parsePutNetwork(value: unknown): PutNetworkResponse {
+  return parseWith<PutNetworkResponse>(value, "outcome");
+}
+
+export function parseEventList(value: unknown): EventList {
+  return parseWith<EventList>(value, "events");
+}
+
+export function parseFindings(value: unknown): { what: string; where: string }[] {
+  return parseWith<{ findings: { what: string; where: string }[] }>(value, "findings").findings;
+}
+
+export function parseImport(value: unknown): ImportResponse {
+  return parseWith<ImportResponse>(value, "digest");
+}
+
+/** For answers that are only printed: the key that tells their type is enough. */
+function parseWith<T>(value: unknown, key: keyof T & string): T {
+  need(isObject(value) && key in value, key);
+  return value as T;
+}
+
 export function parseLastSeq(value: unknown): number {
   need(isObject(value) && Number.isSafeInteger(value.lastSeq), "lastSeq");
   return (value as unknown as { lastSeq: number }).lastSeq;
@@ -83,12 +114,25 @@ export function parseNetwork(value: unknown): Network {
   return network;
 }
 
-/** The error of an answer that is no success: the server's own problem document, else what its status says. */
+/** Returns the server's own problem, or an error derived from the status if the answer is no problem document. */
 export function parseFailure(status: number, body: unknown, url: string): IpamError {
-  if (isProblem(body)) return IpamError.fromProblem(body);
+  return isProblem(body) ? IpamError.fromProblem(body) : unexpectedAnswer(status, url);
+}
+
+export function unexpectedAnswer(status: number, url: string): IpamError {
   const code: ErrorCode =
     ({ 401: "unauthenticated", 403: "forbidden", 503: "unavailable" } as const)[status] ?? "internal";
-  return new IpamError(code, `${url} answered ${status} without saying why: check that a Mooring IPAM listens there`);
+  const message = `${url} answered ${status} without saying why: check that a Mooring IPAM listens there`;
+  return new IpamError(code, message, { cause: new UnexpectedAnswerError(message, { status }) });
+}
+
+/** Returns undefined for text that is no JSON; the status then decides. */
+export function parseJson(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return undefined;
+  }
 }
 
 function isProblem(value: unknown): value is Problem {
@@ -107,7 +151,9 @@ function parseResults<T extends { results: unknown[] }>(value: unknown, count: n
 }
 
 function need(holds: boolean, field: string): asserts holds {
-  if (!holds) throw new IpamError("internal", `the IPAM's answer has no valid "${field}": check both ends' versions`);
+  if (holds) return;
+  const message = `the IPAM's answer has no valid "${field}": check both ends' versions`;
+  throw new IpamError("internal", message, { cause: new UnexpectedAnswerError(message, { missingField: field }) });
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -1,108 +1,229 @@
-import { ERROR_CODES } from "../contract/error-codes.ts";
 import type {
   Claim,
   ClaimResult,
+  EventQuery,
+  ImportResponse,
+  MooringEvent,
   Network,
+  NetworkManifest,
   Port,
   PortAttachment,
-  PortList,
+  PortPrecondition,
+  PortQuery,
+  PortReservation,
+  PutNetworkResponse,
   Release,
   ReleaseResult,
   Report,
   ReportResult,
 } from "../contract/index.ts";
 import { IpamError } from "../contract/ipam-error.ts";
-import {
-  parseClaims,
-  parseFailure,
-  parseLastSeq,
-  parseNetwork,
-  parsePort,
-  parsePortList,
-  parseReleases,
-  parseReports,
-} from "./answers.ts";
-import { BACKOFF_MS, buildSingleAttempt, MAX_RETRIES, type RetryPolicy } from "./retry-policy.ts";
+import * as answers from "./answers.ts";
+import { type CallContext, sendCall } from "./call.ts";
+import type { EventFilter } from "./event-follower.ts";
+import { buildSingleAttempt, MAX_RETRIES, type RetryPolicy } from "./retry-policy.ts";
+import type { Download, OpenStream, StreamRequest } from "./streams.ts";
 import { openTransport, type Transport, type TransportOptions } from "./transport.ts";
-import { TransportError } from "./transport-error.ts";
 
 /**
- * What the verbs ask of the IPAM. Every call has a deadline, is repeated within it while the server cannot be reached or
- * says 503 (all of them are idempotent), and rejects with IpamError: `unavailable` when no answer came.
+ * The calls of the CNI verbs. Each has a deadline, is retried within it while the server is unreachable or answers 503
+ * (all are idempotent), and rejects with IpamError: `unavailable` if no answer came.
  */
 export interface IpamClient extends AsyncDisposable {
   claim(claim: Claim): Promise<PortAttachment>;
-  /** Results come in request order; a problem of one item is in its result. */
+  /** Returns results in request order; a problem of one item is in its result. */
   release(releases: Release[], policy?: RetryPolicy): Promise<ReleaseResult[]>;
   report(reports: Report[], policy?: RetryPolicy): Promise<ReportResult[]>;
   readPort(name: string): Promise<Port>;
   readNetwork(name: string): Promise<Network>;
-  /** Rejects when the server cannot take a claim now. */
+  /** Rejects while the server cannot take a claim. */
   ready(): Promise<void>;
 }
 
-/** As the agent asks: many at once. */
-export interface BatchIpamClient extends IpamClient {
-  /** Results come in request order; a problem of one item is in its result. */
+/** An inconsistency that the server found in its store. */
+export interface Finding {
+  what: string;
+  where: string;
+}
+
+/** All calls of the API, for the agent, the controller and mooringctl. */
+export interface FullIpamClient extends IpamClient {
+  /** Returns results in request order; a problem of one item is in its result. */
   claimAll(claims: Claim[]): Promise<ClaimResult[]>;
-  /** One page of `GET /v1/ports`; the query as text. */
-  readPorts(query: string): Promise<PortList>;
-  /** The newest event's number. */
+  /** Returns undefined if no port has this name. */
+  findPort(name: string): Promise<Port | undefined>;
+  pagePorts(query: PortQuery, signal?: AbortSignal): AsyncGenerator<Port[]>;
+  /** Returns all pages. Rejects if one cannot be read. */
+  listPorts(query: PortQuery, signal?: AbortSignal): Promise<Port[]>;
+  reservePort(name: string, reservation: PortReservation): Promise<{ port: Port; created: boolean }>;
+  deletePort(name: string): Promise<void>;
+  /** Returns false, and changes nothing, if the port is gone or no longer matches the precondition. */
+  deletePortIfUnchanged(name: string, precondition: Required<PortPrecondition>): Promise<boolean>;
+  listNetworks(label?: string): Promise<Network[]>;
+  putNetwork(manifest: NetworkManifest): Promise<PutNetworkResponse>;
+  deleteNetwork(name: string): Promise<void>;
+  /** Returns the sequence number of the newest event. */
   readLastSeq(): Promise<number>;
+  /** Oldest first. */
+  pageEvents(query: Omit<EventQuery, "limit" | "type">): AsyncGenerator<MooringEvent[]>;
+  /** Streams events until the signal aborts. See `followEvents` in event-follower.ts. */
+  followEvents(
+    filter: EventFilter,
+    onEvent: (event: MooringEvent) => void,
+    onError: (error: IpamError) => void,
+    signal: AbortSignal,
+  ): Promise<void>;
+  check(): Promise<Finding[]>;
+  backup(): Promise<Download>;
+  export(): Promise<Download>;
+  /** Sends a stream of any length. */
+  import(chunks: AsyncIterable<Uint8Array>): Promise<ImportResponse>;
 }
 
 export interface IpamClientOptions extends TransportOptions {
-  /** The budget of a call with all its repetitions. */
+  /** Bounds a call with its retries. */
   timeoutMs: number;
-  /** Ends every wait for what the caller wants; releases and reports are made all the same, because they undo or conclude. */
+  /** Default: as often as fits into `timeoutMs`. */
+  retries?: number;
+  /** Ends calls in flight, except releases and reports, because these undo or complete an operation. */
   signal?: AbortSignal;
+  /** Replaces the error that a call rejects with. */
+  mapError?(error: IpamError, method: string): Error;
 }
 
-/** Opens nothing before the first call, so that a DEL cleans up even when the way to the IPAM is misconfigured. */
-export function createIpamClient(options: IpamClientOptions): BatchIpamClient {
+const PAGE_SIZE = 1000;
+/** Copying a large database takes a while before the first byte of a backup. */
+const STALL_MS = 600_000;
+const portPath = (name: string) => `/v1/ports/${encodeURIComponent(name)}`;
+const networkPath = (name: string) => `/v1/networks/${encodeURIComponent(name)}`;
+
+/** Opens no connection and no file before the first call, so that a DEL cleans up even if the IPAM is misconfigured. */
+export function createIpamClient(options: IpamClientOptions): FullIpamClient {
+  const { url, timeoutMs, retries = MAX_RETRIES, signal, mapError = error => error } = options;
+  const defaultPolicy: RetryPolicy = { timeoutMs, retries };
   let opened: Promise<Transport> | undefined;
-  const transport = () => {
-    // A file that could not be read may be there at the next call: an agent asks for days.
+  const open = () => {
+    // Opened again after a failure, because a file that cannot be read now may exist later.
     opened ??= openTransport(options).catch(error => {
       opened = undefined;
       throw error;
     });
     return opened;
   };
-  const { timeoutMs } = options;
-  const defaultPolicy: RetryPolicy = { timeoutMs, retries: MAX_RETRIES };
-  const { signal: _signal, ...unending } = options;
-  const conclude = <T>(path: string, body: unknown, parse: (value: unknown) => T, policy = defaultPolicy) =>
-    call(transport, unending, { method: "POST", path, body: JSON.stringify(body) }, parse, policy);
-  const get = <T>(path: string, parse: (value: unknown) => T, policy = defaultPolicy) =>
-    call(transport, options, { method: "GET", path }, parse, policy);
+  let streams: Promise<OpenStream> | undefined;
+  const openStreams = () => {
+    streams ??= import("./streams.ts").then(({ createStreams }) => createStreams(options));
+    return streams;
+  };
+  const mapped = async <T>(method: string, call: Promise<T>): Promise<T> => {
+    try {
+      return await call;
+    } catch (error) {
+      throw error instanceof IpamError ? mapError(error, method) : error;
+    }
+  };
+
+  type Parse<T> = (value: unknown, status: number) => T;
+  type Method = "GET" | "PUT" | "POST" | "DELETE";
+  const send = <T>(
+    method: Method,
+    path: string,
+    body: unknown,
+    parse: Parse<T>,
+    policy = defaultPolicy,
+    stop = signal,
+  ) => {
+    const context: CallContext = { url, open, ...(stop && { signal: stop }) };
+    const request = { method, path, ...(body !== undefined && { body: JSON.stringify(body) }) };
+    return mapped(method, sendCall(context, request, parse, policy));
+  };
+  const get = <T>(path: string, parse: Parse<T>, stop = signal) =>
+    send("GET", path, undefined, parse, defaultPolicy, stop);
+  /** Not ended by the client's signal. */
+  const complete = <T>(path: string, body: unknown, parse: Parse<T>, policy = defaultPolicy) =>
+    mapped("POST", sendCall({ url, open }, { method: "POST", path, body: JSON.stringify(body) }, parse, policy));
+  const stream = async (request: StreamRequest): Promise<Download> => {
+    const { lengthBytes, chunks } = await mapped(request.method, (await openStreams())(request));
+    return { lengthBytes, chunks: mapChunks(chunks, error => mapError(error, request.method)) };
+  };
 
   const claimAll = (claims: Claim[]) =>
-    call(
-      transport,
-      options,
-      { method: "POST", path: "/v1/claims", body: JSON.stringify({ claims }) },
-      value => parseClaims(value, claims.length),
-      defaultPolicy,
-    );
+    send("POST", "/v1/claims", { claims }, value => answers.parseClaims(value, claims.length));
+  const readPort = (name: string) => get(portPath(name), answers.parsePort);
+  const ignore = () => undefined;
+
+  async function* pagePorts(query: PortQuery, stop = signal): AsyncGenerator<Port[]> {
+    let cursor: string | undefined;
+    do {
+      const path = `/v1/ports${formatQuery({ ...query, limit: PAGE_SIZE, cursor })}`;
+      const page = await get(path, answers.parsePortList, stop);
+      yield page.ports;
+      cursor = page.nextCursor;
+    } while (cursor !== undefined);
+  }
 
   return {
     claimAll,
     async claim(claim) {
       const [result] = await claimAll([claim]);
-      if (result === undefined) throw new IpamError("internal", "the IPAM answered a claim with nothing");
+      if (result === undefined) throw new IpamError("internal", "the IPAM answered a claim with no result");
       if ("problem" in result) throw IpamError.fromProblem(result.problem);
       return result;
     },
-    readPorts: query => get(`/v1/ports?${query}`, parsePortList),
-    readLastSeq: () => get("/v1/events?limit=1", parseLastSeq),
     release: (releases, policy) =>
-      conclude("/v1/releases", { releases }, value => parseReleases(value, releases.length), policy),
+      complete("/v1/releases", { releases }, value => answers.parseReleases(value, releases.length), policy),
     report: (reports, policy) =>
-      conclude("/v1/reports", { reports }, value => parseReports(value, reports.length), policy),
-    readPort: name => get(`/v1/ports/${encodeURIComponent(name)}`, parsePort),
-    readNetwork: name => get(`/v1/networks/${encodeURIComponent(name)}`, parseNetwork),
-    ready: () => get("/readyz", () => undefined, buildSingleAttempt(timeoutMs)),
+      complete("/v1/reports", { reports }, value => answers.parseReports(value, reports.length), policy),
+    readPort,
+    findPort: name => readPort(name).catch(error => valueUnless(error, undefined, "not_found")),
+    pagePorts,
+    async listPorts(query, stop) {
+      const ports: Port[] = [];
+      for await (const page of pagePorts(query, stop)) ports.push(...page);
+      return ports;
+    },
+    reservePort: (name, reservation) =>
+      send("PUT", portPath(name), reservation, (value, status) => ({
+        port: answers.parsePort(value),
+        created: status === 201,
+      })),
+    deletePort: name => send("DELETE", portPath(name), undefined, ignore),
+    deletePortIfUnchanged(name, { id, epoch }) {
+      const deleted = send("DELETE", `${portPath(name)}${formatQuery({ id, epoch })}`, undefined, () => true);
+      return deleted.catch(error => valueUnless(error, false, "conflict", "not_found"));
+    },
+    readNetwork: name => get(networkPath(name), answers.parseNetwork),
+    listNetworks: label => get(`/v1/networks${formatQuery({ label })}`, answers.parseNetworks),
+    putNetwork: manifest => send("PUT", networkPath(manifest.metadata.name), manifest, answers.parsePutNetwork),
+    deleteNetwork: name => send("DELETE", networkPath(name), undefined, ignore),
+    ready: () => send("GET", "/readyz", undefined, ignore, buildSingleAttempt(timeoutMs)),
+    readLastSeq: () => get("/v1/events?limit=1", answers.parseLastSeq),
+    async *pageEvents(query) {
+      let after = query.after;
+      for (;;) {
+        const path = `/v1/events${formatQuery({ ...query, after, limit: PAGE_SIZE })}`;
+        const { events } = await get(path, answers.parseEventList);
+        yield events;
+        if (events.length < PAGE_SIZE) return;
+        after = events.at(-1)?.seq;
+      }
+    },
+    async followEvents(filter, onEvent, onError, stop) {
+      const { followEvents } = await import("./event-follower.ts");
+      await followEvents(await openStreams(), filter, onEvent, onError, stop);
+    },
+    check: () => get("/v1/check", answers.parseFindings),
+    backup: () => stream({ method: "GET", path: "/v1/backup", accept: "*/*", stallMs: STALL_MS }),
+    export: () => stream({ method: "GET", path: "/v1/export", accept: "*/*", stallMs: STALL_MS }),
+    async import(chunks) {
+      const { TRANSFER_TYPE } = await import("../contract/transfer.ts");
+      const body = { contentType: TRANSFER_TYPE, chunks };
+      const answer = await stream({ method: "POST", path: "/v1/import", accept: "*/*", body, stallMs: STALL_MS });
+      const bytes: Uint8Array[] = [];
+      for await (const chunk of answer.chunks) bytes.push(chunk);
+      const value = answers.parseJson(Buffer.concat(bytes).toString("utf8"));
+      return mapped("POST", Promise.resolve(value).then(answers.parseImport));
+    },
     async [Symbol.asyncDispose]() {
       const toClose = await opened?.catch(() => undefined);
       await toClose?.[Symbol.asyncDispose]();
@@ -110,79 +231,25 @@ export function createIpamClient(options: IpamClientOptions): BatchIpamClient {
   };
 }
 
-interface HttpRequest {
-  method: string;
-  path: string;
-  body?: string;
-}
-
-async function call<T>(
-  open: () => Promise<Transport>,
-  { url, signal }: IpamClientOptions,
-  { method, path, body }: HttpRequest,
-  parse: (value: unknown) => T,
-  { timeoutMs, retries }: RetryPolicy,
-): Promise<T> {
-  const timeout = AbortSignal.timeout(timeoutMs);
-  const deadline = performance.now() + timeoutMs;
-  const ended = signal === undefined ? timeout : AbortSignal.any([timeout, signal]);
-  let maybeReceived = false;
-  for (let attempt = 0; ; attempt++) {
-    let failure: IpamError;
-    let waitMs = BACKOFF_MS[attempt];
-    try {
-      const transport = await open();
-      const answer = await transport.exchange(method, path, body, ended, deadline - performance.now());
-      const value = parseJson(answer.body);
-      if (answer.status >= 200 && answer.status < 300) return parse(value);
-      failure = parseFailure(answer.status, value, url);
-      if (ERROR_CODES[failure.code].http !== 503) throw failure;
-      const { retryAfterSeconds } = failure.details;
-      // Not before the server said, and spread, so that those turned away together do not come back together.
-      if (retryAfterSeconds !== undefined) waitMs = retryAfterSeconds * 1000 * (1 + Math.random() / 2);
-    } catch (error) {
-      if (!(error instanceof TransportError)) throw error;
-      maybeReceived ||= error.maybeReceived;
-      failure = describeUnreachable(url, error, maybeReceived, timeout.aborted ? timeoutMs : undefined);
-    }
-    if (ended.aborted || attempt >= retries || waitMs === undefined) throw failure;
-    if (!(await wait(waitMs, ended))) throw failure;
-  }
-}
-
-function describeUnreachable(
-  url: string,
-  error: TransportError,
-  maybeReceived: boolean,
-  timedOutMs?: number,
-): IpamError {
-  const why = timedOutMs === undefined ? error.message : `no answer within ${timedOutMs} ms`;
-  return new IpamError(
-    "unavailable",
-    `the IPAM at ${url} cannot be reached (${why}): check that it runs and the way to it`,
-    {
-      cause: new TransportError(error.message, maybeReceived, error.cause),
-    },
-  );
-}
-
-/** An answer that is not JSON is told apart by its status alone. */
-function parseJson(body: string): unknown {
+async function* mapChunks(
+  chunks: AsyncIterable<Uint8Array>,
+  map: (error: IpamError) => Error,
+): AsyncGenerator<Uint8Array> {
   try {
-    return JSON.parse(body);
-  } catch {
-    return undefined;
+    yield* chunks;
+  } catch (error) {
+    throw error instanceof IpamError ? map(error) : error;
   }
 }
 
-/** False when the call ended first. */
-function wait(delayMs: number, ended: AbortSignal): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const stop = () => resolve(false);
-  const timer = setTimeout(() => resolve(true), delayMs);
-  ended.addEventListener("abort", stop, { once: true });
-  return promise.finally(() => {
-    clearTimeout(timer);
-    ended.removeEventListener("abort", stop);
-  });
+/** Returns the value for these codes; throws the error for others. */
+function valueUnless<T>(error: unknown, value: T, ...codes: string[]): T {
+  if (error instanceof IpamError && codes.includes(error.code)) return value;
+  throw error;
+}
+
+function formatQuery(query: Record<string, string | number | undefined>): string {
+  const given = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) if (value !== undefined) given.set(key, String(value));
+  return given.size === 0 ? "" : `?${given}`;
 }

@@ -1,45 +1,49 @@
-import { request as httpRequest, type IncomingMessage } from "node:http";
-import { request as httpsRequest } from "node:https";
-import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { MooringEvent } from "../contract/event.ts";
 import { EventStreamCodec } from "../contract/event-stream.ts";
-import { IpamError, type MooringEvent } from "../contract/index.ts";
-import { parseFailure } from "./answers.ts";
+import { IpamError } from "../contract/ipam-error.ts";
+import type { OpenStream } from "./streams.ts";
 
-export interface EventFollowerOptions {
-  url: string;
-  /** PEM. */
-  ca?: string;
-  headers(): Promise<Record<string, string>>;
-  /** Only what is about this host. */
-  host: string;
+export interface EventFilter {
+  /** Streams events with a greater sequence number. */
+  after: number;
+  /** Only events of ports bound to this host, or just released or moved from it. */
+  host?: string;
 }
 
-/** The server says something more often than this. */
-const SILENCE_MS = 60_000;
+/** Above the server's keep-alive interval: a stream without any byte for so long is dead. */
+const DEAD_STREAM_MS = 60_000;
+const BACKOFF = { firstMs: 250, maxMs: 15_000 };
 
-/** See `AgentIpam.followEvents`. */
+/** Streams events. Reconnects and resumes until the signal aborts; `onError` receives each break. */
 export async function followEvents(
-  options: EventFollowerOptions,
-  after: number,
+  openStream: OpenStream,
+  { after, host }: EventFilter,
   onEvent: (event: MooringEvent) => void,
   onError: (error: IpamError) => void,
   signal: AbortSignal,
 ): Promise<void> {
   let last = after;
   for (let failures = 0; !signal.aborted; ) {
-    const silence = new AbortController();
-    const timer = setTimeout(() => silence.abort(), SILENCE_MS);
+    const dead = new AbortController();
+    const timer = setTimeout(() => dead.abort(), DEAD_STREAM_MS);
     try {
       const codec = new EventStreamCodec();
-      for await (const chunk of await open(options, last, AbortSignal.any([signal, silence.signal]))) {
+      const query = new URLSearchParams({ after: String(last), ...(host !== undefined && { host }) });
+      const { chunks } = await openStream({
+        method: "GET",
+        path: `/v1/events?${query}`,
+        accept: "text/event-stream",
+        signal: AbortSignal.any([signal, dead.signal]),
+      });
+      for await (const chunk of chunks) {
         timer.refresh();
         failures = 0;
         for (const event of codec.push(chunk)) {
           onEvent(event);
           last = event.seq;
         }
-        // A quiet host's own last event is long ago: from there the IPAM would have to look through all that came since.
+        // Keep-alives advance the cursor, or a quiet host makes the server rescan the log on reconnect.
         last = codec.lastId ?? last;
       }
     } catch (error) {
@@ -49,38 +53,8 @@ export async function followEvents(
     } finally {
       clearTimeout(timer);
     }
-    // Not all nodes at the same moment, when a server is back.
-    const pauseMs = Math.min(15_000, 250 * 2 ** Math.min(failures, 6)) * (0.5 + Math.random() / 2);
-    await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
-  }
-}
-
-async function open(
-  { url, ca, headers, host }: EventFollowerOptions,
-  after: number,
-  signal: AbortSignal,
-): Promise<IncomingMessage> {
-  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  const isSecure = url.startsWith("https:");
-  const query = new URLSearchParams({ after: String(after), host });
-  const request = (isSecure ? httpsRequest : httpRequest)(`${url}/v1/events?${query}`, {
-    headers: { accept: "text/event-stream, application/problem+json", ...(await headers()) },
-    signal,
-    ...(isSecure && { minVersion: "TLSv1.3" as const, ...(ca !== undefined && { ca }) }),
-  });
-  request.on("response", resolve).on("error", reject).end();
-  const response = await promise.catch((cause: Error) => {
-    throw new IpamError("unavailable", `the IPAM at ${url} gave no event stream: ${cause.message}`, { cause });
-  });
-  if (response.statusCode === 200) return response;
-  throw parseFailure(response.statusCode ?? 0, parseJson(await text(response)), url);
-}
-
-/** What is no JSON is told apart by its status alone. */
-function parseJson(body: string): unknown {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return undefined;
+    // Jitter, so that not all nodes reconnect to a restarted server at once.
+    const delayMs = Math.min(BACKOFF.maxMs, BACKOFF.firstMs * 2 ** Math.min(failures, 6));
+    await sleep(delayMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
   }
 }

@@ -1,21 +1,39 @@
 import { connect, isIP, type Socket } from "node:net";
 import { createHeaders, readCredentialFile } from "./credentials.ts";
+import { type Endpoint, parseEndpoint } from "./endpoint.ts";
 import { AnswerParser, formatRequest, type HttpAnswer } from "./http-codec.ts";
 import { TransportError } from "./transport-error.ts";
 
-/** HTTP exchanges over kept connections, one at a time on each; knows nothing of what is said. */
-export interface Transport extends AsyncDisposable {
-  /** Rejects with TransportError; aborting `signal` ends the exchange. The server is told how long the answer is waited for. */
-  exchange(
-    method: string,
-    path: string,
-    body: string | undefined,
-    signal: AbortSignal,
-    timeoutMs?: number,
-  ): Promise<HttpAnswer>;
+export interface Request {
+  method: string;
+  path: string;
+  /** JSON. */
+  body?: string;
 }
 
-/** Errors of the connection itself, before any byte was sent. */
+/** HTTP exchanges over keep-alive connections, one exchange at a time on each. */
+export interface Transport extends AsyncDisposable {
+  /**
+   * Rejects with TransportError, also when `signal` aborts. The server receives `timeoutMs` as the deadline. Sends again
+   * if the server closes an idle connection just as it is reused, so requests must be idempotent.
+   */
+  exchange(request: Request, signal: AbortSignal, timeoutMs?: number): Promise<HttpAnswer>;
+}
+
+export interface TransportOptions {
+  /** `http://HOST:PORT`, `https://HOST:PORT` or `unix:/PATH`. */
+  url: string;
+  /** Holds the bearer token; read again as it rotates. */
+  tokenFile?: string;
+  /** PEM of the authorities to trust; https only. */
+  caFile?: string;
+  userAgent?: string;
+}
+
+/** TLS 1.3 is the least that client and server of one release share. */
+export const MIN_TLS_VERSION = "TLSv1.3";
+
+/** Errors of a connection before any byte was sent. */
 const NEVER_SENT = new Set([
   "ECONNREFUSED",
   "ENOENT",
@@ -27,79 +45,86 @@ const NEVER_SENT = new Set([
   "EINVAL",
 ]);
 
-export interface TransportOptions {
-  /** `http://HOST:PORT`, `https://HOST:PORT` or `unix:/PATH`. */
-  url: string;
-  /** Holds the bearer token; read again and again, because tokens rotate. */
-  tokenFile?: string;
-  /** PEM of the authorities to trust; https only. */
-  caFile?: string;
-}
-
-/** Rejects with IpamError when a file cannot be read: to ask again would not help. */
-export async function openTransport({ url, tokenFile, caFile }: TransportOptions): Promise<Transport> {
-  const headers = createHeaders(tokenFile);
-  await headers();
-  const place = (host: string, dial: () => Socket, readyEvent: Endpoint["readyEvent"] = "connect") =>
-    new SocketTransport({ url, host, headers, dial, readyEvent });
-  if (url.startsWith("unix:")) return place("localhost", () => connect({ path: url.slice("unix:".length) }));
-
-  const { protocol, host: authority, hostname, port } = new URL(url);
-  const host = hostname.replace(/^\[|\]$/g, "");
-  if (protocol === "http:") return place(authority, () => connect({ host, port: Number(port || 80), noDelay: true }));
+/** Rejects with IpamError if the token or CA file cannot be read. */
+export async function openTransport({ url, tokenFile, caFile, userAgent }: TransportOptions): Promise<Transport> {
+  const endpoint = parseEndpoint(url);
+  const authorize = createHeaders(tokenFile);
+  await authorize();
+  const agent = userAgent === undefined ? {} : { "user-agent": userAgent };
+  const headers = async () => ({ ...(await authorize()), ...agent });
+  const { address } = endpoint;
+  if ("path" in address) return new SocketTransport({ endpoint, headers, dial: () => connect(address) });
+  if (!endpoint.isSecure)
+    return new SocketTransport({ endpoint, headers, dial: () => connect({ ...address, noDelay: true }) });
 
   const ca = caFile === undefined ? undefined : await readCredentialFile("caFile", caFile);
   const tls = await import("node:tls");
-  const options = { host, port: Number(port || 443), minVersion: "TLSv1.3", ALPNProtocols: ["http/1.1"] } as const;
-  // An address is no server name (RFC 6066, section 3); the certificate is held against it all the same.
-  const name = isIP(host) === 0 ? { servername: host } : {};
-  return place(authority, () => tls.connect({ ...options, ...name, ...(ca !== undefined && { ca }) }), "secureConnect");
+  const options = { ...address, minVersion: MIN_TLS_VERSION, ALPNProtocols: ["http/1.1"] } as const;
+  // An IP address is not allowed as server name (RFC 6066, section 3); the certificate is checked against it anyway.
+  const name = isIP(address.host) === 0 ? { servername: address.host } : {};
+  const dial = () => tls.connect({ ...options, ...name, ...(ca !== undefined && { ca }) });
+  return new SocketTransport({ endpoint, headers, dial });
 }
 
-interface Endpoint {
-  url: string;
-  host: string;
+interface Dialer {
+  endpoint: Endpoint;
   headers: () => Promise<Record<string, string>>;
   dial: () => Socket;
-  /** When the first byte of a request can have left. */
-  readyEvent: "connect" | "secureConnect";
 }
 
 class SocketTransport implements Transport {
-  readonly #place: Endpoint;
+  readonly #dialer: Dialer;
   readonly #idle = new Set<Socket>();
-  /** When any connection brought an answer last; by performance.now(). */
-  #answeredAt = 0;
+  /** By performance.now(). */
+  #lastAnswerAt = 0;
 
-  constructor(place: Endpoint) {
-    this.#place = place;
+  constructor(dialer: Dialer) {
+    this.#dialer = dialer;
   }
 
-  async exchange(
-    method: string,
-    path: string,
-    body: string | undefined,
-    signal: AbortSignal,
-    timeoutMs?: number,
-  ): Promise<HttpAnswer> {
-    const { url, host, readyEvent } = this.#place;
-    const deadline = timeoutMs !== undefined && { "mooring-deadline-ms": String(Math.max(1, Math.floor(timeoutMs))) };
-    const headers = { ...(await this.#place.headers()), ...deadline };
-    if (signal.aborted) throw new TransportError(`${url}: the call was ended`, false, signal.reason);
+  async exchange(request: Request, signal: AbortSignal, timeoutMs?: number): Promise<HttpAnswer> {
+    const deadline = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
+    const headers = await this.#dialer.headers();
     const [kept] = this.#idle;
-    if (kept !== undefined) this.#idle.delete(kept);
-    const socket = kept ?? this.#dial();
+    if (kept === undefined) return this.#send(this.#dial(signal), false, request, headers, signal, deadline);
+    this.#idle.delete(kept);
+    try {
+      return await this.#send(kept, true, request, headers, signal, deadline);
+    } catch (error) {
+      if (!(error instanceof ClosedIdleError)) throw error;
+    }
+    try {
+      return await this.#send(this.#dial(signal), false, request, headers, signal, deadline);
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      // The closed connection may have delivered the request.
+      throw new TransportError(error.message, true, error.cause, error.failure);
+    }
+  }
+
+  async #send(
+    socket: Socket,
+    isReused: boolean,
+    { method, path, body }: Request,
+    headers: Record<string, string>,
+    signal: AbortSignal,
+    deadline: number | undefined,
+  ): Promise<HttpAnswer> {
+    const { url, authority, basePath, isSecure } = this.#dialer.endpoint;
     const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
     const parser = new AnswerParser();
-    let connected = kept !== undefined;
+    let isConnected = isReused;
+    let hasAnswerStarted = false;
     const startedAt = performance.now();
     const fail = (error: Error & { code?: string }) => {
-      const maybeReceived = connected && !NEVER_SENT.has(error.code ?? "");
-      // A server that is gone without a word leaves all connections dead: none of them shall cost the next call its time.
-      // One that has answered another meanwhile is only slow, and would be slower still for greeting everybody anew.
-      if (this.#answeredAt < startedAt) for (const other of this.#idle) this.#drop(other);
-      // When a name has several addresses, the error of them all has no message of its own.
-      reject(new TransportError(`${url}: ${error.message || error.code}`, maybeReceived, error));
+      const maybeReceived = isConnected && !NEVER_SENT.has(error.code ?? "");
+      // A dead server leaves all connections dead, so the next call should not try them. A server that has answered
+      // another exchange meanwhile is only slow: its connections stay.
+      if (this.#lastAnswerAt < startedAt) for (const other of this.#idle) this.#drop(other);
+      // The error for a name with several addresses has no message, only a code.
+      const message = `${url}: ${error.message || error.code}`;
+      const isClosedIdle = isReused && !hasAnswerStarted && !signal.aborted;
+      reject(isClosedIdle ? new ClosedIdleError(message) : new TransportError(message, maybeReceived, error));
       socket.destroy();
     };
     const attempt = (read: () => HttpAnswer | undefined) => {
@@ -111,17 +136,26 @@ class SocketTransport implements Transport {
       }
     };
     const onConnect = () => {
-      connected = true;
+      isConnected = true;
     };
-    const onData = (bytes: Buffer) => attempt(() => parser.push(bytes));
+    const onData = (bytes: Buffer) => {
+      hasAnswerStarted = true;
+      attempt(() => parser.push(bytes));
+    };
     const onEnd = () => attempt(() => parser.end());
     const onAbort = () => fail(new Error("the call was ended"));
+    const readyEvent = isSecure ? "secureConnect" : "connect";
     socket.on(readyEvent, onConnect).on("data", onData).on("end", onEnd).on("close", onEnd).on("error", fail);
     signal.addEventListener("abort", onAbort, { once: true });
-    socket.write(formatRequest({ method, path, host, headers, ...(body !== undefined && { body }) }));
+    const remainingMs = deadline === undefined ? undefined : Math.max(1, Math.floor(deadline - performance.now()));
+    const allHeaders = remainingMs === undefined ? headers : { ...headers, "mooring-deadline-ms": String(remainingMs) };
+    const bytes = { method, path: basePath + path, host: authority, headers: allHeaders };
+    socket.write(formatRequest(body === undefined ? bytes : { ...bytes, body }));
+    // A reused connection may have closed before the listeners were attached.
+    if (socket.destroyed) fail(new Error("the connection was closed"));
     try {
       const answer = await promise;
-      this.#answeredAt = performance.now();
+      this.#lastAnswerAt = performance.now();
       if (answer.reusable) this.#idle.add(socket);
       else socket.destroy();
       return answer;
@@ -131,12 +165,12 @@ class SocketTransport implements Transport {
     }
   }
 
-  /** While a connection is kept idle, the server ends it in its own time and says nothing unasked. */
-  #dial(): Socket {
-    const socket = this.#place.dial();
-    for (const event of ["end", "close", "data"]) socket.on(event, () => this.#drop(socket));
-    // Told to whoever waits; when nobody does, the connection is just gone.
-    socket.on("error", () => this.#drop(socket));
+  #dial(signal: AbortSignal): Socket {
+    const { endpoint, dial } = this.#dialer;
+    if (signal.aborted) throw new TransportError(`${endpoint.url}: the call was ended`, false, signal.reason);
+    const socket = dial();
+    // An idle connection that the server closes, or sends to unasked, is not reused. An error there has no other listener.
+    for (const event of ["end", "close", "data", "error"]) socket.on(event, () => this.#drop(socket));
     return socket;
   }
 
@@ -148,4 +182,9 @@ class SocketTransport implements Transport {
     for (const socket of this.#idle) socket.destroy();
     this.#idle.clear();
   }
+}
+
+/** The server closed a reused connection before it answered: the same request on a new connection is safe. */
+class ClosedIdleError extends Error {
+  override readonly name = "ClosedIdleError";
 }

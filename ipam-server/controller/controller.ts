@@ -1,5 +1,6 @@
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { Logger } from "pino";
+import { createIpamClient } from "../client/client.ts";
 import type { MooringEvent, Port } from "../contract/index.ts";
 import { KubeApi } from "../kube/kube-api.ts";
 import { KubeEvents } from "../kube/kube-events.ts";
@@ -7,8 +8,6 @@ import { BackgroundLoop } from "../process/background-loop.ts";
 import { HealthServer } from "../process/health-server.ts";
 import type { ListenAddress } from "../process/option-parsers.ts";
 import { buildMoveEvent, buildReclaimEvent } from "./address-events.ts";
-import { IpamClient } from "./ipam-client.ts";
-import { IpamTransport } from "./ipam-transport.ts";
 import { KubeWatch } from "./kube-watch.ts";
 import { Leader } from "./leader.ts";
 import { ControllerMetrics } from "./metrics.ts";
@@ -18,8 +17,8 @@ import { Sweeper } from "./sweeper.ts";
 export interface ControllerOptions {
   kubeConfig: KubeConfig;
   server: string;
-  ca?: string;
-  readToken?(): Promise<string | undefined>;
+  caFile?: string;
+  tokenFile?: string;
   cluster: string;
   identity: string;
   kubeLease: { namespace: string; name: string; durationSeconds?: number };
@@ -27,6 +26,9 @@ export interface ControllerOptions {
   healthListen: ListenAddress;
   log: Logger;
 }
+
+/** Bounds a call with its retries. */
+const IPAM_TIMEOUT_MS = 10_000;
 
 /** All ports are reloaded this often, in case an event was missed. */
 const FULL_RELOAD_EVERY_MS = 10 * 60_000;
@@ -43,9 +45,16 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     log.warn({ err: error, component }, "failed, retrying");
   };
   const api = new KubeApi(options.kubeConfig);
-  const { server, ca, readToken } = options;
-  const transport = stack.use(new IpamTransport({ server, ...(ca && { ca }), ...(readToken && { readToken }) }));
-  const ipam = new IpamClient(transport);
+  const { server, caFile, tokenFile } = options;
+  const ipam = stack.use(
+    createIpamClient({
+      url: server,
+      timeoutMs: IPAM_TIMEOUT_MS,
+      userAgent: "mooring-controller",
+      ...(caFile !== undefined && { caFile }),
+      ...(tokenFile !== undefined && { tokenFile }),
+    }),
+  );
   const watch = stack.use(new KubeWatch(api, error => failed("watch")(error)));
   const events = stack.use(
     new KubeEvents({

@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { loadKubeConfig } from "../kube/load-kube-config.ts";
 import { requireOption } from "../process/options.ts";
@@ -20,12 +19,14 @@ process.exitCode = await runProgram({
   process,
   async run(config, log, signal) {
     const { tokenFile, caFile } = config;
+    // Fails at start-up, not at the first call.
+    if (caFile !== undefined) readFileSync(caFile);
     const options = {
       cluster: requireOption(config.cluster, "cluster", "give this cluster's name in the IPAM"),
       kubeConfig: loadKubeConfig(config.kubeconfig),
       server: config.server,
-      ...(caFile !== undefined && { ca: readFileSync(caFile, "utf8") }),
-      ...(tokenFile !== undefined && { readToken: async () => (await readFile(tokenFile, "utf8")).trim() }),
+      ...(caFile !== undefined && { caFile }),
+      ...(tokenFile !== undefined && { tokenFile }),
       identity: config.identity ?? hostname(),
       kubeLease: { namespace: config.leaseNamespace, name: config.leaseName },
       graceMs: config.grace,

@@ -1,10 +1,10 @@
+import type { FullIpamClient } from "../client/client.ts";
 import type { MooringEvent, Port } from "../contract/index.ts";
 import { GAP, IpamError } from "../contract/index.ts";
 import { inParallel } from "../process/in-parallel.ts";
-import type { IpamClient } from "./ipam-client.ts";
 
 export interface PortViewOptions {
-  client: Pick<IpamClient, "readPorts" | "readPort" | "readLastSeq" | "followEvents">;
+  client: Pick<FullIpamClient, "listPorts" | "findPort" | "readLastSeq" | "followEvents">;
   cluster: string;
   onEvent?(event: MooringEvent, before: Port | undefined): void;
   onError?(error: IpamError): void;
@@ -58,7 +58,7 @@ export class PortView implements AsyncDisposable {
       if (error.code === "conflict") replaced.abort();
     };
     const ended = AbortSignal.any([signal, replaced.signal]);
-    await client.followEvents(after, event => this.#handleEvent(event), fail, ended);
+    await client.followEvents({ after }, event => this.#handleEvent(event), fail, ended);
     if (signal.aborted) return;
     this.markAllStale();
     this.#following = undefined;
@@ -76,7 +76,7 @@ export class PortView implements AsyncDisposable {
 
   async #readAll(): Promise<void> {
     this.#dirty.clear();
-    const ports = await this.#options.client.readPorts(this.#options.cluster, this.#stop.signal);
+    const ports = await this.#options.client.listPorts({ cluster: this.#options.cluster }, this.#stop.signal);
     this.#ports = new Map(ports.map(port => [port.name, port]));
     this.#isSynced = true;
   }
@@ -86,7 +86,7 @@ export class PortView implements AsyncDisposable {
     this.#dirty.clear();
     try {
       await inParallel(16, names, async name => {
-        const port = await this.#options.client.readPort(name);
+        const port = await this.#options.client.findPort(name);
         if (port?.cluster === this.#options.cluster) this.#ports.set(name, port);
         else this.#ports.delete(name);
       });

@@ -1,8 +1,8 @@
+import type { FullIpamClient } from "../client/client.ts";
 import type { Port, Release, Workload } from "../contract/index.ts";
 import type { KubeApi } from "../kube/kube-api.ts";
 import { inParallel } from "../process/in-parallel.ts";
 import { classifyPort, decideReclaims, isLease, type Reclaim, type SuspectedSince } from "./decide-reclaims.ts";
-import type { IpamClient } from "./ipam-client.ts";
 import type { KubeView, WatchedKind } from "./kube-view.ts";
 import { fetchFreshNodes, fetchFreshView } from "./kube-watch.ts";
 
@@ -12,7 +12,7 @@ export interface SweeperOptions {
   ports: { refresh(): Promise<Iterable<Port>>; markStale(name: string): void };
   watch: { view(): KubeView };
   api: Pick<KubeApi, "list">;
-  ipam: Pick<IpamClient, "release" | "deletePort">;
+  ipam: Pick<FullIpamClient, "release" | "deletePortIfUnchanged">;
   /** Checked before every release and deletion: false once this replica no longer leads. */
   mayAct(): boolean;
   now(): number;
@@ -112,7 +112,7 @@ export class Sweeper {
       if (!this.#options.mayAct()) return;
       this.#options.ports.markStale(name);
       try {
-        if (await this.#options.ipam.deletePort(name, { id, epoch })) done += this.#report(item);
+        if (await this.#options.ipam.deletePortIfUnchanged(name, { id, epoch })) done += this.#report(item);
       } catch (error) {
         this.#options.onError?.(error, `delete ${name}`);
       }

@@ -1,5 +1,5 @@
+import type { Finding } from "../client/client.ts";
 import type { Port } from "../contract/index.ts";
-import type { Finding } from "./client.ts";
 
 /** The fields of a pod that the comparison uses. */
 export interface ClusterPod {

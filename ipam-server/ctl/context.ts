@@ -1,4 +1,4 @@
-import type { Client } from "./client.ts";
+import type { FullIpamClient } from "../client/client.ts";
 import type { ExitCode } from "./ctl-error.ts";
 import type { Io } from "./io.ts";
 
@@ -10,6 +10,6 @@ export interface Context {
    * the exit code if that is not 0.
    */
   action<Args extends unknown[]>(
-    work: (client: Client, ...args: Args) => Promise<ExitCode | undefined>,
+    work: (client: FullIpamClient, ...args: Args) => Promise<ExitCode | undefined>,
   ): (...args: Args) => Promise<void>;
 }

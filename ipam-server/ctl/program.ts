@@ -1,6 +1,6 @@
 import { Command, CommanderError } from "commander";
+import { createIpamClient } from "../client/client.ts";
 import { addOptions, readOptions } from "../process/options.ts";
-import { Client } from "./client.ts";
 import { addApplyCommand } from "./commands/apply.ts";
 import { addBackupCommand } from "./commands/backup.ts";
 import { addCheckCommand } from "./commands/check.ts";
@@ -18,7 +18,10 @@ import { CtlError, EXIT_CODES, type ExitCode } from "./ctl-error.ts";
 import type { Io, Sink } from "./io.ts";
 import { reportError } from "./report-error.ts";
 import { CTL_OPTIONS } from "./settings.ts";
-import { Transport } from "./transport.ts";
+import { toCtlError } from "./to-ctl-error.ts";
+
+/** The longest deadline that the server accepts. */
+const MAX_TIMEOUT_MS = 3_600_000;
 
 /** Runs one command line (without the program's name) and returns the exit code. Does not reject. */
 export async function runProgram(argv: readonly string[], io: Io): Promise<ExitCode> {
@@ -30,8 +33,16 @@ export async function runProgram(argv: readonly string[], io: Io): Promise<ExitC
       work =>
       async (...args) => {
         const settings = readOptions(CTL_OPTIONS, { flags: program.opts(), env: io.env, readFile: io.readFile });
-        using transport = new Transport(settings);
-        exitCode = (await work(new Client(transport), ...args)) ?? EXIT_CODES.ok;
+        const timeoutMs = Math.min(settings.timeout, MAX_TIMEOUT_MS);
+        await using client = createIpamClient({
+          url: settings.server.text,
+          timeoutMs,
+          // The person sees a failure at once and decides whether to run the command again.
+          retries: 0,
+          userAgent: "mooringctl",
+          mapError: (error, method) => toCtlError(error, method, settings.server.text, timeoutMs),
+        });
+        exitCode = (await work(client, ...args)) ?? EXIT_CODES.ok;
       },
   };
   addApplyCommand(program, context);

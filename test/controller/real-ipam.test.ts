@@ -4,9 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { pino } from "pino";
+import { createIpamClient } from "../../ipam-server/client/client.ts";
 import type { Claim, MooringEvent, NetworkManifest, Port } from "../../ipam-server/contract/index.ts";
-import { IpamClient } from "../../ipam-server/controller/ipam-client.ts";
-import { IpamTransport } from "../../ipam-server/controller/ipam-transport.ts";
 import { PortView } from "../../ipam-server/controller/port-view.ts";
 import { startServer } from "../../ipam-server/server.ts";
 import { eventually } from "./eventually.ts";
@@ -57,19 +56,20 @@ async function setUp(stack: AsyncDisposableStack) {
       pino({ level: "silent" }),
     ),
   );
-  const transport = stack.use(new IpamTransport({ server: server.url }));
+  const client = stack.use(createIpamClient({ url: server.url, timeoutMs: 10_000 }));
   await fetch(`${server.url}/v1/networks/prod`, {
     method: "PUT",
     headers: { "content-type": "application/json" },
     body: JSON.stringify(NETWORK),
   });
   const claims = async (...items: Claim[]): Promise<Port[]> => {
-    const { results } = (await transport.call("POST", "/v1/claims", { claims: items })) as {
-      results: { port: Port }[];
-    };
-    return results.map(result => result.port);
+    const results = await client.claimAll(items);
+    return results.map(result => {
+      assert.ok("port" in result, JSON.stringify(result));
+      return result.port;
+    });
   };
-  return { client: new IpamClient(transport), claims };
+  return { client, claims };
 }
 
 describe("IPAM client of the controller", () => {
@@ -77,7 +77,7 @@ describe("IPAM client of the controller", () => {
     await using stack = new AsyncDisposableStack();
     const { client, claims } = await setUp(stack);
     await claims(claim(0), claim(1), claim(2, { cluster: "c2", name: "c2/shop/web-2" }));
-    const ports = await client.readPorts("c1");
+    const ports = await client.listPorts({ cluster: "c1" });
     assert.deepEqual(ports.map(port => port.name).sort(), ["c1/shop/web-0", "c1/shop/web-1"]);
     assert.deepEqual(ports[0]?.workload, claim(0).workload);
     assert.equal(ports[0]?.namespace, "shop");
@@ -108,13 +108,13 @@ describe("IPAM client of the controller", () => {
     const [port] = await claims(claim(0));
     assert.ok(port);
     const { name, id, epoch } = port;
-    assert.equal(await client.deletePort(name, { id, epoch }), false, "bound");
+    assert.equal(await client.deletePortIfUnchanged(name, { id, epoch }), false, "bound");
     await client.release([{ name, host: "node-a", ownerUid: UID, sandbox: { id: "sandbox-0", interface: "eth0" } }]);
-    assert.equal(await client.deletePort(name, { id, epoch: epoch + 1 }), false, "another epoch");
-    assert.equal(await client.deletePort(name, { id: "another", epoch }), false, "another life");
-    assert.equal(await client.deletePort(name, { id, epoch }), true);
-    assert.equal(await client.deletePort(name, { id, epoch }), false, "gone");
-    assert.equal(await client.readPort(name), undefined);
+    assert.equal(await client.deletePortIfUnchanged(name, { id, epoch: epoch + 1 }), false, "another epoch");
+    assert.equal(await client.deletePortIfUnchanged(name, { id: "another", epoch }), false, "another life");
+    assert.equal(await client.deletePortIfUnchanged(name, { id, epoch }), true);
+    assert.equal(await client.deletePortIfUnchanged(name, { id, epoch }), false, "gone");
+    assert.equal(await client.findPort(name), undefined);
   });
 
   it("the port view follows the event stream, including moves", async () => {
@@ -154,7 +154,7 @@ describe("IPAM client of the controller", () => {
     });
     const released = await eventually("its event", () => events.find(event => event.type === "port.released"));
     assert.equal(released.host, "node-a", "the host shows a later pod that the port moved");
-    await client.deletePort(port.name, { id: port.id, epoch: port.epoch });
+    await client.deletePortIfUnchanged(port.name, { id: port.id, epoch: port.epoch });
     await eventually("the deletion", async () => !(await names()).includes("c1/shop/web-1"));
   });
 });

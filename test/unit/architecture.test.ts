@@ -175,7 +175,7 @@ describe("the arrows", () => {
       ["ipam-server/domain/decide/decide.ts", "ipam-server/storage/sqlite/open.ts"],
       ["ipam-server/http/app.ts", "ipam-server/storage/sqlite/open.ts"],
       ["ipam-server/http/app.ts", "ipam-server/auth/anonymous.ts"],
-      ["ipam-server/ctl/client.ts", "ipam-server/domain/store.ts"],
+      ["ipam-server/ctl/program.ts", "ipam-server/domain/store.ts"],
       ["cni/datapath/datapath.ts", "ipam-server/contract/index.ts"],
       ["cni/datapath/datapath.ts", "cni/dispatch.ts"],
       ["cni/external-ids.ts", "cni/dispatch.ts"],

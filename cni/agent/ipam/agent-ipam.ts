@@ -1,6 +1,4 @@
 import { createIpamClient, type IpamClient } from "../../../ipam-server/client/client.ts";
-import { createHeaders } from "../../../ipam-server/client/credentials.ts";
-import { followEvents } from "../../../ipam-server/client/event-follower.ts";
 import type { RetryPolicy } from "../../../ipam-server/client/retry-policy.ts";
 import type {
   Claim,
@@ -42,23 +40,21 @@ export interface AgentIpamOptions {
   url: string;
   tokenFile?: string;
   caFile?: string;
-  /** The content of `caFile`, for the event stream. */
-  ca?: string;
   /** Bounds a claim with its retries. */
   timeoutMs: number;
   /** Ends requests in flight, except releases and reports. */
   signal?: AbortSignal;
 }
 
-const PAGE = 1000;
 /** Below the server's limit of 1000, because smaller requests are answered sooner. */
 const MAX_ITEMS = 200;
 
 export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
-  const { url, tokenFile, caFile, ca, timeoutMs, signal } = options;
+  const { url, tokenFile, caFile, timeoutMs, signal } = options;
   const client = createIpamClient({
     url,
     timeoutMs,
+    userAgent: "mooring-agent",
     ...(tokenFile !== undefined && { tokenFile }),
     ...(caFile !== undefined && { caFile }),
     ...(signal && { signal }),
@@ -107,7 +103,6 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
       return Promise.all(items.map(item => (queue as BatchQueue<I, R>).push(item)));
     };
   };
-  const headers = createHeaders(tokenFile);
 
   return {
     get isReachable() {
@@ -125,19 +120,9 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
     readNetwork: name => trackReachability(client.readNetwork(name)),
     ready: () => trackReachability(client.ready()),
     readLastSeq: () => trackReachability(client.readLastSeq()),
-    async readPortsOfHost(host) {
-      const ports: Port[] = [];
-      let cursor: string | undefined;
-      do {
-        const query = new URLSearchParams({ host, limit: String(PAGE), ...(cursor !== undefined && { cursor }) });
-        const page = await trackReachability(client.readPorts(String(query)));
-        ports.push(...page.ports);
-        cursor = page.nextCursor;
-      } while (cursor !== undefined);
-      return ports;
-    },
+    readPortsOfHost: host => trackReachability(client.listPorts({ host })),
     followEvents: (host, after, onEvent, onError, signal) =>
-      followEvents({ url, headers, host, ...(ca !== undefined && { ca }) }, after, onEvent, onError, signal),
+      client.followEvents({ after, host }, onEvent, onError, signal),
     [Symbol.asyncDispose]: () => client[Symbol.asyncDispose](),
   };
 }

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
+import type { FullIpamClient } from "../../client/client.ts";
 import { IpamError } from "../../contract/index.ts";
-import type { Client } from "../client.ts";
 import type { Context } from "../context.ts";
 import { CtlError, EXIT_CODES } from "../ctl-error.ts";
 import type { Io } from "../io.ts";
@@ -58,7 +58,7 @@ async function readSource(file: string, source: string, io: Io): Promise<string>
 }
 
 /** Applies one network. Returns false if the server refuses it; the others are still applied. */
-async function applyOne(client: Client, { manifest, where }: LocatedManifest, io: Io): Promise<boolean> {
+async function applyOne(client: FullIpamClient, { manifest, where }: LocatedManifest, io: Io): Promise<boolean> {
   const label = `network/${manifest.metadata.name}`;
   try {
     const { outcome, changes } = await client.putNetwork(manifest);

@@ -25,8 +25,8 @@ export function addBackupCommand(parent: Command, { io, action }: Context): void
     .action(
       action(async (client, file: string, { force = false }: { force?: boolean }) => {
         await assertMayWrite(file, force);
-        const { length, chunks } = await client.backup();
-        const size = await saveFile(file, assertComplete(chunks, length), { force });
+        const { lengthBytes, chunks } = await client.backup();
+        const size = await saveFile(file, assertComplete(chunks, lengthBytes), { force });
         await io.stdout.write(`backup saved in ${file}: ${size} bytes\n`);
         return undefined;
       }),

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
-import type { Port } from "../../contract/index.ts";
-import type { Client, Finding } from "../client.ts";
+import type { Finding, FullIpamClient } from "../../client/client.ts";
 import { compareCluster } from "../compare-cluster.ts";
 import type { Context } from "../context.ts";
 import { CtlError, EXIT_CODES } from "../ctl-error.ts";
@@ -67,12 +66,11 @@ export function addCheckCommand(parent: Command, { io, action }: Context): void 
 }
 
 /** Returns the findings of two comparisons that are in both. */
-async function compareTwice(client: Client, kubeconfig: string, cluster: string): Promise<Finding[]> {
+async function compareTwice(client: FullIpamClient, kubeconfig: string, cluster: string): Promise<Finding[]> {
   // Loaded here, because no other command uses the Kubernetes client.
   const { fetchCluster } = await import("../cluster-pods.ts");
   const compare = async () => {
-    const ports: Port[] = [];
-    for await (const page of client.pagePorts({})) ports.push(...page);
+    const ports = await client.listPorts({});
     const { pods, nodes } = await fetchCluster(kubeconfig);
     return compareCluster(ports, pods, nodes, cluster);
   };

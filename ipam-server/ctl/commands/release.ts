@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { Port } from "../../contract/index.ts";
+import { IpamError, type Port } from "../../contract/index.ts";
 import { type BindingRef, parseBindingRef } from "../binding-ref.ts";
 import type { Context } from "../context.ts";
 import { CtlError, EXIT_CODES } from "../ctl-error.ts";
@@ -29,7 +29,9 @@ export function addReleaseCommand(parent: Command, { io, action }: Context): voi
           await io.stdout.write(`port/${name} is not bound: nothing to release\n`);
           return undefined;
         }
-        const result = await client.release({ name, ...ref });
+        const [result] = await client.release([{ name, ...ref }]);
+        if (result === undefined) throw new IpamError("internal", "the IPAM answered a release with no result");
+        if ("problem" in result) throw IpamError.fromProblem(result.problem);
         if (result.released) {
           const kept = result.deleted ? "and deleted (ephemeral)" : "and kept with its addresses (sticky)";
           await io.stdout.write(`port/${name} released from ${formatRef(ref)}, ${kept}\n`);

@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, it } from "node:test";
 import { followEvents } from "../../../ipam-server/client/event-follower.ts";
+import { createStreams } from "../../../ipam-server/client/streams.ts";
 
 describe("event follower", () => {
   it("resumes a quiet host's stream at its cursor, not at its last event", async () => {
@@ -18,9 +19,15 @@ describe("event follower", () => {
     try {
       await once(server, "listening");
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-      const options = { url, host: "node-a", headers: async () => ({}) };
+      const openStream = createStreams({ url });
       const signal = AbortSignal.any([enough.signal, AbortSignal.timeout(20_000)]);
-      await followEvents(options, 5, () => assert.fail("there was no event"), assert.ifError, signal);
+      await followEvents(
+        openStream,
+        { after: 5, host: "node-a" },
+        () => assert.fail("there was no event"),
+        assert.ifError,
+        signal,
+      );
       assert.deepEqual(asked, ["5", "4200000"]);
     } finally {
       server.close();

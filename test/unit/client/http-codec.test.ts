@@ -76,7 +76,7 @@ describe("HTTP codec", () => {
       for (let length = 0; length < text.length; length++) {
         const parser = new AnswerParser();
         assert.equal(parser.push(Buffer.from(text.slice(0, length))), undefined);
-        assert.throws(() => parser.end(), /ended before the answer was whole/);
+        assert.throws(() => parser.end(), /ended before the answer was complete/);
       }
     }
   });

@@ -19,11 +19,13 @@ describe("transport", () => {
   it("reuses one connection, and opens more only for concurrent exchanges", async () => {
     await using ipam = await FakeIpam.start();
     await using transport = await openTransport({ url: ipam.url });
-    for (let turn = 0; turn < 30; turn++) await transport.exchange("GET", "/readyz", undefined, deadline());
+    for (let turn = 0; turn < 30; turn++) await transport.exchange({ method: "GET", path: "/readyz" }, deadline());
     assert.equal(ipam.connections, 1);
-    await Promise.all(Array.from({ length: 5 }, () => transport.exchange("GET", "/readyz", undefined, deadline())));
+    await Promise.all(
+      Array.from({ length: 5 }, () => transport.exchange({ method: "GET", path: "/readyz" }, deadline())),
+    );
     assert.equal(ipam.connections, 5);
-    for (let turn = 0; turn < 20; turn++) await transport.exchange("GET", "/readyz", undefined, deadline());
+    for (let turn = 0; turn < 20; turn++) await transport.exchange({ method: "GET", path: "/readyz" }, deadline());
     assert.equal(ipam.connections, 5);
   });
 
@@ -54,25 +56,25 @@ describe("transport", () => {
   it("drops all idle connections when one turns out to be dead", async () => {
     await using ipam = await FakeIpam.start();
     await using transport = await openTransport({ url: ipam.url });
-    await Promise.all([1, 2, 3].map(() => transport.exchange("GET", "/readyz", undefined, deadline())));
+    await Promise.all([1, 2, 3].map(() => transport.exchange({ method: "GET", path: "/readyz" }, deadline())));
     assert.equal(ipam.connections, 3);
     ipam.instead.push("say nothing");
-    await assert.rejects(transport.exchange("GET", "/readyz", undefined, AbortSignal.timeout(50)));
-    await transport.exchange("GET", "/readyz", undefined, deadline());
+    await assert.rejects(transport.exchange({ method: "GET", path: "/readyz" }, AbortSignal.timeout(50)));
+    await transport.exchange({ method: "GET", path: "/readyz" }, deadline());
     assert.equal(ipam.connections, 4);
   });
 
   it("keeps the other connections when a slow server still answers them", async () => {
     await using ipam = await FakeIpam.start();
     await using transport = await openTransport({ url: ipam.url });
-    await Promise.all([1, 2, 3].map(() => transport.exchange("GET", "/readyz", undefined, deadline())));
+    await Promise.all([1, 2, 3].map(() => transport.exchange({ method: "GET", path: "/readyz" }, deadline())));
     ipam.instead.push("say nothing");
     const ended = new AbortController();
-    const slow = transport.exchange("GET", "/readyz", undefined, ended.signal);
-    await transport.exchange("GET", "/readyz", undefined, deadline());
+    const slow = transport.exchange({ method: "GET", path: "/readyz" }, ended.signal);
+    await transport.exchange({ method: "GET", path: "/readyz" }, deadline());
     ended.abort();
     await assert.rejects(slow);
-    await Promise.all([1, 2].map(() => transport.exchange("GET", "/readyz", undefined, deadline())));
+    await Promise.all([1, 2].map(() => transport.exchange({ method: "GET", path: "/readyz" }, deadline())));
     assert.equal(ipam.connections, 3);
   });
 

@@ -141,7 +141,7 @@ describe("ADD", () => {
   it("journals the rollback's release when the IPAM is down, for the next call", async () => {
     await using harness = await Harness.start();
     harness.node.failures.plug = new DatapathError("veth", "no veth");
-    harness.ipam.onClaim = () => harness.ipam.instead.push("hang up", "hang up");
+    harness.ipam.onClaim = () => harness.ipam.instead.push("hang up", "hang up", "hang up");
     assert.equal((await harness.fail("ADD", { retain: "sticky" })).msg, "no veth");
     assert.notEqual(harness.ipam.ports.get("c1/default/web-0")?.binding, undefined);
     delete harness.node.failures.plug;
@@ -169,7 +169,7 @@ describe("ADD", () => {
 
   it("succeeds when its report cannot be delivered, and journals it", async () => {
     await using harness = await Harness.start();
-    harness.ipam.onClaim = () => harness.ipam.instead.push("hang up");
+    harness.ipam.onClaim = () => harness.ipam.instead.push("hang up", "hang up");
     await harness.succeed("ADD");
     assert.deepEqual(harness.ipam.reports, []);
     await harness.succeed("STATUS");

@@ -108,7 +108,7 @@ describe("the journal", () => {
     await using harness = await JournalHarness.start();
     await appendMany(harness, 130);
     harness.ipam.onRelease = ({ sandbox }) => {
-      if (sandbox?.id === "s0") harness.ipam.instead.push("hang up");
+      if (sandbox?.id === "s0") harness.ipam.instead.push("hang up", "hang up");
     };
     await assert.rejects(harness.deliver(), { code: "unavailable" });
     assert.equal((await harness.journal.list()).length, 30);
