@@ -75,7 +75,7 @@ describe("leases on a node", () => {
         (await agent.read("/metrics")).body,
       )?.[1] ?? 0,
     );
-  /** The node learns of leases from what the IPAM answers to a first pod, and is leased its share. */
+  /** The answer to a first pod shows the node that its network has leases; the node then claims its share. */
   const warmUp = async () => {
     if ((await readStock()) < SIZE) await del(await plugReplica());
     return waitForLeases();

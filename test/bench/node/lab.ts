@@ -10,7 +10,7 @@ export interface BenchLab extends AsyncDisposable {
   ipam: Ipam;
 }
 
-/** The lab's two nodes, with an IPAM in its management namespace that knows the lab's network of VLAN 100. */
+/** The lab's two nodes, with an IPAM in its management namespace that serves the lab's network of VLAN 100. */
 export async function openBenchLab(context: BenchContext): Promise<BenchLab> {
   const built = await access(`${DIST}mooring`).then(
     () => true,

@@ -42,7 +42,7 @@ export class ZoneModel {
     this.#running.set(pod.name, { pod, node, addresses, epoch: port.epoch });
   }
 
-  /** Its sandbox is silent from now on, by DEL or because its node is. */
+  /** Its sandbox uses its addresses no longer: after DEL, or after its node lost power. */
   gone({ name }: ZonePod): void {
     for (const address of this.#running.get(name)?.addresses ?? []) {
       if (this.#inUse.get(address) === name) this.#inUse.delete(address);

@@ -2,7 +2,7 @@ import { deriveClaim } from "../../../cni/agent/pod/derive-claim.ts";
 import type { Pod } from "../../../cni/agent/pod/pod.ts";
 import type { Claim, NetworkManifest } from "../../../ipam-server/contract/index.ts";
 
-/** One life of a pod: what Kubernetes knows of it, and the sandbox that the runtime made. */
+/** One incarnation of a pod: its Kubernetes fields, and the sandbox that the runtime made. */
 export interface ZonePod {
   index: number;
   /** Of its port. */

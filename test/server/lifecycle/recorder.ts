@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Claim, FixedIp, Port } from "../../../ipam-server/contract/index.ts";
 import { type Client, claimOf, releaseOf } from "../client.ts";
 
-/** What one client knows of its pods: the last acknowledged state, and what it asked for without an answer. */
+/** One client's record of its pods: the last acknowledged state, and the requests without an answer. */
 interface PodRecord {
   life: number;
   bound?: { claim: Claim; ips: FixedIp[]; epoch: number };

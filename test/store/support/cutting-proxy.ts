@@ -90,7 +90,7 @@ export class CuttingProxy implements AsyncDisposable {
       this.cuts++;
       if (cut === "before") return client.destroy();
       if (cut === "frozen") return client.pause();
-      // The server answers all of it before the client learns anything.
+      // The server answers all of it before the client gets any of it.
       server.removeAllListeners("data");
       let answer = Buffer.alloc(0);
       server.on("data", data => {

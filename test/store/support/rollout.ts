@@ -16,8 +16,8 @@ interface Pod {
 const HOSTS = ["node-a", "node-b", "node-c"];
 
 /**
- * A Deployment as its pods look to the IPAM: pods are made and end in the order that its replicas, surge and unavailability
- * allow; their ADDs and DELs come late, repeated, and several in one batch. Holds every answer against the promises.
+ * Simulates a Deployment's claims and releases: pods start and end as its replicas, surge and unavailability allow; their
+ * ADDs and DELs come late, repeated, and several in one batch. Checks every answer against the guarantees.
  */
 export class Rollout {
   readonly application: string;
