@@ -1,10 +1,12 @@
 import type { FixedIp, Port, PortAttachment, Route, Segment } from "../../ipam-server/contract/index.ts";
 import type { Attachment } from "../datapath/attachment.ts";
 import { formatPortIds } from "../external-ids.ts";
+import { CNI_CODES, CniError } from "../spec/cni-error.ts";
 import type { NetworkConfig } from "../spec/config.ts";
 import type { Invocation } from "../spec/environment.ts";
 
 const HOST_DEFAULT_MTU = 1500;
+const MIN_IPV6_MTU = 1280;
 
 /** A granted port and the network facts needed to plug it. */
 export interface AttachmentPlan {
@@ -22,6 +24,7 @@ export function deriveAttachment(
   netns: string,
 ): Attachment {
   const { port, segment, routes, previousBindingReleased } = plan;
+  assertMtuFits(config.mtu, port);
   return {
     netns,
     sandboxId: invocation.containerId,
@@ -48,6 +51,14 @@ export function isSameBinding(a: PortAttachment, b: PortAttachment): boolean {
   const facts = ({ port, segment, mtu, routes }: PortAttachment) =>
     JSON.stringify([port.id, port.epoch, port.mac, port.fixedIps, segment, mtu, routes]);
   return facts(a) === facts(b);
+}
+
+/** The kernel refuses IPv6 on a link below its minimum with EINVAL, after half of an ADD (RFC 8200 section 5). */
+function assertMtuFits(mtu: number, { name, fixedIps }: Port): void {
+  const ipv6 = fixedIps.find(({ address }) => address.includes(":"));
+  if (ipv6 === undefined || mtu === 0 || mtu >= MIN_IPV6_MTU) return;
+  const why = `port ${name} has the IPv6 address ${ipv6.address}, which needs ${MIN_IPV6_MTU} or more`;
+  throw new CniError(CNI_CODES.invalidConfig, `network configuration: "mtu" is ${mtu}, but ${why}`);
 }
 
 export function formatCidr({ address, prefixLength }: FixedIp): string {

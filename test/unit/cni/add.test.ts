@@ -53,6 +53,19 @@ describe("ADD", () => {
     assert.equal(attachment?.mtu, 9000);
   });
 
+  it("names an MTU that is too small for the port's IPv6 address, and leaves nothing", async () => {
+    await using harness = await Harness.start();
+    harness.ipam.ipv6 = true;
+    const { msg } = await harness.fail("ADD", { mtu: 1279 });
+    assert.match(msg, /"mtu" is 1279, but port .* has the IPv6 address fd00:100::\S+, which needs 1280 or more/);
+    assert.equal(harness.node.plugged.size, 0);
+    assert.equal(harness.ipam.releases.length, 1);
+    await harness.succeed("ADD", { mtu: 1280 });
+    harness.ipam.ipv6 = false;
+    const other = { CNI_CONTAINERID: "sandbox-2", CNI_ARGS: "K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-1" };
+    await harness.succeed("ADD", { mtu: 576 }, other);
+  });
+
   it("prefers addresses of runtimeConfig to args.cni, and these to CNI_ARGS", async () => {
     const args = "K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0;IP=10.100.9.3;MAC=0A:00:00:00:00:03";
     const cni = { ips: ["10.100.9.2/16"] };
