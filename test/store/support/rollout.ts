@@ -16,8 +16,8 @@ interface Pod {
 const HOSTS = ["node-a", "node-b", "node-c"];
 
 /**
- * Simulates a Deployment's claims and releases: pods start and end as its replicas, surge and unavailability allow; their
- * ADDs and DELs come late, repeated, and several in one batch. Checks every answer against the guarantees.
+ * Simulates a Deployment's claims and releases: pods start and end as its replicas, surge and unavailability allow;
+ * their ADDs and DELs come late, repeated, and several in one batch. Checks every answer against the guarantees.
  */
 export class Rollout {
   readonly application: string;
