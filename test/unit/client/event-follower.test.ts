@@ -8,12 +8,12 @@ import { createStreams } from "../../../ipam-server/client/streams.ts";
 
 describe("event follower", () => {
   it("resumes a quiet host's stream at its cursor, not at its last event", async () => {
-    const asked: (string | null)[] = [];
+    const cursors: (string | null)[] = [];
     const enough = new AbortController();
     const server = createServer((request, response) => {
-      asked.push(new URL(request.url ?? "", "http://ipam").searchParams.get("after"));
+      cursors.push(new URL(request.url ?? "", "http://ipam").searchParams.get("after"));
       response.writeHead(200, { "content-type": "text/event-stream" });
-      if (asked.length === 1) response.end(": connected\nid: 5\n\n: keep-alive\nid: 4200000\n\n");
+      if (cursors.length === 1) response.end(": connected\nid: 5\n\n: keep-alive\nid: 4200000\n\n");
       else enough.abort();
     }).listen(0, "127.0.0.1");
     try {
@@ -28,7 +28,7 @@ describe("event follower", () => {
         assert.ifError,
         signal,
       );
-      assert.deepEqual(asked, ["5", "4200000"]);
+      assert.deepEqual(cursors, ["5", "4200000"]);
     } finally {
       server.close();
       server.closeAllConnections();

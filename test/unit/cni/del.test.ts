@@ -32,7 +32,7 @@ describe("DEL", () => {
     ["in a namespace that is gone", {}, { CNI_NETNS: "/run/netns/mooring-none" }],
     ["without a namespace", {}, { CNI_NETNS: "" }],
     ["without CNI_ARGS", {}, { CNI_ARGS: undefined }],
-    ["with CNI_ARGS that ADD would refuse", {}, { CNI_ARGS: "COLOUR=red" }],
+    ["with CNI_ARGS that ADD would reject", {}, { CNI_ARGS: "COLOUR=red" }],
     ["with a prevResult", { prevResult: { cniVersion: "1.1.0", interfaces: [{ name: "eth0" }] } }, {}],
     ["with a prevResult of null", { prevResult: null }, {}],
   ] as const) {
@@ -61,15 +61,15 @@ describe("DEL", () => {
     assert.deepEqual(order.slice(0, 2), ["/v1/releases", "/v1/claims"], "a released address may be the requested one");
   });
 
-  for (const [what, refusal] of [
+  for (const [what, rejection] of [
     ["rejects the caller's token", problem("unauthenticated", "token expired")],
     ["is overloaded", problem("overloaded", "later", { retryAfterSeconds: 0 })],
     ["is something else", { status: 404, body: "<html>" }],
-    ["refuses the item", { status: 200, body: { results: [{ problem: problem("internal", "oops").body }] } }],
+    ["rejects the item", { status: 200, body: { results: [{ problem: problem("internal", "oops").body }] } }],
   ] as const) {
     it(`succeeds and journals when the IPAM ${what}`, async () => {
       await using harness = await Harness.start();
-      harness.ipam.instead.push(refusal, refusal);
+      harness.ipam.instead.push(rejection, rejection);
       await harness.succeed("DEL");
       assert.equal((await harness.journaled()).length, 1);
     });

@@ -67,6 +67,6 @@ export function claim(id: string): Extract<JournalEntry, { kind: "claim" }> {
   const owner = { kind: "pod", uid: `uid-of-${id}`, createdAt: "2026-11-20T08:00:00.000Z" } as const;
   const sandbox = { id, interface: "eth0" };
   const claim = { name: `c1/default/${id}`, leasedPort: `lease:node-a/${id}`, host: "node-a", owner, sandbox };
-  const expected = { port: { id: `life-${id}`, epoch: 1, name: claim.name } };
+  const expected = { port: { id: `port-${id}`, epoch: 1, name: claim.name } };
   return { kind: "claim", claim: { ...claim, networkSelector: "" }, expected: expected as never };
 }

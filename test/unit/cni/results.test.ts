@@ -94,11 +94,11 @@ describe("results", () => {
 
   it("answers VERSION with the caller's and all supported versions, unvalidated", async () => {
     await using harness = await Harness.start();
-    for (const [asked, answered] of [
+    for (const [requested, answered] of [
       ["0.4.0", "0.4.0"],
       ["9.9.9", "1.1.0"],
     ]) {
-      const { stdout, exitCode } = await harness.call("VERSION", JSON.stringify({ cniVersion: asked }));
+      const { stdout, exitCode } = await harness.call("VERSION", JSON.stringify({ cniVersion: requested }));
       assert.deepEqual(JSON.parse(stdout), { cniVersion: answered, supportedVersions: SUPPORTED_VERSIONS });
       assert.equal(exitCode, 0);
     }

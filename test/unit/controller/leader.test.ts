@@ -35,7 +35,7 @@ function setUp() {
     clock: () => ({ wallMs: Date.UTC(2026, 10, 20), steadyMs: state.steadyMs }),
   });
   const spec = () => state.lease?.spec as { holderIdentity: string } | undefined;
-  const until = (condition: () => boolean) => eventually("the election to turn", condition);
+  const until = (condition: () => boolean) => eventually("the leadership to change", condition);
   return { state, leader, spec, until };
 }
 

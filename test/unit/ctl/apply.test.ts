@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { runCtl } from "./fake-io.ts";
-import { FakeServer, refuse } from "./fake-server.ts";
+import { errorReply, FakeServer } from "./fake-server.ts";
 
 const document = (name: string) => `apiVersion: mooring.dev/v1
 kind: Network
@@ -11,7 +11,7 @@ spec:
 `;
 
 describe("mooringctl apply", () => {
-  it("apply puts every document and prints each outcome", async () => {
+  it("puts every document and prints each outcome", async () => {
     const answers = [
       { network: {}, outcome: "created", changes: ["subnet 10.100.0.0/16: added"] },
       { network: {}, outcome: "changed", changes: ["labels", "subnet 10.100.0.0/16: pools"] },
@@ -37,16 +37,16 @@ describe("mooringctl apply", () => {
     });
   });
 
-  it("apply reads standard input for -", async () => {
+  it("reads standard input for -", async () => {
     await using server = new FakeServer(() => ({ body: { network: {}, outcome: "created", changes: [] } }));
     const run = await runCtl(["apply", "-f", "-"], { server: await server.listen(), stdin: document("a") });
     assert.equal(run.stdout, "network/a created\n");
   });
 
-  it("apply continues after a rejected document, locates it and exits with 1", async () => {
+  it("continues after a rejected document, locates it and exits with 1", async () => {
     await using server = new FakeServer(({ url }) =>
       url.endsWith("/a")
-        ? refuse("conflict", "subnet 10.100.0.0/16 holds addresses", {
+        ? errorReply("conflict", "subnet 10.100.0.0/16 holds addresses", {
             ports: ["c1/default/web-0", "c1/default/web-1"],
           })
         : { body: { network: {}, outcome: "created", changes: [] } },
@@ -83,7 +83,7 @@ describe("mooringctl apply", () => {
   ];
 
   for (const [what, text, message] of broken) {
-    it(`apply rejects ${what} by document and line before it applies anything`, async () => {
+    it(`rejects ${what} by document and line before it applies anything`, async () => {
       await using server = new FakeServer(() => ({ status: 500 }));
       const files = { "a.yaml": `${document("a")}---\n${text}` };
       const run = await runCtl(["apply", "-f", "a.yaml"], { server: await server.listen(), files });
@@ -94,7 +94,7 @@ describe("mooringctl apply", () => {
     });
   }
 
-  it("apply rejects a file that is missing or empty", async () => {
+  it("rejects a file that is missing or empty", async () => {
     const missing = await runCtl(["apply", "-f", "no.yaml"]);
     assert.equal(missing.exitCode, 2);
     assert.match(missing.stderr, /^mooringctl: cannot read no\.yaml: .*no such file/);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { runCtl } from "./fake-io.ts";
-import { FakeServer, type Reply, refuse } from "./fake-server.ts";
+import { errorReply, FakeServer, type Reply } from "./fake-server.ts";
 import { boundPort, network, unboundPort } from "./fixtures.ts";
 
 describe("mooringctl commands that change", () => {
@@ -133,7 +133,7 @@ describe("mooringctl commands that change", () => {
 
   it("an error names at most twenty conflicting ports", async () => {
     const ports = Array.from({ length: 23 }, (_, at) => `p${at}`);
-    await using server = new FakeServer(() => refuse("conflict", "network prod-a holds addresses", { ports }));
+    await using server = new FakeServer(() => errorReply("conflict", "network prod-a holds addresses", { ports }));
     const run = await runCtl(["delete", "network", "prod-a"], { server: await server.listen() });
     assert.equal(run.exitCode, 1);
     assert.match(run.stderr, /conflicting ports: p0, .*, p19 and 3 more\n/);
@@ -156,7 +156,7 @@ describe("mooringctl commands that change", () => {
     const run = await runCtl(["status"], { server: await ready.listen() });
     assert.equal(run.exitCode, 0);
     assert.match(run.stdout, /^Ready: +yes\nNetworks: +1\nSubnets: +2\nAddresses: +50 held of ~1\.8e19, 2 freed\n$/);
-    await using full = new FakeServer(() => refuse("unavailable", "the disk is full"));
+    await using full = new FakeServer(() => errorReply("unavailable", "the disk is full"));
     const rejected = await runCtl(["status"], { server: await full.listen() });
     assert.equal(rejected.exitCode, 1);
     assert.match(rejected.stdout, /^Ready: +no: the disk is full\n$/);

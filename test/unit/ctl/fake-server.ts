@@ -13,7 +13,7 @@ export interface Received {
 
 export type Reply = { status?: number; body?: unknown; raw?: string };
 
-export const refuse = (code: ErrorCode, message: string, details?: IpamErrorDetails): Reply => {
+export const errorReply = (code: ErrorCode, message: string, details?: IpamErrorDetails): Reply => {
   const problem = new IpamError(code, message, details).toProblem();
   return { status: problem.status, body: problem };
 };

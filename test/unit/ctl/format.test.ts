@@ -22,12 +22,12 @@ describe("output format", () => {
     assert.equal(formatRetention({ policy: "sticky", ttlSeconds: 86_400 }), "sticky for 24h");
   });
 
-  it("counts beyond a billion are shown in powers of ten", () => {
+  it("formats counts above a billion in powers of ten", () => {
     assert.equal(formatCount("999999999"), "999999999");
     assert.equal(formatCount("18446744073709551614"), "~1.8e19");
   });
 
-  it("shares are exact for large subnets and never round down to 0%", () => {
+  it("formats exact shares of large subnets, never rounded down to 0%", () => {
     assert.equal(formatShare({ held: 0, size: "100", freed: 0 }), "0%");
     assert.equal(formatShare({ held: 999, size: "1000", freed: 0 }), "99.9%");
     assert.equal(formatShare({ held: 1, size: "18446744073709551614", freed: 0 }), "<0.1%");
@@ -35,7 +35,7 @@ describe("output format", () => {
     assert.equal(formatShare({ held: 1, size: "0", freed: 0 }), "100%");
   });
 
-  it("a table's columns never grow narrower from page to page", () => {
+  it("never narrows a table's columns from page to page", () => {
     const table = new Table<[string, string]>([
       { header: "A", cell: ([a]) => a },
       { header: "B", cell: ([, b]) => b },

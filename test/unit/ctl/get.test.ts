@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { parse } from "yaml";
 import { runCtl } from "./fake-io.ts";
-import { FakeServer, refuse } from "./fake-server.ts";
+import { errorReply, FakeServer } from "./fake-server.ts";
 import { boundPort, network, unboundPort } from "./fixtures.ts";
 
 describe("mooringctl get and describe", () => {
@@ -155,7 +155,7 @@ describe("mooringctl get and describe", () => {
   });
 
   it("get rejects an unknown name and names the command that lists names", async () => {
-    await using server = new FakeServer(() => refuse("not_found", "there is no port x"));
+    await using server = new FakeServer(() => errorReply("not_found", "there is no port x"));
     const run = await runCtl(["describe", "port", "x"], { server: await server.listen() });
     assert.deepEqual(run, {
       exitCode: 1,

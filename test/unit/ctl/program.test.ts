@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { runCtl } from "./fake-io.ts";
-import { FakeServer, refuse } from "./fake-server.ts";
+import { errorReply, FakeServer } from "./fake-server.ts";
 import { network } from "./fixtures.ts";
 
 const COMMANDS = [
@@ -157,7 +157,10 @@ describe("mooringctl", () => {
 
   it("an error shows message, field and advice, and no stack trace", async () => {
     await using server = new FakeServer(() =>
-      refuse("no_matching_network", "no network matches env=prdo", { field: "networkSelector", retryAfterSeconds: 3 }),
+      errorReply("no_matching_network", "no network matches env=prdo", {
+        field: "networkSelector",
+        retryAfterSeconds: 3,
+      }),
     );
     const run = await runCtl(["reserve", "x", "--network-selector", "env=prdo"], { server: await server.listen() });
     assert.deepEqual(run, {

@@ -26,19 +26,19 @@ const other: NetworkDeclaration = validateNetwork(
   [],
 );
 
-describe("validateNetwork rejects with the field, the value and what is accepted", () => {
+describe("validateNetwork names the field, the value and what is accepted", () => {
   const cases: [what: string, NetworkManifest, field: string, message: RegExp][] = [
     ["host bits", withSubnet({ cidr: "10.0.0.1/24" }), "spec.subnets[0].cidr", /"10\.0\.0\.1\/24".*10\.0\.0\.0\/24/],
-    ["no CIDR", withSubnet({ cidr: "ten" }), "spec.subnets[0].cidr", /"ten".*such as/],
+    ["a subnet that is no CIDR", withSubnet({ cidr: "ten" }), "spec.subnets[0].cidr", /"ten".*such as/],
     ["a wide IPv6 prefix", withSubnet({ cidr: "fd00::/48" }), "spec.subnets[0].cidr", /\/64 to \/128/],
-    ["multicast", withSubnet({ cidr: "224.0.0.0/24" }), "spec.subnets[0].cidr", /unicast/],
-    ["all addresses", withSubnet({ cidr: "0.0.0.0/0" }), "spec.subnets[0].cidr", /0\.0\.0\.0\/8/],
-    ["the loopback", withSubnet({ cidr: "127.0.1.0/24" }), "spec.subnets[0].cidr", /loopback/],
-    ["link-local IPv4", withSubnet({ cidr: "169.254.1.0/24" }), "spec.subnets[0].cidr", /link-local/],
-    ["link-local IPv6", withSubnet({ cidr: "fe80::/64" }), "spec.subnets[0].cidr", /link-local/],
-    ["mapped IPv4", withSubnet({ cidr: "::ffff:10.0.0.0/120" }), "spec.subnets[0].cidr", /mapped/],
+    ["a multicast subnet", withSubnet({ cidr: "224.0.0.0/24" }), "spec.subnets[0].cidr", /unicast/],
+    ["a subnet of all addresses", withSubnet({ cidr: "0.0.0.0/0" }), "spec.subnets[0].cidr", /0\.0\.0\.0\/8/],
+    ["a loopback subnet", withSubnet({ cidr: "127.0.1.0/24" }), "spec.subnets[0].cidr", /loopback/],
+    ["a link-local IPv4 subnet", withSubnet({ cidr: "169.254.1.0/24" }), "spec.subnets[0].cidr", /link-local/],
+    ["a link-local IPv6 subnet", withSubnet({ cidr: "fe80::/64" }), "spec.subnets[0].cidr", /link-local/],
+    ["an IPv4-mapped subnet", withSubnet({ cidr: "::ffff:10.0.0.0/120" }), "spec.subnets[0].cidr", /mapped/],
     [
-      "a foreign gateway",
+      "a gateway outside the subnet",
       withSubnet({ gateway: "10.0.1.1" }),
       "spec.subnets[0].gateway",
       /"10\.0\.1\.1".*inside 10\.0\.0\.0\/24/,
@@ -51,7 +51,7 @@ describe("validateNetwork rejects with the field, the value and what is accepted
     ],
     ["the broadcast address as gateway", withSubnet({ gateway: "10.0.0.255" }), "spec.subnets[0].gateway", /broadcast/],
     [
-      "a pool outside",
+      "a pool outside the subnet",
       withSubnet({ pools: ["10.0.0.9-10.0.1.9"] }),
       "spec.subnets[0].pools[0]",
       /inside 10\.0\.0\.0\/24/,
@@ -68,9 +68,14 @@ describe("validateNetwork rejects with the field, the value and what is accepted
       "spec.subnets[0].pools[1]",
       /10\.0\.0\.1-10\.0\.0\.8/,
     ],
-    ["an exclusion outside", withSubnet({ exclude: ["10.0.1.0/28"] }), "spec.subnets[0].exclude[0]", /inside/],
     [
-      "a route's next hop outside",
+      "an exclusion outside the subnet",
+      withSubnet({ exclude: ["10.0.1.0/28"] }),
+      "spec.subnets[0].exclude[0]",
+      /inside/,
+    ],
+    [
+      "a route's next hop outside the subnet",
       withSubnet({ routes: [{ dst: "0.0.0.0/0", gw: "10.9.0.1" }] }),
       "spec.subnets[0].routes[0].gw",
       /inside/,
@@ -88,15 +93,15 @@ describe("validateNetwork rejects with the field, the value and what is accepted
       /IP address/,
     ],
     [
-      "a VLAN id",
+      "an invalid VLAN id",
       manifest({ segment: { type: "vlan", id: 4095, physicalNetwork: "p" } }),
       "spec.segment.id",
       /1 to 4094/,
     ],
     ["an MTU too small for IPv6", manifest({ mtu: 1279, subnets: [{ cidr: "fd00::/64" }] }), "spec.mtu", /1280/],
     ["an MTU too large", manifest({ mtu: 65_536 }), "spec.mtu", /65535/],
-    ["a name", manifest({}, { name: "Prod_A" }), "metadata.name", /lower-case/],
-    ["labels", manifest({}, { labels: { "a b": "c" } }), "metadata.labels.a b", /label key/],
+    ["an invalid name", manifest({}, { name: "Prod_A" }), "metadata.name", /lower-case/],
+    ["invalid labels", manifest({}, { labels: { "a b": "c" } }), "metadata.labels.a b", /label key/],
     [
       "a segment of another network",
       manifest({ segment: { type: "vlan", id: 20, physicalNetwork: "physnet1" } }),
@@ -117,7 +122,7 @@ describe("validateNetwork rejects with the field, the value and what is accepted
     ],
   ];
   for (const [what, given, field, message] of cases) {
-    it(what, () => {
+    it(`rejects ${what}`, () => {
       assert.throws(
         () => validateNetwork(given, [other]),
         (error: IpamError) => {

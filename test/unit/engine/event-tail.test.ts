@@ -80,7 +80,7 @@ describe("EventTail", () => {
     for (let i = 0; i < 10; i++) store.emit({});
     // As after a restore: sequence numbers up to 8 were assigned before it.
     const read = store.readEvents.bind(store);
-    store.readEvents = async (...asked) => ({ ...(await read(...asked)), oldestSeq: 9 });
+    store.readEvents = async (...query) => ({ ...(await read(...query)), oldestSeq: 9 });
     using tail = new EventTail(store);
     const page = await tail.read(3, {});
     assert.deepEqual([page.gapUpTo, seqs(page), page.upTo], [8, [9, 10], 10]);

@@ -55,7 +55,7 @@ async function until(condition: () => boolean): Promise<void> {
 const RELEASES = { releases: [{ host: "a", ownerUid: "u" }] };
 
 describe("createApp", () => {
-  it("an internal error is logged and answered without details", async () => {
+  it("logs an internal error and answers without details", async () => {
     const store = new MemoryStore();
     store.readNetworks = async () => {
       throw new TypeError("secret of the inside");
@@ -67,7 +67,7 @@ describe("createApp", () => {
     assert.match(served.lines.join("\n"), /secret of the inside.*"method":"GET","url":"\/v1\/networks"/);
   });
 
-  it("a failed commit fails the request with reason and Retry-After", async () => {
+  it("answers a failed commit with reason and Retry-After", async () => {
     const store = new MemoryStore();
     store.failing = new IpamError("unavailable", "the disk is full; free some space");
     await using served = await serve(store);
@@ -77,7 +77,7 @@ describe("createApp", () => {
     assert.deepEqual(served.lines, [], "an error of the caller is not logged");
   });
 
-  it("a deadline that passes during a commit returns unavailable", async () => {
+  it("returns unavailable when the deadline passes during a commit", async () => {
     const store = new MemoryStore();
     const gate = Promise.withResolvers<void>();
     store.gate = gate.promise;
@@ -98,7 +98,7 @@ describe("createApp", () => {
     assert.equal(store.batches.flat().length, 1);
   });
 
-  it("answers are counted by route, unknown paths under one name", async () => {
+  it("counts answers by route, and unknown paths under one name", async () => {
     await using served = await serve(new MemoryStore());
     await served.client.get("/v1/networks/none");
     await served.client.get("/v1/random-path");

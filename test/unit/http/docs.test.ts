@@ -24,11 +24,11 @@ const table = [
 ].join("\n");
 
 describe("API page", () => {
-  it("the documented error codes equal the code's", () => {
+  it("documents exactly the error codes of the contract", () => {
     assert.ok(page.includes(`\n${table}\n`), `docs/api.md should have:\n${table}`);
   });
 
-  it("the page documents every call", () => {
+  it("documents every call", () => {
     const store = new MemoryStore();
     const batcher = new CommitQueue(store, { maxQueue: 1 });
     using tail = new EventTail(store);

@@ -37,7 +37,7 @@ async function serveEvents(store: MemoryStore, tail = new EventTail(store), keep
 }
 
 describe("event stream", () => {
-  it("a stream ends with the store's error, without internal details", async () => {
+  it("ends with the store's error, without internal details", async () => {
     const store = new MemoryStore();
     await using served = await serveEvents(store);
     for (const [failure, reason] of [
@@ -55,7 +55,7 @@ describe("event stream", () => {
     }
   });
 
-  it("a reader that stops reading is disconnected, with bounded memory", async () => {
+  it("disconnects a reader that stops reading, with bounded memory", async () => {
     const store = new MemoryStore();
     await using served = await serveEvents(store);
     let buffered = 0;
@@ -81,7 +81,7 @@ describe("event stream", () => {
     socket.destroy();
   });
 
-  it("an idle stream sends its position, also if a timer fires early", async () => {
+  it("sends its position when idle, also if a timer fires early", async () => {
     const store = new MemoryStore();
     const tail = new EventTail(store);
     let waits = 0;
@@ -95,7 +95,7 @@ describe("event stream", () => {
     assert.deepEqual(await stream.next(), { id: "7" });
   });
 
-  it("a reader that left before the answer does not count as a stream", async () => {
+  it("does not count a reader that left before the answer", async () => {
     const store = new MemoryStore();
     const tail = new EventTail(store);
     let reads = 0;
@@ -104,10 +104,10 @@ describe("event stream", () => {
       return { events: [], upTo: after };
     };
     const gate = Promise.withResolvers<void>();
-    const asked = Promise.withResolvers<void>();
+    const requested = Promise.withResolvers<void>();
     const read = store.readEvents.bind(store);
     store.readEvents = async query => {
-      asked.resolve();
+      requested.resolve();
       await gate.promise;
       return read(query);
     };
@@ -116,7 +116,7 @@ describe("event stream", () => {
     served.server.on("request", (_, response) => response.on("close", left.resolve));
     const socket = connect(served.port, "127.0.0.1");
     socket.write("GET /v1/events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
-    await asked.promise;
+    await requested.promise;
     socket.destroy();
     await left.promise;
     gate.resolve();

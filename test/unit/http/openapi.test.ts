@@ -24,19 +24,19 @@ function references(value: unknown): string[] {
 }
 
 describe("OpenAPI document", () => {
-  it("every reference of the document resolves", () => {
+  it("resolves every reference", () => {
     const found = references(api);
     assert.ok(found.length > 10);
     for (const reference of found) assert.notEqual(follow(reference), undefined, reference);
   });
 
-  it("a claim's schema in the document is the one that validates claims", () => {
+  it("contains the claim schema that validates claims", () => {
     const schema = follow("#/components/schemas/Claim") as { required: string[]; additionalProperties: boolean };
     assert.deepEqual(schema.required, ["host", "owner", "networkSelector"]);
     assert.equal(schema.additionalProperties, false);
   });
 
-  it("every operation has a unique id and an error response", () => {
+  it("gives every operation a unique id and an error response", () => {
     const operations = Object.values(api.paths as Json).flatMap(path => Object.values(path as Json)) as Json[];
     const ids = operations.map(({ operationId }) => operationId);
     assert.equal(new Set(ids).size, ids.length);

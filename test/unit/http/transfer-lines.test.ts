@@ -71,7 +71,7 @@ async function decode(bytes: Uint8Array, size = bytes.length): Promise<(Transfer
 }
 
 /** Returns the line that the decoder rejects, and the reason. */
-async function refusalOf(text: string): Promise<{ line: number; message: string }> {
+async function rejectionOf(text: string): Promise<{ line: number; message: string }> {
   const decoder = new TransferDecoder();
   try {
     await collect(decoder.decode(iterate([Buffer.from(text, "latin1")])));
@@ -95,13 +95,13 @@ describe("transfer lines", () => {
     assert.deepEqual(await decode(bytes, 2), [...ROWS, end]);
   });
 
-  it("the checksum does not depend on the export's time", async () => {
+  it("computes a checksum that is independent of the export's time", async () => {
     const at = async (time: string) =>
       (await collect(encodeTransfer(iterate(ROWS), new Date(time)))).join("").split("\n").at(-2);
     assert.equal(await at("2026-01-01T00:00:00Z"), await at(TIME));
   });
 
-  describe("a damaged export is rejected with its line", () => {
+  describe("decoding a damaged export", () => {
     const WRONG: [what: string, change: (text: string) => string, line: number, message: RegExp][] = [
       ["an empty file", () => "", 1, /is missing/],
       ["another file", () => "# notes\n", 1, /is not JSON/],
@@ -160,10 +160,10 @@ describe("transfer lines", () => {
       ["lines after the end", text => `${text}${text}`, 7, /follows the end line/],
     ];
     for (const [what, change, line, message] of WRONG) {
-      it(what, async () => {
-        const refusal = await refusalOf(change(await encode()));
-        assert.equal(refusal.line, line, refusal.message);
-        assert.match(refusal.message, message);
+      it(`rejects ${what} with its line`, async () => {
+        const rejection = await rejectionOf(change(await encode()));
+        assert.equal(rejection.line, line, rejection.message);
+        assert.match(rejection.message, message);
       });
     }
 

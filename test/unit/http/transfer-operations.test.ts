@@ -6,7 +6,7 @@ import { transferOperations } from "../../../ipam-server/http/v1/transfer-operat
 import { MemoryStore } from "../../fakes/memory-store.ts";
 
 describe("transfer operations", () => {
-  it("a store without files names its backup tool; all calls are for admins", async () => {
+  it("names the backup tool of a store without files, and serves only admins", async () => {
     const [backup, exporting, importing] = transferOperations(new MemoryStore());
     const isConflict = (pattern: RegExp) => (error: unknown) => {
       assert.ok(error instanceof IpamError && error.code === "conflict", String(error));

@@ -20,23 +20,23 @@ const NETWORK = {
 };
 
 describe("request validation", () => {
-  it("a valid claim passes with canonical time and MAC", () => {
+  it("accepts a valid claim and makes time and MAC canonical", () => {
     const valid = validate(claim, { ...CLAIM, mac: "0A:58:00:00:00:01" });
     assert.equal(valid.owner.createdAt, "2026-11-20T08:00:00.000Z");
     assert.equal(valid.mac, "0a:58:00:00:00:01");
   });
 
-  it("NUL in a report's message is replaced", () => {
+  it("replaces NUL in a report's message", () => {
     const valid = validate(report, { name: "p", epoch: 1, plane: "underlay", state: "ERROR", message: "no\0port" });
     assert.equal(valid.message, "no\ufffdport");
   });
 
-  it("times with an offset are converted to UTC", () => {
+  it("converts times with an offset to UTC", () => {
     const owner = { ...CLAIM.owner, createdAt: "2026-11-20T08:00:00.5+02:00" };
     assert.equal(validate(claim, { ...CLAIM, owner }).owner.createdAt, "2026-11-20T06:00:00.500Z");
   });
 
-  /** What is wrong, the field that is named and what the message must say. */
+  /** An invalid change, the field that the error names and its message. */
   const FAULTS: [unknown, string, RegExp][] = [
     [null, "claims[3]", /null is not an object/],
     [{ ...CLAIM, name: undefined }, "claims[3].name", /is missing; it must be a string/],
@@ -114,7 +114,7 @@ describe("request validation", () => {
     assert.throws(() => validate(release, { host: "node-a" }), /needs sandbox or ownerUid/);
   });
 
-  it("an unknown nested field names the accepted ones", () => {
+  it("names the accepted fields for an unknown nested field", () => {
     const segment = { ...NETWORK.spec.segment, vni: 5 };
     assert.throws(
       () => validate(networkManifest, { ...NETWORK, spec: { segment } }),
@@ -126,7 +126,7 @@ describe("request validation", () => {
     );
   });
 
-  it("an unknown segment type names the known ones", () => {
+  it("names the known segment types for an unknown one", () => {
     const segment = { type: "vxlan", id: 5 };
     assert.throws(
       () => validate(networkManifest, { ...NETWORK, spec: { segment } }),
@@ -142,14 +142,14 @@ describe("request validation", () => {
     );
   });
 
-  it("a long value is shown shortened", () => {
+  it("shortens a long value in the message", () => {
     assert.throws(
       () => validate(claim, { ...CLAIM, host: "x".repeat(100_000) }),
       (error: unknown) => error instanceof Error && error.message.length < 300,
     );
   });
 
-  it("a long key is shortened in the answer", () => {
+  it("shortens a long key in the answer", () => {
     const long = "x".repeat(5000);
     for (const body of [
       { ...CLAIM, [long]: 1 },

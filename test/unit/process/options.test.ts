@@ -19,7 +19,7 @@ function read({ flags = {}, env = {}, file }: Sources = {}) {
     readFile,
   });
 }
-const refuses = (sources: Sources, message: RegExp) =>
+const assertRejects = (sources: Sources, message: RegExp) =>
   assert.throws(
     () => read(sources),
     (error: unknown) => error instanceof OptionError && message.test(error.message),
@@ -42,24 +42,24 @@ describe("options", () => {
   });
 
   it("names an unknown key and the nearest known one", () => {
-    refuses({ file: "reuseDealy: 60s" }, /c\.yaml: unknown key "reuseDealy"; did you mean "reuseDelay"\?/);
+    assertRejects({ file: "reuseDealy: 60s" }, /c\.yaml: unknown key "reuseDealy"; did you mean "reuseDelay"\?/);
   });
 
   it("names the source of a bad value and what is accepted", () => {
-    refuses({ flags: { reuseDelay: "60" } }, /--reuse-delay: "60" is not a duration such as 60s/);
-    refuses({ env: { MOORING_LOG_LEVEL: "loud" } }, /MOORING_LOG_LEVEL: "loud" is not one of fatal, error/);
-    refuses({ file: "maxQueue: 0" }, /c\.yaml: maxQueue: "0" is not a whole number of 1 to 1000000/);
-    refuses({ file: "- a" }, /is not a YAML mapping/);
-    refuses({ file: "listen: [a]" }, /listen: takes one value/);
-    refuses({ flags: { listen: "7070" } }, /--listen: "7070" is not HOST:PORT/);
+    assertRejects({ flags: { reuseDelay: "60" } }, /--reuse-delay: "60" is not a duration such as 60s/);
+    assertRejects({ env: { MOORING_LOG_LEVEL: "loud" } }, /MOORING_LOG_LEVEL: "loud" is not one of fatal, error/);
+    assertRejects({ file: "maxQueue: 0" }, /c\.yaml: maxQueue: "0" is not a whole number of 1 to 1000000/);
+    assertRejects({ file: "- a" }, /is not a YAML mapping/);
+    assertRejects({ file: "listen: [a]" }, /listen: takes one value/);
+    assertRejects({ flags: { listen: "7070" } }, /--listen: "7070" is not HOST:PORT/);
   });
 
   it("rejects an unknown database URL without showing its password", () => {
-    refuses(
+    assertRejects(
       { flags: { database: "postgres://me:secret@db:0/mooring" } },
       /"postgres:\/\/me:\*\*\*@db:0\/mooring" names a port/,
     );
-    refuses({ flags: { database: "ipam.db" } }, /write sqlite:PATH/);
+    assertRejects({ flags: { database: "ipam.db" } }, /write sqlite:PATH/);
   });
 
   it("parses durations and listen addresses", () => {

@@ -232,7 +232,7 @@ describe("calls with leased addresses", () => {
     const [lease] = harness.leases.ports();
     assert.equal((await harness.call("ADD", pod.name, "s1")).exitCode, 0);
     const now = harness.ipam.ports.get(lease?.name ?? "") ?? assert.fail();
-    harness.ipam.ports.set(now.name, { ...now, id: "another life" });
+    harness.ipam.ports.set(now.name, { ...now, id: "another port" });
     await harness.deliver();
     assert.deepEqual([...harness.node.plugged.keys()], ["s0/eth0"]);
     assertBooksAgree(harness);

@@ -25,7 +25,7 @@ export class Harness implements AsyncDisposable {
   readonly leases: Leases;
   terms: NodeLease | undefined = { size: 4, low: 2 };
   /** If set, all claims are rejected with it. */
-  refusal: IpamError | undefined;
+  rejection: IpamError | undefined;
   /** Called before a claim is answered. */
   onClaim: (claim: Claim) => Promise<void> | void = () => {};
   timeMs = 1000;
@@ -33,7 +33,7 @@ export class Harness implements AsyncDisposable {
   #ids = 0;
 
   constructor(idleMs = 10 * LEASE_MS) {
-    const isAway = () => this.refusal?.code === "unavailable";
+    const isAway = () => this.rejection?.code === "unavailable";
     this.leases = new Leases({
       ipam: {
         claim: claim => this.#claim(claim),
@@ -127,7 +127,7 @@ export class Harness implements AsyncDisposable {
   async #claim(claim: Claim): Promise<PortAttachment> {
     this.claims.push(claim);
     await this.onClaim(claim);
-    if (this.refusal !== undefined) throw this.refusal;
+    if (this.rejection !== undefined) throw this.rejection;
     const { name = "" } = claim;
     if (this.terms === undefined) throw new IpamError("conflict", "leases no addresses");
     if (!this.held.has(name)) this.held.set(name, `id-${++this.#ids}`);
@@ -135,7 +135,7 @@ export class Harness implements AsyncDisposable {
   }
 
   #release(release: Release): ReleaseResult {
-    if (this.refusal?.code === "unavailable") throw this.refusal;
+    if (this.rejection?.code === "unavailable") throw this.rejection;
     this.releases.push(release);
     const { name = "" } = release;
     return this.held.delete(name) ? { released: true, name, deleted: true } : { released: false, reason: "not_found" };

@@ -88,7 +88,7 @@ describe("Leases", () => {
 
   it("IPAM down: assigns leases until they end by the node's clock", async () => {
     await using harness = await Harness.filled();
-    harness.refusal = AWAY;
+    harness.rejection = AWAY;
     await harness.pass(LEASE_MS * 0.9);
     assert.ok(harness.assign("u1"));
     harness.timeMs = 1000 + LEASE_MS * 0.99;
@@ -121,7 +121,7 @@ describe("Leases", () => {
   it("releases a lease that the IPAM does not renew", async () => {
     await using harness = await Harness.filled();
     const before = harness.names();
-    harness.refusal = new IpamError("conflict", "leases no addresses");
+    harness.rejection = new IpamError("conflict", "leases no addresses");
     await harness.pass(LEASE_MS / 3);
     assert.equal(harness.assign("u1"), undefined);
     assert.deepEqual(harness.releases.map(({ name }) => name).toSorted(), before.toSorted());
@@ -178,10 +178,10 @@ describe("Leases", () => {
 
   it("IPAM down: keeps idle leases", async () => {
     await using harness = await Harness.filled({ size: 4, low: 2 }, TEN_MINUTES);
-    harness.refusal = AWAY;
+    harness.rejection = AWAY;
     await harness.pass(2 * TEN_MINUTES);
     assert.ok(harness.assign("u1"));
-    harness.refusal = undefined;
+    harness.rejection = undefined;
     await harness.pass(TEN_MINUTES);
     assert.deepEqual([harness.names().length, harness.releases.length], [0, 3]);
   });
@@ -228,7 +228,7 @@ describe("Leases", () => {
 
   it("backs off when rejected, and retries at once when the IPAM is back", async () => {
     await using harness = new Harness();
-    harness.refusal = new IpamError("no_address_available", "little left");
+    harness.rejection = new IpamError("no_address_available", "little left");
     harness.observe();
     await waitFor("the claims", () => harness.claims.length === 4);
     await harness.pass();
@@ -240,9 +240,9 @@ describe("Leases", () => {
       if (minutes % 9 === 0) harness.assign(`u${minutes}`);
       await harness.pass(60_000);
     }
-    const asked = harness.claims.length / 4;
-    assert.ok(asked > 72 && asked < 400, `${asked} times in twelve hours`);
-    harness.refusal = undefined;
+    const requests = harness.claims.length / 4;
+    assert.ok(requests > 72 && requests < 400, `${requests} times in twelve hours`);
+    harness.rejection = undefined;
     harness.leases.retry();
     await harness.waitForStock(4);
   });
@@ -293,7 +293,7 @@ describe("Leases", () => {
 
   it("disposes while the IPAM is down", async () => {
     const harness = await Harness.filled();
-    harness.refusal = AWAY;
+    harness.rejection = AWAY;
     await harness[Symbol.asyncDispose]();
   });
 });

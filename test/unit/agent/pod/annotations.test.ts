@@ -8,7 +8,7 @@ import { namespaceObject, podObject } from "./pods.ts";
 const read = (annotations: Record<string, string>, ns: Record<string, string> = {}) =>
   readAnnotations(readPod(podObject({ annotations })), readNamespace(namespaceObject(ns)));
 
-function refusal(annotations: Record<string, string>, ns: Record<string, string> = {}): IpamError {
+function rejection(annotations: Record<string, string>, ns: Record<string, string> = {}): IpamError {
   try {
     read(annotations, ns);
   } catch (error) {
@@ -35,8 +35,8 @@ describe("an invalid annotation", () => {
   for (const [name, values] of Object.entries(BAD)) {
     for (const value of values) {
       if (trimmed.has(value)) continue;
-      it(`mooring.dev/${name}: ${JSON.stringify(value.slice(0, 20))} is rejected with what is accepted`, () => {
-        const error = refusal({ [`mooring.dev/${name}`]: value });
+      it(`${name}: ${JSON.stringify(value.slice(0, 20))} is rejected with what is accepted`, () => {
+        const error = rejection({ [`mooring.dev/${name}`]: value });
         assert.ok(
           error.message.startsWith(`Annotation mooring.dev/${name} of pod shop/web-0 is ${JSON.stringify(value)}`),
         );
@@ -47,38 +47,41 @@ describe("an invalid annotation", () => {
   }
 
   it("on a namespace names the namespace", () => {
-    assert.match(refusal({}, { "mooring.dev/retain": "maybe" }).message, /retain of namespace shop is "maybe"/);
+    assert.match(rejection({}, { "mooring.dev/retain": "maybe" }).message, /retain of namespace shop is "maybe"/);
   });
 
   it("is rejected even when the pod overrides it", () => {
-    refusal({ "mooring.dev/retain": "sticky" }, { "mooring.dev/retain": "maybe" });
+    rejection({ "mooring.dev/retain": "sticky" }, { "mooring.dev/retain": "maybe" });
   });
 
   for (const name of ["port-name", "ip", "mac"]) {
     it(`on a namespace may not be ${name}, which pods cannot share`, () => {
       const value = { "port-name": "x", ip: "10.0.0.5", mac: "0a:58:0a:00:00:05" }[name] ?? "";
-      assert.match(refusal({}, { [`mooring.dev/${name}`]: value }).message, /stands on namespace shop.*on a pod only/);
+      assert.match(
+        rejection({}, { [`mooring.dev/${name}`]: value }).message,
+        /stands on namespace shop.*on a pod only/,
+      );
     });
   }
 
   it("with an unknown name is rejected with the known ones", () => {
-    const { message } = refusal({ "mooring.dev/retian": "sticky" });
+    const { message } = rejection({ "mooring.dev/retian": "sticky" });
     assert.match(message, /mooring\.dev\/retian of pod shop\/web-0 is not known/);
     assert.match(message, /mooring\.dev\/retain/);
   });
 
   it("named like an Object member is unknown", () => {
-    refusal({ "mooring.dev/constructor": "x" });
-    refusal({ "mooring.dev/__proto__": "x" });
+    rejection({ "mooring.dev/constructor": "x" });
+    rejection({ "mooring.dev/__proto__": "x" });
   });
 
   it("cannot name a port in two ways", () => {
-    refusal({ "mooring.dev/port-name": "x", "mooring.dev/port-name-from": "app" });
+    rejection({ "mooring.dev/port-name": "x", "mooring.dev/port-name-from": "app" });
   });
 
   for (const retain of ["ephemeral", "24h"]) {
     it(`cannot end a reserved port's retention: ${retain}`, () => {
-      refusal({ "mooring.dev/port-name": "x", "mooring.dev/retain": retain });
+      rejection({ "mooring.dev/port-name": "x", "mooring.dev/retain": retain });
     });
   }
 });

@@ -10,7 +10,7 @@ import type { LocalPort } from "../../../../cni/agent/upkeep/local-port.ts";
 import type { MooringEvent } from "../../../../ipam-server/contract/index.ts";
 import { event, local, SELF } from "./local.ts";
 
-describe("events of the IPAM against a local port", () => {
+describe("classifyEvent", () => {
   const away = { host: "node-b", fromHost: "node-a", ownerUid: "u2" };
   const cases: [string, EventAction, Partial<MooringEvent>, LocalPort?][] = [
     ["its binding moved to another host", "fence", { epoch: 4, ...away }],
@@ -72,7 +72,7 @@ describe("events of the IPAM against a local port", () => {
   }
 });
 
-describe("classifyEvent", () => {
+describe("classifyBinding", () => {
   it("never fences for a binding of its own sandbox on this host", () => {
     for (const portId of ["P1", "P2", undefined]) {
       for (const epoch of [0, 3, 99, undefined]) {

@@ -35,10 +35,10 @@ function format(action: SweepAction): string {
   return action.kind === "fence" ? `fence ${action.reason}` : action.kind;
 }
 
-const forgotten = local();
-delete forgotten.ovs;
-const FORGOTTEN = { ...forgotten, sandbox: "unknown" as const };
-const REMEMBERED = { ...FORGOTTEN, lastKnown: { ...local().ovs, addresses: [], mac: "0a:58:0a:64:01:01" } };
+const withoutRow = local();
+delete withoutRow.ovs;
+const NO_ROW = { ...withoutRow, sandbox: "unknown" as const };
+const CACHED = { ...NO_ROW, lastKnown: { ...local().ovs, addresses: [], mac: "0a:58:0a:64:01:01" } };
 const ELSEWHERE = port({ epoch: 4 }, { host: "node-b", ownerUid: "u2", sandbox: { id: "s9", interface: "eth0" } });
 const others = (found: ReturnType<typeof unbound> | undefined) => ({ bindings: [], others: new Map([[NAME, found]]) });
 const withoutPods = (changes: Partial<SweepView>) => {
@@ -67,11 +67,11 @@ describe("decideSweep", () => {
     ["all is right, and the netns folder is not visible", view({ local: [MOUNT_UNSEEN] }), []],
     ["a pod deleted in Kubernetes still runs with its own binding", view({ pods: NO_POD }), []],
 
-    ["a live port has no OVS row", view({ local: [FORGOTTEN] }), ["replug"]],
-    ["no OVS row, Kubernetes down", withoutPods({ local: [FORGOTTEN] }), ["replug"]],
-    ["no OVS row, IPAM down", withoutBindings({ local: [FORGOTTEN] }), []],
-    ["no OVS row, IPAM down, cached by this agent", withoutBindings({ local: [REMEMBERED] }), ["restore"]],
-    ["no OVS row, and no such sandbox in the IPAM", view({ local: [FORGOTTEN], bindings: [] }), []],
+    ["a live port has no OVS row", view({ local: [NO_ROW] }), ["replug"]],
+    ["no OVS row, Kubernetes down", withoutPods({ local: [NO_ROW] }), ["replug"]],
+    ["no OVS row, IPAM down", withoutBindings({ local: [NO_ROW] }), []],
+    ["no OVS row, IPAM down, cached by this agent", withoutBindings({ local: [CACHED] }), ["restore"]],
+    ["no OVS row, and no such sandbox in the IPAM", view({ local: [NO_ROW], bindings: [] }), []],
     ["OVS has an older epoch of its own binding", view({ local: [local({}, { epoch: 2 })] }), ["replug"]],
     ["OVS has another port id of its own binding", view({ local: [local({}, { portId: "P0" })] }), ["replug"]],
     ["not reported to the IPAM as up", view({ bindings: [port({ underlay: "BUILD" })] }), ["report"]],
@@ -188,7 +188,7 @@ describe("decideSweep", () => {
     ["a binding of a finished pod, nothing plugged", view({ local: [], pods: FINISHED }), ["release"]],
     ["a pre-claim whose sandbox never came", view({ local: [], bindings: [preclaimed()], pods: NO_POD }), ["release"]],
     ["a binding without its pod, Kubernetes down", withoutPods({ local: [] }), []],
-    ["a binding without its pod, a live port without OVS row", view({ local: [FORGOTTEN], pods: NO_POD }), ["replug"]],
+    ["a binding without its pod, a live port without OVS row", view({ local: [NO_ROW], pods: NO_POD }), ["replug"]],
     [
       "a device's binding",
       view({ local: [], pods: NO_POD, bindings: [port({ owner: { kind: "device", uid: "u1", createdAt: "" } })] }),
@@ -206,53 +206,54 @@ describe("decideSweep", () => {
   }
 });
 
-it("never removes a live pod's port without a newer owner or a deleted pod", () => {
-  const bindings = [
-    undefined,
-    [],
-    [port()],
-    [preclaimed()],
-    [port({ epoch: 4 }, { sandbox: { id: "s2", interface: "eth0" } })],
-  ];
-  const found = [new Map(), new Map([[NAME, undefined]]), new Map([[NAME, unbound()]]), new Map([[NAME, ELSEWHERE]])];
-  const ended = [new Set<string>(), new Set([bindingKey(local())])];
-  let checked = 0;
-  for (const sandbox of ["there", "unknown"] as const) {
-    for (const bound of bindings) {
-      for (const other of found) {
-        for (const ends of ended) {
-          for (const pods of [undefined, POD]) {
-            const given: SweepView = {
-              self: SELF,
-              local: [local({ sandbox })],
-              others: other,
-              ended: ends,
-              isLeaseInUse: () => false,
-            };
-            if (bound) Object.assign(given, { bindings: bound });
-            if (pods) Object.assign(given, { pods });
-            const isSuperseded =
-              bound !== undefined && ((bound.length === 0 && other.get(NAME) === ELSEWHERE) || bound[0]?.epoch === 4);
-            const taken = decideSweep(given).filter(
-              ({ kind }) => kind === "fence" || kind === "unplug" || kind === "release",
-            );
-            assert.equal(taken.length > 0, isSuperseded, JSON.stringify(given));
-            checked++;
+describe("removals of a sweep", () => {
+  it("never removes a live pod's port without a newer owner or a deleted pod", () => {
+    const bindings = [
+      undefined,
+      [],
+      [port()],
+      [preclaimed()],
+      [port({ epoch: 4 }, { sandbox: { id: "s2", interface: "eth0" } })],
+    ];
+    const found = [new Map(), new Map([[NAME, undefined]]), new Map([[NAME, unbound()]]), new Map([[NAME, ELSEWHERE]])];
+    const ended = [new Set<string>(), new Set([bindingKey(local())])];
+    let checked = 0;
+    for (const sandbox of ["there", "unknown"] as const) {
+      for (const bound of bindings) {
+        for (const other of found) {
+          for (const ends of ended) {
+            for (const pods of [undefined, POD]) {
+              const given: SweepView = {
+                self: SELF,
+                local: [local({ sandbox })],
+                others: other,
+                ended: ends,
+                isLeaseInUse: () => false,
+              };
+              if (bound) Object.assign(given, { bindings: bound });
+              if (pods) Object.assign(given, { pods });
+              const isSuperseded =
+                bound !== undefined && ((bound.length === 0 && other.get(NAME) === ELSEWHERE) || bound[0]?.epoch === 4);
+              const taken = decideSweep(given).filter(
+                ({ kind }) => kind === "fence" || kind === "unplug" || kind === "release",
+              );
+              assert.equal(taken.length > 0, isSuperseded, JSON.stringify(given));
+              checked++;
+            }
           }
         }
       }
     }
-  }
-  assert.equal(checked, 160);
-});
+    assert.equal(checked, 160);
+  });
 
-it("releases exactly the binding it saw, so that a newer one stays", () => {
-  const [action] = decideSweep(view({ local: [], pods: NO_POD }));
-  assert.ok(action?.kind === "release");
-  const sandbox = { id: "s1", interface: "eth0" };
-  assert.deepEqual(action.release, { name: NAME, host: "node-a", ownerUid: "u1", sandbox });
+  it("releases exactly the binding it saw, so that a newer one stays", () => {
+    const [action] = decideSweep(view({ local: [], pods: NO_POD }));
+    assert.ok(action?.kind === "release");
+    const sandbox = { id: "s1", interface: "eth0" };
+    assert.deepEqual(action.release, { name: NAME, host: "node-a", ownerUid: "u1", sandbox });
+  });
 });
-
 describe("selectDue", () => {
   const unplug = (why: string, changes = {}): DestructiveAction => ({
     kind: "unplug",

@@ -77,7 +77,7 @@ export function event(changes: Partial<MooringEvent>): MooringEvent {
     seq: 1,
     time: "2026-11-20T08:00:00.000Z",
     type: "port.moved",
-    caller: "somebody",
+    caller: "another-client",
     port: "c1/default/web-0",
     portId: "P1",
     cluster: "c1",
