@@ -9,40 +9,63 @@ export interface RawResponse {
 /**
  * One keep-alive HTTP/1.1 connection, one request at a time, written by hand: a generator that shares the machine with
  * the server must cost next to nothing. Understands only what the IPAM sends: a status line and a Content-Length.
+ * A connection that the server closes as a request is written is replaced once, because the calls are idempotent.
  */
 export class RawConnection implements AsyncDisposable {
-  readonly #socket: Socket;
   readonly #host: string;
+  readonly #port: number;
+  #socket: Socket;
+  #request = "";
+  #isResent = false;
   #chunks: Buffer[] = [];
   #received = 0;
   #bodyStart = -1;
   #bodyLength = 0;
   #waiting: PromiseWithResolvers<RawResponse> | undefined;
 
-  private constructor(socket: Socket, host: string) {
-    this.#socket = socket;
+  private constructor(host: string, port: number) {
     this.#host = host;
-    socket.setNoDelay(true);
-    socket.on("data", chunk => this.#onData(chunk));
-    socket.on("error", error => this.#fail(error));
-    socket.on("close", () => this.#fail(new Error("the server closed the connection")));
+    this.#port = port;
+    this.#socket = this.#connect();
   }
 
   static async open(host: string, port: number): Promise<RawConnection> {
-    const socket = connect({ host, port });
+    const connection = new RawConnection(host, port);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    socket.once("connect", resolve).once("error", reject);
+    connection.#socket.once("connect", resolve).once("error", reject);
     await promise;
-    return new RawConnection(socket, `${host}:${port}`);
+    return connection;
   }
 
   post(path: string, body: string): Promise<RawResponse> {
+    const host = `${this.#host}:${this.#port}`;
     this.#waiting = Promise.withResolvers();
-    this.#socket.write(
-      `POST ${path} HTTP/1.1\r\nHost: ${this.#host}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
-      "latin1",
-    );
+    this.#request = `POST ${path} HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    this.#isResent = this.#socket.destroyed;
+    if (this.#isResent) this.#socket = this.#connect();
+    this.#socket.write(this.#request, "latin1");
     return this.#waiting.promise;
+  }
+
+  #connect(): Socket {
+    const socket = connect({ host: this.#host, port: this.#port });
+    socket.setNoDelay(true);
+    socket.on("data", chunk => this.#onData(chunk));
+    socket.on("error", error => this.#onEnd(socket, error));
+    socket.on("close", () => this.#onEnd(socket, new Error("the server closed the connection")));
+    return socket;
+  }
+
+  #onEnd(socket: Socket, error: Error): void {
+    socket.destroy();
+    if (socket !== this.#socket || this.#waiting === undefined) return;
+    if (this.#received > 0 || this.#isResent) {
+      this.#fail(error);
+      return;
+    }
+    this.#isResent = true;
+    this.#socket = this.#connect();
+    this.#socket.write(this.#request, "latin1");
   }
 
   #onData(chunk: Buffer): void {
