@@ -94,7 +94,7 @@ export function parseImport(value: unknown): ImportResponse {
   return parseWith<ImportResponse>(value, "digest");
 }
 
-/** For answers that are only printed: the key that tells their type is enough. */
+/** For answers that are only printed: the key that shows their type is enough. */
 function parseWith<T>(value: unknown, key: keyof T & string): T {
   need(isObject(value) && key in value, key);
   return value as T;

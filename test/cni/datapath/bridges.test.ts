@@ -115,7 +115,7 @@ describe("bridges", { skip }, () => {
     assert.deepEqual(ports("br-ex"), ["br-ex-to-br-int", "up0"]);
     assert.match(made("port", "up0"), /mooring-made="?true/);
     assert.deepEqual(await datapath.ensureBridges({ ...PLAN, uplinks: [{ bridge: "br-int", port: "up0" }] }), []);
-    assert.deepEqual(ports("br-ex"), ["br-ex-to-br-int", "up0"], "whoever put it somewhere else meant it");
+    assert.deepEqual(ports("br-ex"), ["br-ex-to-br-int", "up0"], "an uplink on another bridge stays there");
     removeAll();
     const absent = datapath.ensureBridges({ ...PLAN, uplinks: [{ bridge: "br-ex", port: "nowhere0" }] });
     await assert.rejects(absent, { name: "DatapathError", message: /uplink nowhere0 of br-ex/ });

@@ -154,7 +154,7 @@ describe("plug", { skip }, () => {
     await eventually("the switch knows the MAC", () => ovs.appctl("fdb/show", "br-int").includes(mac));
   });
 
-  it("waits for duplicate address detection unless told to skip it", async () => {
+  it("waits for duplicate address detection unless it is to be skipped", async () => {
     using a = new Pod();
     using b = new Pod();
     using c = new Pod();

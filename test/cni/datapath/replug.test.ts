@@ -48,7 +48,7 @@ describe("replug", { skip }, () => {
     await ovs.startSwitch();
     ovs.vsctl("add-br", "br-int", "--", "set", "bridge", "br-int", `datapath_type=${datapathType}`);
     const reconnected = await eventually("OVSDB answers", () => datapath.identify().catch(() => undefined));
-    assert.notEqual(reconnected, identity, "another database can be told");
+    assert.notEqual(reconnected, identity, "another database has another identity");
     assert.deepEqual(await datapath.list("br-int"), []);
     assert.ok(!a.pings(ipv4(2).address, 1));
 

@@ -198,7 +198,7 @@ describe("unplug in an agent", { skip }, () => {
       link => link.ifname === name && link.flags.includes("UP"),
     );
   /** As OVS lets go of a device it writes back the flags that it read before, so that a link may be up once more: behind the switch. */
-  const isHeard = (name: string) => isUp(name) && ovs.appctl("dpif/show").includes(name);
+  const isReachable = (name: string) => isUp(name) && ovs.appctl("dpif/show").includes(name);
   const waitForLinks = (expected: string[]) =>
     eventually("the links are deleted", () => JSON.stringify(hostLinks()) === JSON.stringify(expected));
 
@@ -209,7 +209,7 @@ describe("unplug in an agent", { skip }, () => {
     await Promise.all(
       attachments.map(async ({ sandboxId, netns }, index) => {
         assert.equal(await datapath.unplug(sandboxId, "eth0", netns), true);
-        assert.equal(isHeard(plugged[index]?.hostInterface ?? "?"), false);
+        assert.equal(isReachable(plugged[index]?.hostInterface ?? "?"), false);
       }),
     );
     assert.deepEqual(ovs.ports(), []);
