@@ -24,7 +24,7 @@ export interface SandboxIds {
 }
 
 /** The IPAM's port that an Interface row serves. */
-export interface PortIds {
+interface PortIds {
   portName: string;
   portId?: string;
   epoch?: number;
@@ -34,7 +34,7 @@ export interface PortIds {
 }
 
 /** What the agent restores a port from after OVSDB was lost. */
-export interface RecoveryIds {
+interface RecoveryIds {
   mac: string;
   addresses: readonly string[];
   /** The access port's tag; 0 is untagged. */
@@ -44,7 +44,7 @@ export interface RecoveryIds {
 }
 
 /** All that `parseExternalIds` finds; a field is absent if its key is. */
-export interface ParsedIds extends Partial<SandboxIds & PortIds & Omit<RecoveryIds, "addresses">> {
+interface ParsedIds extends Partial<SandboxIds & PortIds & Omit<RecoveryIds, "addresses">> {
   addresses: string[];
 }
 

@@ -2,7 +2,7 @@ import { integerBetween, oneOf, parseDurationMs, parseListenAddress, parseSwitch
 import type { OptionValues } from "./process/options.ts";
 import { parsePostgresUrl } from "./storage/postgres/database/postgres-url.ts";
 
-export type DatabaseAddress = { engine: "sqlite"; path: string } | { engine: "postgres"; url: string };
+type DatabaseAddress = { engine: "sqlite"; path: string } | { engine: "postgres"; url: string };
 
 function parseDatabase(text: string): DatabaseAddress {
   if (/^postgres(ql)?:/.test(text)) {

@@ -4,7 +4,7 @@ import type { RestoredContent } from "./domain/transfer/restore-offsets.ts";
 import { OptionError } from "./process/options.ts";
 
 /** What the command uses of its process. */
-export interface RestoreIo {
+interface RestoreIo {
   env: Readonly<Record<string, string | undefined>>;
   writeOut(text: string): void;
   writeErr(text: string): void;

@@ -31,7 +31,7 @@ const MAX_LONG_READS = 10;
 /** SQLite answers on the server's own thread, PostgreSQL over as many connections. */
 const READ_CONCURRENCY = { sqlite: 1, postgres: 4 };
 
-export interface RunningServer extends AsyncDisposable {
+interface RunningServer extends AsyncDisposable {
   /** `http://127.0.0.1:7070` or `unix:PATH`. */
   url: string;
   port: number | undefined;

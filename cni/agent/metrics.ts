@@ -11,7 +11,7 @@ export interface AgentState {
   leasedFrom(): Iterable<string>;
 }
 
-export type CallStep = "claim" | "plug" | "unplug" | "release" | "report" | "total";
+type CallStep = "claim" | "plug" | "unplug" | "release" | "report" | "total";
 
 const BUCKETS = [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 4, 8, 16, 32, 64];
 

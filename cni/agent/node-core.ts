@@ -16,7 +16,7 @@ import { HeldPorts } from "./ports/held-ports.ts";
 import { loadHeld } from "./ports/load-held.ts";
 import { RejectedPorts } from "./ports/rejected-ports.ts";
 
-export interface NodeCoreOptions {
+interface NodeCoreOptions {
   nodeName: string;
   ipam: AgentIpamOptions;
   journalDir: string;

@@ -15,7 +15,7 @@ import { readUuid } from "./ovsdb/value.ts";
 import { plug } from "./plug.ts";
 import { unplug } from "./unplug.ts";
 
-export interface DatapathOptions {
+interface DatapathOptions {
   /** `unix:/run/openvswitch/db.sock` or `tcp:HOST:PORT`. */
   ovsdb: string;
   /** Limits each call; rolling back a failed plug gets the same time again. */

@@ -5,7 +5,7 @@ import { deriveAlias, deriveHostInterfaces } from "./interface-name.ts";
 import { fetchLink, type Link } from "./netlink/link.ts";
 import type { RouteSocket } from "./netlink/socket.ts";
 
-export interface HostLinks {
+interface HostLinks {
   /** This identity's link. */
   link: Link | undefined;
   /** The first candidate name that is free for this identity. */

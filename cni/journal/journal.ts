@@ -27,7 +27,7 @@ export interface Journal {
 const MAX_ENTRIES = 10_000;
 const ENTRY = /^\d{15}-\d{6}\.json$/;
 
-export interface JournalOptions {
+interface JournalOptions {
   now: () => Date;
   maxEntries?: number;
 }

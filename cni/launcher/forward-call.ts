@@ -2,7 +2,7 @@ import type { Answer, Call } from "../dispatch.ts";
 import { type AnswerLine, PROTOCOL_VERSION } from "./protocol.ts";
 import type { RawPipe } from "./raw-pipe.ts";
 
-export interface ForwardOptions {
+interface ForwardOptions {
   /** How long an ADD retries while the agent is down. */
   retryForMs?: number;
   /** Default: a socket of `node:net`. */

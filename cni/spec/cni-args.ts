@@ -1,7 +1,7 @@
 import { CNI_CODES, CniError } from "./cni-error.ts";
 
 /** The parsed CNI_ARGS; keys as Kubernetes' runtimes and the CNI conventions name them. */
-export interface CniArgs {
+interface CniArgs {
   podNamespace?: string;
   podName?: string;
   podUid?: string;

@@ -24,7 +24,7 @@ export const CNI_CODES = {
 } as const;
 
 type IpamCode = (typeof ERROR_CODES)[keyof typeof ERROR_CODES]["cni"];
-export type CniCode = (typeof CNI_CODES)[keyof typeof CNI_CODES] | IpamCode;
+type CniCode = (typeof CNI_CODES)[keyof typeof CNI_CODES] | IpamCode;
 
 /** Steps `ovs`, `bridge`, `ofport` and `unplug` may succeed when the runtime retries. */
 const CODE_BY_STEP: Record<DatapathStep, CniCode> = {
@@ -38,7 +38,7 @@ const CODE_BY_STEP: Record<DatapathStep, CniCode> = {
   offload: CNI_CODES.datapath,
 };
 
-export interface CniErrorOptions {
+interface CniErrorOptions {
   details?: string;
   cause?: unknown;
 }

@@ -12,7 +12,7 @@ import { asArray, asInteger, asObject, asText, invalidKey, isObject, type JsonOb
 import { type CniVersion, isSupported, SUPPORTED_VERSIONS } from "./versions.ts";
 
 /** Where claims go: to the node's agent, or straight to the IPAM (direct mode). */
-export type Upstream =
+type Upstream =
   | { kind: "agent"; socket: string }
   | { kind: "direct"; url: string; tokenFile?: string; caFile?: string; host: string; cluster: string };
 

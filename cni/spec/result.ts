@@ -10,7 +10,7 @@ export interface CniResult {
   dns: Dns;
 }
 
-export interface ResultInterface {
+interface ResultInterface {
   name: string;
   mac?: string;
   /** Bytes; since 1.1.0. */
@@ -22,7 +22,7 @@ export interface ResultInterface {
   pciID?: string;
 }
 
-export interface ResultIp {
+interface ResultIp {
   /** CIDR notation. */
   address: string;
   gateway?: string;
@@ -30,7 +30,7 @@ export interface ResultIp {
   interface?: number;
 }
 
-export interface ResultRoute {
+interface ResultRoute {
   dst: string;
   gw?: string;
   /** mtu, advmss, priority, table, scope: since 1.1.0; only copied from an earlier plugin's result. */

@@ -9,7 +9,7 @@ const HOST_DEFAULT_MTU = 1500;
 const MIN_IPV6_MTU = 1280;
 
 /** A granted port and the network facts needed to plug it. */
-export interface AttachmentPlan {
+interface AttachmentPlan {
   port: Port;
   segment: Segment;
   mtu: number;

@@ -35,7 +35,7 @@ export interface VerbBackend {
   signal: AbortSignal;
 }
 
-export interface BackgroundDelivery {
+interface BackgroundDelivery {
   /** Sends the report without waiting for an answer. A report that fails is journaled, and logged if that fails too. */
   postReport(config: NetworkConfig, report: Report, timeouts: RetryPolicy): void;
 }

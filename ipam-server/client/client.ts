@@ -80,7 +80,7 @@ export interface FullIpamClient extends IpamClient {
   import(chunks: AsyncIterable<Uint8Array>): Promise<ImportResponse>;
 }
 
-export interface IpamClientOptions extends TransportOptions {
+interface IpamClientOptions extends TransportOptions {
   /** Bounds a call with its retries. */
   timeoutMs: number;
   /** Default: as often as fits into `timeoutMs`. */

@@ -3,7 +3,7 @@
  * client takes nine milliseconds to load and run, a third of the time of the CNI executable.
  */
 
-export interface HttpRequest {
+interface HttpRequest {
   method: string;
   path: string;
   /** Of the Host header. */

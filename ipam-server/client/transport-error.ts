@@ -1,6 +1,6 @@
 import { IpamError } from "../contract/ipam-error.ts";
 
-export type TransportFailure = "unreachable" | "timeout" | "broken-off";
+type TransportFailure = "unreachable" | "timeout" | "broken-off";
 
 /** The exchange did not end with an answer. */
 export class TransportError extends Error {

@@ -6,7 +6,6 @@ import {
   parseServer,
   parseText,
 } from "../process/option-parsers.ts";
-import type { OptionValues } from "../process/options.ts";
 
 /** The options of mooring-controller. */
 export const CONTROLLER_OPTIONS = {
@@ -72,5 +71,3 @@ export const CONTROLLER_OPTIONS = {
     parse: oneOf("fatal", "error", "warn", "info", "debug", "trace"),
   },
 } as const;
-
-export type ControllerConfig = OptionValues<typeof CONTROLLER_OPTIONS>;

@@ -14,7 +14,7 @@ import { ControllerMetrics } from "./metrics.ts";
 import { PortView } from "./port-view.ts";
 import { Sweeper } from "./sweeper.ts";
 
-export interface ControllerOptions {
+interface ControllerOptions {
   kubeConfig: KubeConfig;
   server: string;
   caFile?: string;

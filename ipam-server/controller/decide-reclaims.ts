@@ -2,7 +2,7 @@ import type { Binding, Port, Workload } from "../contract/index.ts";
 import { type KubeView, nameKey } from "./kube-view.ts";
 
 /** What to reclaim, and the reason shown to people. */
-export type ReclaimDecision =
+type ReclaimDecision =
   /** The binding's pod, or the lease's node, no longer exists, so it cannot release the binding itself. */
   | { action: "release"; binding: Binding; reason: string }
   /** No workload needs the sticky port any longer. */

@@ -23,7 +23,7 @@ export interface ObservedKubeLease {
   changedAt: number;
 }
 
-export type KubeLeaseStep =
+type KubeLeaseStep =
   /** Write this record to the version that was read; create the Lease if it does not exist. */
   { do: "write"; record: KubeLease; role: "leader" } | { do: "wait"; role: "follower"; leader: string };
 

@@ -14,13 +14,13 @@ export interface KubeView {
   workloads: Partial<Record<WatchedKind, ReadonlyMap<string, WorkloadView>>>;
 }
 
-export interface PodIndex {
+interface PodIndex {
   uids: ReadonlySet<string>;
   /** `namespace/name`. */
   names: ReadonlySet<string>;
 }
 
-export interface NodeIndex {
+interface NodeIndex {
   names: ReadonlySet<string>;
   /** When they were read, on this machine's clock (milliseconds since 1970). */
   at: number;

@@ -4,7 +4,7 @@ import { record, text } from "../kube/objects.ts";
 import { BackgroundLoop } from "../process/background-loop.ts";
 import { decideKubeLease, type ElectionClock, type KubeLease, type ObservedKubeLease, resign } from "./kube-lease.ts";
 
-export interface LeaderOptions {
+interface LeaderOptions {
   api: Pick<KubeApi, "call" | "get">;
   namespace: string;
   name: string;

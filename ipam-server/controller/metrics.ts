@@ -1,6 +1,6 @@
 import { Counter, Gauge, Registry } from "prom-client";
 
-export interface ControllerState {
+interface ControllerState {
   isLeader(): boolean;
   suspectCount(): number;
 }

@@ -3,7 +3,7 @@ import type { MooringEvent, Port } from "../contract/index.ts";
 import { GAP, IpamError } from "../contract/index.ts";
 import { inParallel } from "../process/in-parallel.ts";
 
-export interface PortViewOptions {
+interface PortViewOptions {
   client: Pick<FullIpamClient, "listPorts" | "findPort" | "readLastSeq" | "followEvents">;
   cluster: string;
   onEvent?(event: MooringEvent, before: Port | undefined): void;

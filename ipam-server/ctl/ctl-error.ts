@@ -2,7 +2,7 @@
 export const EXIT_CODES = { ok: 0, refused: 1, usage: 2, unreachable: 3 } as const;
 export type ExitCode = (typeof EXIT_CODES)[keyof typeof EXIT_CODES];
 
-export interface CtlErrorDetails {
+interface CtlErrorDetails {
   /** What the user can do about it. */
   advice?: string;
   cause?: unknown;

@@ -1,5 +1,4 @@
 import { accepting, parseDurationMs } from "../process/option-parsers.ts";
-import type { OptionValues } from "../process/options.ts";
 import { LOCAL_SERVER_URL_ACCEPTS, parseServerUrl } from "../process/server-url.ts";
 
 function parseTimeoutMs(text: string): number {
@@ -22,5 +21,3 @@ export const CTL_OPTIONS = {
     parse: parseTimeoutMs,
   },
 } as const;
-
-export type Settings = OptionValues<typeof CTL_OPTIONS>;

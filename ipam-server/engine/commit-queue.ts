@@ -3,7 +3,7 @@ import { IpamError } from "../contract/index.ts";
 import type { Mutation, Outcome } from "../domain/model/mutation.ts";
 import type { Store } from "../domain/store.ts";
 
-export interface CommitQueueOptions {
+interface CommitQueueOptions {
   /** Items that may wait; past it callers get `overloaded`. */
   maxQueue: number;
   /** Items of one commit. A request is never split, so a commit may exceed this by part of one request. */

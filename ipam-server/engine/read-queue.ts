@@ -1,7 +1,7 @@
 import { IpamError } from "../contract/index.ts";
 import { Semaphore } from "../process/semaphore.ts";
 
-export interface ReadQueueOptions {
+interface ReadQueueOptions {
   /** Reads that run at a time. */
   concurrency: number;
   /** Reads that may wait; past it callers get `overloaded`. */
@@ -10,7 +10,7 @@ export interface ReadQueueOptions {
   now?(): number;
 }
 
-export interface ReadDeadline {
+interface ReadDeadline {
   /** How long the caller will still wait. */
   timeoutMs: number;
   /** True if the caller has disconnected. */

@@ -5,7 +5,7 @@ import { IpamError } from "../contract/index.ts";
 
 const CLOSE_TIMEOUT_MS = 500;
 
-export interface HttpServerOptions {
+interface HttpServerOptions {
   listen: { type: "tcp"; host: string; port: number } | { type: "unix"; path: string };
   /** How long a client may take to send one request, head and body. */
   requestTimeoutMs: number;

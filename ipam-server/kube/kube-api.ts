@@ -6,10 +6,10 @@ import { JsonLines } from "./json-lines.ts";
 import { KubeError } from "./kube-error.ts";
 import { type ListPage, readListPage, readStatusMessage, readWatchEvent, type WatchEvent } from "./objects.ts";
 
-export type KubeMethod = "GET" | "POST" | "PUT" | "DELETE" | "PATCH";
-export type KubeQuery = Record<string, string | number | boolean | undefined>;
+type KubeMethod = "GET" | "POST" | "PUT" | "DELETE" | "PATCH";
+type KubeQuery = Record<string, string | number | boolean | undefined>;
 
-export interface KubeList {
+interface KubeList {
   items: unknown[];
   resourceVersion: string;
 }

@@ -19,7 +19,7 @@ export interface KubeEvent {
   message: string;
 }
 
-export interface KubeEventsOptions {
+interface KubeEventsOptions {
   api: Pick<KubeApi, "call">;
   /** Shown as the source, such as `mooring-controller`. */
   component: string;

@@ -2,7 +2,7 @@ import { BackgroundLoop } from "../process/background-loop.ts";
 import type { KubeApi } from "./kube-api.ts";
 import { KubeError } from "./kube-error.ts";
 
-export interface ReflectorOptions<T> {
+interface ReflectorOptions<T> {
   api: Pick<KubeApi, "list" | "watch">;
   path: string;
   read(value: unknown): T;

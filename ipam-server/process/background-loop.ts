@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-export interface BackgroundLoopOptions {
+interface BackgroundLoopOptions {
   /**
    * One pass; resolves with the milliseconds until the next, or undefined after the last. The signal aborts on disposal. Must
    * handle its own failures: a rejection ends the loop and rejects `ended`.

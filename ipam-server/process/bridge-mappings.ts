@@ -1,4 +1,4 @@
-export interface BridgeMapping {
+interface BridgeMapping {
   physicalNetwork: string;
   /** The OVS bridge that connects to it. */
   bridge: string;

@@ -2,7 +2,7 @@
 import fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 
-export interface WriteOptions {
+interface WriteOptions {
   /** Permission bits of a new file. Default 0o600. */
   mode?: number;
   /** False: rejects with EEXIST if the path exists, and never replaces a file that another process just created. Default true. */

@@ -24,7 +24,7 @@ export type OptionValues<S extends OptionSpecs> = {
   [K in keyof S]: S[K] extends { default: string } ? ReturnType<S[K]["parse"]> : ReturnType<S[K]["parse"]> | undefined;
 };
 
-export interface OptionSources {
+interface OptionSources {
   /** `command.opts()` after parsing. */
   flags: Record<string, unknown>;
   env: Record<string, string | undefined>;

@@ -11,13 +11,13 @@ import {
 } from "./options.ts";
 
 /** What a program uses of its process. Passed in, because only `main.ts` touches the global. */
-export interface ProcessParts {
+interface ProcessParts {
   env: Record<string, string | undefined>;
   once(signal: NodeJS.Signals, listener: () => void): unknown;
   stderr: { write(text: string): unknown };
 }
 
-export interface Program<S extends OptionSpecs> {
+interface Program<S extends OptionSpecs> {
   name: string;
   options: S;
   /** `command.opts()` after parsing. */

@@ -1,4 +1,4 @@
-export interface ServerUrl {
+interface ServerUrl {
   /** As written, without a trailing slash. */
   text: string;
   isSecure: boolean;

@@ -48,7 +48,7 @@ export type EventRow = [
 ];
 
 /** All columns but `seq` and `time`, which the transaction assigns. */
-export type NewEventRow = EventRow extends [number, number, ...infer Rest] ? Rest : never;
+type NewEventRow = EventRow extends [number, number, ...infer Rest] ? Rest : never;
 
 export function encodeEvent(event: NewEvent): NewEventRow {
   return [

@@ -4,7 +4,7 @@ import { type NetworkChange, type Obstacle, planNetworkChange } from "../domain/
 import { validateNetwork } from "../domain/networks/validate-network.ts";
 import { MAX_PORTS_NAMED } from "./limits.ts";
 
-export interface NetworkPlan {
+interface NetworkPlan {
   declaration: NetworkDeclaration;
   change: NetworkChange;
   /** What the error says when ports obstruct the change. */
@@ -19,7 +19,7 @@ export function planNetwork(manifest: NetworkManifest, catalog: Catalog): Networ
   return { declaration, change: planNetworkChange(old, declaration), failure };
 }
 
-export interface DeletionPlan {
+interface DeletionPlan {
   network: NetworkRecord;
   obstacles: Obstacle[];
   failure: string;

@@ -9,7 +9,7 @@ import { type PortRow, parseColumn } from "./port-rows.ts";
 const STATES = "bound, unbound, or a pair of DOWN, BUILD, ACTIVE and ERROR such as ACTIVE_ACTIVE";
 const STATE_PAIR = /^(DOWN|BUILD|ACTIVE|ERROR)_(DOWN|BUILD|ACTIVE|ERROR)$/;
 
-export type PortState = { isBound: boolean } | { underlay: PlaneState; overlay: PlaneState };
+type PortState = { isBound: boolean } | { underlay: PlaneState; overlay: PlaneState };
 
 /** Throws `invalid_request` that names the states. */
 export function parsePortState(state: string): PortState {

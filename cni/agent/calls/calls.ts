@@ -7,7 +7,7 @@ import { type AgentBackendOptions, createAgentBackend } from "./agent-backend.ts
 import { failed } from "./call-codec.ts";
 import { type KeyedQueue, sandboxKey } from "./keyed-queue.ts";
 
-export interface CallsOptions {
+interface CallsOptions {
   backend: AgentBackendOptions;
   queue: KeyedQueue;
   events: Pick<KubeEvents, "write">;

@@ -5,7 +5,7 @@ import { dirname } from "node:path";
 import type { Answer, Call } from "../../dispatch.ts";
 import { CallCodec, formatAnswer, type Received } from "./call-codec.ts";
 
-export interface SocketServerOptions {
+interface SocketServerOptions {
   path: string;
   /** Must not reject. */
   answer(call: Call, callerGone: AbortSignal): Promise<Answer>;

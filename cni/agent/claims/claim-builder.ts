@@ -13,14 +13,14 @@ import { canUseLease } from "../pod/lease-eligible.ts";
 import type { Namespace } from "../pod/pod.ts";
 import type { NodePod, PodSource } from "../pod/pods.ts";
 
-export interface ClaimBuilderOptions {
+interface ClaimBuilderOptions {
   config: AgentConfig;
   pods: Pick<PodSource, "find" | "namespace">;
   now(): Date;
 }
 
 /** The objects a claim was derived from, for error messages. */
-export interface ClaimSource {
+interface ClaimSource {
   pod: NodePod;
   namespace: Namespace;
 }

@@ -6,7 +6,7 @@ import { type KeyedQueue, sandboxKey } from "../calls/keyed-queue.ts";
 import type { HeldPorts } from "../ports/held-ports.ts";
 import type { RejectedPorts } from "../ports/rejected-ports.ts";
 
-export interface ConfirmationsOptions {
+interface ConfirmationsOptions {
   ipam: Pick<IpamClient, "claim" | "release">;
   held: HeldPorts;
   queue: KeyedQueue;

@@ -12,7 +12,7 @@ import type { NodePod, PodChange, PodSource } from "../pod/pods.ts";
 import type { HeldPorts } from "../ports/held-ports.ts";
 import type { ClaimBuilder } from "./claim-builder.ts";
 
-export interface PreclaimsOptions {
+interface PreclaimsOptions {
   nodeName: string;
   pods: Pick<PodSource, "subscribe">;
   claims: Pick<ClaimBuilder, "derivePreclaim">;

@@ -1,4 +1,4 @@
-export interface BatchQueueOptions<I, R> {
+interface BatchQueueOptions<I, R> {
   /** Resolves with the results in the order of the items. */
   send(items: I[]): Promise<R[]>;
   maxItems: number;

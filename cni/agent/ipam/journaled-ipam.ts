@@ -21,7 +21,7 @@ export interface JournaledIpamOptions {
   metrics: AgentMetrics;
 }
 
-export interface JournaledIpamCall {
+interface JournaledIpamCall {
   command: string;
   signal: AbortSignal;
   /** The journal of the call's network. */
@@ -69,7 +69,7 @@ export function createJournaledIpam(options: JournaledIpamOptions, call: Journal
   };
 }
 
-export interface PostReportCall {
+interface PostReportCall {
   command: string;
   journal: Journal;
   log(line: string): void;

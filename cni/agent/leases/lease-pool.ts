@@ -2,7 +2,7 @@ import type { NodeLease, PortAttachment } from "../../../ipam-server/contract/in
 import type { LeaseRequest } from "./lease-request.ts";
 
 /** An address that this node may assign to a pod. */
-export interface LeasedAddress {
+interface LeasedAddress {
   attachment: PortAttachment;
   /** The lease's end by the node's clock. All times here are in milliseconds of `LeasesOptions.now`. */
   endsAt: number;

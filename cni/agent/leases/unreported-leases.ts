@@ -20,7 +20,7 @@ import type { HeldPorts } from "../ports/held-ports.ts";
 import type { RejectedPorts } from "../ports/rejected-ports.ts";
 import type { AssignedLease } from "./leases.ts";
 
-export interface UnreportedLeasesOptions {
+interface UnreportedLeasesOptions {
   ipam: Pick<IpamClient, "release" | "report">;
   held: HeldPorts;
   queue: KeyedQueue;

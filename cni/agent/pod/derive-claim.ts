@@ -15,7 +15,7 @@ export interface ClaimDefaults {
   physicalNetworks?: string[];
 }
 
-export interface ClaimPlace {
+interface ClaimPlace {
   host: string;
   interface: string;
   /** Absent in a pre-claim. */

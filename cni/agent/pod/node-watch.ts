@@ -2,7 +2,7 @@ import type { KubeApi } from "../../../ipam-server/kube/kube-api.ts";
 import type { KubeError } from "../../../ipam-server/kube/kube-error.ts";
 import { Reflector } from "../../../ipam-server/kube/reflector.ts";
 
-export interface NodeWatchOptions {
+interface NodeWatchOptions {
   api: Pick<KubeApi, "list" | "watch">;
   nodeName: string;
   /** Called when the node is cordoned (also by a drain) or uncordoned. */

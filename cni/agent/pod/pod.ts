@@ -1,7 +1,7 @@
 import { IpamError, type Labels } from "../../../ipam-server/contract/index.ts";
 
 /** The controller among a pod's owner references (`controller: true`); there is at most one. */
-export interface ControllerRef {
+interface ControllerRef {
   apiVersion: string;
   kind: string;
   name: string;

@@ -11,7 +11,7 @@ export interface NodePod extends Pod {
 
 export type PodChange = { type: "present" | "gone"; pod: NodePod };
 
-export interface PodSourceOptions {
+interface PodSourceOptions {
   api: Pick<KubeApi, "get" | "list" | "watch">;
   nodeName: string;
   onError?(error: KubeError): void;

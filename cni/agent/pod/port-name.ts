@@ -6,7 +6,7 @@ import type { Pod } from "./pod.ts";
 import type { Membership } from "./workload.ts";
 
 /** A name, or `slotOf` if the IPAM chooses the name. */
-export interface PortNaming {
+interface PortNaming {
   name?: string;
   nameFrom: NameFrom;
   slotOf?: SlotOf;

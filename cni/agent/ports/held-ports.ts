@@ -1,7 +1,7 @@
 import type { Claim, Port, PortAttachment } from "../../../ipam-server/contract/index.ts";
 
 /** A binding of this node, as cached by the agent. */
-export interface HeldPort {
+interface HeldPort {
   port: Port;
   /** Absent if the binding was loaded from the IPAM and not claimed by this process. */
   attachment?: PortAttachment;
@@ -11,7 +11,7 @@ export interface HeldPort {
   sandboxId?: string;
 }
 
-export interface DropObserver {
+interface DropObserver {
   wasDropped: boolean;
 }
 

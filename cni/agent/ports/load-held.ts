@@ -5,7 +5,7 @@ import { describeError } from "../../spec/cni-error.ts";
 import type { AgentIpam } from "../ipam/agent-ipam.ts";
 import type { HeldPorts } from "./held-ports.ts";
 
-export interface LoadHeldOptions {
+interface LoadHeldOptions {
   ipam: Pick<AgentIpam, "readPortsOfHost">;
   held: HeldPorts;
   nodeName: string;

@@ -7,7 +7,7 @@ import type { AgentMetrics } from "../metrics.ts";
 import type { PodSource } from "../pod/pods.ts";
 import type { HeldPorts } from "./held-ports.ts";
 
-export interface RejectedPortsOptions {
+interface RejectedPortsOptions {
   datapath: Pick<Datapath, "unplug">;
   held: HeldPorts;
   pods: Pick<PodSource, "items">;

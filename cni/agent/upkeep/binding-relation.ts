@@ -22,7 +22,7 @@ export interface NewerBinding {
  * - `own`: it is the local port's binding, or may become it
  * - `unclear`: not comparable; a read of the port may decide
  */
-export type BindingRelation = "superseded" | "own" | "unclear";
+type BindingRelation = "superseded" | "own" | "unclear";
 
 /** Rule 5: compares a local port with a binding of the port of the same name. */
 export function classifyBinding(local: LocalPort, newer: NewerBinding, self: NodeIdentity): BindingRelation {

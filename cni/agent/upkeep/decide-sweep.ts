@@ -19,7 +19,7 @@ export interface SweepView {
 }
 
 /** Repairs, and changes that the IPAM's answer proves: applied by the sweep that finds them. */
-export type ImmediateAction =
+type ImmediateAction =
   | { kind: "fence"; local: LocalPort; reason: "moved" | "released" }
   /** Makes it an access port of its own VLAN again. */
   | { kind: "restoreVlan"; local: LocalPort; found: string }

@@ -5,7 +5,7 @@ import type { HostLink } from "../../datapath/node-datapath.ts";
 import { parseExternalIds } from "../../external-ids.ts";
 
 /** State of a sandbox's netns. Removals treat `unknown` as `there`. */
-export type SandboxState = "there" | "gone" | "unknown";
+type SandboxState = "there" | "gone" | "unknown";
 
 /** The OVS row of one of our ports. */
 export interface OvsSide {
@@ -39,7 +39,7 @@ export interface LocalPort {
   lastKnown?: OvsSide;
 }
 
-export type ReadSandboxState = (netns: string | undefined) => SandboxState;
+type ReadSandboxState = (netns: string | undefined) => SandboxState;
 
 /** Joins OVS rows and kernel links by sandbox and interface. */
 export function mergeLocalPorts(

@@ -3,7 +3,7 @@ import { describeError } from "../../spec/cni-error.ts";
 import type { Sweeper } from "./sweeper.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
 
-export interface ReconcileLoopOptions {
+interface ReconcileLoopOptions {
   context: Pick<UpkeepContext, "config" | "datapath" | "log" | "metrics">;
   sweeper: Pick<Sweeper, "sweep" | "pendingCount">;
   /** Interval of the check whether OVSDB was replaced. Default 2000. */

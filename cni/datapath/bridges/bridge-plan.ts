@@ -22,7 +22,7 @@ export interface BridgePlan {
 
 const MADE_MAP = encodeMap(MADE);
 
-export interface BridgeChanges {
+interface BridgeChanges {
   /** One transaction. */
   operations: Operation[];
   /** What it makes, for logs and messages. */

@@ -27,7 +27,7 @@ export interface LinkAddress {
   duplicate: boolean;
 }
 
-export interface NewAddress {
+interface NewAddress {
   linkIndex: number;
   bytes: Buffer;
   prefixLength: number;

@@ -56,7 +56,7 @@ export interface Link {
   isPendingDeletion: boolean;
 }
 
-export interface VethPair {
+interface VethPair {
   name: string;
   mac: string;
   /** Bytes; 0 leaves the kernel's default. */

@@ -16,7 +16,7 @@ import {
 } from "./value.ts";
 
 /** The columns of Port that decide which VLANs it sends and receives (ovs-vswitchd.conf.db(5), "VLAN Configuration"). */
-export interface AccessColumns {
+interface AccessColumns {
   tag: number | undefined;
   /** Empty: OVS derives the mode from tag and trunks, and a port without either is a trunk of all VLANs. */
   mode: string;
@@ -47,7 +47,7 @@ export interface OvsBridge {
   netdev: boolean;
 }
 
-export interface NewPort {
+interface NewPort {
   bridge: string;
   name: string;
   /** 802.1Q id; 0: untagged. */

@@ -5,7 +5,7 @@ import { type Column, formatCell, Table } from "./table.ts";
 export const OUTPUT_FORMATS = ["json", "yaml", "wide"] as const;
 export type OutputFormat = (typeof OUTPUT_FORMATS)[number];
 
-export interface Listing<T> {
+interface Listing<T> {
   /** The list's key in JSON and YAML, as in the API, and the noun of "No ports found.". */
   key: string;
   columns: readonly Column<T>[];

@@ -12,7 +12,7 @@ import { expectedLabelKey, expectedLabelValue } from "./labels.ts";
  * ordinary words wherever a key or value stands. Accepts one thing that Kubernetes' parser rejects although
  * its grammar allows it: two empty values at the end of a set, `x in (a,,)`.
  */
-export type SelectorOperator = "exists" | "!" | "=" | "==" | "!=" | "in" | "notin" | ">" | "<";
+type SelectorOperator = "exists" | "!" | "=" | "==" | "!=" | "in" | "notin" | ">" | "<";
 
 export interface Requirement {
   key: string;

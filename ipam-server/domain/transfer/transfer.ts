@@ -30,6 +30,7 @@ import { toSpec } from "../networks/network-manifest.ts";
  */
 export type TransferRow = TransferNetwork | TransferPort | TransferFreed | TransferState;
 
+/** Repeats fields of the wire type Network: an export of an old release must stay readable when the API changes. */
 export interface TransferNetwork {
   kind: "network";
   name: string;
@@ -44,7 +45,7 @@ export interface TransferNetwork {
   subnets: TransferSubnet[];
 }
 
-export interface TransferSubnet {
+interface TransferSubnet {
   spec: SubnetSpec;
   held: number;
   outside: number;

@@ -12,7 +12,7 @@ import * as responses from "./schema/responses.ts";
 const MAX_STREAMS = 5000;
 const WRITE_AT_ONCE = 50;
 
-export interface EventStreamOptions {
+interface EventStreamOptions {
   /** An idle stream gets a comment this often, so that both ends detect a broken connection. */
   keepAliveMs: number;
   /** A reader that does not drain its buffer within this time is disconnected; it resumes by its last id. */

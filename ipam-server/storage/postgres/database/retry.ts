@@ -4,7 +4,7 @@ import { remedyOf, toIpamError } from "./errors.ts";
 const FIRST_WAIT_MS = 5;
 const LONGEST_WAIT_MS = 400;
 
-export interface RetryOptions {
+interface RetryOptions {
   /** Rejects after this long, but always retries once: a silently dropped connection is detected late. */
   durationMs: number;
   /** For messages. */

@@ -11,7 +11,7 @@ import { type Bound, prepare, type Row, type Send, senderOf } from "./statement.
 /** What a transaction writes, or that it must be decided again at once. */
 export type TransactionPlan<T> = { writes: readonly Bound[]; result: T } | "again";
 
-export interface Committed<T> {
+interface Committed<T> {
   result: T;
   writes: readonly Bound[];
   /** One for each write; empty if the commit succeeded but its answer was lost. */
@@ -19,7 +19,7 @@ export interface Committed<T> {
 }
 
 /** `read` excludes changes of networks. `change` excludes every other decision. */
-export type CatalogLock = "read" | "change";
+type CatalogLock = "read" | "change";
 
 /** "Moor" in ASCII. */
 export const LOCK_SPACE = 0x4d_6f_6f_72;

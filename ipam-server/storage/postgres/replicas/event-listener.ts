@@ -9,7 +9,7 @@ import { EVENTS_CHANNEL, readLastSeq } from "../statements/event-log.ts";
 const POLL_MS = 5000;
 const RECONNECT_MS = 250;
 
-export interface EventListenerOptions {
+interface EventListenerOptions {
   /** Called with the newest number, and the replica that wrote it if the notification names one. */
   onSeq(lastSeq: number, writer: string | undefined): void;
   pollMs?: number | undefined;

@@ -21,7 +21,7 @@ export interface Decided {
 
 /** `stale`: the cached networks are outdated. `again`: the transaction needs more locks, which the decider has noted. */
 export type Decision = Decided | "stale" | "again";
-export type DecideOn = (send: Send, cached: VersionedCatalog) => Promise<Decision>;
+type DecideOn = (send: Send, cached: VersionedCatalog) => Promise<Decision>;
 
 /** How old the counters of networks may be that a batch compares but does not allocate from. */
 const COUNTERS_FRESH_MS = 500;

@@ -26,7 +26,7 @@ const VACANT = prepare(
      AND NOT EXISTS (SELECT FROM ports WHERE name = $2::text || number || $3::text) LIMIT $4::int`,
 );
 
-export interface FoundSlots {
+interface FoundSlots {
   /** Names of slots that the batch may claim. */
   names: string[];
   /** See `Snapshot.vacantSlots`. */

@@ -85,7 +85,7 @@ export interface Loaded {
 }
 
 /** What to lock and load for a batch: its needs, and how many addresses it may allocate from each network. */
-export interface LoadPlan {
+interface LoadPlan {
   batch: readonly Item[];
   needs: Needs;
   allocations: AllocationNeeds;

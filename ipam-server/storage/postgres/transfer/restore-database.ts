@@ -32,7 +32,7 @@ const CONTENT = `SELECT (SELECT count(*) FROM networks) AS networks, (SELECT cou
   (SELECT count(*) FROM ports WHERE host IS NOT NULL) AS bound, epoch_floor AS "minimumEpoch", floor AS "minimumSeq",
   (SELECT time FROM events ORDER BY seq DESC LIMIT 1) AS "newestChange" FROM catalog_state CROSS JOIN event_counter`;
 
-export interface RestoredDatabase extends RestoredContent {
+interface RestoredDatabase extends RestoredContent {
   /** Hosts and database, without a password. */
   name: string;
 }

@@ -11,7 +11,7 @@ import { toIpamError } from "../database/errors.ts";
 import { openDatabase } from "../database/open-database.ts";
 import { loadCatalog } from "../rows/catalog-rows.ts";
 
-export interface RestoreOptions {
+interface RestoreOptions {
   backup: string;
   /** The database file to create. */
   path: string;
