@@ -1,4 +1,4 @@
-/** The one rule of cluster names, the same as the API's: other characters would be ambiguous in port names. */
+/** The one rule of cluster names, the API's too: other characters would be ambiguous in port names. */
 const CLUSTER_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 
 export const CLUSTER_NAME_ACCEPTS =

@@ -166,6 +166,7 @@ describe("bad requests", () => {
       ["/v1/ports?limit=0", "limit", /at least 1/],
       ["/v1/ports?limit=1001", "limit", /at most 1000/],
       ["/v1/ports?limit=ten", "limit", /"ten" is not a number/],
+      ["/v1/ports?cluster=a:b", "cluster", /is not a cluster name: 1 to 63 of A-Z a-z 0-9/],
       ["/v1/ports?host=a&host=b", "host", /is given 2 times/],
       ["/v1/ports?state=UP", "state", /bound, unbound or a pair/],
       ["/v1/ports?ip=10.0.0", "ip", /is not an IPv4 or IPv6 address/],

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { canonicalAddress } from "../../../domain/model/address.ts";
+import { CLUSTER_NAME_ACCEPTS, parseClusterName } from "../../../process/cluster-name.ts";
 
 /**
  * Schemas of single fields. The domain parses CIDRs, pools and selectors; these schemas only bound their length.
@@ -17,7 +18,11 @@ export const networkName = pattern(
   "is not a network name: 1 to 63 characters of A-Z a-z 0-9 . _ -, beginning and ending with a letter or digit",
 );
 
-/** Hosts, clusters, namespaces, zones, VPCs, physical networks, owners' uids. */
+export const clusterName = z
+  .string()
+  .refine(text => parseClusterName(text) !== undefined, { error: `is not ${CLUSTER_NAME_ACCEPTS}` });
+
+/** Hosts, namespaces, zones, VPCs, physical networks, owners' uids. */
 export const identifier = pattern(
   /^[A-Za-z0-9._:/@-]{1,253}$/,
   "is not an identifier: 1 to 253 characters of A-Z a-z 0-9 . _ : / @ -",

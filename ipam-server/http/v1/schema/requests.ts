@@ -55,7 +55,7 @@ export const claim = z
   .strictObject({
     name: optional(f.portName),
     nameFrom: optional(nameFrom),
-    cluster: optional(f.identifier),
+    cluster: optional(f.clusterName),
     namespace: optional(f.identifier),
     host: f.identifier,
     availabilityZone: optional(f.identifier),
@@ -162,7 +162,7 @@ export const portQuery = z.strictObject({
       error: "is not bound, unbound or a pair of plane states such as ACTIVE_ACTIVE",
     }),
   ),
-  cluster: optional(f.identifier),
+  cluster: optional(f.clusterName),
   limit: optional(f.limit),
   cursor: optional(z.string().max(1024)),
 }) satisfies z.ZodType<PortQuery>;

@@ -54,7 +54,7 @@ const port = z.strictObject({
   reservation: optional(
     z.strictObject({ allowedNamespaces: z.array(z.string()), deviceOwner: optional(f.identifier) }),
   ),
-  cluster: optional(f.identifier),
+  cluster: optional(f.clusterName),
   namespace: optional(f.identifier),
   workload: optional(workload),
   nameFrom: optional(nameFrom),
