@@ -1,3 +1,5 @@
+import { LOCAL_SERVER_URL_ACCEPTS, parseServerUrl } from "../process/server-url.ts";
+
 /** Where an IPAM listens, parsed from `http://HOST:PORT`, `https://HOST:PORT` (with or without a path) or `unix:/PATH`. */
 export interface Endpoint {
   /** As configured, for messages. */
@@ -10,15 +12,12 @@ export interface Endpoint {
   basePath: string;
 }
 
-/** Throws TypeError for an URL that cannot be parsed. */
+/** Throws TypeError for a text that is no server URL. */
 export function parseEndpoint(url: string): Endpoint {
-  if (url.startsWith("unix:")) {
-    const address = { path: url.slice("unix:".length) };
-    return { url, isSecure: false, address, authority: "localhost", basePath: "" };
-  }
-  const { protocol, host: authority, hostname, port, pathname } = new URL(url);
-  const isSecure = protocol === "https:";
-  const host = hostname.replace(/^\[|\]$/g, "");
-  const address = { host, port: Number(port) || (isSecure ? 443 : 80) };
-  return { url, isSecure, address, authority, basePath: pathname.replace(/\/+$/, "") };
+  const parsed = parseServerUrl(url);
+  if (parsed === undefined) throw new TypeError(`"${url}" is not ${LOCAL_SERVER_URL_ACCEPTS}`);
+  const { isSecure, address, basePath } = parsed;
+  return "socketPath" in address
+    ? { url, isSecure, address: { path: address.socketPath }, authority: "localhost", basePath }
+    : { url, isSecure, address, authority: new URL(url).host, basePath };
 }
