@@ -32,7 +32,7 @@ const program = new Command("bench")
   .option("--json", "print one JSON document instead of tables")
   .option("--strict", "exit with 1 when a bar is not met")
   .addOption(
-    new Option("--database <engine>", "ipam, zone: where the servers remember").choices(ENGINES).default("sqlite"),
+    new Option("--database <engine>", "ipam, zone: the database of the servers").choices(ENGINES).default("sqlite"),
   )
   .addOption(
     new Option("--replicas <n>", "ipam, zone: servers on one PostgreSQL database, 1 to 3")
@@ -53,9 +53,9 @@ const program = new Command("bench")
   .addOption(new Option("--pods <n>", "zone: pods").argParser(parseCount).default(20_000))
   .addOption(new Option("--restarted <n>", "zone: nodes of the rolling restart").argParser(parseCount).default(100))
   .addOption(new Option("--drifted <n>", "zone: ports of the mass drift").argParser(parseCount).default(2000))
-  .addOption(new Option("--outage <s>", "zone: how long the servers are away").argParser(parseSeconds).default(30))
+  .addOption(new Option("--outage <s>", "zone: how long the servers are down").argParser(parseSeconds).default(30))
   .addOption(new Option("--speed <n>", "zone: times 10 percent of churn a minute").argParser(parseSeconds).default(1))
-  .addOption(new Option("--seed <n>", "zone: what happens to whom").argParser(parseCount).default(1))
+  .addOption(new Option("--seed <n>", "zone: seed of the random churn").argParser(parseCount).default(1))
   .addOption(
     new Option("--rounds <n>", "cni, agent: pairs measured (default 60); drift: drifts (default 20)").argParser(
       parseCount,
