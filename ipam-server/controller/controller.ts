@@ -40,6 +40,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   const { cluster, identity, log, graceMs } = options;
   await using stack = new AsyncDisposableStack();
 
+  const metrics = new ControllerMetrics();
   const failed = (component: string) => (error: unknown) => {
     metrics.failures.inc({ component });
     log.warn({ err: error, component }, "failed, retrying");
@@ -71,10 +72,6 @@ export async function runController(options: ControllerOptions, signal: AbortSig
       identity,
       ...options.kubeLease,
       onError: error => failed("lease")(error),
-      onChange(isLeader) {
-        log.info({ identity }, isLeader ? "became leader" : "lost leadership");
-        sweeper.reset();
-      },
     }),
   );
   const lastHosts = new Map<string, string>();
@@ -88,7 +85,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   const ports = stack.use(
     new PortView({ client: ipam, cluster, onEvent, onError: error => failed("ipam-events")(error) }),
   );
-  const sweeper: Sweeper = new Sweeper({
+  const sweeper = new Sweeper({
     cluster,
     graceMs,
     ports,
@@ -106,11 +103,13 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     onError: (error, what) => failed(what.split(" ")[0] ?? "sweep")(error),
   });
 
-  let passedAt = performance.now();
-  const metrics = new ControllerMetrics({
-    isLeader: () => leader.isLeader(),
-    suspectCount: () => sweeper.suspectCount,
+  leader.onChange(isLeader => {
+    log.info({ identity }, isLeader ? "became leader" : "lost leadership");
+    sweeper.reset();
   });
+  metrics.registerGauges({ isLeader: () => leader.isLeader(), suspectCount: () => sweeper.suspectCount });
+
+  let passedAt = performance.now();
   // A standby replica is ready too: it can take over.
   const findFaults = () => {
     const silentMs = performance.now() - passedAt;

@@ -13,7 +13,6 @@ interface LeaderOptions {
   durationSeconds?: number;
   retryMs?: number;
   clock?: () => ElectionClock;
-  onChange?(isLeader: boolean): void;
   onError?(error: KubeError): void;
 }
 
@@ -30,6 +29,7 @@ export class Leader implements AsyncDisposable {
   #renewedAt: number | undefined;
   #held: { record: KubeLease; metadata: unknown } | undefined;
   #wasLeader = false;
+  #onChange: ((isLeader: boolean) => void) | undefined;
   readonly #loop: BackgroundLoop;
 
   constructor(options: LeaderOptions) {
@@ -39,6 +39,11 @@ export class Leader implements AsyncDisposable {
     this.#path = `/apis/coordination.k8s.io/v1/namespaces/${options.namespace}/leases`;
     this.#observed.changedAt = this.#clock().steadyMs;
     this.#loop = new BackgroundLoop({ pass: () => this.#pass() });
+  }
+
+  /** Calls back at every change from now on. One listener; the election has no result before the next turn of the loop. */
+  onChange(listener: (isLeader: boolean) => void): void {
+    this.#onChange = listener;
   }
 
   isLeader(): boolean {
@@ -123,7 +128,7 @@ export class Leader implements AsyncDisposable {
     const isLeader = this.isLeader();
     if (isLeader === this.#wasLeader) return;
     this.#wasLeader = isLeader;
-    this.#options.onChange?.(isLeader);
+    this.#onChange?.(isLeader);
   }
 }
 

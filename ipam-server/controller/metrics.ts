@@ -20,7 +20,8 @@ export class ControllerMetrics {
     registers: [this.registry],
   });
 
-  constructor(state: ControllerState) {
+  /** Registers the gauges of a running controller. Call it once. */
+  registerGauges(state: ControllerState): void {
     new Gauge({
       name: "mooring_controller_leader",
       help: "1 while this replica is the leader",
