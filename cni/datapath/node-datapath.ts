@@ -29,8 +29,8 @@ export interface NodeDatapath extends Datapath {
    */
   replug(attachment: Replug): Promise<Plugged | undefined>;
   /**
-   * Makes our port of this sandbox an access port of its recorded VLAN again. False if no port says which VLAN is its own.
-   * Idempotent.
+   * Makes our port of this sandbox an access port of its recorded VLAN again. True if a port was changed; false if all
+   * were right or none says which VLAN is its own. Idempotent.
    */
   restoreVlan(sandbox: SandboxIds): Promise<boolean>;
   /** Lists all our links on the host, or rejects: never a partial list. */

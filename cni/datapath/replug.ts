@@ -71,8 +71,8 @@ export async function restoreVlan({ ovsdb, timeoutMs }: DatapathContext, sandbox
   let isRestored = false;
   for (const port of await fetchPortsOf(ovsdb, [...vlans.keys()], deadline)) {
     const [vlan] = port.interfaceUuids.map(uuid => vlans.get(uuid));
-    if (vlan === undefined) continue;
-    if (!isAccessPort(port, vlan)) await setAccess(ovsdb, port, vlan, deadline);
+    if (vlan === undefined || isAccessPort(port, vlan)) continue;
+    await setAccess(ovsdb, port, vlan, deadline);
     isRestored = true;
   }
   return isRestored;
