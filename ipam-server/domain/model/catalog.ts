@@ -12,10 +12,12 @@ export interface SubnetDeclaration {
   /** As declared; undefined: the default route by the gateway. */
   routes: Route[] | undefined;
   dns: Dns;
-  /** What the allocator assigns: the pools without gateway, exclusions, network and broadcast address. Sorted, disjoint. */
+  /** What the allocator assigns: the pools without `unusable` and `devices`. Sorted, disjoint. */
   ranges: Range[];
-  /** Ranges that are never assigned, not even on request. */
+  /** Network and broadcast address, gateway and exclusions: never assigned, not even on request. */
   unusable: { range: Range; why: string }[];
+  /** Addresses that routes and DNS name, because another device answers there: assigned only on request. */
+  devices: { range: Range; type: "router" | "nameserver" }[];
 }
 
 export interface NetworkDeclaration<S extends SubnetDeclaration = SubnetDeclaration> {

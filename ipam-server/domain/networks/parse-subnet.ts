@@ -29,19 +29,30 @@ export function parseSubnet(spec: SubnetSpec, field: string): SubnetDeclaration 
   unusable.push(...exclude.map(({ range }) => ({ range, why: "in the exclusions" })));
   const pools = spec.pools?.map((text, index) => parsePool(text, cidr, `${field}.pools[${index}]`));
   if (pools) assertNoOverlaps(pools, `${field}.pools`);
+  const routes = spec.routes?.map((route, index) => parseRoute(route, cidr, `${field}.routes[${index}]`));
+  const dns = parseDns(spec.dns ?? {}, `${field}.dns`);
+  const devices = [
+    ...listDevices(
+      routes?.flatMap(({ gw }) => gw ?? []),
+      "router",
+      cidr,
+    ),
+    ...listDevices(dns.nameservers, "nameserver", cidr),
+  ];
   const all = [{ first: 0n, last: cidr.count - 1n }];
   return {
     cidr,
     gateway: gateway?.text,
     pools: pools?.map(({ text }) => text),
     exclude: exclude.map(({ text }) => text),
-    routes: spec.routes?.map((route, index) => parseRoute(route, cidr, `${field}.routes[${index}]`)),
-    dns: parseDns(spec.dns ?? {}, `${field}.dns`),
+    routes,
+    dns,
     ranges: subtractRanges(
       pools?.map(({ range }) => range) ?? all,
-      unusable.map(({ range }) => range),
+      [...unusable, ...devices].map(({ range }) => range),
     ),
     unusable,
+    devices,
   };
 }
 
@@ -88,6 +99,18 @@ function offsetIn(text: string, cidr: Cidr): bigint | undefined {
   const address = parseAddress(text.trim());
   if (address?.version !== cidr.version || !contains(rangeOf(cidr), address.value)) return undefined;
   return address.value - cidr.base;
+}
+
+/** Those of the addresses that are inside the CIDR. */
+function listDevices(
+  addresses: readonly string[] = [],
+  type: SubnetDeclaration["devices"][number]["type"],
+  cidr: Cidr,
+): SubnetDeclaration["devices"] {
+  return addresses.flatMap(text => {
+    const offset = offsetIn(text, cidr);
+    return offset === undefined ? [] : { range: { first: offset, last: offset }, type };
+  });
 }
 
 interface NamedRange {

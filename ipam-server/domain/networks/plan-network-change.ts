@@ -1,6 +1,8 @@
 import type { PutNetworkResponse } from "../../contract/index.ts";
 import { contains, type Range, subtractRanges } from "../model/address.ts";
-import type { NetworkDeclaration, NetworkRecord, SubnetDeclaration, SubnetRecord } from "../model/catalog.ts";
+import type { Catalog, NetworkDeclaration, NetworkRecord, SubnetDeclaration, SubnetRecord } from "../model/catalog.ts";
+import { toSpec } from "./network-manifest.ts";
+import { parseSubnet } from "./parse-subnet.ts";
 
 /** A range that the change removes. The change is rejected while ports hold addresses in it. */
 export interface Obstacle {
@@ -83,8 +85,27 @@ function keepSubnet(plan: NetworkChange, old: SubnetRecord, now: SubnetDeclarati
     const reason = `holds an address that would be ${why} of subnet ${old.cidr.text}`;
     plan.obstacles.push(...newly.map(part => ({ subnet: old, range: part, why: reason })));
   }
+  const routers = (subnet: SubnetDeclaration) =>
+    subnet.devices.filter(({ type }) => type === "router").map(({ range }) => range);
+  const why = `holds an address that would be a next hop of subnet ${old.cidr.text}`;
+  plan.obstacles.push(...subtractRanges(routers(now), routers(old)).map(range => ({ subnet: old, range, why })));
+  plan.kept.push({ old, now, poolsChanged: havePoolsChanged(old, now) });
+}
+
+function havePoolsChanged(old: SubnetRecord, now: SubnetDeclaration): boolean {
   const bounds = (ranges: readonly Range[]) => ranges.map(({ first, last }) => [first, last]);
-  plan.kept.push({ old, now, poolsChanged: !same(bounds(old.ranges), bounds(now.ranges)) });
+  return !same(bounds(old.ranges), bounds(now.ranges));
+}
+
+/**
+ * The subnets whose stored pools are those that an earlier version derived from the same declaration. The store derives
+ * them again when it opens.
+ */
+export function findOutdatedPools({ networks }: Catalog): { old: SubnetRecord; now: SubnetDeclaration }[] {
+  return networks
+    .flatMap(({ subnets }) => subnets)
+    .map(old => ({ old, now: parseSubnet(toSpec(old), `subnet ${old.cidr.text}`) }))
+    .filter(({ old, now }) => havePoolsChanged(old, now));
 }
 
 /**

@@ -1,15 +1,17 @@
-import { IpamError } from "../../contract/index.ts";
+import { IpamError, type SubnetSpec } from "../../contract/index.ts";
 import { contains, lengthOf, parseAddress, rangeOf } from "../model/address.ts";
 import {
   type Catalog,
   type NetworkDeclaration,
   type NetworkRecord,
   poolAt,
+  type SubnetDeclaration,
   type SubnetRecord,
 } from "../model/catalog.ts";
 import type { HeldIp, PortRecord } from "../model/port-record.ts";
 import type { FreedState } from "../model/snapshot.ts";
 import { toManifest } from "../networks/network-manifest.ts";
+import { parseSubnet } from "../networks/parse-subnet.ts";
 import { validateNetwork } from "../networks/validate-network.ts";
 import {
   rangeText,
@@ -17,6 +19,7 @@ import {
   type TransferNetwork,
   type TransferPort,
   type TransferRow,
+  type TransferSubnet,
 } from "./transfer.ts";
 
 /** Rows are untrusted input: every fault throws `invalid_request` that names the field. */
@@ -62,26 +65,40 @@ export function fromTransferNetwork(row: TransferNetwork, before: readonly Netwo
   const specs = subnets.map(({ spec }) => spec);
   if (before.some(other => other.name === name)) fail("name", `network ${name} appears twice`);
   const declaration = validateNetwork(toManifest(row, specs), before);
+  const imported = subnets.map(({ spec, held, outside, freed, pools }, index) => {
+    const declared = declaration.subnets[index];
+    const field = `subnets[${index}].pools`;
+    if (!declared) return fail(field, "the subnet is not declared");
+    const ranges = findExportedRanges(declared, spec, pools);
+    if (ranges.length !== pools.length) fail(field, `${pools.length} pools, but the subnet has another number`);
+    const cursors = ranges.map((range, at) => {
+      const { range: text, passed } = pools[at] ?? { range: "", passed: "" };
+      const expected = rangeText(declared, range);
+      if (text !== expected) fail(`${field}[${at}].range`, `"${text}" is not the subnet's ${expected}`);
+      const steps = BigInt(passed);
+      if (steps > lengthOf(range)) fail(`${field}[${at}].passed`, `${passed} is more than the range has`);
+      return range.first + steps;
+    });
+    return { subnet: { ...declared, ranges }, counters: { held, outside, freed, cursors } };
+  });
   return {
-    declaration,
+    declaration: { ...declaration, subnets: imported.map(({ subnet }) => subnet) },
     createdAt: Date.parse(row.createdAt),
     updatedAt: Date.parse(row.updatedAt),
-    subnets: subnets.map(({ held, outside, freed, pools }, index) => {
-      const declared = declaration.subnets[index];
-      const field = `subnets[${index}].pools`;
-      if (declared?.ranges.length !== pools.length)
-        fail(field, `${pools.length} pools, but the subnet has another number`);
-      const cursors = declared.ranges.map((range, at) => {
-        const { range: text, passed } = pools[at] ?? { range: "", passed: "" };
-        const expected = rangeText(declared, range);
-        if (text !== expected) fail(`${field}[${at}].range`, `"${text}" is not the subnet's ${expected}`);
-        const steps = BigInt(passed);
-        if (steps > lengthOf(range)) fail(`${field}[${at}].passed`, `${passed} is more than the range has`);
-        return range.first + steps;
-      });
-      return { held, outside, freed, cursors };
-    }),
+    subnets: imported.map(({ counters }) => counters),
   };
+}
+
+/** The subnet's ranges; or those of an earlier version's export, which has the addresses of routers and nameservers too. */
+function findExportedRanges(
+  declared: SubnetDeclaration,
+  { routes: _, dns: __, ...spec }: SubnetSpec,
+  pools: TransferSubnet["pools"],
+): SubnetDeclaration["ranges"] {
+  const earlier = parseSubnet(spec, "spec").ranges;
+  const isEarlier =
+    earlier.length === pools.length && earlier.every((range, at) => rangeText(declared, range) === pools[at]?.range);
+  return isEarlier ? earlier : declared.ranges;
 }
 
 /** Resolves the networks and addresses of rows. The catalog has all networks of the stream. */

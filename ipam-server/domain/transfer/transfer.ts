@@ -45,7 +45,7 @@ export interface TransferNetwork {
   subnets: TransferSubnet[];
 }
 
-interface TransferSubnet {
+export interface TransferSubnet {
   spec: SubnetSpec;
   held: number;
   outside: number;

@@ -16,6 +16,7 @@ import type { Item, Mutation, Outcome } from "../../domain/model/mutation.ts";
 import { toPort } from "../../domain/model/port-record.ts";
 import type { NewEvent } from "../../domain/model/snapshot.ts";
 import { applyEdit, type NetworkEdit } from "../../domain/networks/network-edit.ts";
+import { findOutdatedPools } from "../../domain/networks/plan-network-change.ts";
 import type { Finding, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
 import { countDeleted, expireItems, networkEvents } from "../commit.ts";
@@ -41,7 +42,7 @@ import { LEADERSHIP_TIMES, Leadership } from "./replicas/leadership.ts";
 import { loadCatalog, type VersionedCatalog } from "./rows/catalog-rows.ts";
 import { BatchDecider, type Decided } from "./statements/batch-decider.ts";
 import { EventPruner, lastSeqOf, planEvents, readEvents } from "./statements/event-log.ts";
-import { deleteNetwork, putNetwork } from "./statements/network-writer.ts";
+import { deleteNetwork, putNetwork, updatePools } from "./statements/network-writer.ts";
 import { findKeys, readPort, readPorts } from "./statements/port-reader.ts";
 import type { PostgresStoreOptions } from "./store-options.ts";
 import { Transfers } from "./transfer/transfers.ts";
@@ -73,8 +74,8 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     await using stack = new AsyncDisposableStack();
     const reader = stack.use(new Reader(primary, options.readers ?? 4, retryForMs));
     await new DiskSpaceProbe(reader, clock).probe();
-    const catalog = await reader.read(loadCatalog);
-    const writer = new Writer(primary, { clock, retryForMs, failpoint: options.failpoint });
+    const writer = stack.use(new Writer(primary, { clock, retryForMs, failpoint: options.failpoint }));
+    const catalog = await loadUpdatedCatalog(reader, writer);
     const store = new PostgresStore(primary, reader, writer, catalog, options, clock);
     await store.listening;
     stack.move();
@@ -82,6 +83,17 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   } catch (error) {
     throw toIpamError(error, primary.name);
   }
+}
+
+/** Loads the networks of a database that may come from an earlier version. */
+async function loadUpdatedCatalog(reader: Reader, writer: Writer): Promise<VersionedCatalog> {
+  const loaded = await reader.read(loadCatalog);
+  if (findOutdatedPools(loaded.catalog).length === 0) return loaded;
+  await writer.transact("change", async send => {
+    await updatePools(send, (await loadCatalog(send)).catalog);
+    return { writes: [{ statement: NEXT_REVISION, values: [] }], result: undefined };
+  });
+  return reader.read(loadCatalog);
 }
 
 /**

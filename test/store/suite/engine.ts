@@ -12,6 +12,8 @@ export interface TestDatabase extends AsyncDisposable {
   open(options: EngineOptions): Promise<Store>;
   /** The next transaction that comes to this step fails there, once; the steps are the engine's own, see `steps`. */
   failAt(step: string | undefined): void;
+  /** Runs a statement of SQL past the store, which is closed. */
+  execute(sql: string): Promise<void>;
   /** Continues with the state that a crash at this moment would leave. */
   crash(): Promise<void>;
 }

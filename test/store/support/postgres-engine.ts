@@ -42,6 +42,9 @@ export function postgresEngine(serverOf: () => PrivatePostgres): Engine {
         failAt(step) {
           failing = step;
         },
+        async execute(sql) {
+          await server.query(sql, url);
+        },
         async crash() {
           await server.terminate(url);
           await last?.[Symbol.asyncDispose]();

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Store } from "../../../ipam-server/domain/store.ts";
 import { openSqliteStore } from "../../../ipam-server/storage/sqlite/sqlite-store.ts";
 import type { Engine, TestDatabase } from "../suite/engine.ts";
+import { PlainDatabase } from "./plain-database.ts";
 
 export const sqliteEngine: Engine = {
   name: "SQLite",
@@ -29,6 +30,10 @@ export const sqliteEngine: Engine = {
       },
       failAt(step) {
         failing = step;
+      },
+      async execute(sql) {
+        using plain = new PlainDatabase(path());
+        plain.database.exec(sql);
       },
       async crash() {
         // The files as they lie there, log included: no close, no checkpoint. The lock goes with the old process.

@@ -1,6 +1,11 @@
 import type { NetworkManifest } from "../../../contract/index.ts";
 import type { Catalog, NetworkDeclaration, SubnetDeclaration, SubnetRecord } from "../../../domain/model/catalog.ts";
-import { type NetworkChange, type Obstacle, startCursor } from "../../../domain/networks/plan-network-change.ts";
+import {
+  findOutdatedPools,
+  type NetworkChange,
+  type Obstacle,
+  startCursor,
+} from "../../../domain/networks/plan-network-change.ts";
 import { encodeNetwork, encodeSubnet, NEW_NETWORK_COLUMNS } from "../../catalog-rows.ts";
 import { MAX_PORTS_NAMED } from "../../limits.ts";
 import { ObstacleReport, planDeletion, planNetwork } from "../../network-plan.ts";
@@ -71,6 +76,11 @@ export async function putNetwork(
   for (const subnet of change.added) await addSubnet(send, networkId, subnet, ({ first }) => first);
   await orderSubnets(send, networkId, declaration);
   return change;
+}
+
+/** Derives the pools again where an earlier version derived others. The caller is as of `putNetwork`. */
+export async function updatePools(send: Send, catalog: Catalog): Promise<void> {
+  for (const { old, now } of findOutdatedPools(catalog)) await changePools(send, old, now);
 }
 
 /** Inserts or updates the network's own row. Resolves to its id. */

@@ -11,7 +11,9 @@ import { BEGIN_READ } from "../database/reader.ts";
 import { retry } from "../database/retry.ts";
 import { prepare, senderOf } from "../database/statement.ts";
 import { Writer, type WriterOptions } from "../database/writer.ts";
+import { loadCatalog } from "../rows/catalog-rows.ts";
 import { EVENTS_CHANNEL, readLastSeq } from "../statements/event-log.ts";
+import { updatePools } from "../statements/network-writer.ts";
 import { PostgresSource } from "./export-rows.ts";
 import { PostgresSink } from "./import-rows.ts";
 
@@ -74,6 +76,7 @@ export class Transfers implements Disposable {
         if (source.isStarted) throw this.#importFailed("the connection was lost before the commit");
         try {
           const response = await importStore(source.rows(), new PostgresSink(send));
+          await updatePools(send, (await loadCatalog(send)).catalog);
           const lastSeq = await readLastSeq(send);
           const writes = [
             { statement: RAISE_TERM, values: [] },

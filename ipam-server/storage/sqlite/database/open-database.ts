@@ -2,7 +2,10 @@ import { existsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { IpamError } from "../../../contract/index.ts";
+import { loadCatalog } from "../rows/catalog-rows.ts";
+import { NetworkWriter } from "../statements/network-writer.ts";
 import { toIpamError } from "./errors.ts";
+import { inTransaction } from "./in-transaction.ts";
 import { MIGRATIONS } from "./migrations.ts";
 
 /** "Moor" in ASCII, which identifies Mooring's databases. */
@@ -34,6 +37,7 @@ export function openDatabase(path: string, now: number): Database.Database {
     database.pragma(`wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     database.pragma("temp_store = MEMORY");
     migrate(database, path, now);
+    updatePools(database);
     // Grows with every start, even if the clock went back.
     database.prepare("UPDATE store_state SET opened_at = max(opened_at + 1, ?)").run(now);
     scheduleCheckpoints(database);
@@ -83,6 +87,10 @@ function assertOwnDatabase(database: Database.Database, path: string): void {
       `the database ${path} belongs to another program; name another file (it is created if it does not exist)`,
     );
   }
+}
+
+function updatePools(database: Database.Database): void {
+  inTransaction(database, () => new NetworkWriter(database).updatePools(loadCatalog(database)));
 }
 
 function migrate(database: Database.Database, path: string, now: number): void {

@@ -7,7 +7,12 @@ import type {
   SubnetDeclaration,
   SubnetRecord,
 } from "../../../domain/model/catalog.ts";
-import { type NetworkChange, type Obstacle, startCursor } from "../../../domain/networks/plan-network-change.ts";
+import {
+  findOutdatedPools,
+  type NetworkChange,
+  type Obstacle,
+  startCursor,
+} from "../../../domain/networks/plan-network-change.ts";
 import { encodeNetwork, encodeSubnet, NEW_NETWORK_COLUMNS } from "../../catalog-rows.ts";
 import { MAX_PORTS_NAMED } from "../../limits.ts";
 import { ObstacleReport, planDeletion, planNetwork } from "../../network-plan.ts";
@@ -35,6 +40,11 @@ export class NetworkWriter {
     for (const subnet of change.added) this.#addSubnet(networkId, subnet);
     this.#orderSubnets(networkId, declaration);
     return change;
+  }
+
+  /** Derives the pools again where an earlier version derived others. */
+  updatePools(catalog: Catalog): void {
+    for (const { old, now } of findOutdatedPools(catalog)) this.#changePools(old, now);
   }
 
   /** Throws `not_found`, or `conflict` while ports hold the network's addresses. */

@@ -15,7 +15,9 @@ import type { ImportedNetwork } from "../../../domain/transfer/transfer-records.
 import { encodeNetwork, encodeSubnet, NEW_NETWORK_COLUMNS } from "../../catalog-rows.ts";
 import { encodeCount, encodeOffset } from "../../offset-code.ts";
 import { checkStore } from "../check/check-store.ts";
+import { loadCatalog } from "../rows/catalog-rows.ts";
 import { encodePort, PORT_COLUMNS } from "../rows/port-rows.ts";
+import { NetworkWriter } from "../statements/network-writer.ts";
 import { SqliteSource } from "./export-rows.ts";
 
 /**
@@ -29,6 +31,7 @@ export async function importRows(
   database.exec("BEGIN IMMEDIATE");
   try {
     const imported = await importStore(rows, new SqliteSink(database));
+    new NetworkWriter(database).updatePools(loadCatalog(database));
     database.exec("COMMIT");
     return imported;
   } catch (error) {
