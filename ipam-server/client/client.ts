@@ -202,10 +202,10 @@ export function createIpamClient(options: IpamClientOptions): FullIpamClient {
       let after = query.after;
       for (;;) {
         const path = `/v1/events${formatQuery({ ...query, after, limit: PAGE_SIZE })}`;
-        const { events } = await get(path, answers.parseEventList);
+        const { events, nextAfter } = await get(path, answers.parseEventList);
         yield events;
-        if (events.length < PAGE_SIZE) return;
-        after = events.at(-1)?.seq;
+        if (nextAfter === undefined && events.length < PAGE_SIZE) return;
+        after = nextAfter ?? events.at(-1)?.seq;
       }
     },
     async followEvents(filter, onEvent, onError, stop) {

@@ -67,4 +67,6 @@ export interface EventList {
   lastSeq: number;
   /** The oldest one still kept; `lastSeq + 1` when none is. */
   oldestSeq: number;
+  /** The next page's `after`, also of an empty page, because a page scans a limited span; absent on the last page. */
+  nextAfter?: number;
 }

@@ -39,8 +39,8 @@ export interface Store extends AsyncDisposable {
   readPorts(query: PortQuery): Promise<PortList>;
   /** Rejects with `not_found`. */
   readPort(name: string): Promise<Port>;
-  /** @param upTo the last event to scan, which bounds the work when few match */
-  readEvents(query: EventQuery, upTo?: number): Promise<EventList>;
+  /** Scans a limited span for one page, so that rare events make many short pages instead of one slow query. */
+  readEvents(query: EventQuery): Promise<EventList>;
 
   /** Calls back after each commit that wrote events, with the newest sequence number. Returns a function that unsubscribes. */
   onEvents(listener: (lastSeq: number) => void): () => void;

@@ -7,8 +7,6 @@ const CAPACITY = 10_000;
 const PAGE = 1000;
 /** The page of a stream that lags: these events are in memory for it alone until it has sent them. */
 const OWN_PAGE = 200;
-/** Events scanned by one read when few match; takes some ten milliseconds. */
-const SPAN = 100_000;
 const NO_DEADLINE = { timeoutMs: Number.POSITIVE_INFINITY, isGone: () => false };
 
 interface Waiter {
@@ -70,14 +68,12 @@ export class EventTail implements Disposable {
   }
 
   async #readPage(after: number, query: EventQuery): Promise<EventPage> {
-    const end = after + SPAN;
-    const page = () => this.#store.readEvents({ ...query, after, limit: OWN_PAGE }, end);
-    const { events, lastSeq, oldestSeq } = await this.#pageReads.run(page, NO_DEADLINE);
+    const page = () => this.#store.readEvents({ ...query, after, limit: OWN_PAGE });
+    const { events, lastSeq, oldestSeq, nextAfter } = await this.#pageReads.run(page, NO_DEADLINE);
     const gapUpTo = after + 1 < oldestSeq ? oldestSeq - 1 : undefined;
     // Events before the gap are skipped: the reader compares everything anyway.
     const from = gapUpTo ?? after;
-    const upTo = events.length < OWN_PAGE ? Math.min(lastSeq, end) : (events.at(-1)?.seq ?? end);
-    return { events: events.filter(({ seq }) => seq > from), gapUpTo, upTo: Math.max(from, upTo) };
+    return { events: events.filter(({ seq }) => seq > from), gapUpTo, upTo: Math.max(from, nextAfter ?? lastSeq) };
   }
 
   /**
@@ -188,13 +184,13 @@ export class EventTail implements Disposable {
   }
 
   async #readNewer(): Promise<void> {
-    const { events, lastSeq, oldestSeq } = await this.#store.readEvents({ after: this.#upTo, limit: PAGE });
+    const { events, lastSeq, oldestSeq, nextAfter } = await this.#store.readEvents({ after: this.#upTo, limit: PAGE });
     if (oldestSeq > this.#upTo + 1) {
       // Events were deleted before any stream read them: the cache starts after them.
       this.#events = [];
       this.#from = oldestSeq - 1;
     }
-    this.#upTo = events.length < PAGE ? Math.max(lastSeq, this.#upTo) : (events.at(-1)?.seq ?? this.#upTo);
+    this.#upTo = Math.max(nextAfter ?? lastSeq, this.#upTo);
     this.#events.push(...events);
     if (this.#events.length <= CAPACITY) return;
     const dropped = this.#events.splice(0, this.#events.length - CAPACITY / 2);

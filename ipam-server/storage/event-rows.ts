@@ -1,4 +1,4 @@
-import type { EventQuery, EventType, MooringEvent } from "../contract/index.ts";
+import type { EventList, EventQuery, EventType, MooringEvent } from "../contract/index.ts";
 import { canonicalAddress } from "../domain/model/address.ts";
 import { toTimestamp } from "../domain/model/port-record.ts";
 import type { NewEvent } from "../domain/model/snapshot.ts";
@@ -70,7 +70,7 @@ export function encodeEvent(event: NewEvent): NewEventRow {
   ];
 }
 
-export function decodeEvent(row: EventRow): MooringEvent {
+function decodeEvent(row: EventRow): MooringEvent {
   const [seq, time, type, caller, port, portId, cluster, network, host, fromHost, epoch, mac, addresses, ...rest] = row;
   const [state, sandboxId, ownerUid, message] = rest;
   const event: MooringEvent = { seq, time: toTimestamp(time), type, caller };
@@ -88,6 +88,25 @@ export function decodeEvent(row: EventRow): MooringEvent {
   if (ownerUid !== null) event.ownerUid = ownerUid;
   if (message !== null) event.message = message;
   return event;
+}
+
+/** True if an index finds the query's events. All others are scanned, MAX_SCANNED_EVENTS for a page. */
+export const isIndexed = ({ port, ip, mac }: EventQuery): boolean =>
+  port !== undefined || ip !== undefined || mac !== undefined;
+
+/** @param scannedUpTo the last event that the page's query could find */
+export function toEventList(
+  rows: readonly EventRow[],
+  {
+    limit,
+    scannedUpTo,
+    lastSeq,
+    oldestSeq,
+  }: { limit: number; scannedUpTo: number; lastSeq: number; oldestSeq: number },
+): EventList {
+  const events = rows.map(decodeEvent);
+  const upTo = events.length < limit ? scannedUpTo : (events.at(-1)?.seq ?? scannedUpTo);
+  return { events, lastSeq, oldestSeq, ...(upTo < lastSeq && { nextAfter: upTo }) };
 }
 
 const nameIdentity = (name: string) => `name ${name}`;

@@ -8,6 +8,8 @@ export const pageSize = (limit = DEFAULT_PAGE): number => Math.min(limit, MAX_PA
 
 /** Rows read for one page: a rare label makes many short pages instead of one slow query. */
 export const MAX_SCANNED = 20_000;
+/** Events scanned for one page that no index finds. */
+export const MAX_SCANNED_EVENTS = 100_000;
 /** Ports that a `conflict` over a network lists. */
 export const MAX_PORTS_NAMED = 20;
 /** Ports with an ended TTL or lease that one batch deletes. */

@@ -1,5 +1,6 @@
 import {
   type Claim,
+  type EventList,
   type EventQuery,
   type ImportResponse,
   IpamError,
@@ -83,18 +84,20 @@ export class MemoryStore implements Store {
     return port;
   }
 
-  async readEvents({ after = 0, limit = 100, host, type }: EventQuery, upTo = Number.POSITIVE_INFINITY) {
+  async readEvents({ after = 0, limit = 100, host, type }: EventQuery): Promise<EventList> {
     const events = this.events.filter(
       event =>
         event.seq > after &&
-        event.seq <= upTo &&
         (host === undefined || event.host === host || event.fromHost === host) &&
         (type === undefined || type.some(each => each === event.type)),
     );
+    const page = events.slice(0, limit);
+    const nextAfter = events.length > limit && page.at(-1)?.seq;
     return {
-      events: events.slice(0, limit),
+      events: page,
       lastSeq: this.events.at(-1)?.seq ?? 0,
       oldestSeq: this.events[0]?.seq ?? 1,
+      ...(nextAfter && { nextAfter }),
     };
   }
 

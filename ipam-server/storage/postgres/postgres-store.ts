@@ -41,7 +41,8 @@ import { EventListener } from "./replicas/event-listener.ts";
 import { LEADERSHIP_TIMES, Leadership } from "./replicas/leadership.ts";
 import { loadCatalog, type VersionedCatalog } from "./rows/catalog-rows.ts";
 import { BatchDecider, type Decided } from "./statements/batch-decider.ts";
-import { EventPruner, lastSeqOf, planEvents, readEvents } from "./statements/event-log.ts";
+import { EventPruner, lastSeqOf, planEvents } from "./statements/event-log.ts";
+import { readEvents } from "./statements/event-reader.ts";
 import { deleteNetwork, putNetwork, updatePools } from "./statements/network-writer.ts";
 import { findKeys, readPort, readPorts } from "./statements/port-reader.ts";
 import type { PostgresStoreOptions } from "./store-options.ts";
@@ -235,10 +236,10 @@ class PostgresStore implements Store {
     });
   }
 
-  async readEvents(query: EventQuery, upTo?: number): Promise<EventList> {
+  async readEvents(query: EventQuery): Promise<EventList> {
     return this.#read(async (send, catalog) => {
       const livePorts = await findKeys(send, identityOf(query), catalog);
-      return readEvents(send, query, livePorts, upTo);
+      return readEvents(send, query, livePorts);
     });
   }
 

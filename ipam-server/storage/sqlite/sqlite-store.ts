@@ -35,6 +35,7 @@ import { inTransaction } from "./database/in-transaction.ts";
 import { openDatabase } from "./database/open-database.ts";
 import { loadCatalog } from "./rows/catalog-rows.ts";
 import { EventLog } from "./statements/event-log.ts";
+import { readEventPage } from "./statements/event-reader.ts";
 import { NetworkWriter } from "./statements/network-writer.ts";
 import { PortReader } from "./statements/port-reader.ts";
 import { SnapshotLoader } from "./statements/snapshot-loader.ts";
@@ -190,10 +191,10 @@ class SqliteStore implements Store {
     });
   }
 
-  async readEvents(query: EventQuery, upTo?: number): Promise<EventList> {
+  async readEvents(query: EventQuery): Promise<EventList> {
     return this.#guard(() => {
       const livePorts = this.#ports.findKeys(identityOf(query), this.#catalog);
-      return this.#events.read(query, livePorts, upTo);
+      return readEventPage(this.#database, { query, livePorts });
     });
   }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { PortQuery } from "../../../ipam-server/contract/index.ts";
+import type { NetworkManifest, PortQuery } from "../../../ipam-server/contract/index.ts";
+import { addEvents } from "../support/add-events.ts";
 import { attach, bornAt, Clock, claim, network, REUSE_DELAY_MS, release } from "../support/builders.ts";
 import type { Engine } from "./engine.ts";
 import { withStore } from "./with-store.ts";
@@ -62,15 +63,47 @@ export function testHistory(engine: Engine): void {
           (await store.readEvents({ after: 3, limit: 1 })).events.map(({ seq }) => seq),
           [4],
         );
-        assert.deepEqual(
-          (await store.readEvents({ after: 1 }, 3)).events.map(({ seq }) => seq),
-          [2, 3],
-        );
+        const page = await store.readEvents({ after: 1, limit: 2 });
+        assert.deepEqual([page.events.map(({ seq }) => seq), page.nextAfter], [[2, 3], 3]);
+        assert.equal((await store.readEvents({ after: 3 })).nextAfter, undefined);
         assert.deepEqual(
           (await store.readEvents({ host: "b", type: ["port.bound"] })).events.map(({ port }) => port),
           ["q"],
         );
       });
+    });
+
+    it("scans a limited span for a page when few events match, and names the next page", async () => {
+      await using database = await engine.createDatabase();
+      const options = { reuseDelayMs: REUSE_DELAY_MS, clock: new Clock().read };
+      const open = async (uid: string) => {
+        await using store = await database.open(options);
+        await store.putNetwork(networks[0] as NetworkManifest, "test");
+        await attach(store, claim(uid, "quiet", uid));
+      };
+      await open("early");
+      await addEvents(engine, database, 4, 150_000);
+      await addEvents(engine, database, 900_000_000_000, 10);
+      await open("late");
+      await using store = await database.open(options);
+      const pages: (string | undefined)[][] = [];
+      const nexts: (number | undefined)[] = [];
+      for (let after: number | undefined = 0; after !== undefined; ) {
+        const page = await store.readEvents({ after, type: ["port.bound"], host: "quiet" });
+        pages.push(page.events.map(({ port }) => port));
+        nexts.push(page.nextAfter);
+        after = page.nextAfter;
+      }
+      assert.deepEqual(
+        [pages, nexts],
+        [
+          [["early"], [], ["late"]],
+          [100_000, 200_000, undefined],
+        ],
+      );
+      // A port's events are found by an index, on the first page.
+      const { events, nextAfter } = await store.readEvents({ port: "late" });
+      assert.deepEqual([events.map(({ type }) => type), nextAfter], [["port.created", "port.bound"], undefined]);
     });
 
     it("prunes events past their retention, and keeps counting", async () => {

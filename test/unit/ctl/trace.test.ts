@@ -44,6 +44,19 @@ describe("mooringctl trace", () => {
     assert.equal(server.requests.length, 3);
   });
 
+  it("reads on after an empty page that names the next one", async () => {
+    await using server = new FakeServer(({ url }) => {
+      const isFirst = !new URL(url, "http://x").searchParams.has("after");
+      return { body: isFirst ? { events: [], lastSeq: 9, nextAfter: 8 } : { events: [createEvent(9)], lastSeq: 9 } };
+    });
+    const run = await runCtl(["trace", "x", "-o", "json"], { server: await server.listen() });
+    assert.deepEqual(
+      JSON.parse(run.stdout).events.map((event: { seq: number }) => event.seq),
+      [9],
+    );
+    assert.match(server.requests[1]?.url ?? "", /[?&]after=8(&|$)/);
+  });
+
   for (const [subject, query, called] of [
     ["10.100.1.7", "ip=10.100.1.7", "the address 10.100.1.7"],
     ["fd00:100::7", "ip=fd00%3A100%3A%3A7", "the address fd00:100::7"],

@@ -160,5 +160,6 @@ export const eventList = z.object({
   events: z.array(event),
   lastSeq: z.int(),
   oldestSeq: z.int(),
+  nextAfter: optional(z.int()),
 }) satisfies z.ZodType<EventList>;
 export const checkResponse = z.object({ findings: z.array(z.object({ what: text, where: text })) });

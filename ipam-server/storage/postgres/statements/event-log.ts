@@ -1,17 +1,7 @@
-import type { EventList, EventQuery } from "../../../contract/index.ts";
-import { canonicalAddress } from "../../../domain/model/address.ts";
 import type { NewEvent } from "../../../domain/model/snapshot.ts";
-import {
-  addressIdentity,
-  decodeEvent,
-  type EventRow,
-  encodeEvent,
-  findIdentity,
-  identitiesOf,
-} from "../../event-rows.ts";
-import { pageSize, pruneLimit } from "../../limits.ts";
-import { encodeMac } from "../../port-rows.ts";
-import { type Element, toArray, toColumns } from "../database/array-literal.ts";
+import { encodeEvent, identitiesOf } from "../../event-rows.ts";
+import { pruneLimit } from "../../limits.ts";
+import { type Element, toColumns } from "../database/array-literal.ts";
 import { type Bound, prepare, type Row, type Send } from "../database/statement.ts";
 import { EVENT_COLUMNS } from "../rows/event-rows.ts";
 import { unnest } from "./write-applier.ts";
@@ -62,11 +52,6 @@ const PRUNE = prepare(
    ) DELETE FROM events WHERE seq = ANY (ARRAY(SELECT seq FROM old))`,
 );
 const OLDEST_TIME = prepare("SELECT time FROM events ORDER BY seq LIMIT 1");
-/** Events from before the floor are history: readers cannot resume from them. */
-const EXTENT = prepare(
-  `SELECT last_seq, greatest(coalesce((SELECT seq FROM events ORDER BY seq LIMIT 1), last_seq + 1), floor + 1)
-   FROM event_counter`,
-);
 const LAST_SEQ = prepare("SELECT last_seq FROM event_counter");
 
 export async function readLastSeq(send: Send): Promise<number> {
@@ -127,54 +112,4 @@ export class EventPruner {
     const time = answers[index]?.[0]?.[0];
     if (typeof time === "number") this.#oldestTime = time;
   }
-}
-
-/** @param livePorts the keys of the ports that have the queried name, address or MAC now */
-export async function readEvents(
-  send: Send,
-  query: EventQuery,
-  livePorts: readonly number[],
-  upTo?: number,
-): Promise<EventList> {
-  const { after = 0, host, type, port, ip, mac, limit } = query;
-  const values: Element[] = [after, pageSize(limit)];
-  const conditions = ["seq > $1"];
-  const add = (condition: (...marks: string[]) => string, ...more: Element[]) => {
-    conditions.push(condition(...more.map((_, index) => `$${values.length + index + 1}`)));
-    values.push(...more);
-  };
-  if (upTo !== undefined) add(mark => `seq <= ${mark}`, upTo);
-  if (host !== undefined) add(mark => `(host = ${mark} OR from_host = ${mark})`, host);
-  if (type !== undefined) add(mark => `type = ANY (${mark}::text[])`, toArray(type));
-  const identity = findIdentity(query);
-  if (identity !== undefined) {
-    add(
-      (value, keys) =>
-        `port_key = ANY (ARRAY(SELECT port_key FROM event_identities WHERE value = ${value} UNION SELECT unnest(${keys}::bigint[])))`,
-      identity,
-      toArray(livePorts),
-    );
-  }
-  if (port !== undefined) add(mark => `port = ${mark}`, port);
-  if (mac !== undefined) add(mark => `mac = ${mark}`, encodeMac(mac));
-  if (ip !== undefined) {
-    const address = canonicalAddress(ip) ?? ip;
-    add(
-      (now, former) =>
-        `(${now} = ANY (string_to_array(addresses, ',')) OR ${former} = ANY (string_to_array(identities, ',')))`,
-      address,
-      addressIdentity(address),
-    );
-  }
-  const columns = EVENT_COLUMNS.map(([name]) => name).join(", ");
-  // An expression makes PostgreSQL sort the few events of a port, found by its index, instead of scanning all events.
-  const order = identity === undefined ? "seq" : "seq + 0";
-  const where = conditions.join(" AND ");
-  const select = prepare(`SELECT ${columns} FROM events WHERE ${where} ORDER BY ${order} LIMIT $2::int`);
-  const [extent, rows] = await Promise.all([
-    send<[lastSeq: number, oldestSeq: number]>(EXTENT),
-    send<EventRow>(select, ...values),
-  ]);
-  const [lastSeq = 0, oldestSeq = 1] = extent[0] ?? [];
-  return { events: rows.map(decodeEvent), lastSeq, oldestSeq };
 }
