@@ -2,10 +2,10 @@ import { type Claim, type ClaimResult, IpamError, type NameFrom } from "../../co
 import { type ParsedClaim, parseClaim } from "../model/mutation.ts";
 import { type HeldIp, type PortRecord, sameSandbox, toAttachment, toTimestamp } from "../model/port-record.ts";
 import { isReserved, mayClaim } from "../model/reservation.ts";
-import { choosePlacement, type Placement } from "./choose-placement.ts";
 import { assertLeasable, assertLeaseName, assignLease, isLease, renewLease } from "./decide-lease.ts";
 import type { DecisionScope } from "./decision-scope.ts";
-import { findMismatch } from "./mismatch.ts";
+import { choosePlacement, type Placement } from "./placement/choose-placement.ts";
+import { findMismatch } from "./placement/mismatch.ts";
 import { emitPortEvent } from "./port-event.ts";
 
 /**

@@ -6,7 +6,7 @@ import { type PortRecord, sameSandbox, toAttachment } from "../model/port-record
 import { isReserved } from "../model/reservation.ts";
 import { decideRelease } from "./decide-release.ts";
 import type { DecisionScope } from "./decision-scope.ts";
-import { findMismatch } from "./mismatch.ts";
+import { findMismatch } from "./placement/mismatch.ts";
 import { emitPortEvent } from "./port-event.ts";
 import type { WorkingState } from "./working-state.ts";
 

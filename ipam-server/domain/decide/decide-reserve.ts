@@ -2,10 +2,10 @@ import { IpamError, LEASE_PREFIX, type PortReservation, type Reservation } from 
 import { validateLabels } from "../model/labels.ts";
 import type { ReserveResult } from "../model/mutation.ts";
 import { type PortRecord, toPort } from "../model/port-record.ts";
-import { choosePlacement } from "./choose-placement.ts";
 import { createPort } from "./decide-claim.ts";
 import type { DecisionScope } from "./decision-scope.ts";
-import { findAddressMismatch } from "./mismatch.ts";
+import { choosePlacement } from "./placement/choose-placement.ts";
+import { findAddressMismatch } from "./placement/mismatch.ts";
 import { emitPortEvent } from "./port-event.ts";
 
 const NAMESPACE = /^(\*|[A-Za-z0-9._-]+\/(\*|[A-Za-z0-9._-]+))$/;

@@ -1,6 +1,6 @@
-import { IpamError } from "../../contract/index.ts";
-import { type Catalog, type NetworkRecord, type SubnetRecord, sizeOf } from "../model/catalog.ts";
-import type { PlacementRequest } from "../model/placement-request.ts";
+import { IpamError } from "../../../contract/index.ts";
+import { type Catalog, type NetworkRecord, type SubnetRecord, sizeOf } from "../../model/catalog.ts";
+import type { PlacementRequest } from "../../model/placement-request.ts";
 
 /** A subnet that had no free address, with its counters at that moment. */
 export interface Shortage {

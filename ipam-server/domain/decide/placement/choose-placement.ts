@@ -1,13 +1,13 @@
-import { IpamError, type IpFamily } from "../../contract/index.ts";
-import { contains, familyOf, formatAddress, type ParsedAddress, parseAddress, rangeOf } from "../model/address.ts";
-import type { NetworkRecord, SubnetRecord } from "../model/catalog.ts";
-import { freeShare, sizeNumberOf } from "../model/free-share.ts";
-import { isReachable, type PlacementRequest } from "../model/placement-request.ts";
-import type { HeldIp } from "../model/port-record.ts";
+import { IpamError, type IpFamily } from "../../../contract/index.ts";
+import { contains, familyOf, formatAddress, type ParsedAddress, parseAddress, rangeOf } from "../../model/address.ts";
+import type { NetworkRecord, SubnetRecord } from "../../model/catalog.ts";
+import { freeShare, sizeNumberOf } from "../../model/free-share.ts";
+import { isReachable, type PlacementRequest } from "../../model/placement-request.ts";
+import type { HeldIp } from "../../model/port-record.ts";
+import type { DecisionScope } from "../decision-scope.ts";
+import type { WorkingState } from "../working-state.ts";
 import { checkMac } from "./check-mac.ts";
-import type { DecisionScope } from "./decision-scope.ts";
 import { list, listNames, noMatchError, type Shortage, shortageError, unreachableError } from "./placement-errors.ts";
-import type { WorkingState } from "./working-state.ts";
 
 /** The network, addresses and MAC chosen for a port. Nothing is held yet. */
 export interface Placement {

@@ -1,12 +1,12 @@
-import { IpamError } from "../../contract/index.ts";
-import { familyOf, formatAddress } from "../model/address.ts";
-import { parseMac } from "../model/mac.ts";
-import type { PlacementRequest } from "../model/placement-request.ts";
-import { isReachable } from "../model/placement-request.ts";
-import type { PortRecord } from "../model/port-record.ts";
+import { IpamError } from "../../../contract/index.ts";
+import { familyOf, formatAddress } from "../../model/address.ts";
+import { parseMac } from "../../model/mac.ts";
+import type { PlacementRequest } from "../../model/placement-request.ts";
+import { isReachable } from "../../model/placement-request.ts";
+import type { PortRecord } from "../../model/port-record.ts";
+import type { WorkingState } from "../working-state.ts";
 import { parseWantedIps } from "./choose-placement.ts";
 import { unreachableError } from "./placement-errors.ts";
-import type { WorkingState } from "./working-state.ts";
 
 /** The error of an existing port that does not satisfy the request, or undefined. An absent field asks for nothing. */
 export function findMismatch(

@@ -1,8 +1,8 @@
-import { IpamError } from "../../contract/index.ts";
-import type { NetworkRecord } from "../model/catalog.ts";
-import { deriveMacOfIpv4, deriveMacOfKey, isDerivedMac, parseMac } from "../model/mac.ts";
-import type { HeldIp } from "../model/port-record.ts";
-import type { WorkingState } from "./working-state.ts";
+import { IpamError } from "../../../contract/index.ts";
+import type { NetworkRecord } from "../../model/catalog.ts";
+import { deriveMacOfIpv4, deriveMacOfKey, isDerivedMac, parseMac } from "../../model/mac.ts";
+import type { HeldIp } from "../../model/port-record.ts";
+import type { WorkingState } from "../working-state.ts";
 
 /** The wanted MAC if this port may have it, else the one derived from its addresses. */
 export function checkMac(

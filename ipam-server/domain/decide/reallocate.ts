@@ -1,0 +1,48 @@
+import { IpamError } from "../../contract/index.ts";
+import type { PlacementRequest } from "../model/placement-request.ts";
+import type { HeldIp, PortRecord } from "../model/port-record.ts";
+import type { DecisionScope } from "./decision-scope.ts";
+import { choosePlacement } from "./placement/choose-placement.ts";
+import { emitPortEvent } from "./port-event.ts";
+
+/**
+ * Gives an existing port the network, addresses and MAC of the request, and keeps what fits of those it has. Throws
+ * `conflict` when it would leave its network and may not move.
+ */
+export function reallocate(
+  port: PortRecord,
+  request: PlacementRequest,
+  { mayMove }: { mayMove: boolean },
+  scope: DecisionScope,
+): PortRecord {
+  const { working, context } = scope;
+  const { network, ips, mac, previousBindingReleased } = choosePlacement(request, port, scope);
+  const former = working.catalog.network(port.networkId);
+  if (network !== former && !mayMove) {
+    throw new IpamError(
+      "conflict",
+      `port ${port.name} is on network ${former.name}, which has no subnet for what is wanted (network ${network.name} has); add a subnet to ${former.name}, or set onMismatch to reallocate (annotation mooring.dev/on-mismatch)`,
+      { field: "families", ports: [port.name] },
+    );
+  }
+  const moved: PortRecord = {
+    ...port,
+    networkId: network.id,
+    fixedIps: ips,
+    mac,
+    previousBindingReleased: previousBindingReleased && port.binding === undefined,
+    updatedAt: context.now,
+  };
+  for (const ip of port.fixedIps) if (!includes(ips, ip)) working.free(ip, port, context.now);
+  for (const ip of ips) if (!includes(port.fixedIps, ip)) working.hold(ip, port.key);
+  working.putPort(moved);
+  const before = working.addressTexts(port.fixedIps);
+  emitPortEvent("port.reallocated", moved, scope, {
+    message: `was ${before.join(", ")} on network ${former.name}`,
+    former: { mac: port.mac, addresses: before },
+  });
+  return moved;
+}
+
+const includes = (ips: readonly HeldIp[], { subnetId, offset }: HeldIp): boolean =>
+  ips.some(other => other.subnetId === subnetId && other.offset === offset);
