@@ -33,7 +33,7 @@ export class KubeWatch implements AsyncDisposable {
   readonly #nodes: Reflector<string>;
   readonly #workloads: [WatchedKind, Reflector<objects.WorkloadView>][];
 
-  constructor(api: Pick<KubeApi, "list" | "watch">, onError?: (error: KubeError) => void) {
+  constructor(api: Pick<KubeApi, "list" | "listCached" | "watch">, onError?: (error: KubeError) => void) {
     const common = { api, ...(onError && { onError }) };
     this.#pods = new Reflector({
       ...common,

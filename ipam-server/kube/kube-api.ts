@@ -15,7 +15,10 @@ interface KubeList {
 }
 
 const PAGE = 500;
-/** The server ends a watch after this. Bookmarks arrive about every minute, so a longer gap means a broken connection. */
+/**
+ * The server ends a watch after one to two times this, so that those who began together do not end together. Bookmarks arrive
+ * about every minute, so a longer gap means a broken connection.
+ */
 const WATCH_SECONDS = 300;
 const WATCH_IDLE_MS = 120_000;
 
@@ -80,6 +83,21 @@ export class KubeApi {
     }
   }
 
+  /**
+   * The whole list from the API server's watch cache, which does not read etcd: not older than the version, and without one
+   * as old as the cache. The server filters it by an index, so that it costs what it returns.
+   */
+  async listCached(path: string, version = "0", signal?: AbortSignal): Promise<KubeList> {
+    try {
+      const { items, resourceVersion } = readListPage(await this.get(path, { resourceVersion: version }, signal), path);
+      return { items, resourceVersion };
+    } catch (error) {
+      // The cache does not reach the version: it lags, or etcd was restored from a backup.
+      if (error instanceof KubeError && (error.status === 410 || error.status === 504)) return this.list(path, signal);
+      throw error;
+    }
+  }
+
   async #listPages(path: string, limit: number | undefined, signal: AbortSignal | undefined): Promise<KubeList> {
     const items: unknown[] = [];
     let page: ListPage;
@@ -105,7 +123,8 @@ export class KubeApi {
     const idle = new AbortController();
     const timer = setTimeout(() => idle.abort(), WATCH_IDLE_MS);
     const both = AbortSignal.any([signal, idle.signal]);
-    const query = { watch: true, resourceVersion, allowWatchBookmarks: true, timeoutSeconds: WATCH_SECONDS };
+    const timeoutSeconds = Math.ceil(WATCH_SECONDS * (1 + Math.random()));
+    const query = { watch: true, resourceVersion, allowWatchBookmarks: true, timeoutSeconds };
     try {
       const response = await this.#open("GET", path, query, undefined, undefined, both);
       const status = response.statusCode ?? 0;

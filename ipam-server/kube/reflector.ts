@@ -3,11 +3,13 @@ import type { KubeApi } from "./kube-api.ts";
 import { KubeError } from "./kube-error.ts";
 
 interface ReflectorOptions<T> {
-  api: Pick<KubeApi, "list" | "watch">;
+  api: Pick<KubeApi, "list" | "listCached" | "watch">;
   path: string;
   read(value: unknown): T;
   /** Unique among the objects of the path. */
   keyOf(item: T): string;
+  /** True: few objects in any cluster, listed in one answer from the watch cache. False: all pages, from etcd. */
+  isSmall?: boolean;
   /** True: 404 is no error, because the CRD may not be installed; retried every minute. */
   mayBeAbsent?: boolean;
   onError?(error: KubeError): void;
@@ -22,8 +24,8 @@ const ABSENT_RETRY_MS = 60_000;
 const SHORT_WATCH_MS = 1000;
 
 /**
- * A copy of one resource, kept by list and watch: `unlisted -> list -> watch -> (ends) watch -> (410) list`.
- * It may lag: use it to suspect and to show names, never to decide a deletion.
+ * A copy of one resource, kept by list and watch: `unlisted -> list -> watch -> (ends) watch -> (410) list`. It never
+ * goes back in time. It may lag: use it to suspect and to show names, never to decide a deletion.
  */
 export class Reflector<T> implements AsyncDisposable {
   readonly #options: ReflectorOptions<T>;
@@ -31,6 +33,8 @@ export class Reflector<T> implements AsyncDisposable {
   #failures = 0;
   #items: Map<string, T> | undefined;
   #resourceVersion: string | undefined;
+  /** The newest version of all lists and events, also after it can no longer be watched from. */
+  #newest: string | undefined;
   #lastEventAt: number | undefined;
 
   constructor(options: ReflectorOptions<T>) {
@@ -71,11 +75,13 @@ export class Reflector<T> implements AsyncDisposable {
   }
 
   async #list(signal: AbortSignal): Promise<string> {
-    const { api, path, read, keyOf, onChange } = this.#options;
-    const { items, resourceVersion } = await api.list(path, signal);
+    const { api, path, read, keyOf, onChange, isSmall } = this.#options;
+    const listing = isSmall ? api.listCached(path, this.#newest, signal) : api.list(path, signal);
+    const { items, resourceVersion } = await listing;
     const before = this.#items;
     const now = new Map(items.map(read).map(item => [keyOf(item), item]));
     this.#items = now;
+    this.#newest = resourceVersion;
     this.#lastEventAt = Date.now();
     for (const [key, item] of before ?? []) if (!now.has(key)) onChange?.("gone", item);
     for (const item of now.values()) onChange?.("present", item);
@@ -92,6 +98,7 @@ export class Reflector<T> implements AsyncDisposable {
       onChange?.(event.type === "DELETED" ? "gone" : "present", item);
     }
     this.#resourceVersion = event.resourceVersion;
+    this.#newest = event.resourceVersion;
   }
 
   #handleFailure(error: KubeError): void {

@@ -135,7 +135,7 @@ describe("agent", () => {
   it("reads a pod that the watch lacks; API down: code 11, except for known pods", async () => {
     const known = await agentLab.createPod(lab.a, "known");
     await waitForPort("known", "pre-claimed", port => port !== undefined);
-    await kube.ask("fail", "watch=true|limit=", 500);
+    await kube.ask("fail", "watch=true|resourceVersion=", 500);
     await kube.ask("cutWatches");
     const unseen = await agentLab.createPod(lab.a, "unseen");
     expectSuccess(await add(unseen));

@@ -167,7 +167,7 @@ describe("upkeep of a node", () => {
   it("sweeps nothing while Kubernetes is down or answers in part", async () => {
     const { kube, lab } = agentLab;
     const pod = await plug(lab.a, await agentLab.createPod(lab.a, "unknown"));
-    await kube.ask("fail", "GET /api/v1/pods", 503);
+    await kube.ask("fail", "GET /api/v1/.*pods", 503);
     await kube.removePod("unknown");
     await pod.endpoint.remove();
     await sweeps();
@@ -176,6 +176,20 @@ describe("upkeep of a node", () => {
     await kube.ask("mend");
     await waitForPort("unknown", "released", port => port === undefined);
     await waitForUnplugged();
+  });
+
+  it("sweeps without a read of Kubernetes while every pod is as it should be", async () => {
+    const { kube, lab } = agentLab;
+    const pod = await plugStateful("quiet-0");
+    const countReads = async () => {
+      const requests = (await kube.ask("requests")) as string[];
+      return requests.filter(line => line.startsWith("GET") && !line.includes("watch=true")).length;
+    };
+    const before = await countReads();
+    await sweeps();
+    assert.equal(await countReads(), before);
+    assert.equal((await lab.a.listPluggedPorts()).length, 1);
+    await unplug(agentLab, pod);
   });
 
   it("IPAM down: live pods stay, and removals are delivered later", async () => {

@@ -13,9 +13,12 @@ import { canUseLease } from "../pod/lease-eligible.ts";
 import type { Namespace } from "../pod/pod.ts";
 import type { NodePod, PodSource } from "../pod/pods.ts";
 
+/** ADD uses what the pre-claim of its pod has read. A retry after an annotation was corrected comes later. */
+const ADD_MAX_AGE_MS = 5000;
+
 interface ClaimBuilderOptions {
   config: AgentConfig;
-  pods: Pick<PodSource, "find" | "namespace">;
+  pods: Pick<PodSource, "find" | "namespaceOf">;
   now(): Date;
 }
 
@@ -36,7 +39,8 @@ export class ClaimBuilder {
 
   /** Rejects with KubeError if the namespace cannot be read, with IpamError `invalid_request` for invalid annotations. */
   async derivePreclaim(pod: NodePod): Promise<Claim> {
-    return this.#derive(pod, this.#defaults(), DEFAULT_INTERFACE, undefined);
+    const namespace = await this.#options.pods.namespaceOf(pod, 0);
+    return this.#derive(pod, namespace, this.#defaults(), DEFAULT_INTERFACE, undefined);
   }
 
   /** Derives the claim from the pod in CNI_ARGS, or from the container alone if there is none. */
@@ -57,7 +61,8 @@ export class ClaimBuilder {
       };
     }
     const pod = await this.#find(podNamespace, podName, podUid);
-    const claim = await this.#derive(pod, defaults, invocation.ifname, sandbox);
+    const namespace = await this.#options.pods.namespaceOf(pod, ADD_MAX_AGE_MS);
+    const claim = this.#derive(pod, namespace, defaults, invocation.ifname, sandbox);
     const labels = { ...config.labels, ...claim.labels };
     const complete = { ...deriveRequested(call), ...claim, ...(Object.keys(labels).length > 0 && { labels }) };
     this.#remember(complete, this.#sources.get(claim));
@@ -79,8 +84,13 @@ export class ClaimBuilder {
     return source !== undefined && canUseLease(claim, source.pod);
   }
 
-  async #derive(pod: NodePod, defaults: ClaimDefaults, ifname: string, sandbox: Sandbox | undefined): Promise<Claim> {
-    const namespace = await this.#options.pods.namespace(pod.namespace);
+  #derive(
+    pod: NodePod,
+    namespace: Namespace,
+    defaults: ClaimDefaults,
+    ifname: string,
+    sandbox: Sandbox | undefined,
+  ): Claim {
     const place = { host: this.#options.config.nodeName, interface: ifname, ...(sandbox && { sandbox }) };
     const claim = deriveClaim(pod, namespace, defaults, place);
     this.#remember(claim, { pod, namespace });

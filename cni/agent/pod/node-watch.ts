@@ -3,7 +3,7 @@ import type { KubeError } from "../../../ipam-server/kube/kube-error.ts";
 import { Reflector } from "../../../ipam-server/kube/reflector.ts";
 
 interface NodeWatchOptions {
-  api: Pick<KubeApi, "list" | "watch">;
+  api: Pick<KubeApi, "list" | "listCached" | "watch">;
   nodeName: string;
   /** Called when the node is cordoned (also by a drain) or uncordoned. */
   onCordon(isCordoned: boolean): void;
@@ -18,6 +18,7 @@ export function watchNode({ api, nodeName, onCordon, onError }: NodeWatchOptions
     path: `/api/v1/nodes?fieldSelector=${encodeURIComponent(`metadata.name=${nodeName}`)}`,
     read: readNode,
     keyOf: ({ name }) => name,
+    isSmall: true,
     mayBeAbsent: true,
     ...(onError && { onError }),
     onChange(type, { name, isCordoned }) {

@@ -1,7 +1,8 @@
 import type { KubeApi } from "../../../ipam-server/kube/kube-api.ts";
 import { KubeError } from "../../../ipam-server/kube/kube-error.ts";
 import { Reflector } from "../../../ipam-server/kube/reflector.ts";
-import { type Namespace, type Pod, readNamespace, readPod } from "./pod.ts";
+import { Namespaces } from "./namespaces.ts";
+import { type Namespace, type Pod, readPod } from "./pod.ts";
 
 /** A pod of this node. */
 export interface NodePod extends Pod {
@@ -12,34 +13,38 @@ export interface NodePod extends Pod {
 export type PodChange = { type: "present" | "gone"; pod: NodePod };
 
 interface PodSourceOptions {
-  api: Pick<KubeApi, "get" | "list" | "watch">;
+  api: Pick<KubeApi, "get" | "list" | "listCached" | "watch">;
   nodeName: string;
   onError?(error: KubeError): void;
 }
 
-/** The pods of this node and all namespaces: a watched cache, and reads from the API server. */
+/** Deleted pods whose names are remembered, and reads by name above which one list is cheaper. */
+const REMEMBERED = 1024;
+const MANY = 20;
+
+/** The pods of this node and their namespaces: a watched cache, and reads from the API server. */
 export class PodSource implements AsyncDisposable {
   readonly #options: PodSourceOptions;
   readonly #listeners = new Set<(change: PodChange) => void>();
   readonly #pods: Reflector<NodePod>;
-  readonly #namespaces: Reflector<Namespace>;
+  readonly #namespaces: Namespaces;
+  /** When the watch first had each pod, by UID. */
+  readonly #seenAt = new Map<string, number>();
+  /** Pods that the watch reported as gone, by UID. */
+  readonly #gone = new Map<string, Pick<Pod, "namespace" | "name">>();
 
   constructor(options: PodSourceOptions) {
     this.#options = options;
     const { api, onError } = options;
-    const common = { api, ...(onError && { onError }) };
+    this.#namespaces = new Namespaces(api);
     this.#pods = new Reflector<NodePod>({
-      ...common,
+      api,
       path: this.#path,
+      isSmall: true,
       read: readNodePod,
       keyOf: pod => pod.uid,
-      onChange: (type, pod) => this.#notify({ type, pod }),
-    });
-    this.#namespaces = new Reflector<Namespace>({
-      ...common,
-      path: "/api/v1/namespaces",
-      read: readNamespace,
-      keyOf: ({ name }) => name,
+      onChange: (type, pod) => this.#handleChange({ type, pod }),
+      ...(onError && { onError }),
     });
   }
 
@@ -48,7 +53,7 @@ export class PodSource implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.#pods[Symbol.asyncDispose](), this.#namespaces[Symbol.asyncDispose]()]);
+    await this.#pods[Symbol.asyncDispose]();
   }
 
   /** By UID, from the watch, which may lag. Undefined before the first list. */
@@ -69,14 +74,35 @@ export class PodSource implements AsyncDisposable {
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
 
-  #notify(change: PodChange): void {
+  #handleChange(change: PodChange): void {
+    const { type, pod } = change;
+    if (type === "gone") this.#rememberGone(pod);
+    else if (!this.#seenAt.has(pod.uid)) this.#seenAt.set(pod.uid, performance.now());
+    // The pre-claim of a waiting pod reads its namespace.
+    if (type === "present" && !pod.waiting && !pod.hostNetwork && !pod.finished)
+      this.#namespaces.prepare(pod.namespace);
     for (const listener of this.#listeners) listener(change);
   }
 
-  /** Lists all pods of this node from the API server. Rejects with KubeError. */
-  async fetchAll(signal?: AbortSignal): Promise<NodePod[]> {
-    const { items } = await this.#options.api.list(this.#path, signal);
-    return items.map(readNodePod);
+  #rememberGone({ uid, namespace, name }: NodePod): void {
+    this.#seenAt.delete(uid);
+    this.#gone.set(uid, { namespace, name });
+    if (this.#gone.size > REMEMBERED) this.#gone.delete(this.#gone.keys().next().value ?? "");
+  }
+
+  /**
+   * Reads the pods of these UIDs past every cache, and returns those that exist by UID. Reads each by its name if the watch
+   * has had them all, else lists the pods of this node. Rejects with KubeError.
+   */
+  async fetch(uids: ReadonlySet<string>): Promise<Map<string, NodePod>> {
+    const names = Array.from(uids, uid => this.#pods.items?.get(uid) ?? this.#gone.get(uid));
+    const named = names.filter(each => each !== undefined);
+    const isEachNamed = named.length === names.length && names.length <= MANY;
+    const found = isEachNamed
+      ? await Promise.all(named.map(({ namespace, name }) => this.#read(podPath(namespace, name))))
+      : (await this.#options.api.list(this.#path)).items;
+    const pods = found.filter(each => each !== undefined).map(readNodePod);
+    return new Map(pods.filter(({ uid }) => uids.has(uid)).map(pod => [pod.uid, pod]));
   }
 
   /**
@@ -86,19 +112,16 @@ export class PodSource implements AsyncDisposable {
   async find(namespace: string, name: string, uid: string | undefined): Promise<NodePod | undefined> {
     const watched = this.#watched(namespace, name, uid);
     if (watched !== undefined) return watched;
-    const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;
-    const found = await this.#read(path);
+    const found = await this.#read(podPath(namespace, name));
     if (found === undefined) return undefined;
     const pod = readNodePod(found);
     return uid === undefined || pod.uid === uid ? pod : undefined;
   }
 
-  /** Returns the namespace from the watch, or else reads it. A missing namespace has no annotations. */
-  async namespace(name: string): Promise<Namespace> {
-    const watched = this.#namespaces.items?.get(name);
-    if (watched !== undefined) return watched;
-    const found = await this.#read(`/api/v1/namespaces/${encodeURIComponent(name)}`);
-    return found === undefined ? { name, annotations: {} } : readNamespace(found);
+  /** Returns the pod's namespace, read at most `maxAgeMs` ago and since the pod exists. See `Namespaces.find`. */
+  namespaceOf({ uid, namespace }: NodePod, maxAgeMs: number): Promise<Namespace> {
+    const now = performance.now();
+    return this.#namespaces.find(namespace, Math.min(maxAgeMs, now - (this.#seenAt.get(uid) ?? now)));
   }
 
   #watched(namespace: string, name: string, uid: string | undefined): NodePod | undefined {
@@ -116,6 +139,9 @@ export class PodSource implements AsyncDisposable {
     }
   }
 }
+
+const podPath = (namespace: string, name: string) =>
+  `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;
 
 /** Throws as `readPod` does. */
 export function readNodePod(value: unknown): NodePod {

@@ -10,7 +10,7 @@ export interface SweepView {
   bindings?: readonly Port[];
   /** Ports of local names that are not among the bindings. Undefined: the IPAM has no such port. */
   others: ReadonlyMap<string, Port | undefined>;
-  /** Pods of this node by UID, read from the API server. */
+  /** Pods of this node by UID, from the watch, which may lag: a removal takes a fresh read of its pod, see `confirmDue`. */
   pods?: ReadonlyMap<string, { finished: boolean }>;
   /** Binding keys of local ports whose binding an event has ended. */
   ended: ReadonlySet<string>;
@@ -31,10 +31,10 @@ type ImmediateAction =
   | { kind: "claim"; local: LocalPort; ownerUid: string; leasedPort?: string }
   | { kind: "report"; local: LocalPort; port: Port };
 
-/** Removals: applied only if a sweep after the grace period finds the same. */
+/** Removals: applied only if a sweep after the grace period finds the same, with a fresh read of the pod of `ownerUid`. */
 export type DestructiveAction =
-  | { kind: "unplug"; local: LocalPort; release: boolean; why: string }
-  | { kind: "release"; port: Port; release: Release; why: string };
+  | { kind: "unplug"; local: LocalPort; ownerUid?: string; release: boolean; why: string }
+  | { kind: "release"; port: Port; ownerUid?: string; release: Release; why: string };
 
 export type SweepAction = ImmediateAction | DestructiveAction;
 
@@ -69,12 +69,13 @@ function classifyLocal(local: LocalPort, view: SweepView): SweepAction[] {
   const bound = view.bindings?.find(port => isBoundTo(port, local));
   const ownerUid = local.ovs?.ownerUid ?? bound?.binding?.ownerUid;
   const isAbandoned = isGone(ownerUid, view) || runsElsewhere(local, ownerUid, view);
+  const of = { local, ...(ownerUid !== undefined && { ownerUid }) };
   if (!local.hasLink) {
     // Without its link the port is disconnected, and only its OVS row is left.
-    return [{ kind: "unplug", local, release: isAbandoned, why: "its interface is gone" }];
+    return [{ kind: "unplug", ...of, release: isAbandoned, why: "its interface is gone" }];
   }
   if (local.sandbox === "gone") {
-    return isAbandoned ? [{ kind: "unplug", local, release: true, why: "its sandbox and its pod are gone" }] : [];
+    return isAbandoned ? [{ kind: "unplug", ...of, release: true, why: "its sandbox and its pod are gone" }] : [];
   }
   if (view.bindings === undefined) return isLost(local) ? [{ kind: "restore", local }] : [];
   return bound === undefined ? classifyUnbound(local, view) : classifyBound(local, bound);
@@ -110,7 +111,7 @@ function classifyUnbound(local: LocalPort, view: SweepView): SweepAction[] {
   if (view.pods.has(ownerUid)) return [{ kind: "claim", local, ownerUid, ...(lease && { leasedPort: lease }) }];
   if (newer !== undefined) return [];
   if (view.ended.has(bindingKey(local))) return [{ kind: "fence", local, reason: "released" }];
-  return [{ kind: "unplug", local, release: false, why: "its pod and its binding are gone" }];
+  return [{ kind: "unplug", local, ownerUid, release: false, why: "its pod and its binding are gone" }];
 }
 
 /** Bindings of this host without a plugged port. */
@@ -131,7 +132,7 @@ function classifyBindings(view: SweepView): SweepAction[] {
     if (pod !== undefined && !pod.finished) return [];
     const { ownerUid, sandbox } = binding;
     const release = { name: port.name, host: self.host, ownerUid, ...(sandbox && { sandbox }) };
-    return [{ kind: "release", port, release, why: pod ? "its pod has finished" : "its pod is gone" }];
+    return [{ kind: "release", port, ownerUid, release, why: pod ? "its pod has finished" : "its pod is gone" }];
   });
 }
 
@@ -185,6 +186,15 @@ export function selectDue(
   const due = actions.filter(action => now - (pending.get(removalKey(action)) ?? now) >= graceMs);
   // Never due when first found, however short the grace: it takes two sweeps.
   return { due: due.filter(action => previous.has(removalKey(action))), pending };
+}
+
+/** Of the removals that are due, returns those that are decided again, as they are decided then. */
+export function confirmDue(
+  due: readonly DestructiveAction[],
+  again: readonly DestructiveAction[],
+): DestructiveAction[] {
+  const keys = new Set(due.map(removalKey));
+  return again.filter(action => keys.has(removalKey(action)));
 }
 
 /** Equal for the same removal for the same reason. A binding of another epoch is another removal. */

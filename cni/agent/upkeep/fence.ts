@@ -14,6 +14,8 @@ export interface FenceOptions {
   onEnded(key: string): void;
   /** Requests a sweep. */
   compare(): void;
+  /** Bounds the random delay of a sweep that all nodes need together, because the IPAM is back. Default 5000. */
+  spreadMs?: number;
 }
 
 const RETRY_MS = [250, 500, 1000, 2000, 5000, 10_000] as const;
@@ -47,7 +49,7 @@ export class Fence implements AsyncDisposable {
   async #run(): Promise<void> {
     const { ipam } = this.#options.context;
     const { signal } = this.#stop;
-    while (!signal.aborted) {
+    for (let isFirst = true; !signal.aborted; isFirst = false) {
       const after = await this.#retry(() => ipam.readLastSeq());
       if (after === undefined) return;
       // Open the stream before the sweep, so that no event is missed between the two.
@@ -65,14 +67,15 @@ export class Fence implements AsyncDisposable {
         onError,
         AbortSignal.any([signal, reopen.signal]),
       );
-      this.#options.compare();
+      if (isFirst) this.#options.compare();
+      else this.#compareWhenBack();
       await following;
     }
   }
 
   #handleEvent(event: MooringEvent): void {
     // The events since the last connection are pruned.
-    if (event.type === GAP) this.#options.compare();
+    if (event.type === GAP) this.#compareWhenBack();
     const { view, context } = this.#options;
     const { host, cluster } = this.#self;
     const isOurs = event.host === host || event.fromHost === host;
@@ -132,15 +135,20 @@ export class Fence implements AsyncDisposable {
     }
   }
 
-  /** The stream resumes without loss, but while it was broken the server may have released bindings of this node. */
+  /**
+   * The stream resumes without loss, but while it was broken the server may have released bindings of this node. All nodes
+   * find it back together, so that each waits for a random time.
+   */
   #compareWhenBack(): void {
-    const { context, compare } = this.#options;
+    const { context, compare, spreadMs = 5000 } = this.#options;
     this.#waiting ??= this.#retry(async () => {
       await context.ipam.ready();
       return true;
     })
-      .then(isBack => {
-        if (isBack) compare();
+      .then(async isBack => {
+        if (!isBack) return;
+        await pause(Math.random() * spreadMs, this.#stop.signal);
+        if (!this.#stop.signal.aborted) compare();
       })
       .finally(() => {
         this.#waiting = undefined;

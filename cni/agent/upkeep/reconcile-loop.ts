@@ -1,4 +1,4 @@
-import { BackgroundLoop } from "../../../ipam-server/process/background-loop.ts";
+import { BackgroundLoop, withJitter } from "../../../ipam-server/process/background-loop.ts";
 import { describeError } from "../../spec/cni-error.ts";
 import type { Sweeper } from "./sweeper.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
@@ -11,6 +11,8 @@ interface ReconcileLoopOptions {
 }
 
 const RETRY_MS = 2000;
+/** Nodes that have swept together do not sweep together for long. */
+const INTERVAL_JITTER = 0.4;
 
 /**
  * Ensures the bridges and then sweeps: at start, on request, when OVSDB comes back or was replaced, at the end of a grace
@@ -60,7 +62,8 @@ export class ReconcileLoop implements AsyncDisposable {
     const isSwept = await this.#attempt("sweep", () => sweeper.sweep());
     if (!hasBridges || !isSwept) return RETRY_MS;
     this.#lastFailure = undefined;
-    return sweeper.pendingCount > 0 ? Math.min(sweepInterval, sweepGrace + 50) : sweepInterval;
+    const nextMs = withJitter(sweepInterval, INTERVAL_JITTER);
+    return sweeper.pendingCount > 0 ? Math.min(nextMs, sweepGrace + 50) : nextMs;
   }
 
   async #ensureBridges(): Promise<void> {

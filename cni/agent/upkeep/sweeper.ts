@@ -1,8 +1,8 @@
 import { Counter } from "prom-client";
 import type { Port } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
-import type { NodePod } from "../pod/pods.ts";
 import {
+  confirmDue,
   type DestructiveAction,
   decideSweep,
   type PendingRemovals,
@@ -54,20 +54,30 @@ export class Sweeper {
     const local = await this.#options.view.read();
     const present = new Set(local.map(bindingKey));
     for (const key of this.ended) if (!present.has(key)) this.ended.delete(key);
-    const { view, pods } = await this.#fetchView(local);
+    const view = await this.#fetchView(local);
     const actions = decideSweep(view);
     const removals = actions.filter(isDestructive);
     const { due, pending } = selectDue(removals, this.#pending, this.#now(), config.sweepGrace);
     this.#pending = pending;
-    const work: SweepAction[] = [...actions.filter(action => !isDestructive(action)), ...due];
+    const confirmed = due.length === 0 ? [] : await this.#confirm(due, view);
+    const work: SweepAction[] = [...actions.filter(action => !isDestructive(action)), ...confirmed];
     for (let from = 0; from < work.length; from += CONCURRENCY) {
-      await Promise.all(work.slice(from, from + CONCURRENCY).map(action => this.#apply(action, pods)));
+      await Promise.all(work.slice(from, from + CONCURRENCY).map(action => this.#apply(action)));
     }
     this.#sweeps.inc();
   }
 
-  /** Reads bindings before pods, because a pod exists before its claim: the later read has the pod of every binding. */
-  async #fetchView(local: LocalPort[]): Promise<{ view: SweepView; pods: ReadonlyMap<string, NodePod> | undefined }> {
+  /** Decides due removals again with fresh reads of their pods. Without an answer, only what depends on no pod is left. */
+  async #confirm(due: readonly DestructiveAction[], view: SweepView): Promise<DestructiveAction[]> {
+    const suspects = new Set(due.map(({ ownerUid }) => ownerUid).filter(uid => uid !== undefined));
+    const fresh = await this.#read("pods", () => this.#options.context.pods.fetch(suspects));
+    const { pods: watched, ...rest } = view;
+    if (fresh === undefined || watched === undefined) return confirmDue(due, decideSweep(rest).filter(isDestructive));
+    const pods = new Map([...Array.from(watched).filter(([uid]) => !suspects.has(uid)), ...fresh]);
+    return confirmDue(due, decideSweep({ ...rest, pods }).filter(isDestructive));
+  }
+
+  async #fetchView(local: LocalPort[]): Promise<SweepView> {
     const { config, ipam, held, leases, unreported, pods: source } = this.#options.context;
     const self = { host: config.nodeName, cluster: config.cluster };
     const heldBefore = new Set(held.values());
@@ -83,18 +93,18 @@ export class Sweeper {
       leases.dropWhere(port => leasedBefore.has(port) && isLost(port));
     }
     const others = bindings === undefined ? new Map() : await this.#fetchOthers(local, bindings);
-    const pods = await this.#read("pods", async () => new Map((await source.fetchAll()).map(pod => [pod.uid, pod])));
+    const pods = source.items;
     const isLeaseInUse = (name: string) => leases.isInUse(name) || unreported.has(name);
-    const view = {
+    return {
       self,
       local,
       others,
       ended: this.ended,
       isLeaseInUse,
       ...(bindings && { bindings }),
-      ...(pods && { pods }),
+      // As they are now: the watch changes the map.
+      ...(pods && { pods: new Map(pods) }),
     };
-    return { view, pods };
   }
 
   async #fetchOthers(local: LocalPort[], bindings: Port[]): Promise<Map<string, Port | undefined>> {
@@ -113,7 +123,7 @@ export class Sweeper {
     return others;
   }
 
-  async #apply(action: SweepAction, pods: ReadonlyMap<string, NodePod> | undefined): Promise<void> {
+  async #apply(action: SweepAction): Promise<void> {
     const { changes, context } = this.#options;
     try {
       switch (action.kind) {
@@ -126,7 +136,7 @@ export class Sweeper {
         case "restore":
           return void (await changes.restore(action.local));
         case "claim": {
-          const pod = pods?.get(action.ownerUid);
+          const pod = (await context.pods.fetch(new Set([action.ownerUid]))).get(action.ownerUid);
           return pod && void (await changes.claimAgain(action.local, pod, action.leasedPort));
         }
         case "report": {

@@ -176,7 +176,7 @@ async function assemble(world: World, deadlineMs: number, ownsWorld: boolean) {
     now: () => new Date(),
     pods: {
       find: async (_namespace, name) => pods.get(name),
-      namespace: async name => ({ name, annotations: namespaceAnnotations }),
+      namespaceOf: async ({ namespace: name }) => ({ name, annotations: namespaceAnnotations }),
     },
   });
   const clock = { timeMs: 0 };

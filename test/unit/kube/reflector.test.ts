@@ -28,6 +28,7 @@ async function play(lists: List[], watches: Watch[], mayBeAbsent = false) {
       if (next === undefined) throw new Error("one list too many");
       return next();
     },
+    listCached: () => Promise.reject(new Error("for small lists only")),
     async watch(_path: string, version: string, emit: (event: WatchEvent) => void, signal: AbortSignal) {
       versions.push(version);
       const next = watches.shift();
@@ -119,6 +120,7 @@ describe("Reflector", () => {
     const reflector = new Reflector<PodView>({
       api: {
         list: () => (lists++ === 0 ? gate.promise : Promise.reject(new KubeError(404, "no such resource"))),
+        listCached: () => Promise.reject(new Error("for small lists only")),
         watch: () => Promise.reject(new KubeError(404, "no such resource")),
       },
       path: "/x",
@@ -135,5 +137,31 @@ describe("Reflector", () => {
     await gone.promise;
     assert.equal(reflector.items, undefined);
     await reflector[Symbol.asyncDispose]();
+  });
+
+  it("lists few objects from the watch cache, never older than what it has seen", async () => {
+    const asked: (string | undefined)[] = [];
+    const over = Promise.withResolvers<void>();
+    await using _ = new Reflector<PodView>({
+      api: {
+        list: () => Promise.reject(new Error("reads etcd")),
+        async listCached(_path, version) {
+          asked.push(version);
+          if (asked.length === 2) over.resolve();
+          return { items: [], resourceVersion: "10" };
+        },
+        async watch(_path, _version, emit) {
+          emit(change("ADDED", "a", "12"));
+          throw new KubeError(410, "too old");
+        },
+      },
+      path: "/x",
+      isSmall: true,
+      read: readPodView,
+      keyOf: item => item.uid,
+      delayMs: failures => (failures > 1 ? 60_000 : 0),
+    });
+    await over.promise;
+    assert.deepEqual(asked, [undefined, "12"]);
   });
 });

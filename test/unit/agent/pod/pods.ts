@@ -36,7 +36,7 @@ export function namespaceObject(annotations?: Record<string, string>, name = "sh
   return {
     apiVersion: "v1",
     kind: "Namespace",
-    metadata: { name, uid: "ns-uid", ...(annotations && { annotations }) },
+    metadata: { name, namespace: "", uid: "ns-uid", ...(annotations && { annotations }) },
   };
 }
 

@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { pino } from "pino";
+import { AgentMetrics } from "../../../../cni/agent/metrics.ts";
+import type { NodePod } from "../../../../cni/agent/pod/pods.ts";
+import { HeldPorts } from "../../../../cni/agent/ports/held-ports.ts";
+import type { LocalPort } from "../../../../cni/agent/upkeep/local-port.ts";
+import { Sweeper, type SweeperOptions } from "../../../../cni/agent/upkeep/sweeper.ts";
+import type { Port } from "../../../../ipam-server/contract/index.ts";
+import { local, port, SELF } from "./local.ts";
+
+const POD = { uid: "u1", finished: false } as NodePod;
+
+/** A node whose sweeps have no grace, so that the second one removes. */
+class Node {
+  watched: Map<string, NodePod> | undefined = new Map();
+  /** What the API server answers; undefined: it does not. */
+  fresh: Map<string, NodePod> | undefined = new Map();
+  local: LocalPort[] = [];
+  bindings: Port[] = [];
+  readonly fetched: string[][] = [];
+  readonly removed: string[] = [];
+  readonly sweeper: Sweeper;
+
+  constructor() {
+    const node = this;
+    const context = {
+      config: { nodeName: SELF.host, cluster: SELF.cluster, sweepGrace: 0 },
+      ipam: { readPortsOfHost: async () => this.bindings, readPort: async () => undefined },
+      held: new HeldPorts(),
+      leases: { ports: () => [], isInUse: () => false, dropWhere: () => {} },
+      unreported: { has: () => false },
+      pods: {
+        get items() {
+          return node.watched;
+        },
+        async fetch(uids: ReadonlySet<string>) {
+          node.fetched.push([...uids]);
+          if (node.fresh === undefined) throw new Error("Kubernetes is down");
+          return node.fresh;
+        },
+      },
+      metrics: new AgentMetrics(),
+      log: pino({ level: "silent" }),
+    };
+    const changes = {
+      release: async ({ name }: Port) => void this.removed.push(`release ${name}`),
+      unplug: async (_: LocalPort, release: boolean) => void this.removed.push(release ? "unplug+release" : "unplug"),
+      claimAgain: async (_: LocalPort, { uid }: NodePod) => void this.removed.push(`claim for ${uid}`),
+    };
+    const view = { read: async () => this.local };
+    this.sweeper = new Sweeper({ context, view, changes } as never as SweeperOptions);
+  }
+
+  async sweepTwice(): Promise<void> {
+    await this.sweeper.sweep();
+    await this.sweeper.sweep();
+  }
+}
+
+describe("Sweeper", () => {
+  it("releases a binding after a fresh read has confirmed that its pod is gone", async () => {
+    const node = new Node();
+    node.bindings = [port()];
+    await node.sweeper.sweep();
+    assert.deepEqual([node.fetched, node.removed], [[], []]);
+    await node.sweeper.sweep();
+    assert.deepEqual(node.fetched, [["u1"]]);
+    assert.deepEqual(node.removed, ["release c1/default/web-0"]);
+  });
+
+  it("keeps a binding whose pod only the watch lacks", async () => {
+    const node = new Node();
+    node.bindings = [port()];
+    node.fresh = new Map([["u1", POD]]);
+    await node.sweepTwice();
+    assert.deepEqual(node.removed, []);
+  });
+
+  it("keeps a binding while its pod cannot be read", async () => {
+    const node = new Node();
+    node.bindings = [port()];
+    node.fresh = undefined;
+    await node.sweepTwice();
+    assert.deepEqual(node.removed, []);
+  });
+
+  it("keeps a binding before the watch has listed the pods", async () => {
+    const node = new Node();
+    node.bindings = [port()];
+    node.watched = undefined;
+    await node.sweepTwice();
+    assert.deepEqual(node.removed, []);
+  });
+
+  it("unplugs what has no interface while Kubernetes is down, and releases nothing", async () => {
+    const node = new Node();
+    node.local = [local({ hasLink: false, sandbox: "gone" })];
+    node.bindings = [port()];
+    node.fresh = undefined;
+    await node.sweepTwice();
+    assert.deepEqual(node.removed, ["unplug"]);
+  });
+
+  it("reads no pod while all is as it should be", async () => {
+    const node = new Node();
+    node.local = [local()];
+    node.bindings = [port()];
+    node.watched = new Map([["u1", POD]]);
+    await node.sweepTwice();
+    assert.deepEqual([node.fetched, node.removed], [[], []]);
+  });
+
+  it("claims a lost binding again only for a pod that a fresh read has", async () => {
+    const node = new Node();
+    node.local = [local()];
+    node.watched = new Map([["u1", POD]]);
+    await node.sweeper.sweep();
+    assert.deepEqual(node.removed, []);
+    node.fresh = new Map([["u1", POD]]);
+    await node.sweeper.sweep();
+    assert.deepEqual(node.removed, ["claim for u1"]);
+  });
+});
