@@ -6,6 +6,8 @@ import { MAX_PORTS_NAMED } from "./limits.ts";
 
 interface NetworkPlan {
   declaration: NetworkDeclaration;
+  /** The network before the change. */
+  old: NetworkRecord | undefined;
   change: NetworkChange;
   /** What the error says when ports obstruct the change. */
   failure: string;
@@ -16,7 +18,7 @@ export function planNetwork(manifest: NetworkManifest, catalog: Catalog): Networ
   const declaration = validateNetwork(manifest, catalog.networks);
   const old = catalog.networks.find(({ name }) => name === declaration.name);
   const failure = `network ${declaration.name} cannot be changed so`;
-  return { declaration, change: planNetworkChange(old, declaration), failure };
+  return { declaration, old, change: planNetworkChange(old, declaration), failure };
 }
 
 interface DeletionPlan {

@@ -16,3 +16,6 @@ export const decodeOffset = (version: IpVersion, stored: bigint | string): bigin
 /** A count up to 2^64 - 1 as a signed 64-bit integer, in no useful order. */
 export const encodeCount = (count: bigint): bigint => BigInt.asIntN(64, count);
 export const decodeCount = (stored: bigint): bigint => BigInt.asUintN(64, stored);
+
+/** Two numbers to add to a stored offset in turn: a shift may not fit in 64 bits, but no sum of them leaves the range. */
+export const splitShift = (shift: bigint): [bigint, bigint] => [shift / 2n, shift - shift / 2n];

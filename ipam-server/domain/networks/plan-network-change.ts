@@ -3,6 +3,7 @@ import { contains, type Range, subtractRanges } from "../model/address.ts";
 import type { Catalog, NetworkDeclaration, NetworkRecord, SubnetDeclaration, SubnetRecord } from "../model/catalog.ts";
 import { toSpec } from "./network-manifest.ts";
 import { parseSubnet } from "./parse-subnet.ts";
+import { findWidened, shiftSubnet, toOldRange } from "./widen-subnet.ts";
 
 /** A range that the change removes. The change is rejected while ports hold addresses in it. */
 export interface Obstacle {
@@ -19,6 +20,7 @@ export interface NetworkChange {
   obstacles: Obstacle[];
   added: SubnetDeclaration[];
   removed: SubnetRecord[];
+  /** `now` may have a wider prefix: then every offset grows. */
   kept: { old: SubnetRecord; now: SubnetDeclaration; poolsChanged: boolean }[];
 }
 
@@ -35,36 +37,50 @@ function stable(value: unknown): string {
 
 const fullRange = (subnet: SubnetDeclaration): Range => ({ first: 0n, last: subnet.cidr.count - 1n });
 
-/** Derives what a declaration changes. Subnets are identified by CIDR. Pure. */
+/**
+ * Derives what a declaration changes. Subnets are identified by CIDR; one that contains a subnet no longer declared is
+ * that subnet, widened. Pure.
+ */
 export function planNetworkChange(old: NetworkRecord | undefined, now: NetworkDeclaration): NetworkChange {
   const plan: NetworkChange = { outcome: "created", changes: [], obstacles: [], added: [], removed: [], kept: [] };
+  const hasMoved = old !== undefined && !same(old.segment, now.segment);
   const before = new Map(old?.subnets.map(subnet => [subnet.cidr.text, subnet]));
+  const undeclared = new Map(before);
+  for (const { cidr } of now.subnets) undeclared.delete(cidr.text);
   if (old) {
     for (const field of ["labels", "vpc", "availabilityZone", "segment", "mtu", "nodeLease"] as const) {
       if (!same(old[field], now[field])) plan.changes.push(`${field}: ${show(old[field])} -> ${show(now[field])}`);
     }
-    if (!same(old.segment, now.segment)) {
-      const why = "is plugged into the present segment";
-      plan.obstacles.push(...old.subnets.map(subnet => ({ subnet, range: fullRange(subnet), why })));
-    }
+    const why = "is plugged into the present segment";
+    if (hasMoved) plan.obstacles.push(...old.subnets.map(subnet => ({ subnet, range: fullRange(subnet), why })));
   }
   for (const subnet of now.subnets) {
-    const present = before.get(subnet.cidr.text);
-    before.delete(subnet.cidr.text);
-    if (present) keepSubnet(plan, present, subnet);
-    else {
+    const present = before.get(subnet.cidr.text) ?? findWidened(subnet, undeclared.values());
+    if (present) {
+      undeclared.delete(present.cidr.text);
+      keepSubnet(plan, present, subnet);
+    } else {
       plan.added.push(subnet);
       plan.changes.push(`subnet ${subnet.cidr.text}: added`);
     }
   }
-  for (const subnet of before.values()) {
+  for (const subnet of undeclared.values()) {
     plan.removed.push(subnet);
     plan.changes.push(`subnet ${subnet.cidr.text}: removed`);
     if (plan.obstacles.some(obstacle => obstacle.subnet === subnet)) continue;
     plan.obstacles.push({ subnet, range: fullRange(subnet), why: `holds an address of subnet ${subnet.cidr.text}` });
   }
+  if (hasMoved) replaceKept(plan);
   if (old) plan.outcome = plan.changes.length > 0 ? "changed" : "unchanged";
   return plan;
+}
+
+/** On another segment a subnet's history is not that of its addresses: each begins again. */
+function replaceKept(plan: NetworkChange): void {
+  for (const { old, now } of plan.kept.splice(0)) {
+    plan.removed.push(old);
+    plan.added.push(now);
+  }
 }
 
 function show(value: unknown): string {
@@ -72,24 +88,24 @@ function show(value: unknown): string {
 }
 
 function keepSubnet(plan: NetworkChange, old: SubnetRecord, now: SubnetDeclaration): void {
+  if (old.cidr.text !== now.cidr.text) plan.changes.push(`subnet ${old.cidr.text}: widened to ${now.cidr.text}`);
   for (const field of ["gateway", "pools", "exclude", "routes", "dns"] as const) {
     if (same(old[field], now[field])) continue;
     const detail = field === "gateway" ? `: ${old.gateway ?? "none"} -> ${now.gateway ?? "none"}` : "";
     plan.changes.push(`subnet ${old.cidr.text}: ${field}${detail}`);
   }
-  for (const { range, why } of now.unusable) {
-    const newly = subtractRanges(
-      [range],
-      old.unusable.map(barred => barred.range),
-    );
-    const reason = `holds an address that would be ${why} of subnet ${old.cidr.text}`;
+  const shifted = shiftSubnet(old, now);
+  const obstruct = (range: Range, present: readonly Range[], why: string) => {
+    const newly = subtractRanges([range], present).flatMap(part => toOldRange(part, old, now));
+    const reason = `holds an address that would be ${why} of subnet ${now.cidr.text}`;
     plan.obstacles.push(...newly.map(part => ({ subnet: old, range: part, why: reason })));
-  }
+  };
+  const unusable = shifted.unusable.map(({ range }) => range);
+  for (const { range, why } of now.unusable) obstruct(range, unusable, why);
   const routers = (subnet: SubnetDeclaration) =>
     subnet.devices.filter(({ type }) => type === "router").map(({ range }) => range);
-  const why = `holds an address that would be a next hop of subnet ${old.cidr.text}`;
-  plan.obstacles.push(...subtractRanges(routers(now), routers(old)).map(range => ({ subnet: old, range, why })));
-  plan.kept.push({ old, now, poolsChanged: havePoolsChanged(old, now) });
+  for (const range of routers(now)) obstruct(range, routers(shifted), "a next hop");
+  plan.kept.push({ old, now, poolsChanged: shifted !== old || havePoolsChanged(old, now) });
 }
 
 function havePoolsChanged(old: SubnetRecord, now: SubnetDeclaration): boolean {

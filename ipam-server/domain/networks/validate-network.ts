@@ -8,6 +8,7 @@ import {
 import { type Cidr, overlaps, parseCidr, rangeOf } from "../model/address.ts";
 import type { NetworkDeclaration } from "../model/catalog.ts";
 import { validateLabels } from "../model/labels.ts";
+import { segmentKey } from "./cooling.ts";
 import { fail, parseSubnet } from "./parse-subnet.ts";
 
 const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -109,10 +110,7 @@ function validateMtu({ mtu, subnets }: NetworkDeclaration): void {
 }
 
 function assertOwnSegment({ segment }: NetworkDeclaration, others: readonly NetworkDeclaration[]): void {
-  const id = (s: Segment) => (s.type === "vlan" ? s.id : 0);
-  const other = others.find(
-    candidate => candidate.segment.physicalNetwork === segment.physicalNetwork && id(candidate.segment) === id(segment),
-  );
+  const other = others.find(candidate => segmentKey(candidate.segment) === segmentKey(segment));
   if (!other) return;
   const what = segment.type === "vlan" ? `VLAN id ${segment.id}` : "the untagged segment";
   throw new IpamError(

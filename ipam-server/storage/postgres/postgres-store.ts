@@ -15,6 +15,7 @@ import type { Duty } from "../../domain/model/leadership.ts";
 import type { Item, Mutation, Outcome } from "../../domain/model/mutation.ts";
 import { toPort } from "../../domain/model/port-record.ts";
 import type { NewEvent } from "../../domain/model/snapshot.ts";
+import type { ReuseTimes } from "../../domain/networks/cooling.ts";
 import { applyEdit, type NetworkEdit } from "../../domain/networks/network-edit.ts";
 import { findOutdatedPools } from "../../domain/networks/plan-network-change.ts";
 import type { Finding, Store } from "../../domain/store.ts";
@@ -24,7 +25,7 @@ import { EventNotifier } from "../event-notifier.ts";
 import { MAX_EXPIRED } from "../limits.ts";
 import { findNetwork } from "../network-plan.ts";
 import { identityOf, portNotFound } from "../port-query.ts";
-import { buildContext, eventRetentionOf } from "../store-options.ts";
+import { buildContext, eventRetentionOf, reuseDelayOf } from "../store-options.ts";
 import { checkStore } from "./check/check-store.ts";
 import { close } from "./database/close-connection.ts";
 import { TIMEOUTS } from "./database/connect.ts";
@@ -182,31 +183,31 @@ class PostgresStore implements Store {
   }
 
   async putNetwork(edit: NetworkEdit, caller: string): Promise<PutNetworkResponse> {
-    const change = await this.#changeNetworks(async (send, catalog, now) => {
+    const change = await this.#changeNetworks(async (send, catalog, times) => {
       const manifest = applyEdit(edit, catalog.networks);
       const network = manifest.metadata.name;
-      const planned = await putNetwork(send, manifest, catalog, now);
+      const planned = await putNetwork(send, manifest, catalog, times);
       return { events: networkEvents(planned, network, caller), result: { ...planned, network } };
     });
     return { network: await this.readNetwork(change.network), outcome: change.outcome, changes: change.changes };
   }
 
   async deleteNetwork(name: string, caller: string): Promise<void> {
-    await this.#changeNetworks(async (send, catalog) => {
-      await deleteNetwork(send, name, catalog);
+    await this.#changeNetworks(async (send, catalog, times) => {
+      await deleteNetwork(send, name, catalog, times);
       return { events: [{ type: "network.deleted", caller, network: name }], result: undefined };
     });
   }
 
   /** The lock excludes every other decision, so that the catalog read here is current. */
   async #changeNetworks<T>(
-    change: (send: Send, catalog: Catalog, now: number) => Promise<{ events: NewEvent[]; result: T }>,
+    change: (send: Send, catalog: Catalog, times: ReuseTimes) => Promise<{ events: NewEvent[]; result: T }>,
   ): Promise<T> {
     this.#transfers.gate.assertNotImporting();
     const now = this.#clock();
     const { result, writes, answers } = await this.#writer.transact("change", async send => {
       const { catalog } = await loadCatalog(send);
-      const { events, result } = await change(send, catalog, now);
+      const { events, result } = await change(send, catalog, { now, reuseDelayMs: reuseDelayOf(this.#options) });
       if (events.length === 0) return { writes: [], result };
       return { writes: [{ statement: NEXT_REVISION, values: [] }, ...this.#planEvents(events, now)], result };
     });

@@ -19,6 +19,7 @@ import type { Item, Mutation, Outcome } from "../../domain/model/mutation.ts";
 import { planAllocations, planNeeds } from "../../domain/model/needs.ts";
 import { toPort } from "../../domain/model/port-record.ts";
 import type { NewEvent, Writes } from "../../domain/model/snapshot.ts";
+import type { ReuseTimes } from "../../domain/networks/cooling.ts";
 import { applyEdit, type NetworkEdit } from "../../domain/networks/network-edit.ts";
 import type { Finding, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
@@ -143,7 +144,7 @@ class SqliteStore implements Store {
       const manifest = applyEdit(edit, this.#catalog.networks);
       const network = manifest.metadata.name;
       const change = this.#transact(() => {
-        const planned = this.#networks.put(manifest, this.#catalog, now);
+        const planned = this.#networks.put(manifest, this.#catalog, this.#reuseTimes(now));
         const events = networkEvents(planned, network, caller);
         if (events.length > 0) this.#append(events, now);
         return planned;
@@ -158,13 +159,18 @@ class SqliteStore implements Store {
 
   async deleteNetwork(name: string, caller: string): Promise<void> {
     this.#guard(() => {
+      const now = this.#clock();
       this.#transact(() => {
-        this.#networks.delete(name, this.#catalog);
-        this.#append([{ type: "network.deleted", caller, network: name }], this.#clock());
+        this.#networks.delete(name, this.#catalog, this.#reuseTimes(now));
+        this.#append([{ type: "network.deleted", caller, network: name }], now);
       });
       this.#catalog = loadCatalog(this.#database);
       this.#notifier.notify(this.#events.lastSeq);
     });
+  }
+
+  #reuseTimes(now: number): ReuseTimes {
+    return { now, reuseDelayMs: reuseDelayOf(this.#options) };
   }
 
   async readNetworks(): Promise<Network[]> {

@@ -8,6 +8,7 @@ import { testLeases } from "./leases.ts";
 import { testNetworks } from "./networks.ts";
 import { testOrders } from "./orders.ts";
 import { testRandomWork } from "./random-work.ts";
+import { testRedeclared } from "./redeclared.ts";
 import { testSlots } from "./slots.ts";
 
 /** What every engine promises. */
@@ -15,6 +16,7 @@ export function testStore(engine: Engine): void {
   testBindings(engine);
   testAllocation(engine);
   testNetworks(engine);
+  testRedeclared(engine);
   testHistory(engine);
   testOrders(engine);
   testSlots(engine);

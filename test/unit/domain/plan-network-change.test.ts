@@ -40,6 +40,34 @@ describe("planNetworkChange", () => {
   });
 });
 
+describe("planNetworkChange of a wider prefix", () => {
+  const [low] = buildCatalog([network("net", 10, [{ cidr: "10.0.1.0/24", gateway: "10.0.1.1" }])]).networks;
+  const widen = (subnet: SubnetSpec) => planNetworkChange(low, validateNetwork(network("net", 10, [subnet]), []));
+
+  it("keeps the subnet, and reports obstacles in its own offsets", () => {
+    const { kept, added, removed, obstacles } = widen({
+      cidr: "10.0.0.0/23",
+      gateway: "10.0.1.2",
+      exclude: ["10.0.0.240-10.0.1.9"],
+    });
+    assert.deepEqual([kept.map(({ poolsChanged }) => poolsChanged), added, removed], [[true], [], []]);
+    assert.deepEqual(
+      obstacles.map(({ range }) => range),
+      [
+        { first: 2n, last: 2n },
+        { first: 2n, last: 9n },
+      ],
+    );
+  });
+
+  it("replaces a subnet that the new one does not contain", () => {
+    for (const cidr of ["10.0.1.0/25", "10.0.2.0/23"]) {
+      const { kept, removed } = widen({ cidr });
+      assert.deepEqual([kept.length, removed.length], [0, 1], cidr);
+    }
+  });
+});
+
 describe("startCursor", () => {
   it("keeps the old cursor when the pool starts inside the old one, else starts first", () => {
     const subnet = before?.subnets[0];

@@ -220,4 +220,21 @@ INSERT INTO leadership VALUES (1, 0, NULL, '-infinity');
     oldestProgram: 1,
     sql: "ALTER TABLE ports ADD COLUMN name_from text;",
   },
+  {
+    version: 6,
+    name: "cooling addresses of removed subnets",
+    oldestProgram: 1,
+    sql: `
+-- What waits out the reuse delay in a subnet that is no longer declared. segment: see segmentKey; ip_offset: of that
+-- subnet.
+CREATE TABLE cooling (
+  segment text NOT NULL,
+  cidr text NOT NULL,
+  ip_offset bigint NOT NULL,
+  freed_at bigint NOT NULL,
+  last_port text NOT NULL,
+  PRIMARY KEY (segment, cidr, ip_offset)
+);
+`,
+  },
 ];

@@ -1,17 +1,20 @@
-import type { NetworkManifest } from "../../../contract/index.ts";
+import type { NetworkManifest, Segment } from "../../../contract/index.ts";
 import type { Catalog, NetworkDeclaration, SubnetDeclaration, SubnetRecord } from "../../../domain/model/catalog.ts";
+import type { ReuseTimes } from "../../../domain/networks/cooling.ts";
 import {
   findOutdatedPools,
   type NetworkChange,
   type Obstacle,
   startCursor,
 } from "../../../domain/networks/plan-network-change.ts";
+import { offsetShift, shiftSubnet } from "../../../domain/networks/widen-subnet.ts";
 import { encodeNetwork, encodeSubnet, NEW_NETWORK_COLUMNS } from "../../catalog-rows.ts";
 import { MAX_PORTS_NAMED } from "../../limits.ts";
 import { ObstacleReport, planDeletion, planNetwork } from "../../network-plan.ts";
-import { encodeOffset } from "../../offset-code.ts";
+import { encodeOffset, splitShift } from "../../offset-code.ts";
 import { toArray } from "../database/array-literal.ts";
 import { prepare, type Send } from "../database/statement.ts";
+import { adoptCooling, keepCooling } from "./cooling.ts";
 
 const COUNT = prepare("SELECT count(*) FROM fixed_ips WHERE subnet_id = $1 AND ip_offset BETWEEN $2 AND $3");
 const NAMES = prepare(
@@ -33,7 +36,7 @@ const DELETE_SUBNET = prepare("DELETE FROM subnets WHERE id = $1");
 const INSERT_SUBNET = prepare(
   "INSERT INTO subnets (network_id, position, cidr, spec) VALUES ($1, 0, $2, $3) RETURNING id",
 );
-const SET_SPEC = prepare("UPDATE subnets SET spec = $2 WHERE id = $1");
+const SET_SPEC = prepare("UPDATE subnets SET cidr = $2, spec = $3 WHERE id = $1");
 const SET_POSITIONS = prepare(
   `UPDATE subnets SET position = w.position
    FROM unnest($2::text[]) WITH ORDINALITY AS w (cidr, position) WHERE network_id = $1 AND subnets.cidr = w.cidr`,
@@ -53,6 +56,11 @@ const RECOUNT = prepare(
        ON t.subnet_id = $1 AND t.ip_offset BETWEEN p.first_offset AND p.last_offset WHERE p.subnet_id = $1)
    WHERE id = $1`,
 );
+/** Addresses move by a multiple of the subnet's old size, so no two rows meet. */
+const SHIFT = [
+  prepare("UPDATE fixed_ips SET ip_offset = ip_offset + $2::bigint + $3::bigint WHERE subnet_id = $1"),
+  prepare("UPDATE freed SET ip_offset = ip_offset + $2::bigint + $3::bigint WHERE subnet_id = $1"),
+] as const;
 
 /**
  * Declares a network. The caller holds the transaction and the lock under which no other replica decides, and increments
@@ -62,18 +70,25 @@ export async function putNetwork(
   send: Send,
   manifest: NetworkManifest,
   catalog: Catalog,
-  now: number,
+  times: ReuseTimes,
 ): Promise<NetworkChange> {
-  const { declaration, change, failure } = planNetwork(manifest, catalog);
+  const { declaration, old, change, failure } = planNetwork(manifest, catalog);
   if (change.outcome === "unchanged") return change;
   await assertNoObstacles(send, change.obstacles, failure);
-  const networkId = await writeNetwork(send, declaration, now);
-  for (const subnet of change.removed) await removeSubnet(send, subnet);
+  const { segment } = declaration;
+  const networkId = await writeNetwork(send, declaration, times.now);
+  for (const subnet of change.removed) await removeSubnet(send, subnet, old?.segment ?? segment, times);
   for (const { old: before, now: after, poolsChanged } of change.kept) {
-    await send(SET_SPEC, before.id, encodeSubnet(after));
-    if (poolsChanged) await changePools(send, before, after);
+    await send(SET_SPEC, before.id, after.cidr.text, encodeSubnet(after));
+    const shift = offsetShift(before, after);
+    if (shift !== 0n) for (const statement of SHIFT) await send(statement, before.id, ...splitShift(shift));
+    const adopted = await adoptCooling(send, { id: before.id, subnet: after, segment }, times);
+    if (poolsChanged || adopted > 0) await changePools(send, shiftSubnet(before, after), after);
   }
-  for (const subnet of change.added) await addSubnet(send, networkId, subnet, ({ first }) => first);
+  for (const subnet of change.added) {
+    const id = await addSubnet(send, networkId, subnet, ({ first }) => first);
+    if ((await adoptCooling(send, { id, subnet, segment }, times)) > 0) await recount(send, id);
+  }
   await orderSubnets(send, networkId, declaration);
   return change;
 }
@@ -94,10 +109,10 @@ export async function orderSubnets(send: Send, networkId: number, { subnets }: N
 }
 
 /** Rejects with `not_found`, or `conflict` while ports hold the network's addresses. */
-export async function deleteNetwork(send: Send, name: string, catalog: Catalog): Promise<void> {
+export async function deleteNetwork(send: Send, name: string, catalog: Catalog, times: ReuseTimes): Promise<void> {
   const { network, obstacles, failure } = planDeletion(name, catalog);
   await assertNoObstacles(send, obstacles, failure);
-  for (const subnet of network.subnets) await removeSubnet(send, subnet);
+  for (const subnet of network.subnets) await removeSubnet(send, subnet, network.segment, times);
   await send(DELETE_NETWORK, network.id);
 }
 
@@ -120,7 +135,9 @@ async function assertNoObstacles(send: Send, obstacles: readonly Obstacle[], fai
   report.assertEmpty(failure);
 }
 
-async function removeSubnet(send: Send, { id }: SubnetRecord): Promise<void> {
+async function removeSubnet(send: Send, subnet: SubnetRecord, segment: Segment, times: ReuseTimes): Promise<void> {
+  const { id } = subnet;
+  await keepCooling(send, { id, subnet, segment }, times);
   await send(DELETE_FREED, id);
   await send(DELETE_POOLS, id);
   await send(DELETE_SUBNET, id);
@@ -166,7 +183,11 @@ async function insertPools(
 async function changePools(send: Send, before: SubnetRecord, after: SubnetDeclaration): Promise<void> {
   await send(DELETE_POOLS, before.id);
   await insertPools(send, before.id, after, range => startCursor(range, before));
-  await send(DISOWN, before.id);
-  await send(ADOPT, before.id);
-  await send(RECOUNT, before.id);
+  await recount(send, before.id);
+}
+
+async function recount(send: Send, id: number): Promise<void> {
+  await send(DISOWN, id);
+  await send(ADOPT, id);
+  await send(RECOUNT, id);
 }

@@ -168,4 +168,19 @@ ALTER TABLE store_state ADD COLUMN event_floor INTEGER NOT NULL DEFAULT 0;
     name: "where names come from",
     sql: "ALTER TABLE ports ADD COLUMN name_from TEXT;",
   },
+  {
+    version: 6,
+    name: "cooling addresses of removed subnets",
+    sql: `
+-- What waits out the reuse delay in a subnet that is no longer declared. segment: see segmentKey; offset: of that subnet.
+CREATE TABLE cooling (
+  segment TEXT NOT NULL,
+  cidr TEXT NOT NULL,
+  offset INTEGER NOT NULL,
+  freed_at INTEGER NOT NULL,
+  last_port TEXT NOT NULL,
+  PRIMARY KEY (segment, cidr, offset)
+) STRICT, WITHOUT ROWID;
+`,
+  },
 ];

@@ -1,5 +1,5 @@
 import type Database from "better-sqlite3";
-import type { NetworkManifest } from "../../../contract/index.ts";
+import type { NetworkManifest, Segment } from "../../../contract/index.ts";
 import type {
   Catalog,
   NetworkDeclaration,
@@ -7,37 +7,44 @@ import type {
   SubnetDeclaration,
   SubnetRecord,
 } from "../../../domain/model/catalog.ts";
+import type { ReuseTimes } from "../../../domain/networks/cooling.ts";
 import {
   findOutdatedPools,
   type NetworkChange,
   type Obstacle,
   startCursor,
 } from "../../../domain/networks/plan-network-change.ts";
+import { offsetShift, shiftSubnet } from "../../../domain/networks/widen-subnet.ts";
 import { encodeNetwork, encodeSubnet, NEW_NETWORK_COLUMNS } from "../../catalog-rows.ts";
 import { MAX_PORTS_NAMED } from "../../limits.ts";
 import { ObstacleReport, planDeletion, planNetwork } from "../../network-plan.ts";
-import { encodeCount, encodeOffset } from "../../offset-code.ts";
+import { encodeCount, encodeOffset, splitShift } from "../../offset-code.ts";
+import { Cooling } from "./cooling.ts";
 
 /** Writes networks. The caller holds the transaction, and reloads the catalog after it. */
 export class NetworkWriter {
   readonly #database: Database.Database;
+  readonly #cooling: Cooling;
 
   constructor(database: Database.Database) {
     this.#database = database;
+    this.#cooling = new Cooling(database);
   }
 
   /** Throws `conflict` if ports hold addresses that the network would lose. */
-  put(manifest: NetworkManifest, catalog: Catalog, now: number): NetworkChange {
-    const { declaration, change, failure } = planNetwork(manifest, catalog);
+  put(manifest: NetworkManifest, catalog: Catalog, times: ReuseTimes): NetworkChange {
+    const { declaration, old, change, failure } = planNetwork(manifest, catalog);
     if (change.outcome === "unchanged") return change;
     this.#assertNoObstacles(change.obstacles, failure);
-    const networkId = this.#writeNetwork(declaration, now);
-    for (const subnet of change.removed) this.#removeSubnet(subnet);
+    const networkId = this.#writeNetwork(declaration, times.now);
+    for (const subnet of change.removed) this.#removeSubnet(subnet, old?.segment ?? declaration.segment, times);
     for (const { old: before, now: after, poolsChanged } of change.kept) {
       this.#database.prepare("UPDATE subnets SET spec = ? WHERE id = ?").run(encodeSubnet(after), before.id);
-      if (poolsChanged) this.#changePools(before, after);
+      this.#shiftOffsets(before.id, offsetShift(before, after));
+      const adopted = this.#cooling.adopt({ id: before.id, subnet: after, segment: declaration.segment }, times);
+      if (poolsChanged || adopted > 0) this.#changePools(shiftSubnet(before, after), after);
     }
-    for (const subnet of change.added) this.#addSubnet(networkId, subnet);
+    for (const subnet of change.added) this.#declareSubnet(networkId, subnet, declaration.segment, times);
     this.#orderSubnets(networkId, declaration);
     return change;
   }
@@ -48,10 +55,10 @@ export class NetworkWriter {
   }
 
   /** Throws `not_found`, or `conflict` while ports hold the network's addresses. */
-  delete(name: string, catalog: Catalog): void {
+  delete(name: string, catalog: Catalog, times: ReuseTimes): void {
     const { network, obstacles, failure } = planDeletion(name, catalog);
     this.#assertNoObstacles(obstacles, failure);
-    for (const subnet of network.subnets) this.#removeSubnet(subnet);
+    for (const subnet of network.subnets) this.#removeSubnet(subnet, network.segment, times);
     this.#database.prepare("DELETE FROM networks WHERE id = ?").run(network.id);
   }
 
@@ -101,17 +108,29 @@ export class NetworkWriter {
     return count.get(subnetId, encodeOffset(version, range.first), encodeOffset(version, range.last)) ?? 0;
   }
 
-  #removeSubnet({ id }: SubnetRecord): void {
+  #removeSubnet(subnet: SubnetRecord, segment: Segment, times: ReuseTimes): void {
+    const { id } = subnet;
+    this.#cooling.keep({ id, subnet, segment }, times);
     for (const table of ["freed", "pools"]) this.#database.prepare(`DELETE FROM ${table} WHERE subnet_id = ?`).run(id);
     this.#database.prepare("DELETE FROM subnets WHERE id = ?").run(id);
   }
 
-  #addSubnet(networkId: number, subnet: SubnetDeclaration): void {
+  #declareSubnet(networkId: number, subnet: SubnetDeclaration, segment: Segment, times: ReuseTimes): void {
     const { lastInsertRowid } = this.#database
       .prepare("INSERT INTO subnets (network_id, position, spec) VALUES (?, 0, ?)")
       .run(networkId, encodeSubnet(subnet));
-    for (const range of subnet.ranges) {
-      this.#insertPool(Number(lastInsertRowid), subnet, { ...range, cursor: range.first });
+    const id = Number(lastInsertRowid);
+    for (const range of subnet.ranges) this.#insertPool(id, subnet, { ...range, cursor: range.first });
+    if (this.#cooling.adopt({ id, subnet, segment }, times) > 0) this.#recount(id, subnet);
+  }
+
+  /** Of a subnet whose first address has changed. */
+  #shiftOffsets(subnetId: number, shift: bigint): void {
+    if (shift === 0n) return;
+    for (const table of ["fixed_ips", "freed"]) {
+      this.#database
+        .prepare(`UPDATE ${table} SET offset = offset + ? + ? WHERE subnet_id = ?`)
+        .run(...splitShift(shift), subnetId);
     }
   }
 
@@ -128,16 +147,20 @@ export class NetworkWriter {
   /** Keeps held and freed addresses, and counts again which of them lie in the new pools. */
   #changePools(before: SubnetRecord, after: SubnetDeclaration): void {
     const { id } = before;
-    const { version } = after.cidr;
     this.#database.prepare("DELETE FROM pools WHERE subnet_id = ?").run(id);
+    for (const range of after.ranges) this.#insertPool(id, after, { ...range, cursor: startCursor(range, before) });
+    this.#recount(id, after);
+  }
+
+  #recount(id: number, subnet: SubnetDeclaration): void {
+    const { version } = subnet.cidr;
     this.#database.prepare("UPDATE freed SET pooled = 0 WHERE subnet_id = ?").run(id);
     const adopt = this.#database.prepare("UPDATE freed SET pooled = 1 WHERE subnet_id = ? AND offset BETWEEN ? AND ?");
     let freed = 0;
     let inside = 0;
-    for (const range of after.ranges) {
-      this.#insertPool(id, after, { ...range, cursor: startCursor(range, before) });
-      freed += adopt.run(id, encodeOffset(version, range.first), encodeOffset(version, range.last)).changes;
-      inside += this.#countHeld(id, after, range);
+    for (const { first, last } of subnet.ranges) {
+      freed += adopt.run(id, encodeOffset(version, first), encodeOffset(version, last)).changes;
+      inside += this.#countHeld(id, subnet, { first, last });
     }
     this.#database.prepare("UPDATE subnets SET freed = ?, outside = held - ? WHERE id = ?").run(freed, inside, id);
   }
