@@ -69,6 +69,43 @@ export function formatPortIds({ portName, portId, epoch, network, ownerUid }: Po
   };
 }
 
+const FENCED_PREFIX = "mooring-fenced:";
+
+/** A fenced port, as its bridge remembers it: it has no row of its own. */
+export interface FencedPort {
+  hostInterface: string;
+  externalIds: ExternalIds;
+}
+
+/** The key of a fenced port in the `external_ids` of its bridge. */
+export function formatFencedKey({ sandboxId, containerInterface }: SandboxIds): string {
+  return `${FENCED_PREFIX}${sandboxId}/${containerInterface}`;
+}
+
+export function formatFenced(identity: SandboxIds, { hostInterface, externalIds }: FencedPort): ExternalIds {
+  return { [formatFencedKey(identity)]: JSON.stringify({ hostInterface, externalIds }) };
+}
+
+/** Never throws: entries that others have damaged are left out. */
+export function parseFenced(bridgeIds: ExternalIds): FencedPort[] {
+  return Object.entries(bridgeIds)
+    .filter(([key]) => key.startsWith(FENCED_PREFIX))
+    .map(([, value]) => parseFencedPort(value))
+    .filter(port => port !== undefined);
+}
+
+function parseFencedPort(text: string): FencedPort | undefined {
+  try {
+    const { hostInterface, externalIds }: { [key: string]: unknown } = Object(JSON.parse(text));
+    const ids = Object.entries(Object(externalIds)).filter(
+      (entry): entry is [string, string] => typeof entry[1] === "string",
+    );
+    return typeof hostInterface === "string" ? { hostInterface, externalIds: Object.fromEntries(ids) } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** `iface-id` is the port's name, or the sandbox's id where the port has none. */
 export function formatRecoveryIds({ mac, addresses, vlan, netns }: RecoveryIds, ifaceId: string): ExternalIds {
   return {

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { Claim } from "../../ipam-server/contract/index.ts";
 import type { KubeEvents } from "../../ipam-server/kube/kube-events.ts";
-import type { Datapath } from "../datapath/attachment.ts";
+import type { NodeDatapath } from "../datapath/node-datapath.ts";
 import { describeError } from "../spec/cni-error.ts";
 import { KeyedQueue } from "./calls/keyed-queue.ts";
 import { Confirmations } from "./claims/confirmations.ts";
@@ -20,8 +20,8 @@ interface NodeCoreOptions {
   nodeName: string;
   ipam: AgentIpamOptions;
   journalDir: string;
-  /** Unplugs ports that the IPAM rejects. */
-  datapath: Pick<Datapath, "unplug">;
+  /** Disconnects ports that the IPAM rejects. */
+  datapath: Pick<NodeDatapath, "fence">;
   pods: Pick<PodSource, "items">;
   events: Pick<KubeEvents, "write">;
   metrics: AgentMetrics;

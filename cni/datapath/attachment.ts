@@ -35,6 +35,8 @@ export interface PluggedPort {
   bridge: string;
   sandboxId: string;
   containerInterface: string;
+  /** True: disconnected, and in the external_ids of its bridge only; see `NodeDatapath.fence`. */
+  isFenced: boolean;
   ofport: number | undefined;
   /** As plugged; the port may have been changed since: see `wrongVlan`. */
   vlan: number | undefined;
@@ -64,7 +66,7 @@ export interface Datapath extends AsyncDisposable {
   unplug(sandboxId: string, containerInterface: string, netns: string | undefined): Promise<boolean>;
   /** Returns every difference from the attachment; empty if there is none. */
   check(attachment: Attachment): Promise<Difference[]>;
-  /** Lists Mooring's ports on the bridge. */
+  /** Lists Mooring's ports on the bridge, and those that were fenced there. */
   list(bridge: string): Promise<PluggedPort[]>;
   /** Rejects if OVS does not answer or the bridge is missing. */
   ready(bridge: string): Promise<void>;

@@ -13,7 +13,7 @@ import { OvsdbClient } from "./ovsdb/client.ts";
 import { missingBridge, select, selectBridge } from "./ovsdb/ports.ts";
 import { readUuid } from "./ovsdb/value.ts";
 import { plug } from "./plug.ts";
-import { unplug } from "./unplug.ts";
+import { fence, unplug } from "./unplug.ts";
 
 interface DatapathOptions {
   /** `unix:/run/openvswitch/db.sock` or `tcp:HOST:PORT`. */
@@ -77,6 +77,7 @@ export function openDatapath({ ovsdb: remote, timeoutMs, onStep, removal }: Data
         "bridge",
         import("./bridges/remove-bridges.ts").then(({ removeOwnBridges }) => removeOwnBridges(context)),
       ),
+    fence: sandbox => as("unplug", fence(context, sandbox)),
     replug: attachment =>
       as(
         "configure",

@@ -2,7 +2,7 @@ import type { SandboxIds } from "../external-ids.ts";
 import type { DatapathContext } from "./datapath-context.ts";
 import type { Deadline } from "./deadline.ts";
 import { deriveAlias, deriveHostInterfaces } from "./interface-name.ts";
-import { fetchLink, type Link } from "./netlink/link.ts";
+import { fetchLink, type Link, setLinkDown } from "./netlink/link.ts";
 import type { RouteSocket } from "./netlink/socket.ts";
 
 interface HostLinks {
@@ -49,6 +49,18 @@ export async function quiesceHostLink(
   const link = await findOwnLink(context, identity, deadline);
   if (link === undefined || link.isPendingDeletion) return false;
   await context.removal.quiesce(link, deadline);
+  return true;
+}
+
+/** Stops traffic on the link and keeps it. True if it was up. */
+export async function takeDownHostLink(
+  context: DatapathContext,
+  identity: SandboxIds,
+  deadline: Deadline,
+): Promise<boolean> {
+  const link = await findOwnLink(context, identity, deadline);
+  if (link === undefined || !link.up) return false;
+  await setLinkDown(await context.hostSocket(), link.index, deadline);
   return true;
 }
 

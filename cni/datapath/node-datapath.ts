@@ -24,6 +24,11 @@ export interface NodeDatapath extends Datapath {
   /** Removes what `ensureBridges` made and no other port uses; nothing while a pod is plugged. */
   removeOwnBridges(): Promise<RemovedBridges>;
   /**
+   * Disconnects a sandbox from every bridge and takes its host link down; the pod keeps its interface, and `replug`
+   * undoes it. True if it was connected.
+   */
+  fence(sandbox: SandboxIds): Promise<boolean>;
+  /**
    * Restores a sandbox's port in OVS, or its external_ids, without touching the pod. Undefined if the host link is
    * gone.
    */

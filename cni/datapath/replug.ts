@@ -51,10 +51,11 @@ export async function replug(context: DatapathContext, attachment: Replug): Prom
     if (!isRight) await setExternalIds(ovsdb, row.uuid, attachment, known, deadline);
     return { ...plugged, ofport: row.ofport };
   }
-  // The port has a dead device: OVS must release it before the name is used again.
+  // The port has a dead device, or was fenced: OVS must release it before the name is used again.
   if (state.ports.length > 0) {
-    await waitForConfigured(ovsdb, await removePorts(ovsdb, state.ports, deadline), deadline);
+    state.pendingCfg = await removePorts(ovsdb, state.ports, deadline);
   }
+  if (state.pendingCfg !== undefined) await waitForConfigured(ovsdb, state.pendingCfg, deadline);
   if (!link.up) await setLinkUp(host, link.index, deadline);
   const externalIds = { ...row?.externalIds, ...ids };
   const ofport = await addPort(ovsdb, { bridge, name: link.name, vlan, externalIds, identity: attachment }, deadline);

@@ -2,7 +2,8 @@ import type { SandboxIds } from "../external-ids.ts";
 import type { DatapathContext } from "./datapath-context.ts";
 import { DatapathError } from "./datapath-error.ts";
 import { Deadline } from "./deadline.ts";
-import { deleteHostLink, quiesceHostLink } from "./host-link.ts";
+import { deleteHostLink, quiesceHostLink, takeDownHostLink } from "./host-link.ts";
+import { fencePorts, removeFenced } from "./ovsdb/fenced-ports.ts";
 import { fetchPorts, removePorts } from "./ovsdb/ports.ts";
 
 /**
@@ -15,6 +16,19 @@ export async function unplug(context: DatapathContext, identity: SandboxIds): Pr
   const [port] = await Promise.allSettled([unplugFromOvs(context, identity, new Deadline(context.timeoutMs))]);
   const remove = port.status === "rejected" ? deleteHostLink : quiesceHostLink;
   const [link] = await Promise.allSettled([remove(context, identity, new Deadline(context.timeoutMs))]);
+  return combine(port, link);
+}
+
+/** See NodeDatapath. If OVS does not answer, still takes the link down, then rejects. */
+export async function fence(context: DatapathContext, identity: SandboxIds): Promise<boolean> {
+  // The link first: when OVS releases a device, it restores flags that it has read before.
+  const [link] = await Promise.allSettled([takeDownHostLink(context, identity, new Deadline(context.timeoutMs))]);
+  const [port] = await Promise.allSettled([fencePorts(context.ovsdb, identity, new Deadline(context.timeoutMs))]);
+  return combine(port, link);
+}
+
+/** True if either found something. Rejects with both errors. */
+function combine(port: PromiseSettledResult<boolean>, link: PromiseSettledResult<boolean>): boolean {
   if (port.status === "rejected" && link.status === "rejected") {
     const message = `${messageOf(port.reason)}; and ${messageOf(link.reason)}`;
     throw new DatapathError("unplug", message, new AggregateError([port.reason, link.reason]));
@@ -26,8 +40,9 @@ export async function unplug(context: DatapathContext, identity: SandboxIds): Pr
 
 async function unplugFromOvs({ ovsdb }: DatapathContext, identity: SandboxIds, deadline: Deadline): Promise<boolean> {
   const ports = await fetchPorts(ovsdb, identity, deadline);
-  if (ports.length > 0) await removePorts(ovsdb, ports, deadline);
-  return ports.length > 0;
+  if (ports.length === 0) return removeFenced(ovsdb, identity, deadline);
+  await removePorts(ovsdb, ports, deadline);
+  return true;
 }
 
 function messageOf(error: unknown): string {

@@ -4,8 +4,10 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, before, describe, it } from "node:test";
 import type { Port } from "../../ipam-server/contract/index.ts";
+import { cni } from "../../scripts/lab/cni.ts";
 import { waitFor } from "../../scripts/lab/command.ts";
 import { type LabNode, TRUNK } from "../../scripts/lab/node.ts";
+import { NODE } from "../../scripts/lab/paths.ts";
 import { ping } from "../../scripts/lab/ping.ts";
 import type { PodSandbox } from "../../scripts/lab/runtime.ts";
 import { expectSuccess, type Plugged } from "../lab/lab.ts";
@@ -51,6 +53,20 @@ describe("upkeep of a node", () => {
     waitFor(`nothing to be plugged on ${node.name}`, async () => (await node.listPluggedPorts()).length === 0);
   const waitForPort = async (name: string, what: string, is: (port: Port | undefined) => boolean): Promise<void> => {
     await waitFor(`${name} to be ${what}`, async () => is((await agentLab.lab.readPorts(name))[0]));
+  };
+  /** Binds the port to this sandbox again, as an orchestrator that cancels a move does. */
+  const claimFor = async ({ node, pod, containerId }: Plugged) => {
+    const { topology, ipam } = agentLab.lab;
+    const owner = { kind: "pod", uid: pod.uid, createdAt: new Date().toISOString() };
+    const sandbox = { id: containerId, interface: "eth0" };
+    const name = `lab/default/${pod.name}`;
+    const retention = { policy: "sticky" };
+    const claim = { name, nameFrom: "pod", cluster: "lab", host: node.name, networkSelector: "env=prod" };
+    const body = JSON.stringify({ claims: [{ ...claim, namespace: pod.namespace, sandbox, owner, retention }] });
+    const script = `fetch(process.argv[1], { method: "POST", headers: { "content-type": "application/json" },
+      body: process.argv[2] }).then(async answer => console.log(answer.status, await answer.text()))`;
+    const { stdout } = await topology.mgmt.run([NODE, "-e", script, `${ipam.url}/v1/claims`, body]);
+    assert.match(stdout, /^200 .*"port"/);
   };
   const metric = async (name: string): Promise<number> => {
     const { body } = await agentLab.agents[0].read("/metrics");
@@ -99,6 +115,35 @@ describe("upkeep of a node", () => {
     assert.ok(await answers(young));
     await unplug(agentLab, old);
     await unplug(agentLab, young);
+  });
+
+  it("connects a fenced pod again when its binding returns, after a restart too", async () => {
+    const { a, b } = agentLab.lab;
+    const [agentA] = agentLab.agents;
+    const old = await plugStateful("returns-0");
+    const before = await old.endpoint.must(["ip", "-o", "address", "show", "dev", "eth0"]);
+    await plugStateful("returns-0", b);
+    await waitForUnplugged();
+    await agentA.stop("SIGKILL");
+    await agentA.start(...EAGER);
+    await sweeps();
+    assert.equal((await a.listVeths()).length, 1, "a fence keeps the interface");
+    await claimFor(old);
+    await waitFor("the pod to answer", () => answers(old, 1));
+    assert.equal(await old.endpoint.must(["ip", "-o", "address", "show", "dev", "eth0"]), before);
+    await waitForUnplugged(b);
+    await unplug(agentLab, old);
+    assert.deepEqual(await a.listVeths(), []);
+  });
+
+  it("collects a fenced pod that the runtime does not list", async () => {
+    const { a, b, runtime } = agentLab.lab;
+    const old = await plugStateful("collected-0");
+    await plugStateful("collected-0", b);
+    await waitForUnplugged();
+    const { conf } = runtime.derive(a, old, agentLab.conf(a));
+    expectSuccess(await cni(a, "GC", { conf: { ...conf, "cni.dev/valid-attachments": [] } }));
+    assert.deepEqual(await a.listVeths(), []);
   });
 
   it("disconnects a moved pod in the first sweep of a new agent", async () => {

@@ -1,6 +1,7 @@
 import type { Attachment, Datapath, Difference, PluggedPort } from "../../cni/datapath/attachment.ts";
+import type { NodeDatapath } from "../../cni/datapath/node-datapath.ts";
 
-export type DatapathMethod = Exclude<keyof Datapath, symbol>;
+export type DatapathMethod = Exclude<keyof Datapath, symbol> | "fence";
 
 /** A node's datapath in memory: what is plugged outlives the handles, as on a real node. */
 export class FakeNode {
@@ -11,7 +12,12 @@ export class FakeNode {
   differences: Difference[] = [];
   openHandles = 0;
 
-  open(): Datapath {
+  /** What is plugged and not fenced, as `sandbox/interface`. */
+  connected(): string[] {
+    return [...this.plugged].flatMap(([key, { isFenced }]) => (isFenced ? [] : [key]));
+  }
+
+  open(): Datapath & Pick<NodeDatapath, "fence"> {
     this.openHandles += 1;
     return {
       plug: async attachment => {
@@ -20,7 +26,16 @@ export class FakeNode {
         this.#failAt("plug");
         const hostInterface = `mo${key.replaceAll(/[^a-z0-9]/g, "").slice(0, 12)}`;
         const { bridge, sandboxId, containerInterface, externalIds, vlan } = attachment;
-        const port = { hostInterface, bridge, sandboxId, containerInterface, ofport: 7, vlan, externalIds };
+        const port = {
+          hostInterface,
+          bridge,
+          sandboxId,
+          containerInterface,
+          isFenced: false,
+          ofport: 7,
+          vlan,
+          externalIds,
+        };
         this.plugged.set(key, { ...port, attachment });
         return { hostInterface, hostMac: "02:00:00:00:00:07", ofport: 7 };
       },
@@ -29,6 +44,14 @@ export class FakeNode {
         const removed = this.plugged.delete(`${sandboxId}/${containerInterface}`);
         this.#failAt("unplug");
         return removed;
+      },
+      fence: async ({ sandboxId, containerInterface }) => {
+        const key = `${sandboxId}/${containerInterface}`;
+        this.calls.push(`fence ${key}`);
+        const port = this.plugged.get(key);
+        if (port !== undefined) this.plugged.set(key, { ...port, isFenced: true, ofport: undefined });
+        this.#failAt("fence");
+        return port !== undefined;
       },
       check: async () => {
         this.#failAt("check");

@@ -10,7 +10,7 @@ interface ConfirmationsOptions {
   ipam: Pick<IpamClient, "claim" | "release">;
   held: HeldPorts;
   queue: KeyedQueue;
-  rejected: Pick<RejectedPorts, "unplug">;
+  rejected: Pick<RejectedPorts, "disconnect">;
 }
 
 /**
@@ -58,13 +58,13 @@ export class Confirmations {
       if (isSameBinding(attachment, expected)) {
         held.put(owner.uid, sandbox.interface, { port: attachment.port, attachment, claim, sandboxId: sandbox.id });
       } else {
-        await rejected.unplug(claim, "the port has another binding now");
+        await rejected.disconnect(claim, "the port has another binding now");
         await ipam.release([{ name: attachment.port.name, host: claim.host, sandbox }]);
       }
     } catch (error) {
       const refusal = IpamError.from(error);
       if (!isFinalRejection(refusal)) throw error;
-      await rejected.unplug(claim, refusal.message);
+      await rejected.disconnect(claim, refusal.message);
     }
     this.#waiting.delete(key);
   }

@@ -24,7 +24,7 @@ interface UnreportedLeasesOptions {
   ipam: Pick<IpamClient, "release" | "report">;
   held: HeldPorts;
   queue: KeyedQueue;
-  rejected: Pick<RejectedPorts, "unplug">;
+  rejected: Pick<RejectedPorts, "disconnect">;
   metrics: Pick<AgentMetrics, "leases">;
   log: Logger;
 }
@@ -191,7 +191,7 @@ export class UnreportedLeases {
     const { queue, rejected } = this.#options;
     const { sandbox } = claim;
     await queue.run(sandboxKey(sandbox.id, sandbox.interface), async () => {
-      if (!assignment?.isReleased) await rejected.unplug(claim, reason);
+      if (!assignment?.isReleased) await rejected.disconnect(claim, reason);
     });
   }
 

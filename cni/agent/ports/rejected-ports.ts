@@ -1,14 +1,14 @@
 import type { Logger } from "pino";
 import type { Claim } from "../../../ipam-server/contract/index.ts";
 import type { KubeEvents } from "../../../ipam-server/kube/kube-events.ts";
-import type { Datapath } from "../../datapath/attachment.ts";
+import type { NodeDatapath } from "../../datapath/node-datapath.ts";
 import { describeError } from "../../spec/cni-error.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import type { PodSource } from "../pod/pods.ts";
 import type { HeldPorts } from "./held-ports.ts";
 
 interface RejectedPortsOptions {
-  datapath: Pick<Datapath, "unplug">;
+  datapath: Pick<NodeDatapath, "fence">;
   held: HeldPorts;
   pods: Pick<PodSource, "items">;
   events: Pick<KubeEvents, "write">;
@@ -25,7 +25,7 @@ export class RejectedPorts {
   }
 
   /** Call it inside the sandbox's queue. Rejects if the pod may still be connected. */
-  async unplug({ sandbox, owner, name }: Claim, reason: string): Promise<void> {
+  async disconnect({ sandbox, owner, name }: Claim, reason: string): Promise<void> {
     const { datapath, held, metrics, log } = this.#options;
     if (sandbox === undefined) return;
     held.dropSandbox(sandbox.id, sandbox.interface);
@@ -34,9 +34,9 @@ export class RejectedPorts {
     // No event for a pod that runs in another sandbox: it need not be deleted.
     if (held.find(owner.uid, sandbox.interface) === undefined) this.#writeEvent(owner.uid, reason);
     try {
-      await datapath.unplug(sandbox.id, sandbox.interface, undefined);
+      await datapath.fence({ sandboxId: sandbox.id, containerInterface: sandbox.interface });
     } catch (error) {
-      log.error({ port: name, sandbox: sandbox.id, reason: describeError(error) }, "cannot unplug");
+      log.error({ port: name, sandbox: sandbox.id, reason: describeError(error) }, "cannot disconnect");
       throw error;
     }
   }

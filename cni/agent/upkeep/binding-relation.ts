@@ -73,6 +73,8 @@ export function classifyEvent(local: LocalPort, event: MooringEvent, self: NodeI
     return isBinding && event.addresses?.some(address => addresses.includes(address)) ? "compare" : "none";
   }
   if (isBinding) {
+    // It may have returned here; only a read of the port decides that.
+    if (local.isFenced) return "compare";
     const relation = classifyBinding(local, event, self);
     if (relation === "superseded") return "fence";
     return relation === "unclear" && event.portId !== portId ? "compare" : "none";

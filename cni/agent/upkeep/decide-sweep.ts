@@ -42,7 +42,8 @@ export type SweepAction = ImmediateAction | DestructiveAction;
  *     sandbox        binding in the IPAM                        action
  *     there          its own                                    replug or report if OVS or the IPAM is outdated
  *     there          the IPAM is unreachable                    restore what OVS lost since this agent read it
- *     there          a newer one of the port                    fence
+ *     there          a newer one of the port                    fence, and keep it so until its sandbox is gone
+ *     there, fenced  its own again                              replug
  *     there          none, pod there                            claim again
  *     there          a lease that is assigned to the pod        none while its claim is journaled, else claim
  *     there          none, pod gone                             fence if an event ended it, else unplug after the grace
@@ -86,7 +87,7 @@ function classifyBound(local: LocalPort, port: Port): SweepAction[] {
   const { ovs } = local;
   const isKnown =
     ovs?.portName === port.name && ovs.portId === port.id && ovs.epoch === port.epoch && ovs.recordedVlan !== undefined;
-  if (ovs === undefined || !isKnown) return [{ kind: "replug", local, port }];
+  if (ovs === undefined || !isKnown || local.isFenced) return [{ kind: "replug", local, port }];
   return ovs.ofport !== undefined && port.underlay === "BUILD" ? [{ kind: "report", local, port }] : [];
 }
 
@@ -104,13 +105,14 @@ function classifyUnbound(local: LocalPort, view: SweepView): SweepAction[] {
     const relation = classifyBinding(local, newer, view.self);
     // This is a read and no replayed event: another port id of the same name is newer.
     const isOtherPort = relation === "unclear" && portId !== undefined && port.id !== portId;
-    if (relation === "superseded" || isOtherPort) return [{ kind: "fence", local, reason: "moved" }];
+    if (relation === "superseded" || isOtherPort)
+      return local.isFenced ? [] : [{ kind: "fence", local, reason: "moved" }];
     if (relation === "unclear") return [];
   }
   if (ownerUid === undefined || view.pods === undefined) return [];
   if (view.pods.has(ownerUid)) return [{ kind: "claim", local, ownerUid, ...(lease && { leasedPort: lease }) }];
   if (newer !== undefined) return [];
-  if (view.ended.has(bindingKey(local))) return [{ kind: "fence", local, reason: "released" }];
+  if (view.ended.has(bindingKey(local)) && !local.isFenced) return [{ kind: "fence", local, reason: "released" }];
   return [{ kind: "unplug", local, ownerUid, release: false, why: "its pod and its binding are gone" }];
 }
 
@@ -119,7 +121,7 @@ function classifyBindings(view: SweepView): SweepAction[] {
   const { bindings = [], pods, local, self } = view;
   if (pods === undefined) return [];
   const used = (port: Port) =>
-    local.some(each => isBoundTo(port, each) || (each.ovs?.portName === port.name && each.hasLink));
+    local.some(each => isBoundTo(port, each) || (each.ovs?.portName === port.name && each.hasLink && !each.isFenced));
   return bindings.flatMap((port): SweepAction[] => {
     const { binding, owner } = port;
     if (binding === undefined || owner?.kind === "device" || used(port)) return [];
@@ -137,8 +139,8 @@ function classifyBindings(view: SweepView): SweepAction[] {
 }
 
 /** True if OVSDB lost the port of a live pod: its last known row is valid until the IPAM contradicts it. */
-function isLost({ ovs, lastKnown }: LocalPort): boolean {
-  return ovs === undefined && lastKnown?.portName !== undefined && lastKnown.mac !== undefined;
+function isLost({ ovs, lastKnown, isFenced }: LocalPort): boolean {
+  return ovs === undefined && !isFenced && lastKnown?.portName !== undefined && lastKnown.mac !== undefined;
 }
 
 const isLease = ({ owner }: Port): boolean => owner?.kind === "lease";
@@ -161,6 +163,7 @@ function runsElsewhere(local: LocalPort, ownerUid: string | undefined, { local: 
       other.containerInterface === containerInterface &&
       other.ovs?.ownerUid === ownerUid &&
       other.hasLink &&
+      !other.isFenced &&
       other.sandbox === "there",
   );
   const isBound = bindings.some(

@@ -27,7 +27,7 @@ export class LocalChanges {
     this.#claims = new ClaimBuilder({ config: context.config, pods: context.pods, now: () => new Date() });
   }
 
-  /** Disconnects a port whose binding has moved or ended, even if a pod still uses it. */
+  /** Disconnects a port whose binding has moved or ended, even if a pod still uses it; `replug` undoes it. */
   async fence(local: LocalPort, reason: string): Promise<boolean> {
     return this.#enqueue(local, async () => this.#disconnect(local, reason));
   }
@@ -123,9 +123,9 @@ export class LocalChanges {
 
   /** Only reports them, because a pod keeps its addresses until it is deleted. */
   #reportChangedAddresses(local: LocalPort, port: Port, { namespace, name, uid }: NodePod): void {
+    if (findLost(local, port).length === 0) return;
     const had = local.ovs?.addresses ?? [];
     const has = port.fixedIps.map(({ address }) => address);
-    if (had.every(address => has.includes(address))) return;
     const message = `uses ${had.join(", ")}, which the IPAM lost and replaced by ${has.join(", ")}: delete the pod`;
     this.#context.log.error({ port: port.name, had, has }, message);
     const subject = { apiVersion: "v1", kind: "Pod", namespace, name, uid };
@@ -134,8 +134,9 @@ export class LocalChanges {
 
   async #disconnect(local: LocalPort, reason: string): Promise<boolean> {
     const { datapath, log, metrics } = this.#context;
+    if (local.isFenced) return false;
     this.#dropHeld(local);
-    await datapath.unplug(local.sandboxId, local.containerInterface, undefined);
+    await datapath.fence(local);
     metrics.fencedPorts.inc({ reason });
     log.warn({ port: local.ovs?.portName, epoch: local.ovs?.epoch, sandboxId: local.sandboxId, reason }, "fenced");
     return true;
@@ -143,6 +144,11 @@ export class LocalChanges {
 
   async #replug(local: LocalPort, port: Port, segment: Segment): Promise<boolean> {
     const { datapath, config, log } = this.#context;
+    const lost = local.isFenced ? findLost(local, port) : [];
+    if (lost.length > 0) {
+      log.warn({ port: port.name, sandboxId: local.sandboxId, lost }, "fenced port has lost addresses; delete the pod");
+      return false;
+    }
     const plugged = await datapath.replug(deriveReplug(local, port, segment, config.bridge));
     log.info({ port: port.name, sandboxId: local.sandboxId, ofport: plugged?.ofport }, "replugged");
     return plugged !== undefined;
@@ -175,6 +181,11 @@ export class LocalChanges {
       (await this.#view.findAgain(local)) === undefined ? false : work(),
     );
   }
+}
+
+/** Addresses that the pod uses and the IPAM's port has no longer. */
+function findLost({ ovs }: LocalPort, { fixedIps }: Port): string[] {
+  return (ovs?.addresses ?? []).filter(used => !fixedIps.some(({ address }) => address === used));
 }
 
 function deriveReplug(local: LocalPort, port: Port, segment: Segment, bridge: string): Replug {

@@ -32,8 +32,10 @@ export interface LocalPort {
   containerInterface: string;
   /** True if the host end of the veth pair exists; it is deleted with the pod's end. */
   hasLink: boolean;
+  /** True: the fence has disconnected it; without a record of that, its link is down. */
+  isFenced: boolean;
   sandbox: SandboxState;
-  /** Absent if OVS has no row of it. */
+  /** Absent if OVS has no row of it and does not remember it as fenced. */
   ovs?: OvsSide;
   /** The last row that was read, if OVS has none now. */
   lastKnown?: OvsSide;
@@ -52,8 +54,8 @@ export function mergeLocalPorts(
   const knownKeys = new Set(known.map(keyOf));
   const linksOnly = links
     .filter(link => !knownKeys.has(keyOf(link)))
-    .map(({ sandboxId, containerInterface }) => {
-      return { sandboxId, containerInterface, hasLink: true, sandbox: "unknown" as const };
+    .map(({ sandboxId, containerInterface, up }) => {
+      return { sandboxId, containerInterface, hasLink: true, isFenced: !up, sandbox: "unknown" as const };
     });
   return [...known, ...linksOnly];
 }
@@ -75,7 +77,7 @@ export const keyOf = ({ sandboxId, containerInterface }: { sandboxId: string; co
 export const bindingKey = (local: LocalPort): string => `${keyOf(local)} ${local.ovs?.portId} ${local.ovs?.epoch}`;
 
 function parsePlugged(
-  { sandboxId, containerInterface, ofport, vlan, wrongVlan, externalIds }: PluggedPort,
+  { sandboxId, containerInterface, isFenced, ofport, vlan, wrongVlan, externalIds }: PluggedPort,
   look: ReadSandboxState,
 ) {
   const {
@@ -91,7 +93,7 @@ function parsePlugged(
     ...(recordedVlan !== undefined && { recordedVlan }),
     ...(wrongVlan !== undefined && { wrongVlan }),
   };
-  return { sandboxId, containerInterface, sandbox: look(ovs.netns), ovs };
+  return { sandboxId, containerInterface, isFenced, sandbox: look(ovs.netns), ovs };
 }
 
 function exists(path: string): boolean {

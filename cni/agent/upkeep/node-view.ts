@@ -37,6 +37,7 @@ export class NodeView {
     const isSame =
       found !== undefined &&
       found.hasLink === local.hasLink &&
+      found.isFenced === local.isFenced &&
       found.sandbox === local.sandbox &&
       found.ovs?.portId === local.ovs?.portId &&
       found.ovs?.epoch === local.ovs?.epoch;

@@ -129,6 +129,10 @@ export async function setLinkUp(socket: RouteSocket, index: number, deadline: De
   await socket.request(RTM_SETLINK, 0, [linkHeader(index, IFF_UP, IFF_UP)], deadline);
 }
 
+export async function setLinkDown(socket: RouteSocket, index: number, deadline: Deadline): Promise<void> {
+  await socket.request(RTM_SETLINK, 0, [linkHeader(index, 0, IFF_UP)], deadline);
+}
+
 /** Deletes the link and its peer. False if it does not exist. */
 export async function deleteLink(socket: RouteSocket, index: number, deadline: Deadline): Promise<boolean> {
   try {

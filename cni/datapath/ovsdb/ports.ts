@@ -1,4 +1,4 @@
-import { formatSandboxIds, type SandboxIds } from "../../external-ids.ts";
+import { formatFencedKey, formatSandboxIds, type SandboxIds } from "../../external-ids.ts";
 import { DatapathError } from "../datapath-error.ts";
 import type { Deadline } from "../deadline.ts";
 import { type Operation, type OperationResult, type OvsdbClient, TransactionError } from "./client.ts";
@@ -125,6 +125,12 @@ export function missingBridge(bridge: string): DatapathError {
   return new DatapathError("bridge", message);
 }
 
+/** Drops the record of a fenced port; see `fencePorts`. Changes nothing if there is none. */
+export function dropFenced(identity: SandboxIds) {
+  const mutations: unknown[][] = [["external_ids", "delete", ["set", [formatFencedKey(identity)]]]];
+  return { op: "mutate", table: "Bridge", where: [], mutations };
+}
+
 /** Adds a port in one transaction and resolves with the `ofport` that OVS assigned. */
 export async function addPort(client: OvsdbClient, port: NewPort, deadline: Deadline): Promise<number> {
   const ids = { ...port.externalIds, ...formatSandboxIds(port.identity) };
@@ -149,6 +155,7 @@ export async function addPort(client: OvsdbClient, port: NewPort, deadline: Dead
       },
     },
     { op: "mutate", table: "Bridge", where: bridge, mutations: [["ports", "insert", ["named-uuid", "port"]]] },
+    dropFenced(port.identity),
   ];
   const plug = async () => {
     try {
@@ -190,13 +197,20 @@ export async function fetchPortsOf(
 /**
  * Removes ports from any bridge; OVSDB deletes their unreferenced rows. Increments `next_cfg` and resolves with it, so
  * that a later plug of the same name can wait until ovs-vswitchd has released the device.
+ *
+ * @param alongside further mutations of the bridges that have the ports
  */
-export async function removePorts(client: OvsdbClient, ports: readonly OvsPort[], deadline: Deadline): Promise<number> {
+export async function removePorts(
+  client: OvsdbClient,
+  ports: readonly OvsPort[],
+  deadline: Deadline,
+  alongside: readonly unknown[] = [],
+): Promise<number> {
   const removals = ports.map(({ uuid }) => ({
     op: "mutate",
     table: "Bridge",
     where: [["ports", "includes", encodeUuid(uuid)]],
-    mutations: [["ports", "delete", encodeUuid(uuid)]],
+    mutations: [["ports", "delete", encodeUuid(uuid)], ...alongside],
   }));
   const count = { op: "mutate", table: "Open_vSwitch", where: [], mutations: [["next_cfg", "+=", 1]] };
   const operations = [...removals, count, selectConfigured];

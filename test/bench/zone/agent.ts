@@ -55,7 +55,7 @@ export class SimulatedAgent {
       nodeName,
       ipam: { url, timeoutMs: IPAM_TIMEOUT_MS, signal: stop.signal },
       journalDir,
-      datapath: { unplug: async () => false },
+      datapath: { fence: async () => false },
       pods: { items: undefined },
       events: { write: () => {} },
       metrics,

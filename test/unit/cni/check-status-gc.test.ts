@@ -83,6 +83,7 @@ describe("CHECK, STATUS and GC", () => {
       bridge: "br-int",
       sandboxId: "vm",
       containerInterface: "eth0",
+      isFenced: false,
       ofport: 1,
       vlan: 1,
       externalIds: { "iface-id": "vm" },

@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
+  formatFenced,
   formatPortIds,
   formatRecoveryIds,
   formatSandboxIds,
   isMade,
   MADE,
   parseExternalIds,
+  parseFenced,
 } from "../../../cni/external-ids.ts";
 
 const PORT = { portName: "c1/default/web-0", portId: "p1", epoch: 7, network: "moored", ownerUid: "uid-1" };
@@ -59,5 +61,17 @@ describe("OVS external_ids", () => {
     assert.ok(isMade({ ...MADE, other: "x" }));
     assert.ok(!isMade({ "mooring-made": "false" }));
     assert.ok(!isMade({}));
+  });
+
+  it("reads fenced ports back and leaves damaged ones out", () => {
+    const port = { hostInterface: "moor1", externalIds: { ...formatPortIds(PORT), ...formatSandboxIds(SANDBOX) } };
+    const bridgeIds = {
+      ...MADE,
+      ...formatFenced(SANDBOX, port),
+      "mooring-fenced:a/eth0": "{",
+      "mooring-fenced:b/eth0": "null",
+      "mooring-fenced:c/eth0": '{"hostInterface":7}',
+    };
+    assert.deepEqual(parseFenced(bridgeIds), [port]);
   });
 });

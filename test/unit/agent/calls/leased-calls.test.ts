@@ -48,7 +48,7 @@ describe("calls with leased addresses", () => {
   /** Returns the sandboxes that the IPAM has bound, and those that are plugged. */
   function assertBooksAgree(harness: Harness): void {
     const bound = [...harness.ipam.ports.values()].filter(({ owner }) => owner?.kind === "pod");
-    const plugged = [...harness.node.plugged.values()];
+    const plugged = [...harness.node.plugged.values()].filter(({ isFenced }) => !isFenced);
     assert.deepEqual(
       bound.map(({ binding, id, epoch }) => `${binding?.sandbox?.id} ${id} ${epoch}`).toSorted(),
       plugged
@@ -106,7 +106,7 @@ describe("calls with leased addresses", () => {
     const error = readError(await harness.call("ADD", name, "s1"));
     assert.equal(error.code, 11);
     assert.match(error.msg, /journal .* accepts no entry/);
-    assert.deepEqual([...harness.node.plugged.keys()], ["s0/eth0"]);
+    assert.deepEqual(harness.node.connected(), ["s0/eth0"]);
     await rm(join(harness.dir, "journal"));
     assert.equal((await harness.call("DEL", name, "s1")).exitCode, 0);
     await harness.deliver();
@@ -151,14 +151,14 @@ describe("calls with leased addresses", () => {
     assertBooksAgree(harness);
   });
 
-  it("a second sandbox without a DEL claims, and the first is unplugged on delivery", async () => {
+  it("a second sandbox without a DEL claims, and the first is fenced on delivery", async () => {
     await using harness = await startLeased();
     const { name, uid } = harness.addReplica("bbbbb");
     assert.equal((await harness.call("ADD", name, "s1")).exitCode, 0);
     assert.equal((await harness.call("ADD", name, "s2")).exitCode, 0);
     assert.equal(harness.ipam.claims.at(-1)?.sandbox?.id, "s2");
     await harness.deliver();
-    assert.deepEqual([...harness.node.plugged.keys()], ["s0/eth0", "s2/eth0"]);
+    assert.deepEqual(harness.node.connected(), ["s0/eth0", "s2/eth0"]);
     assert.equal(harness.held.find(uid, "eth0")?.sandboxId, "s2");
     assertBooksAgree(harness);
     assert.deepEqual(harness.events, [], "the pod is well where it is");
@@ -209,7 +209,7 @@ describe("calls with leased addresses", () => {
     assert.equal([...harness.leases.ports()].length, stock);
   });
 
-  it("a rejected assignment unplugs the pod, writes an event and blocks nothing", async () => {
+  it("a rejected assignment fences the pod, writes an event and blocks nothing", async () => {
     await using harness = await startLeased();
     const [first, second] = [harness.addReplica("bbbbb"), harness.addReplica("ccccc")];
     const [lease] = harness.leases.ports();
@@ -217,7 +217,7 @@ describe("calls with leased addresses", () => {
     assert.equal((await harness.call("ADD", second.name, "s2")).exitCode, 0);
     harness.ipam.ports.delete(lease?.name ?? "");
     await harness.deliver();
-    assert.deepEqual([...harness.node.plugged.keys()], ["s0/eth0", "s2/eth0"]);
+    assert.deepEqual(harness.node.connected(), ["s0/eth0", "s2/eth0"]);
     const [event] = harness.events;
     assert.deepEqual([event?.reason, event?.subject.name], ["AddressRefused", first.name]);
     assert.match(event?.message ?? "", /is no lease any more; delete the pod/);
@@ -226,7 +226,7 @@ describe("calls with leased addresses", () => {
     assert.equal((await harness.call("DEL", first.name, "s1")).exitCode, 0);
   });
 
-  it("an assignment granted as another binding unplugs the pod and releases it", async () => {
+  it("an assignment granted as another binding fences the pod and is released", async () => {
     await using harness = await startLeased();
     const pod = harness.addReplica("bbbbb");
     const [lease] = harness.leases.ports();
@@ -234,24 +234,24 @@ describe("calls with leased addresses", () => {
     const now = harness.ipam.ports.get(lease?.name ?? "") ?? assert.fail();
     harness.ipam.ports.set(now.name, { ...now, id: "another port" });
     await harness.deliver();
-    assert.deepEqual([...harness.node.plugged.keys()], ["s0/eth0"]);
+    assert.deepEqual(harness.node.connected(), ["s0/eth0"]);
     assertBooksAgree(harness);
   });
 
-  it("a failed unplug after a rejection is retried, and later entries wait", async () => {
+  it("a failed fence after a rejection is retried, and later entries wait", async () => {
     await using harness = await startLeased();
     const { name } = harness.addReplica("bbbbb");
     const [lease] = harness.leases.ports();
     assert.equal((await harness.call("ADD", name, "s1")).exitCode, 0);
     harness.ipam.ports.delete(lease?.name ?? "");
-    harness.node.failures.unplug = new Error("OVS is away");
+    harness.node.failures.fence = new Error("OVS is away");
     await assert.rejects(harness.deliver(), /OVS is away/);
-    delete harness.node.failures.unplug;
+    delete harness.node.failures.fence;
     await harness.deliver();
     assert.deepEqual(await harness.journaled(), []);
   });
 
-  it("a rejection after the DEL unplugs nothing and writes no event", async () => {
+  it("a rejection after the DEL fences nothing and writes no event", async () => {
     await using harness = await startLeased();
     const { name } = harness.addReplica("bbbbb");
     const [lease] = harness.leases.ports();

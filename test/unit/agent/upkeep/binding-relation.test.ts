@@ -18,6 +18,13 @@ describe("classifyEvent", () => {
     ["several moves later", "fence", { epoch: 9, host: "node-c", fromHost: "node-b" }],
     ["a replayed move from before it was plugged", "none", { epoch: 2, ...away }],
     ["the move that brought it here", "none", { epoch: 3, host: "node-a", sandboxId: "s1", ownerUid: "u1" }],
+    [
+      "fenced, its binding returned",
+      "compare",
+      { epoch: 5, host: "node-a", sandboxId: "s1", ownerUid: "u1" },
+      local({ isFenced: true }),
+    ],
+    ["fenced, its binding moved again", "compare", { epoch: 5, ...away }, local({ isFenced: true })],
     ["a new sandbox of its pod on this host", "fence", { epoch: 4, host: "node-a", sandboxId: "s2", ownerUid: "u1" }],
     ["its own sandbox bound again after a loss", "none", { epoch: 4, host: "node-a", sandboxId: "s1", ownerUid: "u1" }],
     ["its own pod bound before the sandbox", "none", { epoch: 4, host: "node-a", ownerUid: "u1" }],

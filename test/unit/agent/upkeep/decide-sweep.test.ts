@@ -59,6 +59,9 @@ const leased = (lease: "in use" | "unknown", changes: Partial<SweepView> = {}) =
 };
 const DEAD = local({ sandbox: "gone" });
 const LINKLESS = local({ sandbox: "gone", hasLink: false });
+const FENCED = local({ isFenced: true }, { ofport: undefined as never });
+const FENCED_NO_ROW = { ...CACHED, isFenced: true };
+const FENCED_DEAD = { ...FENCED, sandbox: "gone" as const };
 const MOUNT_UNSEEN = local({ sandbox: "unknown" });
 
 describe("decideSweep", () => {
@@ -94,6 +97,26 @@ describe("decideSweep", () => {
     ["an operator or a driver set ERROR", view({ bindings: [port({ underlay: "ERROR" })] }), []],
 
     ["bound elsewhere", view(others(ELSEWHERE)), ["fence moved"]],
+    ["bound elsewhere, fenced", view({ ...others(ELSEWHERE), local: [FENCED] }), []],
+    ["bound elsewhere, fenced, pod gone", view({ ...others(ELSEWHERE), local: [FENCED], pods: NO_POD }), []],
+    ["fenced, its binding returned", view({ local: [FENCED] }), ["replug"]],
+    ["fenced, the binding is lost", view({ ...others(unbound()), local: [FENCED] }), ["claim"]],
+    ["fenced, the IPAM is down", withoutBindings({ local: [FENCED] }), []],
+    ["fenced, and OVSDB was wiped while the IPAM is down", withoutBindings({ local: [FENCED_NO_ROW] }), []],
+    ["fenced, its netns and its pod gone", view({ local: [FENCED_DEAD], pods: NO_POD }), ["unplug+release"]],
+    [
+      "fenced, no binding and no pod, its end reported by an event",
+      view({ ...others(undefined), local: [FENCED], pods: NO_POD, ended: new Set([bindingKey(FENCED)]) }),
+      ["unplug"],
+    ],
+    [
+      "fenced, and the pod that has its port now is gone before it was plugged",
+      view({
+        local: [FENCED],
+        bindings: [port({ epoch: 4 }, { ownerUid: "u2", sandbox: { id: "s2", interface: "eth0" } })],
+      }),
+      ["release"],
+    ],
     ["bound elsewhere, pod gone", view({ ...others(ELSEWHERE), pods: NO_POD }), ["fence moved"]],
     ["bound elsewhere, Kubernetes down", withoutPods(others(ELSEWHERE)), ["fence moved"]],
     ["bound elsewhere at an older epoch: an old backup", view(others({ ...ELSEWHERE, epoch: 2 })), []],

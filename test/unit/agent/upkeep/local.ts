@@ -20,6 +20,7 @@ export function local(changes: Partial<LocalPort> = {}, ovs: Partial<OvsSide> = 
     sandboxId: "s1",
     containerInterface: "eth0",
     hasLink: true,
+    isFenced: false,
     sandbox: "there",
     ovs: { ...side, ...ovs },
     ...changes,

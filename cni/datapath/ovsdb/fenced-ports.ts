@@ -1,0 +1,39 @@
+import { formatFenced, formatFencedKey, formatSandboxIds, type SandboxIds } from "../../external-ids.ts";
+import type { Deadline } from "../deadline.ts";
+import type { OvsdbClient } from "./client.ts";
+import { dropFenced, fetchPortsOf, readInterface, removePorts, select, selectInterfaces } from "./ports.ts";
+import { encodeMap, readMap } from "./value.ts";
+
+/**
+ * Removes the ports of this identity, and records them in their bridges in the same transaction, because OVSDB deletes
+ * the rows. False if there is no port.
+ */
+export async function fencePorts(client: OvsdbClient, identity: SandboxIds, deadline: Deadline): Promise<boolean> {
+  const [rows = []] = await select(client, [selectInterfaces(identity)], deadline);
+  const own = rows.map(readInterface);
+  const [row] = own;
+  if (row === undefined) return false;
+  const record = formatFenced(identity, {
+    hostInterface: row.name,
+    externalIds: { ...row.externalIds, ...formatSandboxIds(identity) },
+  });
+  // OVSDB inserts no key that exists.
+  const remember = [...dropFenced(identity).mutations, ["external_ids", "insert", encodeMap(record)]];
+  const ports = await fetchPortsOf(
+    client,
+    own.map(({ uuid }) => uuid),
+    deadline,
+  );
+  await removePorts(client, ports, deadline, remember);
+  return true;
+}
+
+/** Drops the record of a fenced port. True if there was one. */
+export async function removeFenced(client: OvsdbClient, identity: SandboxIds, deadline: Deadline): Promise<boolean> {
+  const key = formatFencedKey(identity);
+  const selectBridges = { op: "select", table: "Bridge", where: [], columns: ["external_ids"] };
+  const [bridges = []] = await select(client, [selectBridges], deadline);
+  if (!bridges.some(row => Object.hasOwn(readMap(row, "external_ids"), key))) return false;
+  await select(client, [dropFenced(identity)], deadline);
+  return true;
+}
