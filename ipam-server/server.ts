@@ -43,7 +43,7 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   if (refusal !== undefined) throw new OptionError(refusal);
   await using stack = new AsyncDisposableStack();
 
-  const store = stack.use(await openStore(config));
+  const store = stack.use(await openStore(config, log));
 
   const metrics = new Metrics(store, () => batcher.depth);
   const acceptPump = new AcceptPump();
@@ -94,9 +94,10 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   return { url, port, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
-function openStore({ database, reuseDelay, leaseTime, eventRetention }: ServerConfig): Promise<Store> {
+function openStore(config: ServerConfig, log: Logger): Promise<Store> {
+  const { database, reuseDelay, leaseTime, eventRetention } = config;
   const options = { reuseDelayMs: reuseDelay, leaseMs: leaseTime, eventRetentionMs: eventRetention };
   return database.engine === "sqlite"
     ? openSqliteStore({ path: database.path, ...options })
-    : openPostgresStore({ url: database.url, ...options });
+    : openPostgresStore({ url: database.url, ...options, onPromotion: message => log.warn(message) });
 }

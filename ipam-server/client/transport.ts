@@ -25,7 +25,7 @@ export interface TransportOptions {
   url: string;
   /** Holds the bearer token; read again as it rotates. */
   tokenFile?: string;
-  /** PEM of the authorities to trust; https only. */
+  /** PEM of the authorities to trust, read at each connection, because it rotates; https only. */
   caFile?: string;
   userAgent?: string;
 }
@@ -57,19 +57,20 @@ export async function openTransport({ url, tokenFile, caFile, userAgent }: Trans
   if (!endpoint.isSecure)
     return new SocketTransport({ endpoint, headers, dial: () => connect({ ...address, noDelay: true }) });
 
-  const ca = caFile === undefined ? undefined : await readCredentialFile("caFile", caFile);
+  const readCa = async () => caFile !== undefined && { ca: await readCredentialFile("caFile", caFile) };
+  await readCa();
   const tls = await import("node:tls");
   const options = { ...address, minVersion: MIN_TLS_VERSION, ALPNProtocols: ["http/1.1"] } as const;
   // An IP address is not allowed as server name (RFC 6066, section 3); the certificate is checked against it anyway.
   const name = isIP(address.host) === 0 ? { servername: address.host } : {};
-  const dial = () => tls.connect({ ...options, ...name, ...(ca !== undefined && { ca }) });
+  const dial = async () => tls.connect({ ...options, ...name, ...(await readCa()) });
   return new SocketTransport({ endpoint, headers, dial });
 }
 
 interface Dialer {
   endpoint: Endpoint;
   headers: () => Promise<Record<string, string>>;
-  dial: () => Socket;
+  dial: () => Socket | Promise<Socket>;
 }
 
 class SocketTransport implements Transport {
@@ -86,7 +87,7 @@ class SocketTransport implements Transport {
     const deadline = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
     const headers = await this.#dialer.headers();
     const [kept] = this.#idle;
-    if (kept === undefined) return this.#send(this.#dial(signal), false, request, headers, signal, deadline);
+    if (kept === undefined) return this.#send(await this.#dial(signal), false, request, headers, signal, deadline);
     this.#idle.delete(kept);
     try {
       return await this.#send(kept, true, request, headers, signal, deadline);
@@ -94,7 +95,7 @@ class SocketTransport implements Transport {
       if (!(error instanceof ClosedIdleError)) throw error;
     }
     try {
-      return await this.#send(this.#dial(signal), false, request, headers, signal, deadline);
+      return await this.#send(await this.#dial(signal), false, request, headers, signal, deadline);
     } catch (error) {
       if (!(error instanceof TransportError)) throw error;
       // The closed connection may have delivered the request.
@@ -165,10 +166,10 @@ class SocketTransport implements Transport {
     }
   }
 
-  #dial(signal: AbortSignal): Socket {
+  async #dial(signal: AbortSignal): Promise<Socket> {
     const { endpoint, dial } = this.#dialer;
     if (signal.aborted) throw new TransportError(`${endpoint.url}: the call was ended`, false, signal.reason);
-    const socket = dial();
+    const socket = await dial();
     // An idle connection that the server closes, or sends to unasked, is not reused. An error there has no other listener.
     for (const event of ["end", "close", "data", "error"]) socket.on(event, () => this.#drop(socket));
     return socket;

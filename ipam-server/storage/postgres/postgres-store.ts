@@ -69,6 +69,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     const client = await primary.connect({ statementMs: 600_000, lockMs: MIGRATION_LOCK_MS });
     try {
       await migrate(client, primary.name, clock());
+      await primary.startVerifying(client, options.onPromotion ?? (() => {}));
     } finally {
       await close(client);
     }

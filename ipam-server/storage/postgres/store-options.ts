@@ -11,6 +11,8 @@ export interface PostgresStoreOptions extends StoreOptions {
   retryForMs?: number;
   /** How often the newest event is polled in addition to the notifications. Default 5,000. */
   pollMs?: number;
+  /** Reports that the database was promoted, and that its counters were raised. */
+  onPromotion?: (message: string) => void;
   timeouts?: Partial<Timeouts>;
   leadership?: Partial<LeadershipTimes>;
 }

@@ -171,6 +171,15 @@ export class PrivatePostgres implements AsyncDisposable {
     }
   }
 
+  /** Waits until the administrator's statement, one boolean expression, is true. */
+  async until(text: string): Promise<void> {
+    for (const deadline = Date.now() + DEADLINE_MS; ; await delay(20)) {
+      const [row] = await this.query(text);
+      if (Object.values(row ?? {})[0] === true) return;
+      if (Date.now() > deadline) throw new Error(`not true in ${DEADLINE_MS} ms: ${text}`);
+    }
+  }
+
   /** Starts the server after `down`. */
   async up(): Promise<void> {
     const settings = Object.entries(this.#settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);

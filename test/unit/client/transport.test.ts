@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer as createPlainServer } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -85,12 +85,7 @@ describe("transport", () => {
 
   it("verifies the certificate against caFile, and reports that nothing was sent", async () => {
     const dir = await mkdtemp(join(tmpdir(), "mooring-tls-"));
-    const [key, cert] = [join(dir, "key.pem"), join(dir, "cert.pem")];
-    const subject = ["-subj", "/CN=ipam", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"];
-    const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
-    execFileSync("openssl", ["req", "-x509", "-nodes", ...curve, "-keyout", key, "-out", cert, ...subject], {
-      stdio: "ignore",
-    });
+    const { key, cert } = makeCertificate(dir, "first");
     const server = createServer({ key: await readFile(key), cert: await readFile(cert) }, (_, response) =>
       response.end("{}"),
     );
@@ -113,4 +108,42 @@ describe("transport", () => {
       await rm(dir, { recursive: true });
     }
   });
+
+  it("trusts a rotated authority at the next connection", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "mooring-tls-"));
+    const [first, second] = [makeCertificate(dir, "first"), makeCertificate(dir, "second")];
+    const caFile = join(dir, "ca.pem");
+    await copyFile(first.cert, caFile);
+    const server = createServer({ key: await readFile(first.key), cert: await readFile(first.cert) }, (_, response) =>
+      response.end("{}"),
+    );
+    await new Promise<void>(resolve => server.listen(0, "127.0.0.1", resolve));
+    try {
+      const { port } = server.address() as AddressInfo;
+      await using client = createIpamClient({ url: `https://127.0.0.1:${port}`, caFile, timeoutMs: 2000 });
+      await client.ready();
+      await copyFile(second.cert, caFile);
+      server.setSecureContext({ key: await readFile(second.key), cert: await readFile(second.cert) });
+      server.closeAllConnections();
+      await client.ready();
+      await rm(caFile);
+      server.closeAllConnections();
+      await assert.rejects(client.ready(), /"caFile" cannot be read: ENOENT/);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+      await rm(dir, { recursive: true });
+    }
+  });
 });
+
+/** A self-signed certificate of this host's names, which is its own authority. */
+function makeCertificate(dir: string, name: string): { key: string; cert: string } {
+  const [key, cert] = [join(dir, `${name}-key.pem`), join(dir, `${name}-cert.pem`)];
+  const subject = ["-subj", "/CN=ipam", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"];
+  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+  execFileSync("openssl", ["req", "-x509", "-nodes", ...curve, "-keyout", key, "-out", cert, ...subject], {
+    stdio: "ignore",
+  });
+  return { key, cert };
+}

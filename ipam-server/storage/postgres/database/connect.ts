@@ -3,6 +3,7 @@ import { IpamError } from "../../../contract/index.ts";
 import { close, dropAfterAbort } from "./close-connection.ts";
 import { remedyOf, toIpamError } from "./errors.ts";
 import type { PostgresUrl } from "./postgres-url.ts";
+import { watchReplication } from "./replication-wait.ts";
 
 export interface Timeouts {
   connectMs: number;
@@ -29,7 +30,7 @@ const INT8 = 20;
  * settings let a server that waits for a lock or a write notice that its client is gone.
  */
 const SESSION = `SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
-  SET plan_cache_mode = force_generic_plan; SET jit = off; SET client_min_messages = error;
+  SET plan_cache_mode = force_generic_plan; SET jit = off; SET client_min_messages = warning;
   SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on; SET timezone = 'UTC';
   SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3;
   SET tcp_user_timeout = 15000; SET client_connection_check_interval = 2000;`;
@@ -41,6 +42,9 @@ const types = {
   },
 };
 
+/** Rejects if the host's database is not the one to use. The name is for messages. */
+export type Verify = (client: pg.Client, name: string) => Promise<void>;
+
 /**
  * Connects to the host that accepts writes, trying them in order from `first`. Resolves to the client and the host's
  * index. Statements sent without awaiting share a round trip (`pipeline`).
@@ -50,13 +54,14 @@ export async function connect(
   first = 0,
   timeouts: Timeouts = TIMEOUTS,
   signal: AbortSignal = new AbortController().signal,
+  verify?: Verify,
 ): Promise<{ client: pg.Client; index: number }> {
   const failures: IpamError[] = [];
   for (let offset = 0; offset < url.hosts.length; offset++) {
     if (signal.aborted && failures.length > 0) break;
     const index = (first + offset) % url.hosts.length;
     try {
-      return { client: await connectTo(url, index, timeouts, signal), index };
+      return { client: await connectTo(url, index, timeouts, signal, verify), index };
     } catch (error) {
       failures.push(explain(error, nameOf(url, index)));
     }
@@ -71,7 +76,13 @@ export async function connect(
   );
 }
 
-async function connectTo(url: PostgresUrl, index: number, timeouts: Timeouts, signal: AbortSignal): Promise<pg.Client> {
+async function connectTo(
+  url: PostgresUrl,
+  index: number,
+  timeouts: Timeouts,
+  signal: AbortSignal,
+  verify: Verify | undefined,
+): Promise<pg.Client> {
   const { connectMs, statementMs, lockMs, idleInTransactionMs } = timeouts;
   const client = new pg.Client({
     connectionString: url.forHost(index),
@@ -88,6 +99,7 @@ async function connectTo(url: PostgresUrl, index: number, timeouts: Timeouts, si
   });
   // Every pending query rejects with the connection's error.
   client.on("error", () => {});
+  watchReplication(client);
   dropAfterAbort(signal, client);
   try {
     await client.connect();
@@ -99,6 +111,7 @@ async function connectTo(url: PostgresUrl, index: number, timeouts: Timeouts, si
     if (version < OLDEST_VERSION) throw tooOld(nameOf(url, index), version);
     if (standby || readonly) throw readOnly(nameOf(url, index), standby);
     await client.query(SESSION);
+    await verify?.(client, nameOf(url, index));
     return client;
   } catch (error) {
     await close(client);

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
 import { IpamError } from "../../../contract/index.ts";
+import { LOCK_SPACE } from "./catalog-lock.ts";
 import { remedyOf } from "./errors.ts";
 import { MIGRATIONS, type Migration } from "./migrations.ts";
-import { LOCK_SPACE } from "./writer.ts";
 
 const MIGRATION_LOCK = 2;
 /** An export by the previous version may read for minutes. */

@@ -237,4 +237,19 @@ CREATE TABLE cooling (
 );
 `,
   },
+  {
+    version: 7,
+    name: "database history",
+    oldestProgram: 1,
+    sql: `
+-- Which history of which PostgreSQL the tables belong to: see database-history.ts.
+CREATE TABLE database_history (
+  only_row smallint PRIMARY KEY CHECK (only_row = 1),
+  system_id text NOT NULL,
+  table_oid oid NOT NULL,
+  timeline integer NOT NULL,
+  history uuid NOT NULL
+);
+`,
+  },
 ];

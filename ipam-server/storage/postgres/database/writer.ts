@@ -1,10 +1,12 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { IpamError } from "../../../contract/index.ts";
+import { type CatalogLock, LOCK_CATALOG } from "./catalog-lock.ts";
 import { close, drop } from "./close-connection.ts";
 import type { Timeouts } from "./connect.ts";
 import { remedyOf } from "./errors.ts";
 import type { Primary } from "./primary.ts";
+import { assertReplicated } from "./replication-wait.ts";
 import { retry } from "./retry.ts";
 import { type Bound, prepare, type Row, type Send, senderOf } from "./statement.ts";
 
@@ -18,18 +20,6 @@ interface Committed<T> {
   answers: readonly (readonly Row[])[];
 }
 
-/** `read` excludes changes of networks. `change` excludes every other decision. */
-type CatalogLock = "read" | "change";
-
-/** "Moor" in ASCII. */
-export const LOCK_SPACE = 0x4d_6f_6f_72;
-const catalogLock = (acquire: string) => `${acquire}(${LOCK_SPACE}, 1)`;
-/** SQL expressions that acquire the lock. */
-export const LOCK_CATALOG: Readonly<Record<CatalogLock, string>> = {
-  read: catalogLock("pg_advisory_xact_lock_shared"),
-  change: catalogLock("pg_advisory_xact_lock"),
-};
-
 const BEGIN = prepare("BEGIN");
 const COMMIT = prepare("COMMIT");
 const ROLLBACK = prepare("ROLLBACK");
@@ -40,8 +30,9 @@ const open = (lock: string) =>
     `WITH writer AS (
        INSERT INTO writers VALUES ($1, $2, $3)
        ON CONFLICT (id) DO UPDATE SET last_commit = excluded.last_commit, seen_at = excluded.seen_at
-     ) SELECT ${lock}`,
+     ) SELECT current_setting('synchronous_standby_names') <> '', ${lock}`,
   );
+/** Its first column is true if commits wait for a standby. */
 const OPEN = { read: open(LOCK_CATALOG.read), change: open(LOCK_CATALOG.change) };
 const SETTLE = prepare(
   `INSERT INTO writers VALUES ($1, 0, $2) ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at RETURNING last_commit`,
@@ -107,17 +98,22 @@ export class Writer implements AsyncDisposable {
     const send = senderOf(client);
     const commit = ++this.#commits;
     const roundTrip = corked(client);
-    const opening = [send(BEGIN), send(OPEN[lock], this.#id, commit, this.#options.clock())];
+    const begun = send(BEGIN);
+    const opened = send<[isSynchronous: boolean]>(OPEN[lock], this.#id, commit, this.#options.clock());
     const deciding = decide(send);
     roundTrip();
     let plan: TransactionPlan<T>;
+    let isSynchronous: boolean | undefined;
     try {
-      [, , plan] = await Promise.all([...(opening as [Promise<unknown>, Promise<unknown>]), deciding]);
+      const [, rows, decided] = await Promise.all([begun, opened, deciding]);
+      plan = decided;
+      isSynchronous = rows[0]?.[0];
     } catch (error) {
       await this.#rollback(client, error);
       throw error;
     }
-    if (plan === "again" || plan.writes.length === 0) {
+    // With a standby, "nothing to change" is an acknowledgement too: the commit confirms what was read.
+    if (plan === "again" || (plan.writes.length === 0 && !isSynchronous)) {
       this.#rollback(client, undefined);
       return plan === "again" ? undefined : { ...plan, answers: [] };
     }
@@ -221,6 +217,7 @@ function corked(client: pg.Client): () => void {
 /** Rejects if the transaction had failed before, which the answer to COMMIT shows only in its tag. */
 async function commitOn(client: pg.Client): Promise<readonly Row[]> {
   const { command } = await client.query({ ...COMMIT, values: [] });
+  assertReplicated(client);
   if (command !== "COMMIT") throw new Error(`the transaction was not committed but ended by ${command}`);
   return [];
 }

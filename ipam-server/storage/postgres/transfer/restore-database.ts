@@ -1,13 +1,8 @@
 import type pg from "pg";
 import { IpamError } from "../../../contract/index.ts";
-import {
-  EPOCH_SKIP,
-  EVENT_SKIP,
-  KEY_SKIP,
-  type RestoredContent,
-  TERM_SKIP,
-} from "../../../domain/transfer/restore-offsets.ts";
+import type { RestoredContent } from "../../../domain/transfer/restore-offsets.ts";
 import { checkStore } from "../check/check-store.ts";
+import { LOCK_CATALOG } from "../database/catalog-lock.ts";
 import { close } from "../database/close-connection.ts";
 import { APPLICATION, TIMEOUTS } from "../database/connect.ts";
 import { toIpamError } from "../database/errors.ts";
@@ -15,19 +10,13 @@ import { migrate } from "../database/migrate.ts";
 import { type PostgresUrl, parsePostgresUrl } from "../database/postgres-url.ts";
 import { Primary } from "../database/primary.ts";
 import { senderOf } from "../database/statement.ts";
-import { LOCK_CATALOG } from "../database/writer.ts";
+import { recordHistory } from "../history/database-history.ts";
+import { RAISE_COUNTERS } from "../history/raise-counters.ts";
 import { loadCatalog } from "../rows/catalog-rows.ts";
 
 /** A check of the complete database may take minutes. */
 const LONG = { ...TIMEOUTS, statementMs: 600_000 };
 
-const RAISE = [
-  `UPDATE catalog_state SET epoch_floor = greatest(epoch_floor, (SELECT max(epoch) FROM ports)) + ${EPOCH_SKIP},
-     generation = generation + 1, revision = revision + 1`,
-  `UPDATE event_counter SET last_seq = last_seq + ${EVENT_SKIP}, floor = last_seq + ${EVENT_SKIP}`,
-  `UPDATE port_keys SET next_port_key = next_port_key + ${KEY_SKIP}`,
-  `UPDATE leadership SET term = term + ${TERM_SKIP}, holder = NULL, until = '-infinity'`,
-];
 const CONTENT = `SELECT (SELECT count(*) FROM networks) AS networks, (SELECT count(*) FROM ports) AS ports,
   (SELECT count(*) FROM ports WHERE host IS NOT NULL) AS bound, epoch_floor AS "minimumEpoch", floor AS "minimumSeq",
   (SELECT time FROM events ORDER BY seq DESC LIMIT 1) AS "newestChange" FROM catalog_state CROSS JOIN event_counter`;
@@ -56,7 +45,8 @@ export async function finishRestoration(url: string, now: number): Promise<Resto
       const [finding] = await checkStore(send, (await loadCatalog(send)).catalog);
       if (finding)
         throw new IpamError("invalid_request", `the database ${name} is damaged: ${finding.what}: ${finding.where}`);
-      for (const statement of RAISE) await client.query(statement);
+      for (const statement of RAISE_COUNTERS) await client.query(statement);
+      await recordHistory(client);
       const { rows } = await client.query<RestoredContent & { newestChange: number | null }>(CONTENT);
       await client.query("COMMIT");
       const [content] = rows;
