@@ -12,6 +12,7 @@ import type { AgentBackendOptions } from "./calls/agent-backend.ts";
 import { Calls } from "./calls/calls.ts";
 import { SocketServer } from "./calls/socket-server.ts";
 import { ClaimBuilder } from "./claims/claim-builder.ts";
+import { DefaultNetwork } from "./claims/default-network.ts";
 import { Preclaims } from "./claims/preclaims.ts";
 import type { AgentConfig } from "./config.ts";
 import { AgentMetrics } from "./metrics.ts";
@@ -104,7 +105,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const shared = { config, ipam, datapath, held, leases, unreported, metrics };
   const upkeep = await startUpkeep?.({ ...shared, pods, api, journal, queue, events, log });
   if (upkeep !== undefined) stack.use(upkeep);
-  stack.use(new Preclaims({ nodeName, pods, claims, ipam, held, leases, journal, metrics, log }));
+  const defaultNetwork = new DefaultNetwork(config.preclaim);
+  stack.use(new Preclaims({ nodeName, pods, claims, defaultNetwork, ipam, held, leases, journal, metrics, log }));
 
   // CNI calls.
   const backend: AgentBackendOptions = {
@@ -116,7 +118,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       log.warn({ port: expected.port.name }, "IPAM unreachable, plugged a held port");
     },
   };
-  const calls = new Calls({ backend, queue, events, log });
+  const calls = new Calls({ backend, defaultNetwork, queue, events, log });
   const socket = stack.use(
     await SocketServer.start({ path: config.socket, answer: (call, gone) => calls.answer(call, gone) }),
   );

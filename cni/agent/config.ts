@@ -11,6 +11,7 @@ import {
 } from "../../ipam-server/process/option-parsers.ts";
 import type { OptionValues } from "../../ipam-server/process/options.ts";
 import { parseRetention, RETENTION_ACCEPTS } from "../spec/retention.ts";
+import { PRECLAIM_MODES } from "./claims/default-network.ts";
 import { UPKEEP_OPTIONS } from "./upkeep/options.ts";
 
 function parsePath(text: string): string {
@@ -85,6 +86,13 @@ export const AGENT_OPTIONS = {
     about: `retention for pods that request none: ${RETENTION_ACCEPTS}; default: by workload`,
     placeholder: "retention",
     parse: accepting(parseRetention, RETENTION_ACCEPTS),
+  },
+  preclaim: {
+    about:
+      "claim a pod's first port when it is scheduled: always, never, or auto: if this node's pods get it from Mooring",
+    placeholder: "mode",
+    default: "auto",
+    parse: oneOf(...PRECLAIM_MODES),
   },
   ovsdb: {
     about: "the node's OVSDB: unix:PATH or tcp:HOST:PORT",

@@ -57,6 +57,8 @@ export interface Release {
   /** One of sandbox and ownerUid is required; ownerUid ends only bindings without a sandbox. */
   sandbox?: Sandbox;
   ownerUid?: string;
+  /** The binding never had a sandbox: if it is the first one of a port that its claim created, the port is deleted too. */
+  unused?: true;
 }
 
 export interface Report {

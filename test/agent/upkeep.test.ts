@@ -237,6 +237,22 @@ describe("upkeep of a node", () => {
     await unplug(agentLab, pod);
   });
 
+  it("holds no port for pods that another plugin connects, sticky ones included", async () => {
+    const { kube, lab } = agentLab;
+    const spec = { uid: randomUUID(), ownerReferences: stateful("foreign-0"), annotations: IPV4 };
+    await agentLab.createPod(lab.a, "foreign-0", spec);
+    await waitForPort("foreign-0", "pre-claimed", port => port !== undefined);
+    await kube.putPod({ name: "foreign-0", nodeName: lab.a.name, ...spec, phase: "Running" });
+    await waitForPort("foreign-0", "deleted", port => port === undefined);
+    await kube.putPod({ name: "foreign-1", uid: randomUUID(), nodeName: lab.a.name });
+    const own = await plug(lab.a, await agentLab.createPod(lab.a, "own"));
+    assert.deepEqual(await lab.readPorts("foreign-1"), [], "no pre-claim after a pod that ran without its own");
+    await kube.putPod({ name: "next", uid: randomUUID(), nodeName: lab.a.name });
+    await waitForPort("next", "pre-claimed after an ADD of eth0", port => port !== undefined);
+    for (const name of ["foreign-0", "foreign-1", "next"]) await kube.removePod(name);
+    await unplug(agentLab, own);
+  });
+
   it("IPAM down: live pods stay, and removals are delivered later", async () => {
     const { kube, lab } = agentLab;
     const stays = await plugStateful("stays-0");

@@ -1,14 +1,17 @@
 import type { Logger } from "pino";
+import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import type { KubeEvents } from "../../../ipam-server/kube/kube-events.ts";
 import { type Answer, type Call, dispatch } from "../../dispatch.ts";
 import { parseCniArgs } from "../../spec/cni-args.ts";
 import { CNI_CODES, CniError } from "../../spec/cni-error.ts";
+import type { DefaultNetwork } from "../claims/default-network.ts";
 import { type AgentBackendOptions, createAgentBackend } from "./agent-backend.ts";
 import { failed } from "./call-codec.ts";
 import { type KeyedQueue, sandboxKey } from "./keyed-queue.ts";
 
 interface CallsOptions {
   backend: AgentBackendOptions;
+  defaultNetwork: Pick<DefaultNetwork, "observeAdd">;
   queue: KeyedQueue;
   events: Pick<KubeEvents, "write">;
   log: Logger;
@@ -43,6 +46,7 @@ export class Calls {
   /** Never rejects. Aborting `callerGone` cancels the call, except a DEL. */
   async answer(call: Call, callerGone: AbortSignal): Promise<Answer> {
     const subject = parseSubject(call);
+    if (subject.command === "ADD" && subject.ifname === DEFAULT_INTERFACE) this.#options.defaultNetwork.observeAdd();
     const { metrics } = this.#options.backend;
     const started = performance.now();
     const end = metrics.steps.startTimer({ command: subject.command, step: "total" });

@@ -11,11 +11,13 @@ import { needsPort } from "../pod/pod.ts";
 import type { NodePod, PodChange, PodSource } from "../pod/pods.ts";
 import type { HeldPorts } from "../ports/held-ports.ts";
 import type { ClaimBuilder } from "./claim-builder.ts";
+import type { DefaultNetwork } from "./default-network.ts";
 
 interface PreclaimsOptions {
   nodeName: string;
   pods: Pick<PodSource, "subscribe">;
   claims: Pick<ClaimBuilder, "derivePreclaim">;
+  defaultNetwork: Pick<DefaultNetwork, "isOurs" | "observeForeignPod">;
   ipam: Pick<IpamClient, "claim" | "release">;
   held: HeldPorts;
   leases: Pick<Leases, "reserve" | "cancelReservation" | "observe">;
@@ -28,13 +30,16 @@ interface PreclaimsOptions {
 
 /**
  * Pre-claims the first port of each pod that is scheduled to this node, so that its ADD finds the port. A failure is no
- * error, because ADD claims again and reports it. Releases the port of a pod that is deleted before its ADD.
+ * error, because ADD claims again and reports it. Releases the port of a pod that is deleted before its ADD; the sweep
+ * releases that of a pod that runs without it.
  */
 export class Preclaims implements AsyncDisposable {
   readonly #options: PreclaimsOptions;
   readonly #subscription: Disposable;
   /** UIDs of this node's pods whose pre-claim was tried. */
   readonly #tried = new Set<string>();
+  /** Those of them that have not run yet. */
+  readonly #expected = new Set<string>();
   readonly #running = new Set<Promise<void>>();
   #gathered: NodePod[] = [];
   #timer: NodeJS.Timeout | undefined;
@@ -53,13 +58,27 @@ export class Preclaims implements AsyncDisposable {
   #handleChange({ type, pod }: PodChange): void {
     if (type === "gone") {
       this.#tried.delete(pod.uid);
+      this.#expected.delete(pod.uid);
       this.#options.leases.cancelReservation(pod.uid);
       this.#run(this.#releaseUnused(pod.uid));
-    } else if (shouldPreclaim(pod, this.#options.nodeName) && !this.#tried.has(pod.uid)) {
+    } else if (this.#tried.has(pod.uid)) {
+      if (pod.hasRun && this.#expected.delete(pod.uid)) this.#observeRun(pod);
+    } else if (shouldPreclaim(pod, this.#options.nodeName) && this.#options.defaultNetwork.isOurs) {
       this.#tried.add(pod.uid);
+      this.#expected.add(pod.uid);
       this.#gathered.push(pod);
       this.#timer ??= setTimeout(() => this.#claimGathered(), this.#options.gatherMs ?? 5);
     }
+  }
+
+  /** A pod that runs without an ADD of its first interface got that from another plugin. */
+  #observeRun({ uid, namespace, name }: NodePod): void {
+    const { held, leases, defaultNetwork, log } = this.#options;
+    if (held.find(uid, DEFAULT_INTERFACE)?.sandboxId !== undefined) return;
+    leases.cancelReservation(uid);
+    if (!defaultNetwork.isOurs) return;
+    defaultNetwork.observeForeignPod();
+    log.info({ pod: `${namespace}/${name}` }, "the default network is another plugin's, pre-claims stop");
   }
 
   #claimGathered(): void {

@@ -8,6 +8,8 @@ import { type Namespace, type Pod, readPod } from "./pod.ts";
 export interface NodePod extends Pod {
   /** Pending and without a container that has run: its sandbox may not exist yet. */
   waiting: boolean;
+  /** A container runs or has run: its sandbox exists or has existed. */
+  hasRun: boolean;
 }
 
 export type PodChange = { type: "present" | "gone"; pod: NodePod };
@@ -146,10 +148,12 @@ const podPath = (namespace: string, name: string) =>
 /** Throws as `readPod` does. */
 export function readNodePod(value: unknown): NodePod {
   const pod = readPod(value);
-  const { status } = value as { status?: { phase?: unknown; containerStatuses?: unknown } | null };
-  const containers = Array.isArray(status?.containerStatuses) ? status.containerStatuses : [];
-  const hasRun = containers.some(
+  const { status } = value as { status?: Record<string, unknown> | null };
+  const { phase = "Pending", containerStatuses, initContainerStatuses } = status ?? {};
+  const containers = [containerStatuses, initContainerStatuses].filter(Array.isArray).flat();
+  const hasContainer = containers.some(
     each => each?.state?.running ?? each?.state?.terminated ?? each?.lastState?.terminated,
   );
-  return { ...pod, waiting: (status?.phase ?? "Pending") === "Pending" && !hasRun };
+  const hasRun = Boolean(hasContainer) || phase === "Running";
+  return { ...pod, waiting: phase === "Pending" && !hasRun, hasRun };
 }

@@ -11,7 +11,7 @@ export interface SweepView {
   /** Ports of local names that are not among the bindings. Undefined: the IPAM has no such port. */
   others: ReadonlyMap<string, Port | undefined>;
   /** Pods of this node by UID, from the watch, which may lag: a removal takes a fresh read of its pod, see `confirmDue`. */
-  pods?: ReadonlyMap<string, { finished: boolean }>;
+  pods?: ReadonlyMap<string, { finished: boolean; hasRun: boolean }>;
   /** Binding keys of local ports whose binding an event has ended. */
   ended: ReadonlySet<string>;
   /** True if a lease of this node is idle here, or assigned to a pod and not yet confirmed. */
@@ -50,6 +50,7 @@ export type SweepAction = ImmediateAction | DestructiveAction;
  *     link gone      any                                        unplug after the grace; release if the pod is gone or in another sandbox
  *     gone           any, pod gone or in another sandbox        unplug and release after the grace
  *     none           one, pod gone or finished                  release after the grace
+ *     none           one without a sandbox, pod has run         release after the grace: its first interface is another plugin's
  *     none           a lease that is not in use here            release after the grace
  */
 export function decideSweep(view: SweepView): SweepAction[] {
@@ -130,10 +131,15 @@ function classifyBindings(view: SweepView): SweepAction[] {
       const release = { name: port.name, host: self.host, ownerUid: binding.ownerUid };
       return [{ kind: "release", port, release, why: "the lease is not in use here" }];
     }
-    const pod = pods.get(binding.ownerUid);
-    if (pod !== undefined && !pod.finished) return [];
     const { ownerUid, sandbox } = binding;
+    const pod = pods.get(ownerUid);
     const release = { name: port.name, host: self.host, ownerUid, ...(sandbox && { sandbox }) };
+    if (pod !== undefined && !pod.finished) {
+      // A link without its OVS row may be the pod's.
+      if (sandbox !== undefined || !pod.hasRun || local.some(({ ovs }) => ovs === undefined)) return [];
+      const unused = { ...release, unused: true as const };
+      return [{ kind: "release", port, ownerUid, release: unused, why: "its pod runs without it" }];
+    }
     return [{ kind: "release", port, ownerUid, release, why: pod ? "its pod has finished" : "its pod is gone" }];
   });
 }

@@ -18,14 +18,14 @@ export function decideRelease(release: Release, scope: DecisionScope): ReleaseRe
   }
   if (release.name === undefined) {
     const mine = [...working.ports()].filter(port => isMine(port, release));
-    const [first] = mine.map(port => endBinding(port, scope));
+    const [first] = mine.map(port => endBinding(port, release, scope));
     return first ?? { released: false, reason: "not_found" };
   }
   const port = working.port(release.name);
   if (!port) return { released: false, reason: "not_found", name: release.name };
   if (!port.binding) return { released: false, reason: "unbound", name: port.name };
   if (!isMine(port, release)) return { released: false, reason: "stale", name: port.name };
-  return endBinding(port, scope);
+  return endBinding(port, release, scope);
 }
 
 /**
@@ -38,7 +38,7 @@ function isMine({ binding, owner }: PortRecord, { host, sandbox, ownerUid }: Rel
   return ownerUid !== undefined && owner?.uid === ownerUid;
 }
 
-function endBinding(port: PortRecord, scope: DecisionScope): ReleaseResult {
+function endBinding(port: PortRecord, release: Release, scope: DecisionScope): ReleaseResult {
   const { binding, owner, retention } = port;
   const { now } = scope.context;
   const released: PortRecord = {
@@ -56,7 +56,13 @@ function endBinding(port: PortRecord, scope: DecisionScope): ReleaseResult {
     ...(binding?.sandbox && { sandboxId: binding.sandbox.id }),
     ...(owner && { ownerUid: owner.uid }),
   });
-  const deleted = retention.policy === "ephemeral" && !isReserved(port);
+  const isKept = retention.policy === "sticky" && !(release.unused === true && isFirstUse(port));
+  const deleted = !isKept && !isReserved(port);
   if (deleted) removePort(released, scope);
   return { released: true, name: port.name, deleted };
+}
+
+/** True if the claim that created the port made this binding, and no sandbox has used it: there is nothing to keep. */
+function isFirstUse({ binding, createdAt }: PortRecord): boolean {
+  return binding !== undefined && binding.sandbox === undefined && binding.boundAt === createdAt;
 }

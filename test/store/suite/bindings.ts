@@ -80,6 +80,28 @@ export function testBindings(engine: Engine): void {
       });
     });
 
+    it("deletes a sticky port whose owner runs without it, unless it has been used", async () => {
+      await withStore(engine, networks, async (store, clock) => {
+        const release = { name: NAME, host: "a", ownerUid: "u", unused: true } as const;
+        const commitUnused = () => commitOne(store, { kind: "release", caller: "test", release });
+        const plugged = claim(NAME, "a", "u", sticky);
+        const preclaim = claim(NAME, "a", "u", sticky);
+        if (preclaim.kind === "claim") delete preclaim.claim.sandbox;
+        await attach(store, preclaim);
+        assert.deepEqual(await commitUnused(), { released: true, name: NAME, deleted: true });
+        await attach(store, plugged);
+        assert.deepEqual(await commitUnused(), { released: false, reason: "stale", name: NAME });
+        await commitOne(store, {
+          kind: "release",
+          caller: "test",
+          release: { host: "a", sandbox: { id: "u", interface: "eth0" } },
+        });
+        clock.pass(1);
+        await attach(store, preclaim);
+        assert.deepEqual(await commitUnused(), { released: true, name: NAME, deleted: false });
+      });
+    });
+
     it("keeps a binding that got its sandbox before an owner's release", async () => {
       await withStore(engine, networks, async store => {
         await attach(store, claim(NAME, "a", "u", { sandbox: { id: "s1", interface: "eth0" } }));

@@ -7,6 +7,7 @@ import { Calls } from "../../../cni/agent/calls/calls.ts";
 import type { KeyedQueue } from "../../../cni/agent/calls/keyed-queue.ts";
 import { ClaimBuilder } from "../../../cni/agent/claims/claim-builder.ts";
 import type { Confirmations } from "../../../cni/agent/claims/confirmations.ts";
+import { DefaultNetwork } from "../../../cni/agent/claims/default-network.ts";
 import { AGENT_OPTIONS, type AgentConfig } from "../../../cni/agent/config.ts";
 import type { AgentIpam } from "../../../cni/agent/ipam/agent-ipam.ts";
 import type { Journals } from "../../../cni/agent/ipam/journals.ts";
@@ -45,6 +46,7 @@ export class Harness implements AsyncDisposable {
   readonly config: AgentConfig;
   readonly claims: ClaimBuilder;
   readonly metrics: AgentMetrics;
+  readonly defaultNetwork = new DefaultNetwork("auto");
   readonly #parts: Parts;
 
   private constructor(parts: Parts) {
@@ -65,7 +67,14 @@ export class Harness implements AsyncDisposable {
     };
     const { log, deadlineMs } = parts;
     const events = { write: (event: KubeEvent) => void this.events.push(event) };
-    this.calls = new Calls({ backend, queue: this.queue, log, deadlineMs, events });
+    this.calls = new Calls({
+      backend,
+      defaultNetwork: this.defaultNetwork,
+      queue: this.queue,
+      log,
+      deadlineMs,
+      events,
+    });
   }
 
   static async start({ deadlineMs = 10_000 } = {}): Promise<Harness> {

@@ -81,6 +81,7 @@ export const release = z
     host: f.identifier,
     sandbox: optional(sandbox),
     ownerUid: optional(f.identifier),
+    unused: optional(z.literal(true)),
   })
   .refine(item => item.sandbox !== undefined || item.ownerUid !== undefined, {
     error: "needs sandbox or ownerUid: a binding ends only by its own sandbox or owner",

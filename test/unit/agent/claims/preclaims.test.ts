@@ -3,7 +3,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
+import { DefaultNetwork, type PreclaimMode } from "../../../../cni/agent/claims/default-network.ts";
 import { Preclaims, shouldPreclaim } from "../../../../cni/agent/claims/preclaims.ts";
 import { type NodePod, type PodChange, readNodePod } from "../../../../cni/agent/pod/pods.ts";
 import { HeldPorts } from "../../../../cni/agent/ports/held-ports.ts";
@@ -52,17 +54,20 @@ describe("Preclaims", () => {
     readonly claims: Claim[] = [];
     readonly releases: Release[] = [];
     readonly outcomes: string[] = [];
+    readonly defaultNetwork: DefaultNetwork;
     readonly journal;
     answer: (claim: Claim) => Promise<PortAttachment> = async claim => attach(claim);
     isDown = false;
     readonly preclaims: Preclaims;
     notify: (change: PodChange) => void = () => {};
 
-    constructor(name: string) {
+    constructor(name: string, mode: PreclaimMode = "auto") {
+      this.defaultNetwork = new DefaultNetwork(mode);
       this.journal = openJournal(join(dir, name), { now: () => new Date() });
       this.preclaims = new Preclaims({
         nodeName: NODE,
         gatherMs: 0,
+        defaultNetwork: this.defaultNetwork,
         held: this.held,
         leases: {
           reserve: claim => this.leased.has(claim.owner.uid),
@@ -103,7 +108,7 @@ describe("Preclaims", () => {
     /** Adds a pod of this UID and waits until its claim is sent. */
     async claimFor(uid: string): Promise<Claim> {
       this.notify({ type: "present", pod: readPod(uid) });
-      return waitFor("the claim", () => this.claims.at(-1));
+      return waitFor("the claim", () => this.claims.find(({ owner }) => owner.uid === uid));
     }
 
     /** Adds a pod of this UID and waits until its claim is answered. */
@@ -197,5 +202,61 @@ describe("Preclaims", () => {
     answered.resolve(attach(claim));
     await harness.settle();
     assert.equal(harness.held.size, 0);
+  });
+
+  const RUNS = { phase: "Running" };
+  /** UIDs that are claimed for when these pods are scheduled. */
+  const claimedFor = async (harness: Harness, ...uids: string[]) => {
+    for (const uid of uids) harness.notify({ type: "present", pod: readPod(uid) });
+    await sleep(0);
+    await harness.settle();
+    return harness.claims.map(({ owner }) => owner.uid);
+  };
+
+  it("stops where a pod runs without its port, because another plugin connects pods", async () => {
+    const harness = new Harness("second");
+    await harness.hold("u1");
+    harness.notify({ type: "present", pod: readPod("u1", RUNS) });
+    assert.deepEqual(await claimedFor(harness, "u2", "u3"), ["u1"]);
+  });
+
+  it("cancels the lease of a pod that runs without it", async () => {
+    const harness = new Harness("second-leased");
+    harness.leased.add("u1");
+    harness.notify({ type: "present", pod: readPod("u1") });
+    await harness.claimFor("u2");
+    harness.notify({ type: "present", pod: readPod("u1", RUNS) });
+    assert.equal(harness.leased.size, 0);
+    assert.deepEqual(await claimedFor(harness, "u3"), ["u2"]);
+  });
+
+  it("begins again with the next ADD of a first interface", async () => {
+    const harness = new Harness("again");
+    await harness.hold("u1");
+    harness.notify({ type: "present", pod: readPod("u1", RUNS) });
+    harness.defaultNetwork.observeAdd();
+    assert.equal((await harness.claimFor("u2")).owner.uid, "u2");
+    await harness.settle();
+  });
+
+  it("continues after a pod that runs with its port, or that ends before it has run", async () => {
+    const harness = new Harness("first");
+    harness.answer = async claim => attach(claim, "s1");
+    await harness.hold("u1");
+    harness.notify({ type: "present", pod: readPod("u1", RUNS) });
+    await harness.claimFor("u2");
+    harness.notify({ type: "present", pod: readPod("u2", { phase: "Failed", reason: "Evicted" }) });
+    assert.equal((await harness.claimFor("u3")).owner.uid, "u3");
+    await harness.settle();
+  });
+
+  it("always and never claims if the node is configured to", async () => {
+    const always = new Harness("always", "always");
+    always.defaultNetwork.observeForeignPod();
+    assert.equal((await always.claimFor("u1")).owner.uid, "u1");
+    await always.settle();
+    const never = new Harness("never", "never");
+    never.defaultNetwork.observeAdd();
+    assert.deepEqual(await claimedFor(never, "u1"), []);
   });
 });

@@ -11,9 +11,10 @@ import { bindingKey } from "../../../../cni/agent/upkeep/local-port.ts";
 import { local, port, preclaimed, SELF, unbound } from "./local.ts";
 
 const NAME = "c1/default/web-0";
-const POD = new Map([["u1", { finished: false }]]);
-const NO_POD = new Map<string, { finished: boolean }>();
-const FINISHED = new Map([["u1", { finished: true }]]);
+const POD = new Map([["u1", { finished: false, hasRun: true }]]);
+const WAITING = new Map([["u1", { finished: false, hasRun: false }]]);
+const NO_POD = new Map<string, { finished: boolean; hasRun: boolean }>();
+const FINISHED = new Map([["u1", { finished: true, hasRun: true }]]);
 
 function view(changes: Partial<SweepView>): SweepView {
   return {
@@ -137,7 +138,10 @@ describe("decideSweep", () => {
     ],
     [
       "pre-claimed here for a newer pod",
-      view({ bindings: [preclaimed({ epoch: 4 }, { ownerUid: "u2" })], pods: new Map([["u2", { finished: false }]]) }),
+      view({
+        bindings: [preclaimed({ epoch: 4 }, { ownerUid: "u2" })],
+        pods: new Map([["u2", { finished: false, hasRun: true }]]),
+      }),
       ["fence moved"],
     ],
     ["bound here for its pod without a sandbox", view({ bindings: [preclaimed()] }), ["claim"]],
@@ -210,6 +214,9 @@ describe("decideSweep", () => {
     ["a binding without its pod, nothing plugged", view({ local: [], pods: NO_POD }), ["release"]],
     ["a binding of a finished pod, nothing plugged", view({ local: [], pods: FINISHED }), ["release"]],
     ["a pre-claim whose sandbox never came", view({ local: [], bindings: [preclaimed()], pods: NO_POD }), ["release"]],
+    ["a pre-claim whose pod waits", view({ local: [], bindings: [preclaimed()], pods: WAITING }), []],
+    ["a pre-claim whose pod runs without it", view({ local: [], bindings: [preclaimed()] }), ["release"]],
+    ["a pre-claim whose pod runs, a link without OVS row", view({ local: [NO_ROW], bindings: [preclaimed()] }), []],
     ["a binding without its pod, Kubernetes down", withoutPods({ local: [] }), []],
     ["a binding without its pod, a live port without OVS row", view({ local: [NO_ROW], pods: NO_POD }), ["replug"]],
     [
