@@ -85,6 +85,7 @@ describe("an agent that installs", () => {
     await answered();
     return installer;
   };
+  const isNamespaceWatch = (line: string) => line.includes("/namespaces?") && line.includes("watch=true");
   const ALL = ["10-mooring.conflist", "current", "mooring", "versions"];
 
   it("writes the configuration last, once bridges and socket are ready", async () => {
@@ -115,22 +116,35 @@ describe("an agent that installs", () => {
     assert.equal(removedBridges, 1);
   });
 
-  it("uninstalls when its namespace is being deleted, or a read is newly refused", async () => {
-    const deleting = await installAll();
+  const deleteNamespace = () => {
     const metadata = { name: OWN.namespace, namespace: "", deletionTimestamp: "2026-11-20T08:00:00Z" };
     kube.put(SPACES, { metadata });
-    await deleting[Symbol.asyncDispose]();
+  };
+
+  it("uninstalls when its namespace is being deleted", async () => {
+    const installer = await installAll();
+    deleteNamespace();
+    await installer[Symbol.asyncDispose]();
     assert.deepEqual(files(), []);
   });
 
   for (const status of [401, 403]) {
-    it(`uninstalls when the API newly rejects its token (${status})`, async () => {
+    it(`uninstalls when its namespace and its rights are deleted together (${status})`, async () => {
       const installer = await installAll();
-      // Its first look has been answered by now.
-      await new Promise(resolve => setImmediate(resolve));
+      await waitFor("the watch of the namespace", () => kube.requests.some(isNamespaceWatch));
       kube.faults.set(/./, status);
+      deleteNamespace();
       await installer[Symbol.asyncDispose]();
       assert.deepEqual(files(), []);
+    });
+
+    it(`keeps everything when the API only rejects its token (${status})`, async () => {
+      const installer = await installAll();
+      await waitFor("the watch of the namespace", () => kube.requests.some(isNamespaceWatch));
+      kube.faults.set(/./, status);
+      await installer[Symbol.asyncDispose]();
+      assert.deepEqual(files(), ALL);
+      assert.equal(removedBridges, 0);
     });
   }
 

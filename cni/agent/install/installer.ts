@@ -11,6 +11,7 @@ import {
   removeOldVersions,
   uninstall,
 } from "./install.ts";
+import { OwnNamespace } from "./own-namespace.ts";
 import { isUninstalled, readAgentState } from "./uninstalled.ts";
 
 export interface InstallerOptions {
@@ -33,11 +34,17 @@ export class Installer implements AsyncDisposable {
   readonly #options: InstallerOptions;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
+  readonly #namespace: OwnNamespace | undefined;
   /** True once the API has returned the DaemonSet. See `isUninstalled`. */
-  #wasAnswered = false;
+  #wasThere = false;
 
   constructor(options: InstallerOptions) {
     this.#options = options;
+    const { config, api, log } = options.context;
+    if (config.daemonSet !== undefined) {
+      const onError = ({ message }: Error) => log.warn({ component: "install", reason: message }, "failed, retrying");
+      this.#namespace = new OwnNamespace({ api, name: config.daemonSet.namespace, onError });
+    }
     this.#running = this.#run();
   }
 
@@ -47,11 +54,13 @@ export class Installer implements AsyncDisposable {
     const { context, places } = this.#options;
     const { daemonSet, socket } = context.config;
     if (daemonSet === undefined) return;
-    const state = await readAgentState(context.api, daemonSet);
-    const isOver = isUninstalled(state, this.#wasAnswered);
+    const state = await readAgentState(context.api, daemonSet, this.#namespace);
+    await this.#namespace?.[Symbol.asyncDispose]();
+    const isOver = isUninstalled(state, this.#wasThere);
+    const kept = state.daemonSet === "there" ? "upgrade detected" : "not known to be uninstalled";
     context.log.info(
       { ...state, uninstalls: isOver },
-      isOver ? "agent uninstalled, removing the installation" : "upgrade detected, keeping installation",
+      isOver ? "agent uninstalled, removing the installation" : `${kept}, keeping installation`,
     );
     if (!isOver) return;
     await uninstall(places);
@@ -81,9 +90,9 @@ export class Installer implements AsyncDisposable {
     while (!this.#stop.signal.aborted) {
       await this.#retry(async () => {
         await removeOldVersions(places, Date.now());
-        if (config.daemonSet === undefined || this.#wasAnswered) return;
+        if (config.daemonSet === undefined || this.#wasThere) return;
         const { daemonSet } = await readAgentState(context.api, config.daemonSet);
-        this.#wasAnswered = daemonSet === "there" || daemonSet === "deleting";
+        this.#wasThere = daemonSet === "there" || daemonSet === "deleting";
       });
       await pause(TIDY_MS, this.#stop.signal);
     }

@@ -13,23 +13,27 @@ export interface AgentState {
 const READ_TIMEOUT_MS = 5000;
 
 /**
- * True if a stopping agent is being uninstalled and not replaced. A refused read counts only after an answered one, because
- * the service account may be deleted together with the DaemonSet, or never have had the right.
+ * True if a stopping agent is proven to be uninstalled and not replaced: its DaemonSet or namespace is deleted. A refused
+ * read proves nothing, because a token may have expired or a role may be wrong. Gone counts only for what was there before.
  */
-export function isUninstalled({ daemonSet, namespace }: AgentState, wasAnswered: boolean): boolean {
+export function isUninstalled({ daemonSet, namespace }: AgentState, wasThere: boolean): boolean {
   if (daemonSet === "deleting" || namespace === "deleting") return true;
-  return wasAnswered && (daemonSet === "gone" || daemonSet === "refused" || namespace === "gone");
+  return wasThere && (daemonSet === "gone" || namespace === "gone");
 }
 
+/** Reads both. `watch` has the namespace as an event reported it, for when the read is not answered. */
 export async function readAgentState(
   api: Pick<KubeApi, "get">,
   { namespace, name }: { namespace: string; name: string },
+  watch?: { readonly state: ResourceState },
 ): Promise<AgentState> {
   const [daemonSetState, namespaceState] = await Promise.all([
     readState(api, `/apis/apps/v1/namespaces/${encodeURIComponent(namespace)}/daemonsets/${encodeURIComponent(name)}`),
     readState(api, `/api/v1/namespaces/${encodeURIComponent(namespace)}`),
   ]);
-  return { daemonSet: daemonSetState, namespace: namespaceState };
+  const isAnswered = namespaceState !== "refused" && namespaceState !== "unknown";
+  const isWatched = watch !== undefined && watch.state !== "unknown";
+  return { daemonSet: daemonSetState, namespace: !isAnswered && isWatched ? watch.state : namespaceState };
 }
 
 async function readState(api: Pick<KubeApi, "get">, path: string): Promise<ResourceState> {

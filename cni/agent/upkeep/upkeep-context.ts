@@ -19,7 +19,7 @@ export interface UpkeepContext {
   datapath: NodeDatapath;
   pods: PodSource;
   /** Reads whether the agent is being uninstalled. */
-  api: Pick<KubeApi, "get">;
+  api: Pick<KubeApi, "get" | "list" | "listCached" | "watch">;
   /** For releases while the IPAM is unreachable. The agent delivers it. */
   journal: Journal;
   /** Drop a port here before it is unplugged because its binding has moved or ended. */

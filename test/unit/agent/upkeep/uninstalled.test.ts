@@ -7,13 +7,12 @@ describe("isUninstalled", () => {
   const all: ResourceState[] = ["there", "deleting", "gone", "refused", "unknown"];
   for (const daemonSet of all) {
     for (const namespace of all) {
-      for (const wasAnswered of [true, false]) {
+      for (const wasThere of [true, false]) {
         const isBeingDeleted = daemonSet === "deleting" || namespace === "deleting";
-        const isOver = daemonSet === "gone" || daemonSet === "refused" || namespace === "gone";
-        const expected = isBeingDeleted || (wasAnswered && isOver);
-        const known = wasAnswered ? "answered before" : "never answered";
+        const expected = isBeingDeleted || (wasThere && (daemonSet === "gone" || namespace === "gone"));
+        const known = wasThere ? "there before" : "never there";
         it(`DaemonSet ${daemonSet}, namespace ${namespace}, ${known}: ${expected}`, () => {
-          assert.equal(isUninstalled({ daemonSet, namespace }, wasAnswered), expected);
+          assert.equal(isUninstalled({ daemonSet, namespace }, wasThere), expected);
         });
       }
     }
@@ -28,6 +27,16 @@ describe("isUninstalled", () => {
     }
     const nonsense = await readAgentState({ get: async () => "<html>" }, { namespace: "n", name: "d" });
     assert.equal(nonsense.daemonSet, "unknown");
+  });
+
+  it("uses what the watch of the namespace has only if a read is refused or fails", async () => {
+    const own = { namespace: "n", name: "d" };
+    for (const status of [0, 401, 403, 503]) {
+      const api = { get: () => Promise.reject(new KubeError(status, "on demand")) };
+      assert.equal((await readAgentState(api, own, { state: "deleting" })).namespace, "deleting");
+    }
+    const there = { get: async () => ({ metadata: {} }) };
+    assert.equal((await readAgentState(there, own, { state: "gone" })).namespace, "there");
   });
 
   it("reads the DaemonSet and its namespace", async () => {
