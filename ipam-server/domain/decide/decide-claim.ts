@@ -1,11 +1,12 @@
 import { type Claim, type ClaimResult, IpamError, type NameFrom } from "../../contract/index.ts";
 import { type ParsedClaim, parseClaim } from "../model/mutation.ts";
-import { type HeldIp, type PortRecord, sameSandbox, toAttachment, toTimestamp } from "../model/port-record.ts";
+import { type PortRecord, sameSandbox, toAttachment, toTimestamp } from "../model/port-record.ts";
 import { isReserved, mayClaim } from "../model/reservation.ts";
 import { assertLeasable, assertLeaseName, assignLease, isLease, renewLease } from "./decide-lease.ts";
 import type { DecisionScope } from "./decision-scope.ts";
 import { choosePlacement, type Placement } from "./placement/choose-placement.ts";
-import { findMismatch } from "./placement/mismatch.ts";
+import { findAddedFamilies, findMismatch } from "./placement/mismatch.ts";
+import { reallocate } from "./placement/reallocate.ts";
 import { emitPortEvent } from "./port-event.ts";
 
 /**
@@ -34,11 +35,23 @@ export function bindPort(port: PortRecord, claim: ParsedClaim, scope: DecisionSc
   if (isBoundTo(port, claim)) return repeat(port, claim, scope);
   assertMayRebind(port, claim);
 
-  const mismatch = findMismatch(port, claim, scope.working);
-  if (!mismatch) return bind({ ...port, previousBindingReleased: port.binding === undefined }, claim, scope);
-  if (claim.onMismatch !== "reallocate" || isReserved(port)) throw mismatch;
-  const placement = choosePlacement(claim, port, scope);
-  return bind(reallocate(port, placement, scope), claim, scope);
+  const { working } = scope;
+  const mayMove = claim.onMismatch === "reallocate" && !isReserved(port);
+  const mismatch = findMismatch(port, claim, working);
+  if (mismatch && !mayMove) throw mismatch;
+  const added = findAddedFamilies(port, claim, working);
+  if (!mismatch && added.length === 0) {
+    return bind({ ...port, previousBindingReleased: port.binding === undefined }, claim, scope);
+  }
+  if (isReserved(port)) {
+    const held = working.addressTexts(port.fixedIps).join(" and ");
+    throw new IpamError(
+      "conflict",
+      `port ${port.name} is reserved with ${held}, but ${added.join(" and ")} is wanted too; \`mooringctl reserve\` adds it`,
+      { field: "families", ports: [port.name] },
+    );
+  }
+  return bind(reallocate(port, claim, { mayMove }, scope), claim, scope);
 }
 
 /** Creates a port and binds it. */
@@ -225,31 +238,4 @@ function bind(port: PortRecord, claim: ParsedClaim, scope: DecisionScope): Claim
   if (fromHost === undefined) emitPortEvent("port.bound", bound, scope);
   else emitPortEvent("port.moved", bound, scope, { fromHost });
   return toAttachment(bound, working.catalog);
-}
-
-function reallocate(
-  port: PortRecord,
-  { network, ips, mac, previousBindingReleased }: Placement,
-  scope: DecisionScope,
-): PortRecord {
-  const { working, context } = scope;
-  const moved: PortRecord = {
-    ...port,
-    networkId: network.id,
-    fixedIps: ips,
-    mac,
-    previousBindingReleased,
-    updatedAt: context.now,
-  };
-  const kept = (ip: HeldIp, among: PortRecord["fixedIps"]) =>
-    among.some(other => other.subnetId === ip.subnetId && other.offset === ip.offset);
-  for (const ip of port.fixedIps) if (!kept(ip, ips)) working.free(ip, port, context.now);
-  for (const ip of ips) if (!kept(ip, port.fixedIps)) working.hold(ip, port.key);
-  working.putPort(moved);
-  const before = working.addressTexts(port.fixedIps);
-  emitPortEvent("port.reallocated", moved, scope, {
-    message: `was ${before.join(", ")} on network ${working.catalog.network(port.networkId).name}`,
-    former: { mac: port.mac, addresses: before },
-  });
-  return moved;
 }

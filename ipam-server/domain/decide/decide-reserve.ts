@@ -5,7 +5,8 @@ import { type PortRecord, toPort } from "../model/port-record.ts";
 import { createPort } from "./decide-claim.ts";
 import type { DecisionScope } from "./decision-scope.ts";
 import { choosePlacement } from "./placement/choose-placement.ts";
-import { findAddressMismatch } from "./placement/mismatch.ts";
+import { findAddedFamilies, findAddressMismatch } from "./placement/mismatch.ts";
+import { reallocate } from "./placement/reallocate.ts";
 import { emitPortEvent } from "./port-event.ts";
 
 const NAMESPACE = /^(\*|[A-Za-z0-9._-]+\/(\*|[A-Za-z0-9._-]+))$/;
@@ -70,6 +71,14 @@ function changeReservation(
   }
   const mismatch = findAddressMismatch(port, request, hint, working);
   if (mismatch) throw mismatch;
+  const added = findAddedFamilies(port, request, working);
+  if (added.length > 0 && port.binding) {
+    throw new IpamError(
+      "conflict",
+      `port ${port.name} is bound on host ${port.binding.host} without ${added.join(" and ")}; reserve it again when that binding is released`,
+      { field: "families", ports: [port.name] },
+    );
+  }
   const labels = request.labels ?? port.labels;
   const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
   const changes = [
@@ -79,10 +88,11 @@ function changeReservation(
       ? []
       : ["allowedNamespaces"]),
     ...(!port.reservation || reservation.deviceOwner === port.reservation.deviceOwner ? [] : ["deviceOwner"]),
+    ...added,
   ];
   if (changes.length === 0) return { port: toPort(port, working.catalog), created: false };
   const changed: PortRecord = {
-    ...port,
+    ...(added.length > 0 ? reallocate(port, request, { mayMove: false }, scope) : port),
     labels,
     reservation,
     retention: { policy: "sticky" },

@@ -55,6 +55,9 @@ export interface PortRecord {
   expiresAt: number | undefined;
 }
 
+/** The port that a placement is for: one to come has only the name and the key. */
+export type PlacedPort = Pick<PortRecord, "name" | "key"> & Partial<Pick<PortRecord, "networkId" | "fixedIps" | "mac">>;
+
 let last = { time: 0, text: "1970-01-01T00:00:00.000Z" };
 let other = last;
 

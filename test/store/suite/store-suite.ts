@@ -8,6 +8,7 @@ import { testLeases } from "./leases.ts";
 import { testNetworks } from "./networks.ts";
 import { testOrders } from "./orders.ts";
 import { testRandomWork } from "./random-work.ts";
+import { testReallocation } from "./reallocation.ts";
 import { testRedeclared } from "./redeclared.ts";
 import { testSlots } from "./slots.ts";
 
@@ -17,6 +18,7 @@ export function testStore(engine: Engine): void {
   testAllocation(engine);
   testNetworks(engine);
   testRedeclared(engine);
+  testReallocation(engine);
   testHistory(engine);
   testOrders(engine);
   testSlots(engine);

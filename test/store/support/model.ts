@@ -63,7 +63,11 @@ export class Model {
     if (!old) this.#hold(name, addresses, now);
     else {
       assert.equal(port.id, old.id, `port ${name} changed its id`);
-      assert.deepEqual(addresses, old.addresses, `port ${name} changed its addresses`);
+      // A claim may add a family; it never takes an address.
+      const kept = addresses.filter(address => old.addresses.includes(address));
+      assert.deepEqual(kept, old.addresses, `port ${name} lost an address`);
+      const added = addresses.filter(address => !kept.includes(address));
+      if (added.length > 0) this.#hold(name, added, now);
       const isSandbox = old.sandboxId === sandbox?.id || old.sandboxId === undefined || sandbox === undefined;
       const same = old.host === host && isSandbox && old.ownerUid === owner.uid;
       assert.equal(port.epoch, same ? old.epoch : old.epoch + 1, `epoch of port ${name}`);

@@ -3,7 +3,7 @@ import { contains, familyOf, formatAddress, type ParsedAddress, parseAddress, ra
 import type { NetworkRecord, SubnetRecord } from "../../model/catalog.ts";
 import { freeShare, sizeNumberOf } from "../../model/free-share.ts";
 import { isReachable, type PlacementRequest } from "../../model/placement-request.ts";
-import type { HeldIp } from "../../model/port-record.ts";
+import type { HeldIp, PlacedPort } from "../../model/port-record.ts";
 import type { DecisionScope } from "../decision-scope.ts";
 import type { WorkingState } from "../working-state.ts";
 import { checkMac } from "./check-mac.ts";
@@ -26,22 +26,30 @@ interface Picked {
 interface PlacementSearch {
   request: PlacementRequest;
   wanted: readonly ParsedAddress[];
-  portName: string;
+  port: PlacedPort;
   scope: DecisionScope;
   /** Every subnet that had no free address so far. */
   shortages: Shortage[];
 }
 
-/** Chooses network, addresses and MAC of a port. Throws the IpamError that explains why none fits. */
+/**
+ * Chooses network, addresses and MAC of a port. One that exists keeps its network, and on it every address and the MAC, as
+ * far as they fit the request; without `mayMove` it never leaves it. Throws the IpamError that explains why none fits.
+ */
 export function choosePlacement(
   request: PlacementRequest,
-  port: { name: string; key: number },
+  port: PlacedPort,
   scope: DecisionScope,
+  { mayMove = true }: { mayMove?: boolean } = {},
 ): Placement {
   const { working, context } = scope;
   const wanted = parseWantedIps(request);
-  const search: PlacementSearch = { request, wanted, portName: port.name, scope, shortages: [] };
-  const left = new Set(findNetworks(request, wanted, working));
+  const search: PlacementSearch = { request, wanted, port, scope, shortages: [] };
+  const matching = working.catalog.match(request.networkSelector);
+  const own = matching.filter(({ id }) => id === port.networkId);
+  const networks = findNetworks(request, wanted, mayMove ? matching : own, working);
+  const kept = networks.filter(network => own.includes(network));
+  const left = new Set(kept.length > 0 ? kept : networks);
   let firstError: IpamError | undefined;
   while (left.size > 0) {
     const network = largestShare(left, request.families, working);
@@ -84,9 +92,9 @@ const invalid = (field: string, message: string) => new IpamError("invalid_reque
 function findNetworks(
   request: PlacementRequest,
   wanted: readonly ParsedAddress[],
+  matching: readonly NetworkRecord[],
   working: WorkingState,
 ): NetworkRecord[] {
-  const matching = working.catalog.match(request.networkSelector);
   if (matching.length === 0) throw noMatchError(request, working.catalog);
   const reachable = matching.filter(network => isReachable(network, request));
   if (reachable.length === 0) throw unreachableError(request, matching);
@@ -137,24 +145,41 @@ function largestShare(
 
 /** One address of each family; undefined when a family has none free, which is added to the search's shortages. */
 function pickAddresses(network: NetworkRecord, search: PlacementSearch): Picked[] | undefined {
-  const { families } = search.request;
+  const own = heldOn(network, search);
+  // Families that no one asks for are not added to a port that exists.
+  const families = search.request.families ?? (own.length > 0 ? familiesOf([...own, ...search.wanted]) : undefined);
   const picked: Picked[] = [];
   for (const version of [4, 6] as const) {
     const subnets = network.subnets.filter(({ cidr }) => cidr.version === version);
     if (families ? !families.includes(familyOf(version)) : subnets.length === 0) continue;
     const address = search.wanted.find(candidate => candidate.version === version);
     const subnet = address && subnetOf(network, address);
-    const found = address && subnet ? pickWanted(subnet, address, search) : pickAny(network, subnets, search);
+    const kept = own.find(held => held.version === version);
+    const found =
+      address && subnet
+        ? pickWanted(subnet, address, search)
+        : kept
+          ? { ip: kept.ip, cooling: false }
+          : pickAny(network, subnets, search);
     if (!found) return undefined;
     picked.push(found);
   }
   return picked;
 }
 
+/** The addresses that the port holds on the network. */
+function heldOn(network: NetworkRecord, { port, scope }: PlacementSearch): { ip: HeldIp; version: 4 | 6 }[] {
+  if (port.networkId !== network.id) return [];
+  return (port.fixedIps ?? []).map(ip => ({ ip, version: scope.working.catalog.subnet(ip.subnetId).cidr.version }));
+}
+
+const familiesOf = (addresses: readonly { version: 4 | 6 }[]): IpFamily[] =>
+  addresses.map(({ version }) => familyOf(version));
+
 function pickWanted(
   subnet: SubnetRecord,
   { version, value }: ParsedAddress,
-  { portName, scope: { working, context } }: PlacementSearch,
+  { port, scope: { working, context } }: PlacementSearch,
 ): Picked {
   const ip = { subnetId: subnet.id, offset: value - subnet.cidr.base };
   const text = formatAddress(version, value);
@@ -164,6 +189,7 @@ function pickWanted(
   const state = working.address(ip);
   if (!state) return { ip, cooling: false };
   if ("heldBy" in state) {
+    if (state.heldBy === port.key) return { ip, cooling: false };
     throw new IpamError(
       "address_in_use",
       `the wanted address ${text} is held by another port; \`mooringctl get ports --ip ${text}\` shows which`,
@@ -171,7 +197,7 @@ function pickWanted(
     );
   }
   const waitMs = state.freedAt + context.reuseDelayMs - context.now;
-  if (waitMs > 0 && state.lastPort !== portName) {
+  if (waitMs > 0 && state.lastPort !== port.name) {
     const retryAfterSeconds = Math.ceil(waitMs / 1000);
     throw new IpamError(
       "address_in_use",

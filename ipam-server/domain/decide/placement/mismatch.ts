@@ -1,4 +1,4 @@
-import { IpamError } from "../../../contract/index.ts";
+import { IpamError, type IpFamily } from "../../../contract/index.ts";
 import { familyOf, formatAddress } from "../../model/address.ts";
 import { parseMac } from "../../model/mac.ts";
 import type { PlacementRequest } from "../../model/placement-request.ts";
@@ -27,7 +27,10 @@ export function findMismatch(
   return findAddressMismatch(port, request, hint, working);
 }
 
-/** The same for addresses, families and MAC only. `hint` ends the message with what to do. */
+/**
+ * The same for addresses, families and MAC only: the error of a request that would take from the port what it has.
+ * `hint` ends the message with what to do.
+ */
 export function findAddressMismatch(
   port: PortRecord,
   request: PlacementRequest,
@@ -35,21 +38,33 @@ export function findAddressMismatch(
   working: WorkingState,
 ): IpamError | undefined {
   const held = working.addressTexts(port.fixedIps);
+  const families = familiesOf(port, working);
   const conflict = (field: string, wanted: string, has: string) =>
     new IpamError("conflict", `port ${port.name} has ${has}, but ${wanted} is wanted; ${hint}`, {
       field,
       ports: [port.name],
     });
-  const wantedIps = parseWantedIps(request).map(({ version, value }) => formatAddress(version, value));
-  const foreign = wantedIps.find(ip => !held.includes(ip));
-  if (foreign !== undefined) return conflict("ips", `address ${foreign}`, held.join(" and "));
+  for (const { version, value } of parseWantedIps(request)) {
+    const wanted = formatAddress(version, value);
+    const isAnother = families.includes(familyOf(version)) && !held.includes(wanted);
+    if (isAnother) return conflict("ips", `address ${wanted}`, held.join(" and "));
+  }
   if (request.mac !== undefined && parseMac(request.mac, "mac") !== port.mac) {
     return conflict("mac", `MAC ${request.mac}`, `MAC ${port.mac}`);
   }
-  const families = port.fixedIps.map(({ subnetId }) => familyOf(working.catalog.subnet(subnetId).cidr.version));
-  const wanted = new Set(request.families);
-  if (request.families && (wanted.size !== families.length || families.some(family => !wanted.has(family)))) {
+  if (request.families && families.some(family => !request.families?.includes(family))) {
     return conflict("families", request.families.join(" and "), families.join(" and "));
   }
   return undefined;
 }
+
+/** The families that the request asks for and the port has no address of. */
+export function findAddedFamilies(port: PortRecord, request: PlacementRequest, working: WorkingState): IpFamily[] {
+  const wanted = parseWantedIps(request).map(({ version }) => familyOf(version));
+  return [...new Set([...(request.families ?? []), ...wanted])].filter(
+    family => !familiesOf(port, working).includes(family),
+  );
+}
+
+const familiesOf = ({ fixedIps }: PortRecord, { catalog }: WorkingState): IpFamily[] =>
+  fixedIps.map(({ subnetId }) => familyOf(catalog.subnet(subnetId).cidr.version));

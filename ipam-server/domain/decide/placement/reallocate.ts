@@ -1,13 +1,12 @@
-import { IpamError } from "../../contract/index.ts";
-import type { PlacementRequest } from "../model/placement-request.ts";
-import type { HeldIp, PortRecord } from "../model/port-record.ts";
-import type { DecisionScope } from "./decision-scope.ts";
-import { choosePlacement } from "./placement/choose-placement.ts";
-import { emitPortEvent } from "./port-event.ts";
+import type { PlacementRequest } from "../../model/placement-request.ts";
+import type { HeldIp, PortRecord } from "../../model/port-record.ts";
+import type { DecisionScope } from "../decision-scope.ts";
+import { emitPortEvent } from "../port-event.ts";
+import { choosePlacement } from "./choose-placement.ts";
 
 /**
  * Gives an existing port the network, addresses and MAC of the request, and keeps what fits of those it has. Throws
- * `conflict` when it would leave its network and may not move.
+ * when they would be on another network and the port may not move.
  */
 export function reallocate(
   port: PortRecord,
@@ -16,15 +15,7 @@ export function reallocate(
   scope: DecisionScope,
 ): PortRecord {
   const { working, context } = scope;
-  const { network, ips, mac, previousBindingReleased } = choosePlacement(request, port, scope);
-  const former = working.catalog.network(port.networkId);
-  if (network !== former && !mayMove) {
-    throw new IpamError(
-      "conflict",
-      `port ${port.name} is on network ${former.name}, which has no subnet for what is wanted (network ${network.name} has); add a subnet to ${former.name}, or set onMismatch to reallocate (annotation mooring.dev/on-mismatch)`,
-      { field: "families", ports: [port.name] },
-    );
-  }
+  const { network, ips, mac, previousBindingReleased } = choosePlacement(request, port, scope, { mayMove });
   const moved: PortRecord = {
     ...port,
     networkId: network.id,
@@ -38,7 +29,7 @@ export function reallocate(
   working.putPort(moved);
   const before = working.addressTexts(port.fixedIps);
   emitPortEvent("port.reallocated", moved, scope, {
-    message: `was ${before.join(", ")} on network ${former.name}`,
+    message: `was ${before.join(", ")} on network ${working.catalog.network(port.networkId).name}`,
     former: { mac: port.mac, addresses: before },
   });
   return moved;
