@@ -16,6 +16,7 @@ import type { Operation } from "./http/operation.ts";
 import type { RequestPipeline } from "./http/request-pipeline.ts";
 import { serviceOperations } from "./http/service-operations.ts";
 import { batchOperations } from "./http/v1/batch-operations.ts";
+import { clusterOperations } from "./http/v1/cluster-operations.ts";
 import { eventOperations } from "./http/v1/event-operations.ts";
 import { networkOperations } from "./http/v1/network-operations.ts";
 import { portOperations } from "./http/v1/port-operations.ts";
@@ -78,6 +79,7 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
     ...batchOperations(batcher),
     ...networkOperations(store),
     ...portOperations(store, batcher),
+    ...clusterOperations(store, batcher),
     ...eventOperations(store, tail, streams),
     ...transferOperations(store),
     ...serviceOperations(store, metrics, () => buildOpenApi(operations)),

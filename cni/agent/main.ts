@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { loadKubeConfig } from "../../ipam-server/kube/load-kube-config.ts";
+import { CLUSTER_NAME_MISSING } from "../../ipam-server/process/cluster-name.ts";
 import { requireOption } from "../../ipam-server/process/options.ts";
 import { createCommand, runProgram } from "../../ipam-server/process/run-program.ts";
 import { runAgent } from "./agent.ts";
@@ -19,7 +20,7 @@ process.exitCode = await runProgram({
   process,
   async run(options, log, signal) {
     const nodeName = requireOption(options.nodeName, "nodeName", "give this node's name in Kubernetes");
-    const cluster = requireOption(options.cluster, "cluster", "give this cluster's name in the IPAM");
+    const cluster = requireOption(options.cluster, "cluster", CLUSTER_NAME_MISSING);
     const config = { ...options, nodeName, cluster };
     // Fails at start-up, not at the first call.
     if (config.caFile !== undefined) readFileSync(config.caFile);

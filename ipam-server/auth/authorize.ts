@@ -9,6 +9,8 @@ const ALLOWED: Record<Exclude<Action, "probe">, readonly Role[]> = {
   reserve: ["provisioner"],
   deletePort: ["controller", "provisioner"],
   writeNetworks: [],
+  registerCluster: ["node", "controller"],
+  manageClusters: [],
   copyStore: [],
   fillStore: [],
   read: ["node", "controller", "provisioner", "reader"],

@@ -2,6 +2,8 @@ import { ERROR_CODES, type ErrorCode } from "../contract/error-codes.ts";
 import type {
   ClaimResult,
   ClaimsResponse,
+  Cluster,
+  ClusterList,
   EventList,
   ImportResponse,
   Network,
@@ -9,6 +11,7 @@ import type {
   Port,
   PortList,
   Problem,
+  PurgeResponse,
   PutNetworkResponse,
   ReleaseResult,
   ReleasesResponse,
@@ -92,6 +95,18 @@ export function parseFindings(value: unknown): { what: string; where: string }[]
 
 export function parseImport(value: unknown): ImportResponse {
   return parseWith<ImportResponse>(value, "digest");
+}
+
+export function parseClusters(value: unknown): Cluster[] {
+  return parseWith<ClusterList>(value, "clusters").clusters;
+}
+
+export function parseCluster(value: unknown): Cluster {
+  return parseWith<Cluster>(value, "uid");
+}
+
+export function parsePurge(value: unknown): PurgeResponse {
+  return parseWith<PurgeResponse>(value, "deleted");
 }
 
 /** For answers that are only printed: the key that shows their type is enough. */

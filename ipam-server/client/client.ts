@@ -1,6 +1,8 @@
 import type {
   Claim,
   ClaimResult,
+  Cluster,
+  ClusterRegistration,
   EventQuery,
   ImportResponse,
   MooringEvent,
@@ -11,6 +13,7 @@ import type {
   PortPrecondition,
   PortQuery,
   PortReservation,
+  PurgeResponse,
   PutNetworkResponse,
   Release,
   ReleaseResult,
@@ -62,6 +65,13 @@ export interface FullIpamClient extends IpamClient {
   listNetworks(label?: string): Promise<Network[]>;
   putNetwork(manifest: NetworkManifest): Promise<PutNetworkResponse>;
   deleteNetwork(name: string): Promise<void>;
+  listClusters(): Promise<Cluster[]>;
+  /** Rejects with `conflict` if the name belongs to a cluster with another UID. */
+  registerCluster(name: string, registration: ClusterRegistration): Promise<Cluster>;
+  confirmPass(name: string, pass: string): Promise<Cluster>;
+  /** Removes the cluster's ports page by page. */
+  purgePorts(cluster: string): AsyncGenerator<PurgeResponse>;
+  removeCluster(name: string): Promise<void>;
   /** Returns the sequence number of the newest event. */
   readLastSeq(): Promise<number>;
   /** Oldest first. */
@@ -95,6 +105,7 @@ const PAGE_SIZE = 1000;
 /** Copying a large database takes a while before the first byte of a backup. */
 const STALL_MS = 600_000;
 const portPath = (name: string) => `/v1/ports/${encodeURIComponent(name)}`;
+const clusterPath = (name: string) => `/v1/clusters/${encodeURIComponent(name)}`;
 const networkPath = (name: string) => `/v1/networks/${encodeURIComponent(name)}`;
 
 /** Opens no connection and no file before the first call, so that a DEL cleans up even if the IPAM is misconfigured. */
@@ -196,6 +207,19 @@ export function createIpamClient(options: IpamClientOptions): FullIpamClient {
     listNetworks: label => get(`/v1/networks${formatQuery({ label })}`, answers.parseNetworks),
     putNetwork: manifest => send("PUT", networkPath(manifest.metadata.name), manifest, answers.parsePutNetwork),
     deleteNetwork: name => send("DELETE", networkPath(name), undefined, ignore),
+    listClusters: () => get("/v1/clusters", answers.parseClusters),
+    registerCluster: (name, registration) => send("PUT", clusterPath(name), registration, answers.parseCluster),
+    confirmPass: (name, pass) => send("POST", `${clusterPath(name)}/confirmations`, { pass }, answers.parseCluster),
+    async *purgePorts(cluster) {
+      let cursor: string | undefined;
+      do {
+        const body = cursor === undefined ? {} : { cursor };
+        const page = await send("POST", `${clusterPath(cluster)}/purge`, body, answers.parsePurge);
+        yield page;
+        cursor = page.nextCursor;
+      } while (cursor !== undefined);
+    },
+    removeCluster: name => send("DELETE", clusterPath(name), undefined, ignore),
     ready: () => send("GET", "/readyz", undefined, ignore, buildSingleAttempt(timeoutMs)),
     readLastSeq: () => get("/v1/events?limit=1", answers.parseLastSeq),
     async *pageEvents(query) {

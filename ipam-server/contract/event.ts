@@ -12,6 +12,10 @@ export const EVENT_TYPES = [
   "port.reallocated",
   "port.deleted",
   "port.state",
+  "cluster.registered",
+  "cluster.held",
+  "cluster.confirmed",
+  "cluster.removed",
 ] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
 
@@ -30,7 +34,7 @@ export interface MooringEvent {
   caller: string;
   port?: string;
   portId?: string;
-  /** Cluster of the port's last claim. */
+  /** Cluster of the port's last claim, or the registered one. */
   cluster?: string;
   network?: string;
   host?: string;

@@ -16,6 +16,7 @@
  * - drift: a port's binding moves to another host, its addresses and MAC unchanged.
  */
 export * from "./claim.ts";
+export * from "./cluster.ts";
 export { ERROR_CODES, type ErrorCode } from "./error-codes.ts";
 export * from "./event.ts";
 export { IpamError, type IpamErrorDetails } from "./ipam-error.ts";

@@ -1,4 +1,4 @@
-import type { MooringEvent, Port, Workload } from "../contract/index.ts";
+import type { HeldPass, MooringEvent, Port, Workload } from "../contract/index.ts";
 import type { KubeEvent, Subject } from "../kube/kube-events.ts";
 import type { PodView } from "../kube/objects.ts";
 import type { Reclaim } from "./decide-reclaims.ts";
@@ -39,6 +39,32 @@ export function buildReclaimEvent({ port, decision }: Reclaim, podName: string |
   };
   const message = `Released ${addresses} (port ${port.name}) on ${decision.binding.host}: ${decision.reason}`;
   return { subject, type: "Warning", reason: "BindingReleased", message };
+}
+
+/** Returns the event for a pass that waits for a person, on the Lease of the controller. */
+export function buildHeldEvent(
+  cluster: string,
+  { id, releases, deletions, ports }: HeldPass,
+  lease: LeaseName,
+): KubeEvent {
+  const message =
+    `Held back: one pass would release ${releases} bindings and delete ${deletions} kept ports of ${ports}. ` +
+    `If their pods and workloads are gone indeed: mooringctl confirm ${cluster} ${id}`;
+  return { subject: leaseSubject(lease), type: "Warning", reason: "ReclaimsHeld", message };
+}
+
+/** Returns the event for a name that belongs to another cluster, on the Lease of the controller. */
+export function buildRefusedEvent(message: string, lease: LeaseName): KubeEvent {
+  return { subject: leaseSubject(lease), type: "Warning", reason: "ClusterNameRefused", message };
+}
+
+interface LeaseName {
+  namespace: string;
+  name: string;
+}
+
+function leaseSubject({ namespace, name }: LeaseName): Subject {
+  return { apiVersion: "coordination.k8s.io/v1", kind: "Lease", namespace, name };
 }
 
 function podSubject({ namespace, name, uid }: PodView): Subject {

@@ -1,17 +1,19 @@
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { Logger } from "pino";
 import { createIpamClient } from "../client/client.ts";
-import type { MooringEvent, Port } from "../contract/index.ts";
+import { IpamError, type MooringEvent, type Port } from "../contract/index.ts";
 import { KubeApi } from "../kube/kube-api.ts";
 import { KubeEvents } from "../kube/kube-events.ts";
 import { BackgroundLoop } from "../process/background-loop.ts";
 import { HealthServer } from "../process/health-server.ts";
 import type { ListenAddress } from "../process/option-parsers.ts";
-import { buildMoveEvent, buildReclaimEvent } from "./address-events.ts";
+import { buildHeldEvent, buildMoveEvent, buildReclaimEvent, buildRefusedEvent } from "./address-events.ts";
+import { Brake } from "./brake.ts";
 import { KubeWatch } from "./kube-watch.ts";
 import { Leader } from "./leader.ts";
 import { ControllerMetrics } from "./metrics.ts";
 import { PortView } from "./port-view.ts";
+import { Registration } from "./registration.ts";
 import { Sweeper } from "./sweeper.ts";
 
 interface ControllerOptions {
@@ -85,8 +87,17 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   const ports = stack.use(
     new PortView({ client: ipam, cluster, onEvent, onError: error => failed("ipam-events")(error) }),
   );
+  const registration = new Registration({ cluster, api, ipam });
+  const brake = new Brake({
+    register: heldPass => registration.register(heldPass),
+    onHeld(held) {
+      log.error({ ...held }, "one pass would end too many ports, waiting for mooringctl confirm");
+      events.write(buildHeldEvent(cluster, held, options.kubeLease));
+    },
+  });
   const sweeper = new Sweeper({
     cluster,
+    brake,
     graceMs,
     ports,
     watch,
@@ -106,8 +117,13 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   leader.onChange(isLeader => {
     log.info({ identity }, isLeader ? "became leader" : "lost leadership");
     sweeper.reset();
+    brake.reset();
   });
-  metrics.registerGauges({ isLeader: () => leader.isLeader(), suspectCount: () => sweeper.suspectCount });
+  metrics.registerGauges({
+    isLeader: () => leader.isLeader(),
+    suspectCount: () => sweeper.suspectCount,
+    heldCount: () => brake.heldCount,
+  });
 
   let passedAt = performance.now();
   // A standby replica is ready too: it can take over.
@@ -115,7 +131,9 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     const silentMs = performance.now() - passedAt;
     return silentMs < HUNG_MS ? [] : [`no pass has ended for ${Math.round(silentMs / 1000)} s`];
   };
-  const checks = { findFaults, findObstacles: findFaults };
+  let refusal: string | undefined;
+  const findObstacles = () => [...findFaults(), ...(refusal === undefined ? [] : [refusal])];
+  const checks = { findFaults, findObstacles };
   stack.use(await HealthServer.start(options.healthListen, checks, metrics.registry));
 
   const everyMs = Math.min(10_000, Math.max(250, graceMs / 4));
@@ -126,7 +144,15 @@ export async function runController(options: ControllerOptions, signal: AbortSig
         reloadedAt = performance.now();
         ports.markAllStale();
       }
-      await sweeper.sweep(signal).catch(failed("sweep"));
+      try {
+        await sweeper.sweep(signal);
+        refusal = undefined;
+      } catch (error) {
+        failed("sweep")(error);
+        const isRefused = error instanceof IpamError && error.code === "conflict";
+        if (isRefused && error.message !== refusal) events.write(buildRefusedEvent(error.message, options.kubeLease));
+        refusal = isRefused ? error.message : undefined;
+      }
     }
     passedAt = performance.now();
     return everyMs;

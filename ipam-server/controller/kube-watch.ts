@@ -75,7 +75,8 @@ export class KubeWatch implements AsyncDisposable {
     );
     const nodes = this.#nodes.items;
     return {
-      ...(pods && { pods: indexPods(pods.values()) }),
+      // This controller is a pod: a list without any is not the cluster's.
+      ...(pods && pods.size > 0 && { pods: indexPods(pods.values()) }),
       ...(nodes && { nodes: { names: new Set(nodes.keys()), at: Date.now() } }),
       workloads: Object.fromEntries(listed),
     };

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { loadKubeConfig } from "../kube/load-kube-config.ts";
+import { CLUSTER_NAME_MISSING } from "../process/cluster-name.ts";
 import { requireOption } from "../process/options.ts";
 import { createCommand, runProgram } from "../process/run-program.ts";
 import { CONTROLLER_OPTIONS } from "./config.ts";
@@ -22,7 +23,7 @@ process.exitCode = await runProgram({
     // Fails at start-up, not at the first call.
     if (caFile !== undefined) readFileSync(caFile);
     const options = {
-      cluster: requireOption(config.cluster, "cluster", "give this cluster's name in the IPAM"),
+      cluster: requireOption(config.cluster, "cluster", CLUSTER_NAME_MISSING),
       kubeConfig: loadKubeConfig(config.kubeconfig),
       server: config.server,
       ...(caFile !== undefined && { caFile }),

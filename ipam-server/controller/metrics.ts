@@ -3,6 +3,7 @@ import { Counter, Gauge, Registry } from "prom-client";
 interface ControllerState {
   isLeader(): boolean;
   suspectCount(): number;
+  heldCount(): number;
 }
 
 export class ControllerMetrics {
@@ -36,6 +37,14 @@ export class ControllerMetrics {
       registers: [this.registry],
       collect() {
         this.set(state.suspectCount());
+      },
+    });
+    new Gauge({
+      name: "mooring_controller_held_reclaims",
+      help: "Ports and bindings of a pass that would end too many at once and waits for mooringctl confirm",
+      registers: [this.registry],
+      collect() {
+        this.set(state.heldCount());
       },
     });
   }

@@ -2,6 +2,7 @@ import type { FullIpamClient } from "../client/client.ts";
 import type { Port, Release, Workload } from "../contract/index.ts";
 import type { KubeApi } from "../kube/kube-api.ts";
 import { inParallel } from "../process/in-parallel.ts";
+import type { Brake } from "./brake.ts";
 import { classifyPort, decideReclaims, isLease, type Reclaim, type SuspectedSince } from "./decide-reclaims.ts";
 import type { KubeView, WatchedKind } from "./kube-view.ts";
 import { fetchFreshNodes, fetchFreshView } from "./kube-watch.ts";
@@ -13,6 +14,7 @@ export interface SweeperOptions {
   watch: { view(): KubeView };
   api: Pick<KubeApi, "list">;
   ipam: Pick<FullIpamClient, "release" | "deletePortIfUnchanged">;
+  brake: Pick<Brake, "admit">;
   /** Checked before every release and deletion: false once this replica no longer leads. */
   mayAct(): boolean;
   now(): number;
@@ -53,13 +55,16 @@ export class Sweeper {
     const known = [...(await ports.refresh())];
     const { suspects, due } = decideReclaims(known, watch.view(), cluster, this.#suspects, now(), graceMs);
     this.#suspects = suspects;
-    const confirmed = await this.#confirm(due, signal);
+    const { confirmed, failed } = await this.#confirm(due, signal);
     if (signal.aborted || !this.#options.mayAct()) return 0;
-    return (await this.#release(confirmed)) + (await this.#delete(confirmed));
+    const admitted = await this.#options.brake.admit(confirmed, failed, known.length);
+    return (await this.#release(admitted)) + (await this.#delete(admitted));
   }
 
-  async #confirm(due: readonly Reclaim[], signal: AbortSignal): Promise<Reclaim[]> {
+  /** Reads the owners again. `failed` counts those that could not be read. */
+  async #confirm(due: readonly Reclaim[], signal: AbortSignal): Promise<{ confirmed: Reclaim[]; failed: number }> {
     const confirmed: Reclaim[] = [];
+    let failed = 0;
     const byNamespace = Map.groupBy(due, namespaceOf);
     await inParallel(4, [...byNamespace], async ([namespace, items]) => {
       try {
@@ -69,11 +74,12 @@ export class Sweeper {
           if (again?.action === decision.action) confirmed.push({ port, decision: again });
         }
       } catch (error) {
+        failed += items.length;
         const what = namespace === undefined ? "the nodes" : `namespace ${namespace}`;
         this.#options.onError?.(error, `read ${what} again`);
       }
     });
-    return confirmed;
+    return { confirmed, failed };
   }
 
   #readFresh(namespace: string | undefined, items: readonly Reclaim[], signal: AbortSignal): Promise<KubeView> {

@@ -1,6 +1,8 @@
 import { Command, CommanderError } from "commander";
 import { createIpamClient } from "../client/client.ts";
 import { addOptions, readOptions } from "../process/options.ts";
+import { addConfirmCommand } from "./clusters/confirm.ts";
+import { addPurgeCommand } from "./clusters/purge.ts";
 import { addApplyCommand } from "./commands/apply.ts";
 import { addBackupCommand } from "./commands/backup.ts";
 import { addCheckCommand } from "./commands/check.ts";
@@ -52,6 +54,8 @@ export async function runProgram(argv: readonly string[], io: Io): Promise<ExitC
   addReserveCommand(program, context);
   addReleaseCommand(program, context);
   addDeleteCommand(program, context);
+  addConfirmCommand(program, context);
+  addPurgeCommand(program, context);
   addCheckCommand(program, context);
   addStatusCommand(program, context);
   addBackupCommand(program, context);

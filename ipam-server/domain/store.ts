@@ -1,4 +1,5 @@
 import type {
+  Cluster,
   EventList,
   EventQuery,
   ImportResponse,
@@ -9,6 +10,7 @@ import type {
   PutNetworkResponse,
   TransferEnd,
 } from "../contract/index.ts";
+import type { ClusterChange } from "./clusters/change-cluster.ts";
 import type { Duty } from "./model/leadership.ts";
 import type { Mutation, Outcome } from "./model/mutation.ts";
 import type { NetworkEdit } from "./networks/network-edit.ts";
@@ -32,6 +34,14 @@ export interface Store extends AsyncDisposable {
   putNetwork(edit: NetworkEdit, caller: string): Promise<PutNetworkResponse>;
   /** Rejects with `not_found`, or `conflict` while ports hold its addresses. */
   deleteNetwork(name: string, caller: string): Promise<void>;
+
+  /**
+   * Registers, changes or removes a cluster; returns it as it is then, undefined if removed. Rejects with the change's own
+   * error.
+   */
+  changeCluster(name: string, change: ClusterChange, caller: string): Promise<Cluster | undefined>;
+  /** Returns all clusters by name. */
+  readClusters(): Promise<Cluster[]>;
 
   readNetworks(): Promise<Network[]>;
   /** Rejects with `not_found`. */

@@ -7,3 +7,8 @@ export const CLUSTER_NAME_ACCEPTS =
 export function parseClusterName(text: string): string | undefined {
   return CLUSTER_NAME.test(text) ? text : undefined;
 }
+
+/** For a program that was started without one: there is no default, because two clusters of one name share their ports. */
+export const CLUSTER_NAME_MISSING =
+  "give this cluster's name in the IPAM, which no other cluster has: MOORING_CLUSTER, or where the manifests installed it " +
+  'the line "cluster=NAME" in the kustomization.yaml of your overlay';

@@ -6,6 +6,7 @@ import { stickyPort } from "../unit/controller/ports.ts";
 import { eventually } from "./eventually.ts";
 
 export const PODS = "/api/v1/pods";
+export const NAMESPACES = "/api/v1/namespaces";
 export const NODES = "/api/v1/nodes";
 export const SETS = "/apis/apps/v1/statefulsets";
 export const DEPLOYMENTS = "/apis/apps/v1/deployments";
@@ -13,6 +14,7 @@ export const REPLICA_SETS = "/apis/apps/v1/replicasets";
 export const LEASES = "/apis/coordination.k8s.io/v1/leases";
 export const EVENTS = "/api/v1/events";
 export const MACHINES = "/apis/kubevirt.io/v1/virtualmachines";
+export const CLUSTER_UID = "c1000000-0000-4000-8000-000000000001";
 const GRACE_MS = 400;
 
 export const set = (replicas: number, uid = "set-uid") => ({
@@ -29,7 +31,10 @@ export async function setUp(
   stack: AsyncDisposableStack,
   resources = [PODS, SETS, DEPLOYMENTS, REPLICA_SETS, LEASES, EVENTS],
 ) {
-  const kube = stack.use(await FakeKubeApi.start(resources));
+  const kube = stack.use(await FakeKubeApi.start([...resources, NAMESPACES]));
+  kube.put(NAMESPACES, { metadata: { name: "kube-system", namespace: "", uid: CLUSTER_UID } });
+  // The controller itself: a cluster has a pod at least.
+  kube.put(PODS, { metadata: { namespace: "mooring-system", name: "controller", uid: "controller" } });
   const ipam = stack.use(await FakeIpam.start());
   const run = (identity: string) => {
     const stop = new AbortController();

@@ -112,6 +112,14 @@ describe("the manifests", { skip: !hasKubectl && "there is no kubectl here" }, (
     });
   }
 
+  it("have no default for the cluster's name, but a line for it", () => {
+    for (const folder of ["base", "overlays/sqlite", "overlays/postgres"]) {
+      const map = (hasKubectl ? render(folder) : []).find(({ kind }) => kind === "ConfigMap");
+      assert.deepEqual((map?.data as Record<string, string> | undefined)?.cluster, "", folder);
+      assert.match(readFileSync(join(ROOT, folder, "kustomization.yaml"), "utf8"), /^ +- cluster=$/m, folder);
+    }
+  });
+
   it("on PostgreSQL servers are stateless and the URL is in a Secret", () => {
     const manifests = hasKubectl ? render("overlays/postgres") : [];
     const ipam = workloads(manifests).find(({ metadata }) => metadata.name === "mooring-ipam");

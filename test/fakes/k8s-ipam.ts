@@ -1,6 +1,13 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { text } from "node:stream/consumers";
-import type { MooringEvent, Port, Release, ReleaseResult } from "../../ipam-server/contract/index.ts";
+import type {
+  Cluster,
+  ClusterRegistration,
+  MooringEvent,
+  Port,
+  Release,
+  ReleaseResult,
+} from "../../ipam-server/contract/index.ts";
 
 /** The IPAM as far as the controller sees it: ports of a cluster, fenced releases and deletions, the event stream. */
 export class FakeIpam implements AsyncDisposable {
@@ -8,6 +15,7 @@ export class FakeIpam implements AsyncDisposable {
   readonly #server: Server;
   readonly #streams = new Set<ServerResponse>();
   readonly #events: MooringEvent[] = [];
+  readonly clusters = new Map<string, Cluster>();
   /** Answers everything with 503 while true. */
   isDown = false;
   /** Called before a deletion or release is decided: what happens while the controller is on its way. */
@@ -66,6 +74,10 @@ export class FakeIpam implements AsyncDisposable {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<unknown> {
     const url = new URL(request.url ?? "/", "http://fake");
     if (this.isDown) return problem(response, 503, "unavailable");
+    if (url.pathname.startsWith("/v1/clusters/")) {
+      const registration = JSON.parse(await text(request)) as ClusterRegistration;
+      return this.#register(response, url.pathname.slice("/v1/clusters/".length), registration);
+    }
     if (url.pathname === "/v1/ports") {
       const cluster = url.searchParams.get("cluster");
       return answer(response, { ports: [...this.ports.values()].filter(port => port.cluster === cluster) });
@@ -87,6 +99,24 @@ export class FakeIpam implements AsyncDisposable {
     this.ports.delete(name);
     this.sendEvent({ type: "port.deleted", port: name, ...(port.cluster && { cluster: port.cluster }) });
     return answer(response, port);
+  }
+
+  #register(response: ServerResponse, name: string, { uid, heldPass }: ClusterRegistration): unknown {
+    const time = "2026-11-20T08:00:00.000Z";
+    const { heldPass: held, ...cluster } = this.clusters.get(name) ?? { name, uid, registeredAt: time };
+    if (cluster.uid !== uid) return problem(response, 409, "conflict");
+    if (held?.id !== heldPass?.id || held === undefined) {
+      this.clusters.set(name, { ...cluster, ...(heldPass && { heldPass: { ...heldPass, heldAt: time } }) });
+    }
+    return answer(response, this.clusters.get(name));
+  }
+
+  /** As mooringctl confirm does. */
+  confirm(name: string): void {
+    const cluster = this.clusters.get(name);
+    if (cluster?.heldPass === undefined) throw new Error(`${name} holds no pass`);
+    const heldPass = { ...cluster.heldPass, confirmedUntil: "2099-01-01T00:00:00.000Z" };
+    this.clusters.set(name, { ...cluster, heldPass });
   }
 
   #release(release: Release): ReleaseResult {

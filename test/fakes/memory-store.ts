@@ -68,6 +68,9 @@ export class MemoryStore implements Store {
     this.#networks.delete(name);
   }
 
+  changeCluster = async () => undefined;
+  readClusters = async () => [];
+
   readNetworks = async (): Promise<Network[]> => [...this.#networks.values()];
 
   async readNetwork(name: string): Promise<Network> {
@@ -129,6 +132,8 @@ export class MemoryStore implements Store {
         if (port) return { deleted: port };
         return { problem: new IpamError("not_found", `there is no port ${mutation.name}`).toProblem() };
       }
+      case "purgePort":
+        return { purged: "deleted" };
     }
   }
 

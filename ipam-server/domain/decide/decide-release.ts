@@ -1,4 +1,5 @@
 import { IpamError, type Release, type ReleaseResult } from "../../contract/index.ts";
+import type { OutcomeByKind } from "../model/mutation.ts";
 import { type PortRecord, sameSandbox } from "../model/port-record.ts";
 import { isReserved } from "../model/reservation.ts";
 import { removePort } from "./decide-delete.ts";
@@ -65,4 +66,20 @@ function endBinding(port: PortRecord, release: Release, scope: DecisionScope): R
 /** True if the claim that created the port made this binding, and no sandbox has used it: there is nothing to keep. */
 function isFirstUse({ binding, createdAt }: PortRecord): boolean {
   return binding !== undefined && binding.sandbox === undefined && binding.boundAt === createdAt;
+}
+
+/** Removes a port of a retired cluster, bound or not. A reserved port is only unbound: a person deletes it by its name. */
+export function decidePurge(name: string, cluster: string, scope: DecisionScope): OutcomeByKind["purgePort"] {
+  const { working } = scope;
+  const port = working.port(name);
+  if (port?.cluster !== cluster) return { purged: "kept" };
+  if (port.binding) endBinding(port, { host: port.binding.host }, scope);
+  const unbound = working.port(name);
+  if (!unbound) return { purged: "deleted" };
+  if (isReserved(unbound)) {
+    working.putPort({ ...unbound, cluster: undefined, namespace: undefined, workload: undefined });
+    return { purged: "unbound" };
+  }
+  removePort(unbound, scope);
+  return { purged: "deleted" };
 }

@@ -3,7 +3,7 @@ import type { Item, Outcome } from "../model/mutation.ts";
 import type { Snapshot, Writes } from "../model/snapshot.ts";
 import { decideClaim } from "./decide-claim.ts";
 import { decideDelete, decideExpire } from "./decide-delete.ts";
-import { decideRelease } from "./decide-release.ts";
+import { decidePurge, decideRelease } from "./decide-release.ts";
 import { decideReport } from "./decide-report.ts";
 import { decideReserve } from "./decide-reserve.ts";
 import { decideSlotClaim } from "./decide-slot-claim.ts";
@@ -44,6 +44,8 @@ function decideItem(item: Item, scope: DecisionScope): Outcome {
       return decideReserve(item.name, item.reservation, scope);
     case "deletePort":
       return decideDelete(item.name, item.precondition, scope);
+    case "purgePort":
+      return decidePurge(item.name, item.cluster, scope);
     case "expire":
       return decideExpire(item.name, scope);
   }

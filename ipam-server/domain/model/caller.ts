@@ -15,6 +15,8 @@ export type Action =
   | "reserve"
   | "deletePort"
   | "writeNetworks"
+  | "registerCluster"
+  | "manageClusters"
   | "copyStore"
   | "fillStore"
   | "read"

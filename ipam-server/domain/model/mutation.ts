@@ -19,7 +19,9 @@ export type Mutation =
   | { kind: "release"; release: Release; caller: string }
   | { kind: "report"; report: Report; caller: string }
   | { kind: "reserve"; name: string; reservation: PortReservation; caller: string }
-  | { kind: "deletePort"; name: string; precondition?: PortPrecondition; caller: string };
+  | { kind: "deletePort"; name: string; precondition?: PortPrecondition; caller: string }
+  /** Ends the binding and deletes the port, if its last claim came from this cluster. */
+  | { kind: "purgePort"; name: string; cluster: string; caller: string };
 
 /** `expire`: the store itself asks to delete an unbound port whose retention has ended. */
 export type Item = Mutation | { kind: "expire"; name: string; caller: string };
@@ -33,6 +35,7 @@ export interface OutcomeByKind {
   report: ReportResult;
   reserve: ReserveResult | { problem: Problem };
   deletePort: { deleted: Port } | { problem: Problem };
+  purgePort: { purged: "deleted" | "unbound" | "kept" } | { problem: Problem };
 }
 export type Outcome = OutcomeByKind[Mutation["kind"]];
 

@@ -1,3 +1,4 @@
+import type { Cluster } from "../../contract/index.ts";
 import type { Catalog, SubnetRecord } from "../model/catalog.ts";
 import type { PortRecord } from "../model/port-record.ts";
 import type { FreedAddress } from "../model/snapshot.ts";
@@ -18,6 +19,8 @@ export interface TransferSource {
   readPorts(afterKey: number, catalog: Catalog): Promise<readonly PortRecord[]>;
   /** Freed addresses by offset, beginning at `fromOffset`. */
   readFreed(subnet: SubnetRecord, fromOffset: bigint): Promise<FreedPage>;
+  /** By name. */
+  readClusters(): Promise<readonly Cluster[]>;
   readState(): Promise<Omit<TransferState, "kind">>;
 }
 
@@ -43,5 +46,7 @@ export async function* exportStore(source: TransferSource): AsyncGenerator<Trans
       }
     }
   }
+  for (const { name, uid, registeredAt } of await source.readClusters())
+    yield { kind: "cluster", name, uid, registeredAt };
   yield { kind: "state", ...(await source.readState()) };
 }

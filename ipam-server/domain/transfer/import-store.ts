@@ -1,4 +1,4 @@
-import { type ImportResponse, IpamError, type TransferEnd } from "../../contract/index.ts";
+import { type Cluster, type ImportResponse, IpamError, type TransferEnd } from "../../contract/index.ts";
 import type { Catalog } from "../model/catalog.ts";
 import type { HeldIp, PortRecord } from "../model/port-record.ts";
 import type { FreedState } from "../model/snapshot.ts";
@@ -23,6 +23,7 @@ export interface TransferSink extends TransferSource {
   addNetwork(network: ImportedNetwork): Promise<void>;
   addPorts(ports: readonly PortRecord[], catalog: Catalog): Promise<Duplicate | undefined>;
   addFreed(freed: readonly ImportedFreed[], catalog: Catalog): Promise<Duplicate | undefined>;
+  addCluster(cluster: Cluster): Promise<void>;
   setState(state: TransferState): Promise<void>;
   check(catalog: Catalog): Promise<Finding[]>;
 }
@@ -90,7 +91,10 @@ class RowImporter {
     if (row.kind === "network") await this.#addNetwork(row);
     else if (row.kind === "port") await this.#addPort(row);
     else if (row.kind === "freed") await this.#addFreed(row);
-    else await this.#sink.setState(row);
+    else if (row.kind === "cluster") {
+      const { name, uid, registeredAt } = row;
+      await this.#sink.addCluster({ name, uid, registeredAt });
+    } else await this.#sink.setState(row);
   }
 
   async finish(): Promise<Omit<ImportResponse, "digest">> {

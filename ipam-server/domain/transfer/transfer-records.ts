@@ -15,6 +15,7 @@ import { parseSubnet } from "../networks/parse-subnet.ts";
 import { validateNetwork } from "../networks/validate-network.ts";
 import {
   rangeText,
+  type TransferCluster,
   type TransferFreed,
   type TransferNetwork,
   type TransferPort,
@@ -27,12 +28,13 @@ function fail(field: string, text: string): never {
   throw new IpamError("invalid_request", `${field}: ${text}`, { field });
 }
 
-const KINDS = ["network", "port", "freed", "state"] as const satisfies TransferRow["kind"][];
+const KINDS = ["network", "port", "freed", "cluster", "state"] as const satisfies TransferRow["kind"][];
 
 /** Checks the order of rows, because equal content must be an equal stream. */
 export class TransferOrder {
   #rank = 0;
   #lastKey = 0;
+  readonly #clusters = new Map<string, string>();
   #done = false;
 
   check(row: TransferRow): void {
@@ -41,9 +43,18 @@ export class TransferOrder {
     if (rank < this.#rank) fail("kind", `a ${row.kind} row after a ${KINDS[this.#rank]} row`);
     this.#rank = rank;
     this.#done = row.kind === "state";
+    if (row.kind === "cluster") this.#checkCluster(row);
     if (row.kind !== "port") return;
     if (row.key <= this.#lastKey) fail("key", `${row.key} is not greater than the key of the previous port`);
     this.#lastKey = row.key;
+  }
+
+  #checkCluster({ name, uid }: TransferCluster): void {
+    const last = [...this.#clusters.values()].at(-1) ?? "";
+    if (name <= last) fail("name", `cluster ${name} does not follow cluster ${last} in order`);
+    const other = this.#clusters.get(uid);
+    if (other !== undefined) fail("uid", `${uid} is that of cluster ${other} too`);
+    this.#clusters.set(uid, name);
   }
 
   end(): void {

@@ -28,7 +28,7 @@ import { toSpec } from "../networks/network-manifest.ts";
  * The content of a store without its events, independent of its engine: ids of networks and subnets become names and
  * CIDRs, offsets become addresses. Keys stand in one order, so that equal content has equal text.
  */
-export type TransferRow = TransferNetwork | TransferPort | TransferFreed | TransferState;
+export type TransferRow = TransferNetwork | TransferPort | TransferFreed | TransferCluster | TransferState;
 
 /** Repeats fields of the wire type Network: an export of an old release must stay readable when the API changes. */
 export interface TransferNetwork {
@@ -92,6 +92,14 @@ export interface TransferFreed {
   pooled: boolean;
   freedAt: Timestamp;
   lastPort: string;
+}
+
+/** Without the pass that its controller holds, which that decides again. */
+export interface TransferCluster {
+  kind: "cluster";
+  name: string;
+  uid: string;
+  registeredAt: Timestamp;
 }
 
 export interface TransferState {

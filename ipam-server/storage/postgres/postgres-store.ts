@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type {
+  Cluster,
   EventList,
   EventQuery,
   ImportResponse,
@@ -10,6 +11,7 @@ import type {
   PutNetworkResponse,
   TransferEnd,
 } from "../../contract/index.ts";
+import { type ClusterChange, planClusterChange } from "../../domain/clusters/change-cluster.ts";
 import { type Catalog, toNetwork } from "../../domain/model/catalog.ts";
 import type { Duty } from "../../domain/model/leadership.ts";
 import type { Item, Mutation, Outcome } from "../../domain/model/mutation.ts";
@@ -17,7 +19,6 @@ import { toPort } from "../../domain/model/port-record.ts";
 import type { NewEvent } from "../../domain/model/snapshot.ts";
 import type { ReuseTimes } from "../../domain/networks/cooling.ts";
 import { applyEdit, type NetworkEdit } from "../../domain/networks/network-edit.ts";
-import { findOutdatedPools } from "../../domain/networks/plan-network-change.ts";
 import type { Finding, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
 import { countDeleted, expireItems, networkEvents } from "../commit.ts";
@@ -40,11 +41,13 @@ import { type TransactionPlan, Writer } from "./database/writer.ts";
 import { CatalogCache } from "./replicas/catalog-cache.ts";
 import { EventListener } from "./replicas/event-listener.ts";
 import { LEADERSHIP_TIMES, Leadership } from "./replicas/leadership.ts";
+import { loadUpdatedCatalog, NEXT_REVISION } from "./replicas/updated-catalog.ts";
 import { loadCatalog, type VersionedCatalog } from "./rows/catalog-rows.ts";
 import { BatchDecider, type Decided } from "./statements/batch-decider.ts";
+import { readClusters, writeCluster } from "./statements/cluster-table.ts";
 import { EventPruner, lastSeqOf, planEvents } from "./statements/event-log.ts";
 import { readEvents } from "./statements/event-reader.ts";
-import { deleteNetwork, putNetwork, updatePools } from "./statements/network-writer.ts";
+import { deleteNetwork, putNetwork } from "./statements/network-writer.ts";
 import { findKeys, readPort, readPorts } from "./statements/port-reader.ts";
 import type { PostgresStoreOptions } from "./store-options.ts";
 import { Transfers } from "./transfer/transfers.ts";
@@ -56,7 +59,6 @@ const MIGRATION_LOCK_MS = 1000;
 const EXPIRED = prepare(
   `SELECT name FROM ports WHERE expires_at <= $1 AND host IS NULL ORDER BY expires_at LIMIT ${MAX_EXPIRED}`,
 );
-const NEXT_REVISION = prepare("UPDATE catalog_state SET revision = revision + 1");
 
 /**
  * Connects, and creates or migrates the tables. Rejects with IpamError `unavailable`, which names the database and the
@@ -86,17 +88,6 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   } catch (error) {
     throw toIpamError(error, primary.name);
   }
-}
-
-/** Loads the networks of a database that may come from an earlier version. */
-async function loadUpdatedCatalog(reader: Reader, writer: Writer): Promise<VersionedCatalog> {
-  const loaded = await reader.read(loadCatalog);
-  if (findOutdatedPools(loaded.catalog).length === 0) return loaded;
-  await writer.transact("change", async send => {
-    await updatePools(send, (await loadCatalog(send)).catalog);
-    return { writes: [{ statement: NEXT_REVISION, values: [] }], result: undefined };
-  });
-  return reader.read(loadCatalog);
 }
 
 /**
@@ -216,6 +207,20 @@ class PostgresStore implements Store {
     if (writes.length > 0) await this.#networks.refresh();
     return result;
   }
+
+  async changeCluster(name: string, change: ClusterChange, caller: string): Promise<Cluster | undefined> {
+    const plan = (clusters: Cluster[]) => planClusterChange(name, change, clusters, this.#clock(), caller);
+    const { after, event } = plan(await this.readClusters());
+    // The lock excludes all claims, so that a registration without a change does not get it.
+    if (!event) return after;
+    return this.#changeNetworks(async send => {
+      const { after: result, event: written } = plan(await readClusters(send));
+      if (written) await writeCluster(send, name, result);
+      return { events: written ? [written] : [], result };
+    });
+  }
+
+  readonly readClusters = (): Promise<Cluster[]> => this.#read(readClusters);
 
   async readNetworks(): Promise<Network[]> {
     this.#transfers.gate.assertNotImporting();

@@ -1,5 +1,6 @@
 import type Database from "better-sqlite3";
 import {
+  type Cluster,
   type EventList,
   type EventQuery,
   type ImportResponse,
@@ -11,6 +12,7 @@ import {
   type PutNetworkResponse,
   type TransferEnd,
 } from "../../contract/index.ts";
+import { type ClusterChange, planClusterChange } from "../../domain/clusters/change-cluster.ts";
 import { decide } from "../../domain/decide/decide.ts";
 import type { DecisionContext } from "../../domain/decide/decision-scope.ts";
 import { type Catalog, toNetwork } from "../../domain/model/catalog.ts";
@@ -25,7 +27,7 @@ import type { Finding, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
 import { countDeleted, expireItems, hasChanges, networkEvents, updateCatalog } from "../commit.ts";
 import { EventNotifier } from "../event-notifier.ts";
-import { MAX_EXPIRED, MAX_UNPOOLED } from "../limits.ts";
+import { MAX_EXPIRED } from "../limits.ts";
 import { findNetwork } from "../network-plan.ts";
 import { identityOf, portNotFound } from "../port-query.ts";
 import { buildContext, eventRetentionOf, reuseDelayOf } from "../store-options.ts";
@@ -35,6 +37,7 @@ import { FileIdentity } from "./database/file-identity.ts";
 import { inTransaction } from "./database/in-transaction.ts";
 import { openDatabase } from "./database/open-database.ts";
 import { loadCatalog } from "./rows/catalog-rows.ts";
+import { readClusters, writeCluster } from "./statements/cluster-table.ts";
 import { EventLog } from "./statements/event-log.ts";
 import { readEventPage } from "./statements/event-reader.ts";
 import { NetworkWriter } from "./statements/network-writer.ts";
@@ -69,7 +72,6 @@ class SqliteStore implements Store {
   readonly #ports: PortReader;
   readonly #networks: NetworkWriter;
   readonly #transfers: Transfers;
-  readonly #deleteUnpooled: Database.Statement<[number]>;
   readonly #notifier = new EventNotifier();
   #catalog: Catalog;
   #nextPortKey: number;
@@ -87,10 +89,6 @@ class SqliteStore implements Store {
     this.#ports = new PortReader(database, this.#loader);
     this.#networks = new NetworkWriter(database);
     this.#transfers = new Transfers(database);
-    this.#deleteUnpooled = database.prepare(
-      `DELETE FROM freed WHERE (subnet_id, offset) IN
-         (SELECT subnet_id, offset FROM freed WHERE pooled = 0 AND freed_at <= ? LIMIT ${MAX_UNPOOLED})`,
-    );
     this.#catalog = loadCatalog(database);
     this.#nextPortKey = this.#readState("next_port_key");
     this.#minimumEpoch = this.#readState("epoch_floor");
@@ -134,7 +132,7 @@ class SqliteStore implements Store {
     this.#events.append(events, now);
     this.#failpoint("events");
     this.#events.prune(events.length, now);
-    this.#deleteUnpooled.run(now - reuseDelayOf(this.#options));
+    this.#applier.deleteUnpooled(now - reuseDelayOf(this.#options));
     this.#failpoint("commit");
   }
 
@@ -172,6 +170,23 @@ class SqliteStore implements Store {
   #reuseTimes(now: number): ReuseTimes {
     return { now, reuseDelayMs: reuseDelayOf(this.#options) };
   }
+
+  async changeCluster(name: string, change: ClusterChange, caller: string): Promise<Cluster | undefined> {
+    return this.#guard(() => {
+      const now = this.#clock();
+      const { after, event } = planClusterChange(name, change, readClusters(this.#database), now, caller);
+      if (event) {
+        this.#transact(() => {
+          writeCluster(this.#database, name, after);
+          this.#append([event], now);
+        });
+        this.#notifier.notify(this.#events.lastSeq);
+      }
+      return after;
+    });
+  }
+
+  readonly readClusters = async (): Promise<Cluster[]> => this.#guard(() => readClusters(this.#database));
 
   async readNetworks(): Promise<Network[]> {
     return this.#catalog.networks.map(toNetwork);

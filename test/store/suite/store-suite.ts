@@ -1,5 +1,6 @@
 import { testAllocation } from "./allocation.ts";
 import { testBindings } from "./bindings.ts";
+import { testClusters } from "./clusters.ts";
 import type { Engine } from "./engine.ts";
 import { testHistory } from "./history.ts";
 import { testLeadership } from "./leadership.ts";
@@ -19,6 +20,7 @@ export function testStore(engine: Engine): void {
   testNetworks(engine);
   testRedeclared(engine);
   testReallocation(engine);
+  testClusters(engine);
   testHistory(engine);
   testOrders(engine);
   testSlots(engine);

@@ -99,8 +99,14 @@ const WRONG: [what: string, change: Change, message: RegExp][] = [
     rows => Object.assign(find(rows, "freed"), { address: "10.0.0.251", pooled: true }),
     /pooled: true, but 10\.0\.0\.251 is in no pool/,
   ],
-  ["rows out of order", rows => rows.reverse(), /kind: a freed row after the state row/],
-  ["a network after ports", rows => rows.splice(-1, 0, dual(rows)), /kind: a network row after a freed row/],
+  ["rows out of order", rows => rows.reverse(), /kind: a cluster row after the state row/],
+  ["a network after ports", rows => rows.splice(-1, 0, dual(rows)), /kind: a network row after a cluster row/],
+  ["a cluster twice", rows => rows.splice(-1, 0, find(rows, "cluster", "c2")), /name: cluster c2 does not follow/],
+  [
+    "a UID of two clusters",
+    rows => Object.assign(find(rows, "cluster", "c2"), { uid: "uid-1" }),
+    /uid: uid-1 is that of cluster c1 too/,
+  ],
   ["no state", rows => rows.pop(), /the state row is missing/],
 ];
 

@@ -79,6 +79,9 @@ export async function fill(store: Store, clock: Clock): Promise<void> {
     clock.pass(1000);
     await store.commit([release("a", uid)]);
   }
+  for (const [name, uid] of [["c1", "uid-1"] as const, ["c2", "uid-2"] as const]) {
+    await store.changeCluster(name, { kind: "register", registration: { uid } }, "test");
+  }
   // Outside the pools.
   await attach(store, claim("outside", "a", "o", { ...dual, ips: ["10.0.0.250"] }));
   await store.commit([release("a", "o")]);

@@ -6,13 +6,13 @@ import type { Action, Role } from "../../../ipam-server/domain/model/caller.ts";
 
 const ACTIONS: Action[] = [
   ...(["claim", "release", "report", "reserve", "deletePort", "writeNetworks", "read", "probe"] as const),
-  ...(["copyStore", "fillStore"] as const),
+  ...(["copyStore", "fillStore", "registerCluster", "manageClusters"] as const),
 ];
 
 /** The operations of each role, in addition to `probe`, which every role may use. */
 const MAY: Record<Role, Action[]> = {
-  node: ["claim", "release", "report", "read"],
-  controller: ["release", "report", "deletePort", "read"],
+  node: ["claim", "release", "report", "read", "registerCluster"],
+  controller: ["release", "report", "deletePort", "read", "registerCluster"],
   provisioner: ["claim", "release", "reserve", "deletePort", "read"],
   reader: ["read"],
   admin: ACTIONS,

@@ -161,4 +161,46 @@ describe("mooringctl commands that change", () => {
     assert.equal(rejected.exitCode, 1);
     assert.match(rejected.stdout, /^Ready: +no: the disk is full\n$/);
   });
+
+  it("confirm lets the named pass run", async () => {
+    const heldPass = { id: "3fa2", releases: 30, deletions: 0, ports: 100, heldAt: "2026-11-20T08:00:00.000Z" };
+    const cluster = { name: "c1", uid: "u", registeredAt: "2026-11-20T08:00:00.000Z" };
+    const confirmed = { ...heldPass, confirmedUntil: "2026-11-20T08:10:00.000Z" };
+    await using server = new FakeServer(() => ({ body: { ...cluster, heldPass: confirmed } }));
+    const run = await runCtl(["confirm", "c1", "3fa2"], { server: await server.listen() });
+    assert.equal(run.stdout, "cluster/c1: pass 3fa2 may run until 2026-11-20T08:10:00.000Z\n");
+    assert.deepEqual(server.requests, [
+      { method: "POST", url: "/v1/clusters/c1/confirmations", body: { pass: "3fa2" } },
+    ]);
+  });
+
+  it("purge removes nothing without --yes, and says what it would remove", async () => {
+    await using server = new FakeServer(() => ({ body: { ports: [boundPort, unboundPort] } }));
+    const run = await runCtl(["purge", "cluster", "c1"], { server: await server.listen() });
+    assert.equal(run.exitCode, 1);
+    assert.match(run.stderr, /c1 has 2 ports, 1 of them bound on 1 hosts: nothing removed\n.*purge cluster c1 --yes/);
+    assert.deepEqual(
+      server.requests.map(({ method }) => method),
+      ["GET"],
+    );
+  });
+
+  it("purge removes every page of ports, then frees the name unless ports are kept", async () => {
+    for (const kept of [0, 2]) {
+      await using server = new FakeServer(({ method, body }): Reply => {
+        if (method === "DELETE") return { status: 204 };
+        const { cursor } = body as { cursor?: string };
+        return { body: { deleted: 3, unbound: 1, kept, ...(cursor === undefined && { nextCursor: "x" }) } };
+      });
+      const run = await runCtl(["purge", "cluster", "c1", "--yes"], { server: await server.listen() });
+      assert.match(run.stdout, /^cluster\/c1: 6 ports deleted, 2 reserved ones unbound, \d kept\n/);
+      assert.equal(run.stdout.includes("its name is free"), kept === 0);
+      const urls = server.requests.map(({ method, url }) => `${method} ${url}`);
+      assert.deepEqual(urls, [
+        "POST /v1/clusters/c1/purge",
+        "POST /v1/clusters/c1/purge",
+        ...(kept === 0 ? ["DELETE /v1/clusters/c1"] : []),
+      ]);
+    }
+  });
 });

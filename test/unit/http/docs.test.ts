@@ -7,6 +7,7 @@ import { EventTail } from "../../../ipam-server/engine/event-tail.ts";
 import { Metrics } from "../../../ipam-server/http/metrics.ts";
 import { serviceOperations } from "../../../ipam-server/http/service-operations.ts";
 import { batchOperations } from "../../../ipam-server/http/v1/batch-operations.ts";
+import { clusterOperations } from "../../../ipam-server/http/v1/cluster-operations.ts";
 import { eventOperations } from "../../../ipam-server/http/v1/event-operations.ts";
 import { networkOperations } from "../../../ipam-server/http/v1/network-operations.ts";
 import { portOperations } from "../../../ipam-server/http/v1/port-operations.ts";
@@ -37,6 +38,7 @@ describe("API page", () => {
       ...batchOperations(batcher),
       ...networkOperations(store),
       ...portOperations(store, batcher),
+      ...clusterOperations(store, batcher),
       ...eventOperations(store, tail, timing),
       ...transferOperations(store),
       ...serviceOperations(store, new Metrics(store, () => 0), () => ({})),

@@ -1,13 +1,16 @@
 import { z } from "zod";
 import {
   type Claim,
+  type ClusterRegistration,
   EVENT_TYPES,
   type EventQuery,
   type NetworkManifest,
   type NetworkQuery,
+  type PassConfirmation,
   type PortPrecondition,
   type PortQuery,
   type PortReservation,
+  type PurgeRequest,
   type Release,
   type Report,
   type SubnetSpec,
@@ -182,3 +185,24 @@ export const eventQuery = z.strictObject({
   mac: optional(f.mac),
   limit: optional(f.limit),
 }) satisfies z.ZodType<EventQuery>;
+
+const passId = f.identifier;
+export const clusterRegistration = z
+  .strictObject({
+    uid: f.identifier,
+    heldPass: optional(
+      z
+        .strictObject({
+          id: passId,
+          releases: z.int().min(0),
+          deletions: z.int().min(0),
+          ports: z.int().min(0),
+        })
+        .nullable(),
+    ),
+  })
+  .meta({ id: "ClusterRegistration" }) satisfies z.ZodType<ClusterRegistration>;
+export const passConfirmation = z.strictObject({ pass: passId }) satisfies z.ZodType<PassConfirmation>;
+export const purgeRequest = z.strictObject({
+  cursor: optional(z.string().max(1024)),
+}) satisfies z.ZodType<PurgeRequest>;

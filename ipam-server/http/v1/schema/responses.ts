@@ -1,6 +1,8 @@
 import { z } from "zod";
 import {
   type ClaimResult,
+  type Cluster,
+  type ClusterList,
   ERROR_CODES,
   type ErrorCode,
   EVENT_TYPES,
@@ -13,6 +15,7 @@ import {
   type PortAttachment,
   type PortList,
   type Problem,
+  type PurgeResponse,
   type PutNetworkResponse,
   type ReleaseResult,
   type ReportResult,
@@ -163,3 +166,25 @@ export const eventList = z.object({
   nextAfter: optional(z.int()),
 }) satisfies z.ZodType<EventList>;
 export const checkResponse = z.object({ findings: z.array(z.object({ what: text, where: text })) });
+
+export const cluster = z
+  .object({
+    name: text,
+    uid: text,
+    registeredAt: time,
+    heldPass: optional(
+      z.object({
+        id: text,
+        releases: z.int(),
+        deletions: z.int(),
+        ports: z.int(),
+        heldAt: time,
+        confirmedUntil: optional(time),
+      }),
+    ),
+  })
+  .meta({ id: "Cluster" }) satisfies z.ZodType<Cluster>;
+export const clusterList = z.object({ clusters: z.array(cluster) }) satisfies z.ZodType<ClusterList>;
+export const purgeResponse = z
+  .object({ deleted: z.int(), unbound: z.int(), kept: z.int(), nextCursor: optional(text) })
+  .meta({ id: "PurgeResponse" }) satisfies z.ZodType<PurgeResponse>;

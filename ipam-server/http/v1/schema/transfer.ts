@@ -1,6 +1,12 @@
 import { z } from "zod";
 import { type ImportResponse, TRANSFER_KIND, type TransferEnd, type TransferHeader } from "../../../contract/index.ts";
-import type { TransferFreed, TransferNetwork, TransferPort, TransferState } from "../../../domain/transfer/transfer.ts";
+import type {
+  TransferCluster,
+  TransferFreed,
+  TransferNetwork,
+  TransferPort,
+  TransferState,
+} from "../../../domain/transfer/transfer.ts";
 import * as f from "./fields.ts";
 import { nameFrom, owner, planeState, retention, sandbox, segment, subnetSpec, workload } from "./requests.ts";
 
@@ -78,6 +84,13 @@ const freed = z.strictObject({
   lastPort: z.string(),
 }) satisfies z.ZodType<TransferFreed>;
 
+const cluster = z.strictObject({
+  kind: z.literal("cluster"),
+  name: f.clusterName,
+  uid: f.identifier,
+  registeredAt: f.timestamp,
+}) satisfies z.ZodType<TransferCluster>;
+
 const state = z.strictObject({
   kind: z.literal("state"),
   lastSeq: count,
@@ -87,7 +100,7 @@ const state = z.strictObject({
 
 const end = z.strictObject({ kind: z.literal("end"), rows: count, digest }) satisfies z.ZodType<TransferEnd>;
 
-export const line = z.discriminatedUnion("kind", [network, port, freed, state, end]);
+export const line = z.discriminatedUnion("kind", [network, port, freed, cluster, state, end]);
 
 export const importResponse = z
   .object({ networks: count, ports: count, freed: count, digest })

@@ -252,4 +252,19 @@ CREATE TABLE database_history (
 );
 `,
   },
+  {
+    version: 8,
+    name: "clusters",
+    oldestProgram: 1,
+    sql: `
+CREATE TABLE clusters (
+  name text COLLATE "C" PRIMARY KEY,
+  -- Of its namespace kube-system.
+  uid text COLLATE "C" NOT NULL UNIQUE,
+  registered_at bigint NOT NULL,
+  -- JSON; NULL while the controller holds no pass.
+  held_pass text
+);
+`,
+  },
 ];

@@ -1,3 +1,4 @@
+import type { Cluster } from "../../../contract/index.ts";
 import type { Catalog, SubnetRecord } from "../../../domain/model/catalog.ts";
 import type { PortRecord } from "../../../domain/model/port-record.ts";
 import type { FreedPage, TransferSource } from "../../../domain/transfer/export-store.ts";
@@ -6,6 +7,7 @@ import { decodeOffset, encodeOffset } from "../../offset-code.ts";
 import { prepare, type Send } from "../database/statement.ts";
 import { loadCatalog } from "../rows/catalog-rows.ts";
 import { PORT_COLUMN_LIST, type PortRow } from "../rows/port-rows.ts";
+import { readClusters } from "../statements/cluster-table.ts";
 import { addFixedIps } from "../statements/port-reader.ts";
 
 /** Rows read at once, which bounds the memory. */
@@ -45,6 +47,10 @@ export class PostgresSource implements TransferSource {
       freedAt,
       lastPort,
     }));
+  }
+
+  async readClusters(): Promise<Cluster[]> {
+    return readClusters(this.#send);
   }
 
   async readState(): Promise<Omit<TransferState, "kind">> {

@@ -1,3 +1,4 @@
+import type { Cluster } from "../../../contract/index.ts";
 import type { Catalog } from "../../../domain/model/catalog.ts";
 import type { HeldIp, PortRecord } from "../../../domain/model/port-record.ts";
 import type { Finding } from "../../../domain/store.ts";
@@ -14,6 +15,7 @@ import { checkStore } from "../check/check-store.ts";
 import { toColumns } from "../database/array-literal.ts";
 import { prepare, type Send } from "../database/statement.ts";
 import { encodePort, PORT_COLUMN_LIST, PORT_COLUMNS } from "../rows/port-rows.ts";
+import { writeCluster } from "../statements/cluster-table.ts";
 import { addSubnet, orderSubnets, writeNetwork } from "../statements/network-writer.ts";
 import { FREED_COLUMNS, HELD_COLUMNS, SET_COUNTERS, unnest } from "../statements/write-applier.ts";
 import { PostgresSource } from "./export-rows.ts";
@@ -99,6 +101,10 @@ export class PostgresSink extends PostgresSource implements TransferSink {
     );
     const missing = firstMissing(rows, await this.#send<AddressRow>(INSERT_FREED, ...columns));
     return missing && { index: missing.index, what: "the same address" };
+  }
+
+  async addCluster(cluster: Cluster): Promise<void> {
+    await writeCluster(this.#send, cluster.name, cluster);
   }
 
   async setState({ lastSeq, nextPortKey, epochFloor }: TransferState): Promise<void> {

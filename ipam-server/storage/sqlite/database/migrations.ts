@@ -183,4 +183,18 @@ CREATE TABLE cooling (
 ) STRICT, WITHOUT ROWID;
 `,
   },
+  {
+    version: 7,
+    name: "clusters",
+    sql: `
+CREATE TABLE clusters (
+  name TEXT PRIMARY KEY,
+  -- Of its namespace kube-system.
+  uid TEXT NOT NULL UNIQUE,
+  registered_at INTEGER NOT NULL,
+  -- JSON; NULL while the controller holds no pass.
+  held_pass TEXT
+) STRICT, WITHOUT ROWID;
+`,
+  },
 ];

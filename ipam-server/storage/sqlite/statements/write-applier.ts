@@ -2,6 +2,7 @@ import type Database from "better-sqlite3";
 import type { Catalog } from "../../../domain/model/catalog.ts";
 import type { HeldIp } from "../../../domain/model/port-record.ts";
 import type { Writes } from "../../../domain/model/snapshot.ts";
+import { MAX_UNPOOLED } from "../../limits.ts";
 import { encodeCount, encodeOffset } from "../../offset-code.ts";
 import { encodeMac, encodePort, PORT_COLUMNS, type PortRow } from "../rows/port-rows.ts";
 
@@ -34,6 +35,7 @@ export class WriteApplier {
   readonly #insertFreed: Database.Statement<[...Address, number, number, string]>;
   readonly #setCursor: Database.Statement<[bigint, number]>;
   readonly #setCounters: Database.Statement<[number, number, number, number]>;
+  readonly #deleteUnpooled: Database.Statement<[number]>;
   readonly #setNextPortKey: Database.Statement<[number]>;
 
   constructor(database: Database.Database) {
@@ -55,7 +57,16 @@ export class WriteApplier {
     );
     this.#setCursor = database.prepare("UPDATE pools SET passed = ? WHERE id = ?");
     this.#setCounters = database.prepare("UPDATE subnets SET held = ?, outside = ?, freed = ? WHERE id = ?");
+    this.#deleteUnpooled = database.prepare(
+      `DELETE FROM freed WHERE (subnet_id, offset) IN
+         (SELECT subnet_id, offset FROM freed WHERE pooled = 0 AND freed_at <= ? LIMIT ${MAX_UNPOOLED})`,
+    );
     this.#setNextPortKey = database.prepare("UPDATE store_state SET next_port_key = ?");
+  }
+
+  /** Deletes some freed addresses outside the pools, which no longer wait. */
+  deleteUnpooled(freedBefore: number): void {
+    this.#deleteUnpooled.run(freedBefore);
   }
 
   /** Deletes before it updates and inserts, so that one item can claim what another of the batch releases. */

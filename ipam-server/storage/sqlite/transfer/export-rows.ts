@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type Database from "better-sqlite3";
+import type { Cluster } from "../../../contract/index.ts";
 import type { Catalog, SubnetRecord } from "../../../domain/model/catalog.ts";
 import type { PortRecord } from "../../../domain/model/port-record.ts";
 import type { FreedPage, TransferSource } from "../../../domain/transfer/export-store.ts";
@@ -7,6 +8,7 @@ import type { TransferState } from "../../../domain/transfer/transfer.ts";
 import { decodeOffset, encodeOffset } from "../../offset-code.ts";
 import { loadCatalog } from "../rows/catalog-rows.ts";
 import { PORT_COLUMNS, type PortRow } from "../rows/port-rows.ts";
+import { readClusters } from "../statements/cluster-table.ts";
 import { SnapshotLoader } from "../statements/snapshot-loader.ts";
 
 /** Rows read at once, in a few milliseconds, so that claims run in between. */
@@ -55,6 +57,10 @@ export class SqliteSource implements TransferSource {
       freedAt: Number(freedAt),
       lastPort,
     }));
+  }
+
+  async readClusters(): Promise<Cluster[]> {
+    return readClusters(this.#database);
   }
 
   async readState(): Promise<Omit<TransferState, "kind">> {

@@ -1,5 +1,5 @@
 import Database from "better-sqlite3";
-import type { ImportResponse, TransferEnd } from "../../../contract/index.ts";
+import type { Cluster, ImportResponse, TransferEnd } from "../../../contract/index.ts";
 import type { Catalog, SubnetDeclaration } from "../../../domain/model/catalog.ts";
 import type { PortRecord } from "../../../domain/model/port-record.ts";
 import type { Finding } from "../../../domain/store.ts";
@@ -17,6 +17,7 @@ import { encodeCount, encodeOffset } from "../../offset-code.ts";
 import { checkStore } from "../check/check-store.ts";
 import { loadCatalog } from "../rows/catalog-rows.ts";
 import { encodePort, PORT_COLUMNS } from "../rows/port-rows.ts";
+import { writeCluster } from "../statements/cluster-table.ts";
 import { NetworkWriter } from "../statements/network-writer.ts";
 import { SqliteSource } from "./export-rows.ts";
 
@@ -109,6 +110,10 @@ class SqliteSink extends SqliteSource implements TransferSink {
       const stored = encodeOffset(catalog.subnet(subnetId).cidr.version, offset);
       this.#insertFreed.run(subnetId, stored, pooled ? 1 : 0, freedAt, lastPort);
     });
+  }
+
+  async addCluster(cluster: Cluster): Promise<void> {
+    writeCluster(this.#database, cluster.name, cluster);
   }
 
   async setState({ lastSeq, nextPortKey, epochFloor }: TransferState): Promise<void> {
