@@ -6,6 +6,7 @@ export const EXTERNAL_IDS = {
   portId: "mooring-port-id",
   epoch: "mooring-epoch",
   network: "mooring-network",
+  physicalNetwork: "mooring-physical-network",
   owner: "mooring-owner",
   sandbox: "mooring-sandbox",
   interface: "mooring-interface",
@@ -30,6 +31,8 @@ interface PortIds {
   epoch?: number;
   /** Name of the CNI network configuration. */
   network: string;
+  /** Absent: plugged before it was recorded. */
+  physicalNetwork?: string;
   ownerUid?: string;
 }
 
@@ -59,12 +62,13 @@ export function formatSandboxIds({ sandboxId, containerInterface }: SandboxIds):
   return { [EXTERNAL_IDS.sandbox]: sandboxId, [EXTERNAL_IDS.interface]: containerInterface };
 }
 
-export function formatPortIds({ portName, portId, epoch, network, ownerUid }: PortIds): ExternalIds {
+export function formatPortIds({ portName, portId, epoch, network, physicalNetwork, ownerUid }: PortIds): ExternalIds {
   return {
     [EXTERNAL_IDS.port]: portName,
     ...(portId !== undefined && { [EXTERNAL_IDS.portId]: portId }),
     ...(epoch !== undefined && { [EXTERNAL_IDS.epoch]: String(epoch) }),
     [EXTERNAL_IDS.network]: network,
+    ...(physicalNetwork !== undefined && { [EXTERNAL_IDS.physicalNetwork]: physicalNetwork }),
     ...(ownerUid !== undefined && { [EXTERNAL_IDS.owner]: ownerUid }),
   };
 }
@@ -131,6 +135,7 @@ export function parseExternalIds(ids: ExternalIds): ParsedIds {
     ...text(EXTERNAL_IDS.portId, "portId"),
     ...text(EXTERNAL_IDS.owner, "ownerUid"),
     ...text(EXTERNAL_IDS.network, "network"),
+    ...text(EXTERNAL_IDS.physicalNetwork, "physicalNetwork"),
     ...text(EXTERNAL_IDS.netns, "netns"),
     ...text(EXTERNAL_IDS.sandbox, "sandboxId"),
     ...text(EXTERNAL_IDS.interface, "containerInterface"),

@@ -14,7 +14,7 @@ import { SocketServer } from "./calls/socket-server.ts";
 import { ClaimBuilder } from "./claims/claim-builder.ts";
 import { DefaultNetwork } from "./claims/default-network.ts";
 import { Preclaims } from "./claims/preclaims.ts";
-import type { AgentConfig } from "./config.ts";
+import { type AgentConfig, deriveBridges } from "./config.ts";
 import { AgentMetrics } from "./metrics.ts";
 import { createNodeCore } from "./node-core.ts";
 import { watchNode } from "./pod/node-watch.ts";
@@ -38,6 +38,7 @@ const DRAIN_MS = 10_000;
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
   const { config, log, startUpkeep } = options;
   const { nodeName, server, tokenFile, caFile } = config;
+  const bridges = deriveBridges(config);
   await using stack = new AsyncDisposableStack();
   const closing = new AbortController();
 
@@ -102,7 +103,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   stack.use(
     watchNode({ api, nodeName, onCordon: isCordoned => leases.setCordoned(isCordoned), onError: onError("watch") }),
   );
-  const shared = { config, ipam, datapath, held, leases, unreported, metrics };
+  const shared = { config, bridges, ipam, datapath, held, leases, unreported, metrics };
   const upkeep = await startUpkeep?.({ ...shared, pods, api, journal, queue, events, log });
   if (upkeep !== undefined) stack.use(upkeep);
   const defaultNetwork = new DefaultNetwork(config.preclaim);
@@ -126,7 +127,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const findObstacles = async () => [
     ...(socket.isServing ? [] : ["the socket is not served"]),
     ...(pods.items === undefined ? ["the pods of this node are not yet listed from Kubernetes"] : []),
-    ...(await datapath.ready(config.bridge).then(
+    ...(await datapath.ready(bridges.map(({ name }) => name)).then(
       () => [],
       error => [describeError(error)],
     )),

@@ -9,7 +9,8 @@ import {
   parseServer,
   parseText,
 } from "../../ipam-server/process/option-parsers.ts";
-import type { OptionValues } from "../../ipam-server/process/options.ts";
+import { OptionError, type OptionValues } from "../../ipam-server/process/options.ts";
+import { deriveIntegrationBridges, type IntegrationBridge } from "../datapath/bridges/integration-bridges.ts";
 import { parseRetention, RETENTION_ACCEPTS } from "../spec/retention.ts";
 import { PRECLAIM_MODES } from "./claims/default-network.ts";
 import { UPKEEP_OPTIONS } from "./upkeep/options.ts";
@@ -56,7 +57,7 @@ export const AGENT_OPTIONS = {
     parse: parsePath,
   },
   bridge: {
-    about: "the integration bridge that pods are plugged into",
+    about: "the integration bridge of the first physical network; others get BRIDGE-NETWORK",
     placeholder: "bridge",
     default: "br-int",
     parse: parseText,
@@ -147,3 +148,12 @@ export type AgentOptions = OptionValues<typeof AGENT_OPTIONS>;
 
 /** The options, with the required ones set. */
 export type AgentConfig = AgentOptions & { nodeName: string; cluster: string };
+
+/** Throws OptionError if two physical networks would share a bridge. */
+export function deriveBridges({ bridge, bridgeMappings }: AgentConfig): IntegrationBridge[] {
+  try {
+    return deriveIntegrationBridges(bridge, bridgeMappings);
+  } catch (cause) {
+    throw new OptionError(`--bridge-mappings: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}

@@ -33,6 +33,8 @@ export interface Plugged {
 export interface PluggedPort {
   hostInterface: string;
   bridge: string;
+  /** Present if `ensureBridges` made the bridge. */
+  isBridgeMade?: boolean;
   sandboxId: string;
   containerInterface: string;
   /** True: disconnected, and in the external_ids of its bridge only; see `NodeDatapath.fence`. */
@@ -66,8 +68,8 @@ export interface Datapath extends AsyncDisposable {
   unplug(sandboxId: string, containerInterface: string, netns: string | undefined): Promise<boolean>;
   /** Returns every difference from the attachment; empty if there is none. */
   check(attachment: Attachment): Promise<Difference[]>;
-  /** Lists Mooring's ports on the bridge, and those that were fenced there. */
-  list(bridge: string): Promise<PluggedPort[]>;
-  /** Rejects if OVS does not answer or the bridge is missing. */
-  ready(bridge: string): Promise<void>;
+  /** Lists Mooring's ports on all bridges, and those that were fenced. */
+  list(): Promise<PluggedPort[]>;
+  /** Rejects if OVS does not answer or one of the bridges is missing. */
+  ready(bridges: readonly string[]): Promise<void>;
 }

@@ -57,13 +57,14 @@ export function openDatapath({ ovsdb: remote, timeoutMs, onStep, removal }: Data
           return [...findDifferences(attachment, snapshot), ...findIdDifferences(attachment, snapshot)];
         })(),
       ),
-    list: bridge => as("ovs", list(context, bridge)),
-    ready: bridge =>
+    list: () => as("ovs", list(context)),
+    ready: bridges =>
       as(
         "ovs",
         (async () => {
-          const [rows = []] = await select(ovsdb, [selectBridge(bridge)], new Deadline(timeoutMs));
-          if (rows.length === 0) throw missingBridge(bridge);
+          const found = await select(ovsdb, bridges.map(selectBridge), new Deadline(timeoutMs));
+          const missing = bridges.find((_, index) => found[index]?.length === 0);
+          if (missing !== undefined) throw missingBridge(missing);
         })(),
       ),
     // Loaded at first use, because the executable never needs them.

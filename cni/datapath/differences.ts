@@ -5,6 +5,9 @@ import { formatIp, parseCidr, parseIp } from "./kernel/ip-bytes.ts";
 import type { ObservedState, PodState } from "./observed-state.ts";
 import { formatAccess, isAccessPort, type OvsPort } from "./ovsdb/ports.ts";
 
+/** The netns path is unknown after OVSDB was lost, and earlier versions recorded no physical network. */
+const MAY_BE_ABSENT: ReadonlySet<string> = new Set([EXTERNAL_IDS.netns, EXTERNAL_IDS.physicalNetwork]);
+
 type Identified = Pick<Attachment, "externalIds" | "sandboxId" | "mac" | "addresses" | "vlan"> & { netns?: string };
 
 /** Compares the attachment with the observed state; pure. Empty if a plug would change nothing. */
@@ -20,12 +23,9 @@ export function findDifferences(attachment: Attachment, snapshot: ObservedState)
 export function findIdDifferences(attachment: Attachment, snapshot: ObservedState): Difference[] {
   const found = snapshot.ovs.interfaces[0]?.externalIds;
   if (found === undefined) return [];
-  return (
-    Object.entries({ ...deriveExternalIds(attachment), ...formatSandboxIds(attachment) })
-      // After OVSDB was lost the netns path is unknown, and the port works without it.
-      .filter(([key, value]) => found[key] !== value && !(key === EXTERNAL_IDS.netns && found[key] === undefined))
-      .map(([key, value]) => ({ what: `external_ids:${key}`, expected: value, found: found[key] ?? "nothing" }))
-  );
+  return Object.entries({ ...deriveExternalIds(attachment), ...formatSandboxIds(attachment) })
+    .filter(([key, value]) => found[key] !== value && !(MAY_BE_ABSENT.has(key) && found[key] === undefined))
+    .map(([key, value]) => ({ what: `external_ids:${key}`, expected: value, found: found[key] ?? "nothing" }));
 }
 
 export function deriveExternalIds({ externalIds, sandboxId, addresses, vlan = 0, ...ids }: Identified): ExternalIds {

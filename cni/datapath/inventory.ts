@@ -1,42 +1,46 @@
-import { type FencedPort, parseExternalIds, parseFenced } from "../external-ids.ts";
+import { type FencedPort, isMade, parseExternalIds, parseFenced } from "../external-ids.ts";
 import type { PluggedPort } from "./attachment.ts";
 import type { DatapathContext } from "./datapath-context.ts";
 import { Deadline } from "./deadline.ts";
 import { findAccessDifferences } from "./differences.ts";
 import * as ovs from "./ovsdb/ports.ts";
-import { readMap, readUuids } from "./ovsdb/value.ts";
+import { type Row, readMap, readText, readUuids } from "./ovsdb/value.ts";
 
-/** Lists Mooring's ports on one bridge, identified by their external_ids. */
-export async function list({ ovsdb, timeoutMs }: DatapathContext, bridge: string): Promise<PluggedPort[]> {
+/** Lists Mooring's ports on all bridges, identified by their external_ids. */
+export async function list({ ovsdb, timeoutMs }: DatapathContext): Promise<PluggedPort[]> {
   const [bridges = [], ports = [], interfaces = []] = await ovs.select(
     ovsdb,
     [
-      { op: "select", table: "Bridge", where: [["name", "==", bridge]], columns: ["ports", "external_ids"] },
+      { op: "select", table: "Bridge", where: [], columns: ["name", "ports", "external_ids"] },
       { op: "select", table: "Port", where: [], columns: ovs.PORT_COLUMNS },
       { op: "select", table: "Interface", where: [], columns: ["_uuid", "name", "ofport", "error", "external_ids"] },
     ],
     new Deadline(timeoutMs),
   );
-  const [row] = bridges;
-  if (row === undefined) throw ovs.missingBridge(bridge);
-  const members = new Set(readUuids(row, "ports"));
+  const bridgeOf = new Map(bridges.flatMap(row => readUuids(row, "ports").map(uuid => [uuid, row] as const)));
   const rows = new Map(interfaces.map(entry => ovs.readInterface(entry)).map(entry => [entry.uuid, entry]));
-  const plugged = ports
-    .map(ovs.readPort)
-    .filter(port => members.has(port.uuid))
-    .flatMap(port => port.interfaceUuids.map(uuid => toPluggedPort(bridge, port, rows.get(uuid))))
-    .filter(port => port !== undefined);
-  const fenced = parseFenced(readMap(row, "external_ids")).map(port => toFencedPort(bridge, port));
-  return [...plugged, ...fenced.filter(port => port !== undefined)];
+  const plugged = ports.map(ovs.readPort).flatMap(port => {
+    const bridge = bridgeOf.get(port.uuid);
+    if (bridge === undefined) return [];
+    return port.interfaceUuids.map(uuid => toPluggedPort(bridge, port, rows.get(uuid)));
+  });
+  const fenced = bridges.flatMap(row => parseFenced(readMap(row, "external_ids")).map(port => toFencedPort(row, port)));
+  return [...plugged, ...fenced].filter(port => port !== undefined);
 }
 
-function toFencedPort(bridge: string, { hostInterface, externalIds }: FencedPort): PluggedPort | undefined {
+const factsOf = (bridge: Row) => ({
+  bridge: readText(bridge, "name"),
+  isBridgeMade: isMade(readMap(bridge, "external_ids")),
+});
+
+function toFencedPort(bridge: Row, { hostInterface, externalIds }: FencedPort): PluggedPort | undefined {
   const { sandboxId, containerInterface, vlan } = parseExternalIds(externalIds);
   if (sandboxId === undefined || containerInterface === undefined) return undefined;
-  return { hostInterface, bridge, sandboxId, containerInterface, isFenced: true, ofport: undefined, vlan, externalIds };
+  const identity = { sandboxId, containerInterface };
+  return { hostInterface, ...factsOf(bridge), ...identity, isFenced: true, ofport: undefined, vlan, externalIds };
 }
 
-function toPluggedPort(bridge: string, port: ovs.OvsPort, row: ovs.OvsInterface | undefined): PluggedPort | undefined {
+function toPluggedPort(bridge: Row, port: ovs.OvsPort, row: ovs.OvsInterface | undefined): PluggedPort | undefined {
   if (row === undefined) return undefined;
   const { name: hostInterface, externalIds } = row;
   const { sandboxId, containerInterface, vlan } = parseExternalIds(externalIds);
@@ -46,7 +50,7 @@ function toPluggedPort(bridge: string, port: ovs.OvsPort, row: ovs.OvsInterface 
   const wrongVlan = difference && `${difference.found}, not ${difference.expected}`;
   const plugged = {
     hostInterface,
-    bridge,
+    ...factsOf(bridge),
     sandboxId,
     containerInterface,
     isFenced: false,

@@ -19,7 +19,7 @@ export type Replug = Omit<Attachment, "netns" | "mtu" | "routes" | "skipDad"> & 
 
 /** Operations of the node's agent, in addition to those of the CNI verbs. */
 export interface NodeDatapath extends Datapath {
-  /** Creates missing bridges, patch ports and uplinks; resolves with their names. */
+  /** Creates missing bridges, patch ports and uplinks, and removes our patch ports that are not planned; see BridgePlan. */
   ensureBridges(plan: BridgePlan): Promise<string[]>;
   /** Removes what `ensureBridges` made and no other port uses; nothing while a pod is plugged. */
   removeOwnBridges(): Promise<RemovedBridges>;

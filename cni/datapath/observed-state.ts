@@ -82,10 +82,9 @@ export async function fetchObservedState(
   const host = await context.hostSocket();
   const { link, freeName } = await findHostLink(host, attachment, state.takenNames, deadline);
   const [port] = state.ports;
-  const bridges = port ? await ovs.select(context.ovsdb, [ovs.selectBridgesOf(port.uuid)], deadline) : [];
   return {
     ovs: state,
-    actualBridge: bridges.flat().map(ovs.readBridge)[0]?.name,
+    actualBridge: port && (await ovs.fetchBridgeOf(context.ovsdb, port, deadline)),
     hostLink: link,
     freeName,
     pod: link && (await fetchPodState(netns, attachment.containerInterface, deadline)),

@@ -12,6 +12,7 @@ import type { HostLink, Replug } from "./node-datapath.ts";
 import { fetchOvsState } from "./observed-state.ts";
 import {
   addPort,
+  fetchBridgeOf,
   fetchPortsOf,
   isAccessPort,
   missingBridge,
@@ -44,19 +45,22 @@ export async function replug(context: DatapathContext, attachment: Replug): Prom
   const [port] = state.ports;
   const ids = deriveExternalIds(attachment);
   const plugged = { hostInterface: link.name, hostMac: link.mac ?? "" };
-  if (row?.ofport !== undefined && row.ofport > 0 && row.name === link.name && port !== undefined) {
+  const actualBridge = port && (await fetchBridgeOf(ovsdb, port, deadline));
+  const isUsable = row?.name === link.name && (row.ofport ?? -1) > 0 && actualBridge === bridge;
+  if (isUsable && row.ofport !== undefined && port !== undefined) {
     if (!isAccessPort(port, vlan)) await setAccess(ovsdb, port, vlan, deadline);
     const known = { ...row.externalIds, ...ids };
     const isRight = Object.entries(known).every(([key, value]) => row.externalIds[key] === value);
     if (!isRight) await setExternalIds(ovsdb, row.uuid, attachment, known, deadline);
     return { ...plugged, ofport: row.ofport };
   }
-  // The port has a dead device, or was fenced: OVS must release it before the name is used again.
+  // It has a dead device, is on the wrong bridge, or was fenced: OVS must release the device before the name is used again.
   if (state.ports.length > 0) {
     state.pendingCfg = await removePorts(ovsdb, state.ports, deadline);
   }
   if (state.pendingCfg !== undefined) await waitForConfigured(ovsdb, state.pendingCfg, deadline);
-  if (!link.up) await setLinkUp(host, link.index, deadline);
+  // OVS may have taken down what it released.
+  if (!link.up || state.pendingCfg !== undefined) await setLinkUp(host, link.index, deadline);
   const externalIds = { ...row?.externalIds, ...ids };
   const ofport = await addPort(ovsdb, { bridge, name: link.name, vlan, externalIds, identity: attachment }, deadline);
   return { ...plugged, ofport };

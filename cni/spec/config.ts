@@ -1,8 +1,13 @@
 import type { Dns, IpFamily, Labels, Retention } from "../../ipam-server/contract/index.ts";
-import { BRIDGE_MAPPINGS_ACCEPTS, parseBridgeMappings } from "../../ipam-server/process/bridge-mappings.ts";
+import {
+  BRIDGE_MAPPINGS_ACCEPTS,
+  type BridgeMapping,
+  parseBridgeMappings,
+} from "../../ipam-server/process/bridge-mappings.ts";
 import { CLUSTER_NAME_ACCEPTS, parseClusterName } from "../../ipam-server/process/cluster-name.ts";
 import { findNearest } from "../../ipam-server/process/nearest-word.ts";
 import { LOCAL_SERVER_URL_ACCEPTS, parseServerUrl } from "../../ipam-server/process/server-url.ts";
+import { deriveIntegrationBridges, type IntegrationBridge } from "../datapath/bridges/integration-bridges.ts";
 import { CNI_CODES, CniError } from "./cni-error.ts";
 import type { Command } from "./environment.ts";
 import { parseRequestedAddresses, type RequestedAddresses } from "./requested-addresses.ts";
@@ -20,7 +25,10 @@ type Upstream =
 export interface NetworkConfig {
   cniVersion: CniVersion;
   name: string;
-  bridge: string;
+  /** As configured; absent: the default. */
+  bridge?: string;
+  /** Those of `bridge` and `bridgeMappings`. An agent has its own instead. */
+  bridges: readonly IntegrationBridge[];
   upstream: Upstream;
   /** OVSDB endpoint such as `unix:/run/openvswitch/db.sock`. */
   ovsdb: string;
@@ -31,6 +39,7 @@ export interface NetworkConfig {
   mtu: number;
   families?: IpFamily[];
   availabilityZone?: string;
+  /** Of `bridgeMappings`: only their networks are chosen. */
   physicalNetworks?: string[];
   /** Overrides the subnet's DNS. */
   dns?: Dns;
@@ -118,7 +127,7 @@ function parseTeardownConfig(raw: JsonObject, cniVersion: CniVersion, command: C
   return {
     cniVersion,
     name: parseName(raw),
-    bridge: orElse(() => parseBridge(raw), DEFAULT_BRIDGE),
+    bridges: [],
     upstream: orElse(() => parseUpstream(raw), NO_UPSTREAM),
     ovsdb: orElse(() => parseOvsdb(raw), DEFAULT_OVSDB),
     networkSelector: "",
@@ -149,8 +158,6 @@ function parseName(raw: JsonObject): string {
   return name;
 }
 
-const parseBridge = (raw: JsonObject): string =>
-  raw.bridge === undefined ? DEFAULT_BRIDGE : asText(raw.bridge, "bridge", "the name of an OVS bridge");
 const parseOvsdb = (raw: JsonObject): string => (raw.ovsdb === undefined ? DEFAULT_OVSDB : asText(raw.ovsdb, "ovsdb"));
 const parseJournalDir = (raw: JsonObject): string =>
   raw.journalDir === undefined ? DEFAULT_JOURNAL_DIR : parsePath(raw.journalDir, "journalDir");
@@ -164,10 +171,13 @@ function parseFullConfig(raw: JsonObject, cniVersion: CniVersion): NetworkConfig
   asText(raw.type, "type");
   assertNoDelegatedIpam(raw.ipam);
   const { requested, labels } = parseRequestedAddresses(raw);
+  const bridge = raw.bridge === undefined ? undefined : asText(raw.bridge, "bridge", "the name of an OVS bridge");
+  const mappings = raw.bridgeMappings === undefined ? undefined : parseMappings(raw.bridgeMappings);
   return {
     cniVersion,
     name,
-    bridge: parseBridge(raw),
+    ...(bridge !== undefined && { bridge }),
+    bridges: deriveBridges(bridge ?? DEFAULT_BRIDGE, mappings),
     upstream: parseUpstream(raw),
     ovsdb: parseOvsdb(raw),
     networkSelector: raw.networkSelector === undefined ? "" : asSelector(raw.networkSelector),
@@ -175,7 +185,7 @@ function parseFullConfig(raw: JsonObject, cniVersion: CniVersion): NetworkConfig
     mtu: raw.mtu === undefined ? 0 : parseMtu(raw.mtu),
     ...(raw.families !== undefined && { families: parseFamilies(raw.families) }),
     ...(raw.availabilityZone !== undefined && { availabilityZone: asText(raw.availabilityZone, "availabilityZone") }),
-    ...(raw.bridgeMappings !== undefined && { physicalNetworks: parsePhysicalNetworks(raw.bridgeMappings) }),
+    ...(mappings !== undefined && { physicalNetworks: mappings.map(({ physicalNetwork }) => physicalNetwork) }),
     ...(raw.dns !== undefined && { dns: parseDns(raw.dns, "dns") }),
     journalDir: parseJournalDir(raw),
     timeoutMs: parseTimeout(raw),
@@ -254,10 +264,16 @@ function parseFamilies(value: unknown): IpFamily[] {
   });
 }
 
-/** The physical networks that the host reaches. */
-function parsePhysicalNetworks(value: unknown): string[] {
-  const mappings = parseText(value, "bridgeMappings", parseBridgeMappings, BRIDGE_MAPPINGS_ACCEPTS);
-  return mappings.map(({ physicalNetwork }) => physicalNetwork);
+const parseMappings = (value: unknown): BridgeMapping[] =>
+  parseText(value, "bridgeMappings", parseBridgeMappings, BRIDGE_MAPPINGS_ACCEPTS);
+
+function deriveBridges(bridge: string, mappings: BridgeMapping[] | undefined): IntegrationBridge[] {
+  try {
+    return deriveIntegrationBridges(bridge, mappings);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new CniError(CNI_CODES.invalidConfig, `network configuration: "bridgeMappings" ${why}`, { cause });
+  }
 }
 
 /** Applies a grammar that returns undefined for what it does not accept. */

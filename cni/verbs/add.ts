@@ -27,7 +27,7 @@ export async function add(call: VerbCall): Promise<string> {
   let datapath: Datapath | undefined;
   const openAndPlugExpected = async () => {
     datapath = held.use(await backend.openDatapath(config));
-    const early = expected && (await datapath.plug(deriveAttachment(expected.attachment, config, invocation, netns)));
+    const early = expected && (await datapath.plug(deriveAttachment(expected.attachment, call, netns)));
     return { datapath, early };
   };
   // Load the datapath and plug the expected port while the IPAM answers.
@@ -40,7 +40,7 @@ export async function add(call: VerbCall): Promise<string> {
   if (opened.status === "rejected") throw opened.reason;
   backend.signal.throwIfAborted();
 
-  const attachment = deriveAttachment(granted, config, invocation, netns);
+  const attachment = deriveAttachment(granted, call, netns);
   const { early } = opened.value;
   const isAsExpected = expected !== undefined && isSameBinding(expected.attachment, granted);
   const plugged = early !== undefined && isAsExpected ? early : await opened.value.datapath.plug(attachment);

@@ -1,9 +1,9 @@
 import type { FixedIp, Port, PortAttachment, Route, Segment } from "../../ipam-server/contract/index.ts";
 import type { Attachment } from "../datapath/attachment.ts";
+import { findIntegrationBridge, type IntegrationBridge } from "../datapath/bridges/integration-bridges.ts";
 import { formatPortIds } from "../external-ids.ts";
 import { CNI_CODES, CniError } from "../spec/cni-error.ts";
-import type { NetworkConfig } from "../spec/config.ts";
-import type { Invocation } from "../spec/environment.ts";
+import type { VerbCall } from "./backend.ts";
 
 const HOST_DEFAULT_MTU = 1500;
 const MIN_IPV6_MTU = 1280;
@@ -19,8 +19,7 @@ interface AttachmentPlan {
 
 export function deriveAttachment(
   plan: AttachmentPlan,
-  config: NetworkConfig,
-  invocation: Invocation,
+  { config, invocation, backend }: VerbCall,
   netns: string,
 ): Attachment {
   const { port, segment, routes, previousBindingReleased } = plan;
@@ -29,7 +28,7 @@ export function deriveAttachment(
     netns,
     sandboxId: invocation.containerId,
     containerInterface: invocation.ifname,
-    bridge: config.bridge,
+    bridge: findBridge(backend.findBridges(config), port.network, segment),
     ...(segment.type === "vlan" && { vlan: segment.id }),
     mac: port.mac,
     mtu: config.mtu || plan.mtu || HOST_DEFAULT_MTU,
@@ -41,6 +40,7 @@ export function deriveAttachment(
       portId: port.id,
       epoch: port.epoch,
       network: config.name,
+      physicalNetwork: segment.physicalNetwork,
       ...(port.owner !== undefined && { ownerUid: port.owner.uid }),
     }),
   };
@@ -51,6 +51,14 @@ export function isSameBinding(a: PortAttachment, b: PortAttachment): boolean {
   const facts = ({ port, segment, mtu, routes }: PortAttachment) =>
     JSON.stringify([port.id, port.epoch, port.mac, port.fixedIps, segment, mtu, routes]);
   return facts(a) === facts(b);
+}
+
+function findBridge(bridges: readonly IntegrationBridge[], network: string, { physicalNetwork }: Segment): string {
+  const bridge = findIntegrationBridge(bridges, physicalNetwork);
+  if (bridge !== undefined) return bridge;
+  const has = bridges.map(each => each.physicalNetwork).join(", ");
+  const message = `network ${network} is on the physical network ${physicalNetwork}, but the bridge mappings have only ${has}`;
+  throw new CniError(CNI_CODES.invalidConfig, message);
 }
 
 /** The kernel refuses IPv6 on a link below its minimum with EINVAL, after half of an ADD (RFC 8200 section 5). */

@@ -2,6 +2,7 @@ import type { IpamClient } from "../../ipam-server/client/client.ts";
 import type { RetryPolicy } from "../../ipam-server/client/retry-policy.ts";
 import type { Claim, PortAttachment, Report, Sandbox } from "../../ipam-server/contract/index.ts";
 import type { Datapath } from "../datapath/attachment.ts";
+import type { IntegrationBridge } from "../datapath/bridges/integration-bridges.ts";
 import type { PendingRelease } from "../journal/entry.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { NetworkConfig } from "../spec/config.ts";
@@ -17,6 +18,8 @@ export interface VerbBackend {
   openJournal(config: NetworkConfig): Promise<Journal>;
   /** This node's name and cluster; undefined if only an agent has them and it is down. */
   identify(config: NetworkConfig): { host: string; cluster: string } | undefined;
+  /** Returns this node's integration bridges. Throws CniError if the configuration names another. */
+  findBridges(config: NetworkConfig): readonly IntegrationBridge[];
   /** Derives the claim of an ADD; CHECK reads the port's name from it. */
   deriveClaim(call: CallFacts): Promise<Claim>;
   /**

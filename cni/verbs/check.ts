@@ -26,7 +26,7 @@ export async function check(call: VerbCall): Promise<string> {
   const ourSubnets = new Set(port.fixedIps.map(ip => ip.subnet));
   const routes = network.subnets.filter(subnet => ourSubnets.has(subnet.cidr)).flatMap(subnet => subnet.routes);
   const plan = { port, segment: network.segment, mtu: network.mtu, routes, previousBindingReleased: true };
-  const attachment = deriveAttachment(plan, config, invocation, invocation.netns ?? "");
+  const attachment = deriveAttachment(plan, call, invocation.netns ?? "");
   const differences = [
     ...compareBinding(port, claim.host, invocation.containerId, invocation.ifname),
     ...compareResult(prevResult, port, invocation.ifname, attachment.netns),
@@ -38,9 +38,9 @@ export async function check(call: VerbCall): Promise<string> {
 }
 
 /** Finds the name of a slot, which the IPAM chose, in the plugged port's external_ids. */
-async function findName(datapath: Datapath, { invocation, config }: VerbCall): Promise<string> {
+async function findName(datapath: Datapath, { invocation }: VerbCall): Promise<string> {
   const { containerId, ifname } = invocation;
-  const ports = await datapath.list(config.bridge);
+  const ports = await datapath.list();
   const mine = ports.find(
     ({ sandboxId, containerInterface }) => sandboxId === containerId && containerInterface === ifname,
   );

@@ -9,6 +9,7 @@ export function createExecutableBackend({ log, signal }: Pick<VerbBackend, "log"
     log,
     signal,
     now,
+    findBridges: ({ bridges }) => bridges,
     identify: ({ upstream }) => (upstream.kind === "direct" ? upstream : undefined),
     async deriveClaim(call) {
       const { upstream } = call.config;

@@ -21,7 +21,7 @@ export async function gc(call: VerbCall): Promise<string> {
   const journal = await backend.openJournal(config);
 
   const failures: string[] = [];
-  for (const port of await listOrphans(datapath, config.bridge, config.name, valid)) {
+  for (const port of await listOrphans(datapath, config.name, valid)) {
     const sandbox = { id: port.sandboxId, interface: port.containerInterface };
     try {
       await disconnect(datapath, { ...call, invocation: { ...call.invocation, netns: undefined } }, sandbox);
@@ -35,13 +35,8 @@ export async function gc(call: VerbCall): Promise<string> {
   return "";
 }
 
-async function listOrphans(
-  datapath: Datapath,
-  bridge: string,
-  network: string,
-  valid: ReadonlySet<string>,
-): Promise<PluggedPort[]> {
-  const ports = await datapath.list(bridge);
+async function listOrphans(datapath: Datapath, network: string, valid: ReadonlySet<string>): Promise<PluggedPort[]> {
+  const ports = await datapath.list();
   return ports.filter(
     ({ sandboxId, containerInterface, externalIds }) =>
       externalIds[EXTERNAL_IDS.network] === network && !valid.has(`${sandboxId}/${containerInterface}`),

@@ -8,7 +8,7 @@ export async function status(call: VerbCall): Promise<string> {
   await using held = new AsyncDisposableStack();
   const checkOvs = async () => {
     const datapath = held.use(await backend.openDatapath(config));
-    await datapath.ready(config.bridge);
+    await datapath.ready(backend.findBridges(config).map(({ name }) => name));
   };
   const checkIpam = async () => {
     const ipam = held.use(await backend.openIpam(config));

@@ -143,7 +143,8 @@ describe("upkeep of a node", () => {
     await waitForUnplugged();
     const { conf } = runtime.derive(a, old, agentLab.conf(a));
     expectSuccess(await cni(a, "GC", { conf: { ...conf, "cni.dev/valid-attachments": [] } }));
-    assert.deepEqual(await a.listVeths(), []);
+    // The agent deletes links on another thread.
+    await waitFor("the link to be deleted", async () => (await a.listVeths()).length === 0);
   });
 
   it("disconnects a moved pod in the first sweep of a new agent", async () => {
@@ -185,6 +186,50 @@ describe("upkeep of a node", () => {
       await agentLab.lab.ipam.start();
     }
     await unplug(agentLab, pod);
+  });
+
+  it("moves a pod to its physical network's bridge when the mappings change", async () => {
+    const { a } = agentLab.lab;
+    const [agentA] = agentLab.agents;
+    const pod = await plugStateful("mapped-0");
+    const index = await pod.endpoint.must(["cat", "/sys/class/net/eth0/ifindex"]);
+    // While it is moved, the port is on no bridge.
+    const bridgeOfPod = () => a.ovs.vsctl("port-to-br", pod.result.interfaces?.[0]?.name ?? "").catch(() => "none");
+    const restart = async (trunkBridge: string, ...mappings: string[]) => {
+      await agentA.stop();
+      await a.ovs.vsctl("del-port", TRUNK);
+      await agentA.start(...EAGER, "--uplinks", `${trunkBridge}:${TRUNK}`, ...mappings);
+    };
+    assert.equal(await bridgeOfPod(), "br-int");
+    // As a version plugged it that recorded no physical network.
+    await a.ovs.vsctl("remove", "interface", (await readMoored(a)) ?? "", "external_ids", "mooring-physical-network");
+    await restart("br-one", "--bridge-mappings", "physnet9:br-nine,physnet1:br-one");
+    await waitFor("the pod to be moved", async () => (await bridgeOfPod()) === "br-int-physnet1");
+    await waitFor("the pod to answer", () => answers(pod, 1));
+    await agentLab.lab.ipam.stop("SIGKILL");
+    try {
+      await restart("br-two", "--bridge-mappings", "physnet1:br-two,physnet9:br-nine");
+      await waitFor("the pod to be moved without the IPAM", async () => (await bridgeOfPod()) === "br-int");
+    } finally {
+      await agentLab.lab.ipam.start();
+    }
+    await waitFor("the pod to answer", () => answers(pod, 1));
+    assert.equal(await pod.endpoint.must(["cat", "/sys/class/net/eth0/ifindex"]), index);
+    expectSuccess(await agentLab.lab.runtime.check(a, pod, { ...agentLab.conf(a), prevResult: pod.result }));
+    await restart("br-int");
+    await a.ovs.vsctl("del-port", "br-int-to-br-two");
+    await unplug(agentLab, pod);
+  });
+
+  it("ends at start when bridge mappings would join two physical networks", async () => {
+    const [agentA] = agentLab.agents;
+    await agentA.stop();
+    const mappings = ["--bridge-mappings", "physnet1:br-one,physnet9:br-int"];
+    await assert.rejects(
+      agentA.start(...mappings),
+      /--bridge-mappings: joins the physical networks physnet1 and physnet9/,
+    );
+    await agentA.start(...EAGER);
   });
 
   it("leaves pods alone when OVS restarts", async () => {

@@ -1,5 +1,7 @@
 import type { Datapath } from "../../datapath/attachment.ts";
+import type { IntegrationBridge } from "../../datapath/bridges/integration-bridges.ts";
 import type { Journal } from "../../journal/journal.ts";
+import { CNI_CODES, CniError } from "../../spec/cni-error.ts";
 import type { VerbBackend } from "../../verbs/backend.ts";
 import type { ClaimBuilder } from "../claims/claim-builder.ts";
 import type { AgentConfig } from "../config.ts";
@@ -11,6 +13,7 @@ import { measureDatapath } from "./measured-datapath.ts";
 /** What all calls of the agent share. */
 export interface AgentBackendOptions extends JournaledIpamOptions, ExpectedPortOptions {
   config: AgentConfig;
+  bridges: readonly IntegrationBridge[];
   datapath: Datapath;
   claims: ClaimBuilder;
   leases: JournaledIpamOptions["leases"] & ExpectedPortOptions["leases"];
@@ -37,6 +40,11 @@ export function createAgentBackend(options: AgentBackendOptions, call: CallConte
     log,
     signal,
     now: () => new Date(),
+    findBridges({ bridge = config.bridge }) {
+      if (bridge === config.bridge) return options.bridges;
+      const message = `network configuration: "bridge" is ${bridge}, but this node's agent has ${config.bridge}: remove the key`;
+      throw new CniError(CNI_CODES.invalidConfig, message);
+    },
     identify: () => ({ host: config.nodeName, cluster: config.cluster }),
     deriveClaim: facts => claims.deriveForCall(facts),
     reserveExpectedPort(claim) {

@@ -7,8 +7,8 @@ export function measureDatapath(datapath: Datapath, metrics: AgentMetrics, comma
     plug: attachment => metrics.time(command, "plug", datapath.plug(attachment)),
     unplug: (...args) => metrics.time(command, "unplug", datapath.unplug(...args)),
     check: attachment => datapath.check(attachment),
-    list: bridge => datapath.list(bridge),
-    ready: bridge => datapath.ready(bridge),
+    list: () => datapath.list(),
+    ready: bridges => datapath.ready(bridges),
     async [Symbol.asyncDispose]() {},
   };
 }

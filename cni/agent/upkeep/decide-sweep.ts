@@ -25,7 +25,7 @@ type ImmediateAction =
   | { kind: "restoreVlan"; local: LocalPort; found: string }
   /** Adds the port to OVS again, or corrects its external_ids. */
   | { kind: "replug"; local: LocalPort; port: Port }
-  /** Adds the port to OVS from the cache, while the IPAM is unreachable. */
+  /** Adds the port to OVS as OVS has or had it, on its own bridge. */
   | { kind: "restore"; local: LocalPort }
   /** `leasedPort`: the IPAM still has the port as this lease. */
   | { kind: "claim"; local: LocalPort; ownerUid: string; leasedPort?: string }
@@ -55,16 +55,19 @@ export type SweepAction = ImmediateAction | DestructiveAction;
  */
 export function decideSweep(view: SweepView): SweepAction[] {
   return [
-    ...view.local.flatMap(findWrongVlan),
+    ...view.local.flatMap(findMisplaced),
     ...view.local.flatMap(local => classifyLocal(local, view)),
     ...classifyBindings(view),
   ];
 }
 
 /** Isolation comes first, and asks neither the IPAM nor Kubernetes. */
-function findWrongVlan(local: LocalPort): SweepAction[] {
-  const found = local.ovs?.wrongVlan;
-  return found === undefined ? [] : [{ kind: "restoreVlan", local, found }];
+function findMisplaced(local: LocalPort): SweepAction[] {
+  const { wrongVlan, wrongBridge } = local.ovs ?? {};
+  if (local.isFenced) return [];
+  // On the right bridge it is added with its own VLAN.
+  if (wrongBridge?.isOurs && local.hasLink) return [{ kind: "restore", local }];
+  return wrongVlan === undefined ? [] : [{ kind: "restoreVlan", local, found: wrongVlan }];
 }
 
 function classifyLocal(local: LocalPort, view: SweepView): SweepAction[] {
@@ -86,9 +89,10 @@ function classifyLocal(local: LocalPort, view: SweepView): SweepAction[] {
 /** A live sandbox with its own binding: bring OVS and the IPAM up to date. */
 function classifyBound(local: LocalPort, port: Port): SweepAction[] {
   const { ovs } = local;
-  const isKnown =
-    ovs?.portName === port.name && ovs.portId === port.id && ovs.epoch === port.epoch && ovs.recordedVlan !== undefined;
-  if (ovs === undefined || !isKnown || local.isFenced) return [{ kind: "replug", local, port }];
+  const isRecorded = ovs?.recordedVlan !== undefined && ovs.physicalNetwork !== undefined;
+  const isKnown = isRecorded && ovs.portName === port.name && ovs.portId === port.id && ovs.epoch === port.epoch;
+  const isOnForeignBridge = ovs?.wrongBridge?.isOurs === false;
+  if (ovs === undefined || !isKnown || isOnForeignBridge || local.isFenced) return [{ kind: "replug", local, port }];
   return ovs.ofport !== undefined && port.underlay === "BUILD" ? [{ kind: "report", local, port }] : [];
 }
 

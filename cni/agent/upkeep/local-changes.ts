@@ -2,13 +2,14 @@ import { RELEASE_POLICY } from "../../../ipam-server/client/retry-policy.ts";
 import type { Port, PortAttachment, Release, Segment } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
+import { findIntegrationBridge, type IntegrationBridge } from "../../datapath/bridges/integration-bridges.ts";
 import type { Replug } from "../../datapath/node-datapath.ts";
 import { formatPortIds } from "../../external-ids.ts";
 import { sandboxKey } from "../calls/keyed-queue.ts";
 import { ClaimBuilder } from "../claims/claim-builder.ts";
 import { NETWORK_NAME } from "../install/cni-configuration.ts";
 import type { NodePod } from "../pod/pods.ts";
-import type { LocalPort } from "./local-port.ts";
+import type { LocalPort, OvsSide } from "./local-port.ts";
 import type { NodeView } from "./node-view.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
 
@@ -77,14 +78,16 @@ export class LocalChanges {
     return this.#enqueue(local, () => this.#replug(local, port, segment));
   }
 
-  /** Adds a live sandbox's port to OVS again as OVS last had it, while the IPAM is unreachable. */
+  /** Adds a live sandbox's port to OVS again as OVS has or had it, on its own bridge, without the IPAM. */
   async restore(local: LocalPort): Promise<boolean> {
-    const { datapath, config, log } = this.#context;
-    const wanted = deriveRestore(local, config.bridge);
+    const { datapath, bridges, log } = this.#context;
+    const known = local.ovs ?? local.lastKnown;
+    const wanted = deriveRestore(local, known, bridges);
     if (wanted === undefined) return false;
     return this.#enqueue(local, async () => {
       const plugged = await datapath.replug(wanted);
-      log.warn({ port: local.lastKnown?.portName, sandboxId: local.sandboxId }, "replugged from the last known row");
+      const { portName: port, wrongBridge } = known ?? {};
+      log.warn({ port, sandboxId: local.sandboxId, wrongBridge }, "replugged as last recorded");
       return plugged !== undefined;
     });
   }
@@ -143,13 +146,13 @@ export class LocalChanges {
   }
 
   async #replug(local: LocalPort, port: Port, segment: Segment): Promise<boolean> {
-    const { datapath, config, log } = this.#context;
+    const { datapath, bridges, log } = this.#context;
     const lost = local.isFenced ? findLost(local, port) : [];
     if (lost.length > 0) {
       log.warn({ port: port.name, sandboxId: local.sandboxId, lost }, "fenced port has lost addresses; delete the pod");
       return false;
     }
-    const plugged = await datapath.replug(deriveReplug(local, port, segment, config.bridge));
+    const plugged = await datapath.replug(deriveReplug(local, port, segment, bridges));
     log.info({ port: port.name, sandboxId: local.sandboxId, ofport: plugged?.ofport }, "replugged");
     return plugged !== undefined;
   }
@@ -188,7 +191,12 @@ function findLost({ ovs }: LocalPort, { fixedIps }: Port): string[] {
   return (ovs?.addresses ?? []).filter(used => !fixedIps.some(({ address }) => address === used));
 }
 
-function deriveReplug(local: LocalPort, port: Port, segment: Segment, bridge: string): Replug {
+function deriveReplug(local: LocalPort, port: Port, segment: Segment, bridges: readonly IntegrationBridge[]): Replug {
+  const { physicalNetwork } = segment;
+  const bridge = findIntegrationBridge(bridges, physicalNetwork);
+  if (bridge === undefined) {
+    throw new Error(`port ${port.name} is on the physical network ${physicalNetwork}, which --bridge-mappings lacks`);
+  }
   const { sandboxId, containerInterface } = local;
   const known = local.ovs ?? local.lastKnown;
   return {
@@ -205,25 +213,35 @@ function deriveReplug(local: LocalPort, port: Port, segment: Segment, bridge: st
       portId: port.id,
       epoch: port.epoch,
       network: known?.network ?? NETWORK_NAME,
+      physicalNetwork,
       ...(port.owner !== undefined && { ownerUid: port.owner.uid }),
     }),
   };
 }
 
-function deriveRestore({ sandboxId, containerInterface, lastKnown }: LocalPort, bridge: string): Replug | undefined {
-  const { portName, portId, epoch, mac, vlan, netns, network, ownerUid } = lastKnown ?? {};
-  if (lastKnown === undefined || portName === undefined || mac === undefined) return undefined;
+function deriveRestore(
+  { sandboxId, containerInterface }: LocalPort,
+  known: OvsSide | undefined,
+  bridges: readonly IntegrationBridge[],
+): Replug | undefined {
+  const { portName, portId, epoch, mac, netns, network, physicalNetwork, ownerUid } = known ?? {};
+  if (known === undefined || portName === undefined || mac === undefined) return undefined;
+  const isOnly = physicalNetwork === undefined && bridges.length === 1;
+  const bridge = isOnly ? bridges[0]?.name : findIntegrationBridge(bridges, physicalNetwork ?? "");
+  if (bridge === undefined) return undefined;
+  const vlan = known.recordedVlan ?? known.vlan;
   return {
     sandboxId,
     containerInterface,
     bridge,
     ...(vlan !== undefined && { vlan }),
     mac,
-    addresses: lastKnown.addresses.map(address => ({ address, prefixLength: 0 })),
+    addresses: known.addresses.map(address => ({ address, prefixLength: 0 })),
     ...(netns !== undefined && { netns }),
     externalIds: formatPortIds({
       portName,
       network: network ?? NETWORK_NAME,
+      ...(physicalNetwork !== undefined && { physicalNetwork }),
       ...(portId !== undefined && { portId }),
       ...(epoch !== undefined && { epoch }),
       ...(ownerUid !== undefined && { ownerUid }),

@@ -1,11 +1,19 @@
 import { accessSync } from "node:fs";
 import { dirname } from "node:path";
 import type { PluggedPort } from "../../datapath/attachment.ts";
+import { findIntegrationBridge, type IntegrationBridge } from "../../datapath/bridges/integration-bridges.ts";
 import type { HostLink } from "../../datapath/node-datapath.ts";
 import { parseExternalIds } from "../../external-ids.ts";
 
 /** State of a sandbox's netns. Removals treat `unknown` as `there`. */
 type SandboxState = "there" | "gone" | "unknown";
+
+interface WrongBridge {
+  found: string;
+  expected: string;
+  /** True if the agent plans or made the bridge: a port on it is the agent's. */
+  isOurs: boolean;
+}
 
 /** The OVS row of one of our ports. */
 export interface OvsSide {
@@ -15,6 +23,10 @@ export interface OvsSide {
   recordedVlan?: number;
   /** What is wrong with tag, vlan_mode or trunks: the pod may receive another VLAN. */
   wrongVlan?: string;
+  /** Present if it is on another bridge than its physical network's. */
+  wrongBridge?: WrongBridge;
+  /** Absent: plugged before it was recorded. */
+  physicalNetwork?: string;
   mac?: string;
   addresses: string[];
   portName?: string;
@@ -43,14 +55,19 @@ export interface LocalPort {
 
 type ReadSandboxState = (netns: string | undefined) => SandboxState;
 
+interface NodeFacts {
+  bridges: readonly IntegrationBridge[];
+  look: ReadSandboxState;
+}
+
 /** Joins OVS rows and kernel links by sandbox and interface. */
 export function mergeLocalPorts(
   plugged: readonly PluggedPort[],
   links: readonly HostLink[],
-  look: ReadSandboxState,
+  facts: NodeFacts,
 ): LocalPort[] {
   const linked = new Set(links.map(keyOf));
-  const known = plugged.map(port => ({ ...parsePlugged(port, look), hasLink: linked.has(keyOf(port)) }));
+  const known = plugged.map(port => ({ ...parsePlugged(port, facts), hasLink: linked.has(keyOf(port)) }));
   const knownKeys = new Set(known.map(keyOf));
   const linksOnly = links
     .filter(link => !knownKeys.has(keyOf(link)))
@@ -77,8 +94,8 @@ export const keyOf = ({ sandboxId, containerInterface }: { sandboxId: string; co
 export const bindingKey = (local: LocalPort): string => `${keyOf(local)} ${local.ovs?.portId} ${local.ovs?.epoch}`;
 
 function parsePlugged(
-  { sandboxId, containerInterface, isFenced, ofport, vlan, wrongVlan, externalIds }: PluggedPort,
-  look: ReadSandboxState,
+  { sandboxId, containerInterface, isFenced, bridge, isBridgeMade, ofport, vlan, wrongVlan, externalIds }: PluggedPort,
+  { look, bridges }: NodeFacts,
 ) {
   const {
     sandboxId: _id,
@@ -86,12 +103,15 @@ function parsePlugged(
     vlan: recordedVlan,
     ...known
   } = parseExternalIds(externalIds);
+  const expected = known.physicalNetwork && findIntegrationBridge(bridges, known.physicalNetwork);
+  const isOurs = isBridgeMade || bridges.some(({ name, provider }) => name === bridge || provider === bridge);
   const ovs: OvsSide = {
     ...known,
     ...(ofport !== undefined && { ofport }),
     ...(vlan !== undefined && { vlan }),
     ...(recordedVlan !== undefined && { recordedVlan }),
     ...(wrongVlan !== undefined && { wrongVlan }),
+    ...(expected && expected !== bridge && { wrongBridge: { found: bridge, expected, isOurs } }),
   };
   return { sandboxId, containerInterface, isFenced, sandbox: look(ovs.netns), ovs };
 }

@@ -1,26 +1,32 @@
+import type { IntegrationBridge } from "../../datapath/bridges/integration-bridges.ts";
 import type { NodeDatapath } from "../../datapath/node-datapath.ts";
 import { keyOf, type LocalPort, mergeLocalPorts, type OvsSide, readSandboxState } from "./local-port.ts";
 
 /** Reads what is plugged on this node from OVS and the kernel. Keeps the last read as an index. */
 export class NodeView {
   readonly #datapath: Pick<NodeDatapath, "list" | "listLinks">;
-  readonly #bridge: string;
+  readonly #bridges: readonly IntegrationBridge[];
   readonly #look: typeof readSandboxState;
   #lastKnown: ReadonlyMap<string, OvsSide> = new Map();
   #names: ReadonlySet<string | undefined> = new Set();
   #addresses: ReadonlySet<string> = new Set();
 
-  constructor(datapath: Pick<NodeDatapath, "list" | "listLinks">, bridge: string, look = readSandboxState) {
+  constructor(
+    datapath: Pick<NodeDatapath, "list" | "listLinks">,
+    bridges: readonly IntegrationBridge[],
+    look = readSandboxState,
+  ) {
     this.#datapath = datapath;
-    this.#bridge = bridge;
+    this.#bridges = bridges;
     this.#look = look;
   }
 
   /** Rejects with DatapathError if OVS or the kernel cannot be read. */
   async read(): Promise<LocalPort[]> {
     // OVS first, so that a port created meanwhile shows as a link alone and never as a port without its link.
-    const plugged = await this.#datapath.list(this.#bridge);
-    const found = mergeLocalPorts(plugged, await this.#datapath.listLinks(), this.#look);
+    const plugged = await this.#datapath.list();
+    const facts = { bridges: this.#bridges, look: this.#look };
+    const found = mergeLocalPorts(plugged, await this.#datapath.listLinks(), facts);
     const local = found.map(port => {
       const lastKnown = port.ovs === undefined ? this.#lastKnown.get(keyOf(port)) : undefined;
       return lastKnown === undefined ? port : { ...port, lastKnown };

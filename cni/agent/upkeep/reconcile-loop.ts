@@ -4,7 +4,7 @@ import type { Sweeper } from "./sweeper.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
 
 interface ReconcileLoopOptions {
-  context: Pick<UpkeepContext, "config" | "datapath" | "log" | "metrics">;
+  context: Pick<UpkeepContext, "config" | "bridges" | "datapath" | "log" | "metrics">;
   sweeper: Pick<Sweeper, "sweep" | "pendingCount">;
   /** Interval of the check whether OVSDB was replaced. Default 2000. */
   watchMs?: number;
@@ -67,10 +67,10 @@ export class ReconcileLoop implements AsyncDisposable {
   }
 
   async #ensureBridges(): Promise<void> {
-    const { datapath, config, log } = this.#options.context;
-    const { bridge: integration, bridgeMappings: mappings = [], uplinks = [], datapathType } = config;
-    const created = await datapath.ensureBridges({ integration, mappings, uplinks, datapathType });
-    if (created.length > 0) log.info({ created }, "created OVS bridges");
+    const { datapath, config, bridges: integrations, log } = this.#options.context;
+    const { uplinks = [], datapathType } = config;
+    const changed = await datapath.ensureBridges({ integrations, uplinks, datapathType });
+    if (changed.length > 0) log.info({ changed }, "changed OVS bridges");
   }
 
   /** Returns false if the work fails. Logs a repeated failure once. */

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { KubeApi } from "../../../ipam-server/kube/kube-api.ts";
 import type { KubeEvents } from "../../../ipam-server/kube/kube-events.ts";
+import type { IntegrationBridge } from "../../datapath/bridges/integration-bridges.ts";
 import type { NodeDatapath } from "../../datapath/node-datapath.ts";
 import type { Journal } from "../../journal/journal.ts";
 import type { KeyedQueue } from "../calls/keyed-queue.ts";
@@ -15,6 +16,7 @@ import type { HeldPorts } from "../ports/held-ports.ts";
 /** The agent's shared parts, for upkeep: fencing, sweeps, bridges, installation. They outlive upkeep. */
 export interface UpkeepContext {
   config: AgentConfig;
+  bridges: readonly IntegrationBridge[];
   ipam: AgentIpam;
   datapath: NodeDatapath;
   pods: PodSource;

@@ -12,7 +12,7 @@ const HOST_HOME = "/opt/mooring";
 /** Starts bridges, fencing, sweeps and installation. */
 export const startUpkeep: StartUpkeep = async (context: UpkeepContext) => {
   await using stack = new AsyncDisposableStack();
-  const view = new NodeView(context.datapath, context.config.bridge);
+  const view = new NodeView(context.datapath, context.bridges);
   const changes = new LocalChanges(context, view);
   const sweeper = new Sweeper({ context, view, changes });
   const loop = stack.use(new ReconcileLoop({ context, sweeper }));

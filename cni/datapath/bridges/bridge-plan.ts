@@ -1,7 +1,8 @@
 import { MADE } from "../../external-ids.ts";
 import type { Operation } from "../ovsdb/client.ts";
 import { encodeMap, encodeUuid } from "../ovsdb/value.ts";
-import { findPort, type OvsTopology } from "./topology.ts";
+import type { IntegrationBridge } from "./integration-bridges.ts";
+import { findPort, type OvsBridgeRow, type OvsPortRow, type OvsTopology } from "./topology.ts";
 
 export type DatapathType = "system" | "netdev";
 
@@ -12,9 +13,8 @@ export interface Uplink {
 }
 
 export interface BridgePlan {
-  /** The bridge that pods are plugged into. */
-  integration: string;
-  mappings: { physicalNetwork: string; bridge: string }[];
+  /** The bridges that pods are plugged into; at least one. */
+  integrations: readonly IntegrationBridge[];
   uplinks: Uplink[];
   /** Type of new bridges where no existing bridge decides it. */
   datapathType: DatapathType | "auto";
@@ -25,37 +25,102 @@ const MADE_MAP = encodeMap(MADE);
 interface BridgeChanges {
   /** One transaction. */
   operations: Operation[];
-  /** What it makes, for logs and messages. */
-  made: string[];
+  /** What they do, for logs and messages. */
+  changes: string[];
   /** Names of the new bridges. */
   bridges: string[];
 }
 
-/** Returns the changes from `found` to `plan`; pure. Bridges, patch pairs and uplinks that exist stay as they are. */
+/**
+ * Returns the changes from `found` to `plan`; pure. Bridges, patch pairs and uplinks that exist stay as they are, except
+ * our own patch ports that lead to another bridge than planned.
+ */
 export function planBridges(
   found: OvsTopology,
   plan: BridgePlan,
-  type: DatapathType,
+  typeOf: (integration: IntegrationBridge) => DatapathType,
   absentUplinks: readonly Uplink[] = [],
 ): BridgeChanges {
-  const changes: BridgeChanges = { operations: [], made: [], bridges: [] };
-  const mapped = [...new Set(plan.mappings.map(({ bridge }) => bridge))].filter(name => name !== plan.integration);
-  for (const name of [plan.integration, ...mapped]) {
-    if (!found.bridges.some(bridge => bridge.name === name)) addBridge(changes, found, name, type);
+  const planned: BridgeChanges = { operations: [], changes: [], bridges: [] };
+  for (const integration of plan.integrations) {
+    for (const name of bridgesOf(integration)) {
+      if (!found.bridges.some(bridge => bridge.name === name)) addBridge(planned, found, name, typeOf(integration));
+    }
   }
-  for (const bridge of mapped) addPatch(changes, found, plan.integration, bridge);
+  for (const { bridge, port } of findStrayPatches(found, plan)) {
+    const where = [["_uuid", "==", encodeUuid(bridge.uuid)]];
+    const mutations = [["ports", "delete", encodeUuid(port.uuid)]];
+    planned.operations.push({ op: "mutate", table: "Bridge", where, mutations });
+    planned.changes.push(`removed patch port ${port.name}`);
+  }
+  for (const { name, provider } of plan.integrations) {
+    if (provider !== undefined && provider !== name) addPatch(planned, found, name, provider);
+  }
   for (const uplink of plan.uplinks) {
     if (findPort(found, uplink.port) !== undefined || absentUplinks.includes(uplink)) continue;
-    addPort(changes, uplink.bridge, uplink.port, {});
-    changes.made.push(`uplink ${uplink.port} of ${uplink.bridge}`);
+    addPort(planned, uplink.bridge, uplink.port, {});
+    planned.changes.push(`uplink ${uplink.port} of ${uplink.bridge}`);
   }
-  return changes;
+  return planned;
 }
 
-function addBridge(changes: BridgeChanges, found: OvsTopology, name: string, type: DatapathType): void {
-  const id = `bridge${changes.operations.length}`;
-  const local = insertPort(changes, name, { type: "internal" }, {});
-  changes.operations.push(
+/** The integration bridge and its provider bridge, which may be the same. */
+export function bridgesOf({ name, provider = name }: IntegrationBridge): string[] {
+  return [...new Set([name, provider])];
+}
+
+/**
+ * Finds two physical networks that patch ports of others join, each named by its bridge; undefined if there are none.
+ * Ignores our stray patch ports, which the plan removes.
+ */
+export function findJoined(found: OvsTopology, plan: BridgePlan): [string, string] | undefined {
+  const stray = new Set(findStrayPatches(found, plan).map(({ port }) => port));
+  const owners = new Map(
+    found.bridges.flatMap(bridge =>
+      bridge.ports.filter(port => !stray.has(port)).map(port => [port.name, { bridge, port }] as const),
+    ),
+  );
+  for (const integration of plan.integrations) {
+    const own = bridgesOf(integration);
+    const reached = new Set(found.bridges.filter(({ name }) => own.includes(name)));
+    // Iterating a set also visits members added during the iteration.
+    for (const { ports } of reached) {
+      for (const port of ports) {
+        const end = port.peer === undefined ? undefined : owners.get(port.peer);
+        if (end?.port.peer === port.name && owners.has(port.name)) reached.add(end.bridge);
+      }
+    }
+    const others = plan.integrations.filter(other => other !== integration).flatMap(bridgesOf);
+    const other = [...reached].find(({ name }) => others.includes(name));
+    if (other !== undefined) return [integration.provider ?? integration.name, other.name];
+  }
+  return undefined;
+}
+
+/** Our patch ports on planned bridges that lead to another bridge than planned, and their other ends if they are ours. */
+function findStrayPatches(found: OvsTopology, plan: BridgePlan): { bridge: OvsBridgeRow; port: OvsPortRow }[] {
+  const partners = new Map(
+    plan.integrations.flatMap(({ name, provider }) =>
+      provider === undefined ? [] : [[name, provider] as const, [provider, name] as const],
+    ),
+  );
+  const patches = found.bridges.flatMap(bridge =>
+    bridge.ports.filter(({ isMade, peer }) => isMade && peer !== undefined).map(port => ({ bridge, port })),
+  );
+  const isStray = ({ bridge, port }: (typeof patches)[number]) => {
+    const partner = partners.get(bridge.name);
+    return partner !== undefined && port.name !== derivePatchName(bridge.name, partner);
+  };
+  const strayNames = new Set(patches.filter(isStray).map(({ port }) => port.name));
+  return patches.filter(({ port }) => strayNames.has(port.name) || strayNames.has(port.peer ?? ""));
+}
+
+const derivePatchName = (from: string, to: string): string => `${from}-to-${to}`;
+
+function addBridge(planned: BridgeChanges, found: OvsTopology, name: string, type: DatapathType): void {
+  const id = `bridge${planned.operations.length}`;
+  const local = insertPort(planned, name, { type: "internal" }, {});
+  planned.operations.push(
     {
       op: "insert",
       table: "Bridge",
@@ -69,42 +134,42 @@ function addBridge(changes: BridgeChanges, found: OvsTopology, name: string, typ
       mutations: [["bridges", "insert", ["named-uuid", id]]],
     },
   );
-  changes.made.push(`bridge ${name}`);
-  changes.bridges.push(name);
+  planned.changes.push(`bridge ${name}`);
+  planned.bridges.push(name);
 }
 
 /** Keeps a patch pair between the two under any names; completes a pair of ours that has lost one end. */
-function addPatch(changes: BridgeChanges, found: OvsTopology, integration: string, bridge: string): void {
+function addPatch(planned: BridgeChanges, found: OvsTopology, integration: string, bridge: string): void {
   const inside = found.bridges.find(({ name }) => name === integration);
   const outside = found.bridges.find(({ name }) => name === bridge);
   const peers = new Map(outside?.ports.map(port => [port.name, port.peer]));
   if (inside?.ports.some(port => port.peer !== undefined && peers.get(port.peer) === port.name)) return;
-  const [near, far] = [`${integration}-to-${bridge}`, `${bridge}-to-${integration}`];
+  const [near, far] = [derivePatchName(integration, bridge), derivePatchName(bridge, integration)];
   if (!inside?.ports.some(({ name }) => name === near)) {
-    addPort(changes, integration, near, { type: "patch", options: encodeMap({ peer: far }) });
+    addPort(planned, integration, near, { type: "patch", options: encodeMap({ peer: far }) });
   }
   if (!outside?.ports.some(({ name }) => name === far)) {
-    addPort(changes, bridge, far, { type: "patch", options: encodeMap({ peer: near }) });
+    addPort(planned, bridge, far, { type: "patch", options: encodeMap({ peer: near }) });
   }
-  changes.made.push(`patch between ${integration} and ${bridge}`);
+  planned.changes.push(`patch between ${integration} and ${bridge}`);
 }
 
-function addPort(changes: BridgeChanges, bridge: string, name: string, columns: Record<string, unknown>): void {
-  const port = insertPort(changes, name, columns, { external_ids: MADE_MAP });
+function addPort(planned: BridgeChanges, bridge: string, name: string, columns: Record<string, unknown>): void {
+  const port = insertPort(planned, name, columns, { external_ids: MADE_MAP });
   const where = [["name", "==", bridge]];
   const mutations = [["ports", "insert", ["named-uuid", port]]];
-  changes.operations.push({ op: "mutate", table: "Bridge", where, mutations });
+  planned.operations.push({ op: "mutate", table: "Bridge", where, mutations });
 }
 
 function insertPort(
-  changes: BridgeChanges,
+  planned: BridgeChanges,
   name: string,
   columns: Record<string, unknown>,
   portColumns: Record<string, unknown>,
 ): string {
-  const id = `port${changes.operations.length}`;
+  const id = `port${planned.operations.length}`;
   const row = { name, ...columns };
-  changes.operations.push(
+  planned.operations.push(
     { op: "insert", table: "Interface", "uuid-name": `interface_${id}`, row },
     {
       op: "insert",

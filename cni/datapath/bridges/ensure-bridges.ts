@@ -6,31 +6,40 @@ import { applyOperations } from "../ovsdb/apply.ts";
 import { TransactionError } from "../ovsdb/client.ts";
 import { select } from "../ovsdb/ports.ts";
 import { readInteger } from "../ovsdb/value.ts";
-import { type BridgePlan, type DatapathType, planBridges, type Uplink } from "./bridge-plan.ts";
+import { type BridgePlan, bridgesOf, type DatapathType, findJoined, planBridges, type Uplink } from "./bridge-plan.ts";
+import type { IntegrationBridge } from "./integration-bridges.ts";
 import { fetchTopology, findPort, type OvsTopology } from "./topology.ts";
 
 /** Retries because another process may create the same rows at the same time. */
 const ATTEMPTS = 3;
 
 /**
- * Makes missing bridges, patch pairs and uplinks in one transaction, and returns what it made. Idempotent. Uses existing
- * ones as they are, because administrators may have made them.
+ * Makes missing bridges, patch pairs and uplinks in one transaction, which also removes our patch ports that lead to the
+ * wrong bridge, and returns what it changed. Idempotent. Uses bridges of others as they are.
  */
 export async function ensureBridges(context: DatapathContext, plan: BridgePlan): Promise<string[]> {
   for (let attempt = 1; ; attempt++) {
     const deadline = new Deadline(context.timeoutMs);
     const found = await fetchTopology(context.ovsdb, deadline);
-    const type = deriveType(found, plan);
+    const types = new Map(plan.integrations.map(integration => [integration, deriveType(found, plan, integration)]));
     const missingUplinks = await findMissingUplinks(context, plan, found, deadline);
-    const { operations, made, bridges } = planBridges(found, plan, type ?? "system", missingUplinks);
+    const typeOf = (integration: IntegrationBridge) => types.get(integration) ?? "system";
+    const { operations, changes, bridges } = planBridges(found, plan, typeOf, missingUplinks);
     try {
       if (operations.length > 0) await applyOperations(context.ovsdb, operations, deadline);
     } catch (error) {
       if (!(error instanceof TransactionError)) throw error;
       if (attempt < ATTEMPTS) continue;
-      throw new DatapathError("bridge", `OVSDB rejected creating ${made.join(", ")}: ${error.message}`, error);
+      throw new DatapathError("bridge", `OVSDB rejected changing ${changes.join(", ")}: ${error.message}`, error);
     }
-    if (bridges.length > 0 && type === undefined) await chooseWorkingType(context, bridges, deadline);
+    const undecided = plan.integrations.filter(integration => types.get(integration) === undefined);
+    const untyped = undecided.flatMap(bridgesOf).filter(name => bridges.includes(name));
+    if (untyped.length > 0) await chooseWorkingType(context, untyped, deadline);
+    const joined = findJoined(found, plan);
+    if (joined !== undefined) {
+      const why = "patch ports that Mooring did not make join them; remove these (ovs-vsctl del-port)";
+      throw new DatapathError("bridge", `${joined.join(" and ")} are of different physical networks, but ${why}`);
+    }
     const [absent] = missingUplinks;
     if (absent !== undefined) {
       throw new DatapathError(
@@ -38,21 +47,22 @@ export async function ensureBridges(context: DatapathContext, plan: BridgePlan):
         `the uplink ${absent.port} of ${absent.bridge} is not an interface of this host`,
       );
     }
-    return made;
+    return changes;
   }
 }
 
-/** Patch ports connect bridges of one datapath type only. Undefined: neither an existing bridge nor the plan decides it. */
-function deriveType(found: OvsTopology, plan: BridgePlan): DatapathType | undefined {
-  const names = [plan.integration, ...plan.mappings.map(({ bridge }) => bridge)];
-  const ours = found.bridges.filter(({ name }) => names.includes(name));
-  const [first, ...rest] = ours;
-  const other = rest.find(bridge => bridge.datapathType !== first?.datapathType);
-  if (first !== undefined && other !== undefined) {
-    const types = `${first.name} is ${first.datapathType} and ${other.name} is ${other.datapathType}`;
+/**
+ * Patch ports connect bridges of one datapath type only. Undefined: neither an existing bridge nor the plan decides it.
+ */
+function deriveType(found: OvsTopology, plan: BridgePlan, integration: IntegrationBridge): DatapathType | undefined {
+  const find = (names: readonly string[]) => found.bridges.filter(({ name }) => names.includes(name));
+  const [first, second] = find(bridgesOf(integration));
+  if (first !== undefined && second !== undefined && first.datapathType !== second.datapathType) {
+    const types = `${first.name} is ${first.datapathType} and ${second.name} is ${second.datapathType}`;
     throw new DatapathError("bridge", `${types}: bridges that are joined must have the same datapath_type`);
   }
-  const model = first ?? (plan.datapathType === "auto" ? found.bridges[0] : undefined);
+  const [planned] = find(plan.integrations.flatMap(bridgesOf));
+  const model = first ?? (plan.datapathType === "auto" ? (planned ?? found.bridges[0]) : undefined);
   if (model !== undefined) return model.datapathType === "netdev" ? "netdev" : "system";
   return plan.datapathType === "auto" ? undefined : plan.datapathType;
 }

@@ -5,7 +5,7 @@ import type { OvsdbClient } from "../ovsdb/client.ts";
 import { select } from "../ovsdb/ports.ts";
 import { type Row, readMap, readText, readUuid, readUuids, type Uuid } from "../ovsdb/value.ts";
 
-interface OvsPortRow {
+export interface OvsPortRow {
   uuid: Uuid;
   name: string;
   /** Of a patch port: the name of the other end. */

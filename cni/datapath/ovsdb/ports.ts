@@ -63,9 +63,15 @@ export function selectBridge(name: string): Operation {
   return { op: "select", table: "Bridge", where: [["name", "==", name]], columns: ["name", "datapath_type"] };
 }
 
-export function selectBridgesOf(port: Uuid): Operation {
-  const where = [["ports", "includes", encodeUuid(port)]];
-  return { op: "select", table: "Bridge", where, columns: ["name", "datapath_type"] };
+/** Returns the name of the bridge that contains the port; undefined if none does. */
+export async function fetchBridgeOf(
+  client: OvsdbClient,
+  port: OvsPort,
+  deadline: Deadline,
+): Promise<string | undefined> {
+  const where = [["ports", "includes", encodeUuid(port.uuid)]];
+  const [rows = []] = await select(client, [{ op: "select", table: "Bridge", where, columns: ["name"] }], deadline);
+  return rows.map(row => readText(row, "name"))[0];
 }
 
 /** Selects the Port rows that refer to these interfaces. */

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import type { BridgePlan } from "../../../cni/datapath/bridges/bridge-plan.ts";
+import { deriveIntegrationBridges } from "../../../cni/datapath/bridges/integration-bridges.ts";
 import { openDatapath } from "../../../cni/datapath/datapath.ts";
 import type { NodeDatapath } from "../../../cni/datapath/node-datapath.ts";
 import { attach } from "./attachment.ts";
 import { datapathType, Ovs, Pod, run, skip, testTimeoutMs } from "./node.ts";
 
 const PLAN: BridgePlan = {
-  integration: "br-int",
-  mappings: [{ physicalNetwork: "physnet1", bridge: "br-ex" }],
+  integrations: [{ name: "br-int", physicalNetwork: "physnet1", provider: "br-ex" }],
   uplinks: [],
   datapathType: "auto",
 };
@@ -102,7 +102,10 @@ describe("bridges", { skip }, () => {
     assert.deepEqual(await datapath.ensureBridges(PLAN), ["patch between br-int and br-ex"]);
     assert.deepEqual(ports("br-ex"), ["br-ex-to-br-int"]);
     removeAll();
-    await datapath.ensureBridges({ ...PLAN, mappings: [{ physicalNetwork: "physnet1", bridge: "br-int" }] });
+    await datapath.ensureBridges({
+      ...PLAN,
+      integrations: deriveIntegrationBridges("br-int", [{ physicalNetwork: "p", bridge: "br-int" }]),
+    });
     assert.deepEqual(ports("br-int"), []);
   });
 

@@ -62,15 +62,15 @@ describe("fence", { skip }, () => {
     using pod = new Pod();
     const attachment = attach(pod, 12);
     await plug(attachment);
-    const [before] = await datapath.list("br-int");
+    const [before] = await datapath.list();
     await datapath.fence(attachment);
-    assert.deepEqual(await datapath.list("br-int"), [{ ...before, isFenced: true, ofport: undefined }]);
+    assert.deepEqual(await datapath.list(), [{ ...before, isFenced: true, ofport: undefined }]);
     assert.deepEqual(
       (await datapath.listLinks()).map(({ sandboxId, up }) => [sandboxId, up]),
       [[attachment.sandboxId, false]],
     );
     assert.equal(await datapath.unplug(attachment.sandboxId, "eth0", undefined), true);
-    assert.deepEqual([hostLinks(), pod.links(), fencedKeys(), await datapath.list("br-int")], [[], [], [], []]);
+    assert.deepEqual([hostLinks(), pod.links(), fencedKeys(), await datapath.list()], [[], [], [], []]);
   });
 
   it("is undone by a repeated ADD", async () => {

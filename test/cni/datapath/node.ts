@@ -151,7 +151,8 @@ export class Ovs implements AsyncDisposable {
   async startDatabase(): Promise<void> {
     const args = [`--remote=p${this.remote}`, `--unixctl=${this.directory}/ovsdb.ctl`];
     this.#database = this.#spawn("ovsdb-server", `${this.directory}/conf.db`, ...args);
-    await eventually("ovsdb-server listens", () => existsSync(`${this.directory}/db.sock`));
+    // The socket exists a moment before it accepts connections.
+    await eventually("ovsdb-server answers", () => spawnSync("ovsdb-client", ["list-dbs", this.remote]).status === 0);
   }
 
   async startSwitch(): Promise<void> {

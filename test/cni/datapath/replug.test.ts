@@ -49,7 +49,7 @@ describe("replug", { skip }, () => {
     ovs.vsctl("add-br", "br-int", "--", "set", "bridge", "br-int", `datapath_type=${datapathType}`);
     const reconnected = await eventually("OVSDB answers", () => datapath.identify().catch(() => undefined));
     assert.notEqual(reconnected, identity, "another database has another identity");
-    assert.deepEqual(await datapath.list("br-int"), []);
+    assert.deepEqual(await datapath.list(), []);
     assert.ok(!a.pings(ipv4(2).address, 1));
 
     assert.equal((await datapath.listLinks()).length, 2);
@@ -67,7 +67,7 @@ describe("replug", { skip }, () => {
     assert.deepEqual(await datapath.replug(attachment), first);
     const newer = { ...attachment, externalIds: { ...attachment.externalIds, "mooring-epoch": "9" } };
     assert.deepEqual(await datapath.replug(newer), first);
-    const [port] = await datapath.list("br-int");
+    const [port] = await datapath.list();
     assert.equal(port?.externalIds["mooring-epoch"], "9");
     assert.equal(port?.externalIds.theirs, "kept");
     assert.equal(port?.externalIds["mooring-netns"], pod.netns);

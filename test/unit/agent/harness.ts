@@ -8,7 +8,7 @@ import type { KeyedQueue } from "../../../cni/agent/calls/keyed-queue.ts";
 import { ClaimBuilder } from "../../../cni/agent/claims/claim-builder.ts";
 import type { Confirmations } from "../../../cni/agent/claims/confirmations.ts";
 import { DefaultNetwork } from "../../../cni/agent/claims/default-network.ts";
-import { AGENT_OPTIONS, type AgentConfig } from "../../../cni/agent/config.ts";
+import { AGENT_OPTIONS, type AgentConfig, deriveBridges } from "../../../cni/agent/config.ts";
 import type { AgentIpam } from "../../../cni/agent/ipam/agent-ipam.ts";
 import type { Journals } from "../../../cni/agent/ipam/journals.ts";
 import type { Leases } from "../../../cni/agent/leases/leases.ts";
@@ -26,6 +26,11 @@ import { FakeNode } from "../../fakes/datapath-memory.ts";
 import { FakeIpam } from "../../fakes/ipam-server.ts";
 
 const AGENT = { agentSocket: "/run/mooring/agent.sock" };
+
+interface HarnessOptions {
+  deadlineMs?: number;
+  bridgeMappings?: string;
+}
 
 /** The agent between its socket and its node, with a fake datapath, a fake IPAM, and pods from the test. */
 export class Harness implements AsyncDisposable {
@@ -60,7 +65,7 @@ export class Harness implements AsyncDisposable {
     this.events = parts.events;
     const { journals, confirmations } = this;
     const backend: AgentBackendOptions = {
-      ...{ config, ipam: core.ipam, datapath: world.node.open(), claims, metrics },
+      ...{ config, bridges: deriveBridges(config), ipam: core.ipam, datapath: world.node.open(), claims, metrics },
       ...{ held: core.held, leases: core.leases, unreported: core.unreported },
       journalOf: name => journals.of(name),
       confirmLater: (claim, expected) => confirmations.add(claim, expected),
@@ -77,11 +82,11 @@ export class Harness implements AsyncDisposable {
     });
   }
 
-  static async start({ deadlineMs = 10_000 } = {}): Promise<Harness> {
+  static async start({ deadlineMs = 10_000, bridgeMappings }: HarnessOptions = {}): Promise<Harness> {
     const dir = await mkdtemp(join(tmpdir(), "mooring-agent-"));
     const ipam = await FakeIpam.start();
     const world = { dir, ipam, node: new FakeNode(), pods: new Map(), namespaceAnnotations: {} };
-    return new Harness(await assemble(world, deadlineMs, true));
+    return new Harness(await assemble(world, deadlineMs, true, bridgeMappings));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -175,9 +180,9 @@ interface World {
 
 type Parts = Awaited<ReturnType<typeof assemble>>;
 
-async function assemble(world: World, deadlineMs: number, ownsWorld: boolean) {
+async function assemble(world: World, deadlineMs: number, ownsWorld: boolean, bridgeMappings?: string) {
   const { dir, ipam, node, pods, namespaceAnnotations } = world;
-  const flags = { server: ipam.url, networkSelector: "env=prod", availabilityZone: "az1" };
+  const flags = { server: ipam.url, networkSelector: "env=prod", availabilityZone: "az1", bridgeMappings };
   const options = readOptions(AGENT_OPTIONS, { flags, env: {}, readFile: () => "" });
   const config: AgentConfig = { ...options, nodeName: "node-a", cluster: "c1" };
   const claims = new ClaimBuilder({

@@ -31,6 +31,7 @@ describe("ADD", () => {
         "mooring-port-id": "id-of-c1/default/web-0",
         "mooring-epoch": "1",
         "mooring-network": "moored",
+        "mooring-physical-network": "p",
         "mooring-owner": "uid-1",
       },
     });
@@ -51,6 +52,26 @@ describe("ADD", () => {
     const attachment = harness.node.plugged.get(KEY)?.attachment;
     assert.equal(attachment !== undefined && "vlan" in attachment, false);
     assert.equal(attachment?.mtu, 9000);
+  });
+
+  it("plugs into the bridge of the network's physical network", async () => {
+    await using harness = await Harness.start();
+    for (const [bridgeMappings, bridge] of [
+      ["p:br-ex", "br-int"],
+      ["other:br-other,p:br-ex", "br-int-p"],
+    ]) {
+      await harness.succeed("ADD", { bridgeMappings });
+      assert.equal(harness.node.plugged.get(KEY)?.bridge, bridge);
+      await harness.succeed("DEL", { bridgeMappings });
+    }
+  });
+
+  it("names a physical network that the node does not have, and leaves nothing", async () => {
+    await using harness = await Harness.start();
+    const { code, msg } = await harness.fail("ADD", { bridgeMappings: "other:br-other,more:br-more" });
+    assert.equal(code, 7);
+    assert.match(msg, /on the physical network p, but the bridge mappings have only other, more$/);
+    assert.deepEqual([harness.ipam.ports.size, harness.node.plugged.size], [0, 0]);
   });
 
   it("names an MTU that is too small for the port's IPv6 address, and leaves nothing", async () => {

@@ -161,6 +161,12 @@ const BAD_CALLS: BadCall[] = [
     msg: `${CONF_KEY}"cni.dev/valid-attachments" is missing: GC would remove every attachment`,
   },
   {
+    what: "bridge mappings that share the integration bridge",
+    conf: { bridgeMappings: "a:br-ex,b:br-int" },
+    code: 7,
+    msg: `${CONF_KEY}"bridgeMappings" joins the physical networks a and b, which both need bridge br-int`,
+  },
+  {
     what: "CHECK without prevResult",
     command: "CHECK",
     code: 7,
@@ -186,6 +192,7 @@ const BAD_CALLS: BadCall[] = [
       ["families", [], 'a list of "ipv4", "ipv6" or both'],
       ["families", "ipv4", "a list"],
       ["bridgeMappings", "physnet1", BRIDGE_MAPPINGS_ACCEPTS],
+      ["bridgeMappings", "physnet1:br-ex,physnet2:br-ex", BRIDGE_MAPPINGS_ACCEPTS],
       ["journalDir", "journal", "an absolute path"],
       ["timeoutMs", 1, "an integer from 100 to 600000"],
       ["runtimeConfig", [], "an object"],
@@ -264,7 +271,7 @@ describe("bad input", () => {
       prevResult: undefined,
       tokenFile: "",
       caFile: "",
-      bridgeMappings: "physnet1:br-bond, physnet2:br-data",
+      bridgeMappings: "physnet1:br-bond, p:br-data",
       mtu: 0,
     });
     assert.deepEqual(harness.ipam.claims[0], {
@@ -273,7 +280,7 @@ describe("bad input", () => {
       cluster: "c1",
       namespace: "default",
       host: "node-a",
-      physicalNetworks: ["physnet1", "physnet2"],
+      physicalNetworks: ["physnet1", "p"],
       sandbox: { id: ENV.CNI_CONTAINERID, interface: "eth0" },
       owner: {
         kind: "pod",

@@ -61,8 +61,8 @@ describe("parseBridgeMappings", () => {
     ]);
   });
 
-  it("rejects half pairs and a physical network that is named twice", () => {
-    for (const text of ["", "a", "a:", ":b", "a:b:c", "a:b,", "a:b,a:c"]) {
+  it("rejects half pairs, other characters, and a network or bridge named twice", () => {
+    for (const text of ["", "a", "a:", ":b", "a:b:c", "a:b,", "a:b,a:c", "a:b,c:b", "a/1:b", "a 1:b"]) {
       assert.equal(parseBridgeMappings(text), undefined, text);
     }
   });

@@ -174,6 +174,17 @@ describe("Calls", () => {
     ]);
   });
 
+  it("uses its own bridges, and rejects a call that names another", async () => {
+    await using harness = await Harness.start({ bridgeMappings: "other:br-other,p:br-ex" });
+    harness.addPod("web-0");
+    await harness.call("ADD", "web-0", "s1", { conf: { bridge: "br-int" } });
+    assert.equal(harness.node.plugged.get("s1/eth0")?.bridge, "br-int-p");
+    harness.addPod("web-1");
+    const { code, msg } = readError(await harness.call("ADD", "web-1", "s2", { conf: { bridge: "br-x" } }));
+    assert.deepEqual([code, harness.node.plugged.size], [7, 1]);
+    assert.match(msg, /"bridge" is br-x, but this node's agent has br-int: remove the key$/);
+  });
+
   it("STATUS is 50 when the IPAM is down, and 51 when OVS is down", async () => {
     await using harness = await Harness.start();
     assert.equal((await harness.call("STATUS", "", "")).exitCode, 0);

@@ -63,6 +63,9 @@ const LINKLESS = local({ sandbox: "gone", hasLink: false });
 const FENCED = local({ isFenced: true }, { ofport: undefined as never });
 const FENCED_NO_ROW = { ...CACHED, isFenced: true };
 const FENCED_DEAD = { ...FENCED, sandbox: "gone" as const };
+const wrongBridge = { found: "br-int", expected: "br-int-physnet2", isOurs: true };
+const WRONG_BRIDGE = local({}, { wrongBridge, wrongVlan: "tag=7" });
+const FOREIGN_BRIDGE = local({}, { wrongBridge: { ...wrongBridge, isOurs: false } });
 const MOUNT_UNSEEN = local({ sandbox: "unknown" });
 
 describe("decideSweep", () => {
@@ -95,6 +98,16 @@ describe("decideSweep", () => {
       view({ local: [local({}, { recordedVlan: undefined as never })] }),
       ["replug"],
     ],
+    [
+      "it was plugged before physical networks were recorded",
+      view({ local: [local({}, { physicalNetwork: undefined as never })] }),
+      ["replug"],
+    ],
+    ["on another physical network's bridge", view({ local: [WRONG_BRIDGE] }), ["restore"]],
+    ["on another physical network's bridge, IPAM down", withoutBindings({ local: [WRONG_BRIDGE] }), ["restore"]],
+    ["fenced on another bridge, IPAM down", withoutBindings({ local: [{ ...WRONG_BRIDGE, isFenced: true }] }), []],
+    ["on a bridge of others", view({ local: [FOREIGN_BRIDGE] }), ["replug"]],
+    ["on a bridge of others, and not this agent's to move", withoutBindings({ local: [FOREIGN_BRIDGE] }), []],
     ["an operator or a driver set ERROR", view({ bindings: [port({ underlay: "ERROR" })] }), []],
 
     ["bound elsewhere", view(others(ELSEWHERE)), ["fence moved"]],

@@ -10,6 +10,7 @@ export function local(changes: Partial<LocalPort> = {}, ovs: Partial<OvsSide> = 
     ofport: 5,
     vlan: 100,
     recordedVlan: 100,
+    physicalNetwork: "physnet1",
     addresses: ["10.100.1.1"],
     portName: "c1/default/web-0",
     portId: "P1",
