@@ -1,6 +1,7 @@
 import { uptime } from "node:os";
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { Logger } from "pino";
+import { readClusterUid } from "../../ipam-server/kube/cluster-uid.ts";
 import { KubeApi } from "../../ipam-server/kube/kube-api.ts";
 import { KubeEvents } from "../../ipam-server/kube/kube-events.ts";
 import { untilAborted } from "../../ipam-server/process/background-loop.ts";
@@ -73,6 +74,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         url: server,
         timeoutMs: IPAM_TIMEOUT_MS,
         signal: closing.signal,
+        cluster: { name: config.cluster, readUid: () => readClusterUid(api) },
         ...(tokenFile !== undefined && { tokenFile }),
         ...(caFile !== undefined && { caFile }),
       },
@@ -126,6 +128,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
 
   const findObstacles = async () => [
     ...(socket.isServing ? [] : ["the socket is not served"]),
+    ...(ipam.clusterRefusal === undefined ? [] : [ipam.clusterRefusal]),
     ...(pods.items === undefined ? ["the pods of this node are not yet listed from Kubernetes"] : []),
     ...(await datapath.ready(bridges.map(({ name }) => name)).then(
       () => [],

@@ -8,7 +8,7 @@ const MAX_SHARE = 0.1;
 
 interface BrakeOptions {
   /** Stores the held pass; null: none is held. Returns the cluster with a person's confirmation. */
-  register(heldPass: ClusterRegistration["heldPass"]): Promise<Cluster>;
+  register(heldPass: Exclude<ClusterRegistration["heldPass"], undefined>): Promise<Cluster>;
   /** A pass is held that was not before. */
   onHeld(pass: HeldPass): void;
 }

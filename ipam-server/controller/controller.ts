@@ -2,6 +2,7 @@ import type { KubeConfig } from "@kubernetes/client-node";
 import type { Logger } from "pino";
 import { createIpamClient } from "../client/client.ts";
 import { IpamError, type MooringEvent, type Port } from "../contract/index.ts";
+import { readClusterUid } from "../kube/cluster-uid.ts";
 import { KubeApi } from "../kube/kube-api.ts";
 import { KubeEvents } from "../kube/kube-events.ts";
 import { BackgroundLoop } from "../process/background-loop.ts";
@@ -13,7 +14,6 @@ import { KubeWatch } from "./kube-watch.ts";
 import { Leader } from "./leader.ts";
 import { ControllerMetrics } from "./metrics.ts";
 import { PortView } from "./port-view.ts";
-import { Registration } from "./registration.ts";
 import { Sweeper } from "./sweeper.ts";
 
 interface ControllerOptions {
@@ -87,9 +87,9 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   const ports = stack.use(
     new PortView({ client: ipam, cluster, onEvent, onError: error => failed("ipam-events")(error) }),
   );
-  const registration = new Registration({ cluster, api, ipam });
   const brake = new Brake({
-    register: heldPass => registration.register(heldPass),
+    // Proves before each pass that this controller acts on the cluster that the name belongs to.
+    register: async heldPass => ipam.registerCluster(cluster, { uid: await readClusterUid(api), heldPass }),
     onHeld(held) {
       log.error({ ...held }, "one pass would end too many ports, waiting for mooringctl confirm");
       events.write(buildHeldEvent(cluster, held, options.kubeLease));

@@ -12,6 +12,7 @@ import type {
 } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import { BatchQueue } from "./batch-queue.ts";
+import { ClusterCheck, type OwnCluster } from "./cluster-check.ts";
 
 /** The agent's IPAM client. Items that are sent at the same time share a request. */
 export interface AgentIpam extends IpamClient {
@@ -32,6 +33,8 @@ export interface AgentIpam extends IpamClient {
   ): Promise<void>;
   /** True if the IPAM answered the last request, also with an error. */
   readonly isReachable: boolean;
+  /** Why the IPAM refuses this node's cluster; undefined: it does not. */
+  readonly clusterRefusal: string | undefined;
   /** Calls back each time the IPAM becomes reachable again. */
   onReachable(listener: () => void): void;
 }
@@ -44,13 +47,15 @@ export interface AgentIpamOptions {
   timeoutMs: number;
   /** Ends requests in flight, except releases and reports. */
   signal?: AbortSignal;
+  /** Checked before claims, and before bindings are compared. Absent: no check. */
+  cluster?: OwnCluster;
 }
 
 /** Below the server's limit of 1000, because smaller requests are answered sooner. */
 const MAX_ITEMS = 200;
 
 export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
-  const { url, tokenFile, caFile, timeoutMs, signal } = options;
+  const { url, tokenFile, caFile, timeoutMs, signal, cluster } = options;
   const client = createIpamClient({
     url,
     timeoutMs,
@@ -59,6 +64,7 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
     ...(caFile !== undefined && { caFile }),
     ...(signal && { signal }),
   });
+  const check = cluster && new ClusterCheck(cluster, client, () => performance.now());
   let isReachable = true;
   const listeners: (() => void)[] = [];
 
@@ -91,7 +97,13 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
       return [...(await claimAll(items.slice(0, half))), ...(await claimAll(items.slice(half)))];
     }
   };
-  const claims = new BatchQueue<Claim, ClaimResult>({ maxItems: MAX_ITEMS, send: claimAll });
+  const claims = new BatchQueue<Claim, ClaimResult>({
+    maxItems: MAX_ITEMS,
+    async send(items) {
+      await check?.assertOwn();
+      return claimAll(items);
+    },
+  });
   /** Batches only items with the same timeout and retries. */
   const queueByPolicy = <I, R>(send: (items: I[], policy: RetryPolicy | undefined) => Promise<R[]>) => {
     const queues = new Map<string, BatchQueue<I, R>>();
@@ -108,6 +120,9 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
     get isReachable() {
       return isReachable;
     },
+    get clusterRefusal() {
+      return check?.refusal;
+    },
     onReachable: listener => void listeners.push(listener),
     async claim(claim) {
       const result = await claims.push(claim);
@@ -120,7 +135,10 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
     readNetwork: name => trackReachability(client.readNetwork(name)),
     ready: () => trackReachability(client.ready()),
     readLastSeq: () => trackReachability(client.readLastSeq()),
-    readPortsOfHost: host => trackReachability(client.listPorts({ host })),
+    async readPortsOfHost(host) {
+      await check?.assertOwn();
+      return trackReachability(client.listPorts({ host }));
+    },
     followEvents: (host, after, onEvent, onError, signal) =>
       client.followEvents({ after, host }, onEvent, onError, signal),
     [Symbol.asyncDispose]: () => client[Symbol.asyncDispose](),
