@@ -1,11 +1,13 @@
 import fs from "node:fs";
 import type { IpamClient } from "../../ipam-server/client/client.ts";
 import { buildSingleAttempt } from "../../ipam-server/client/retry-policy.ts";
+import { TransportError } from "../../ipam-server/client/transport-error.ts";
 import { ERROR_CODES } from "../../ipam-server/contract/error-codes.ts";
-import type { PortAttachment, Problem, Release, Report } from "../../ipam-server/contract/index.ts";
+import type { PortAttachment, Problem } from "../../ipam-server/contract/index.ts";
 import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
 import { removeDrafts } from "../../ipam-server/process/durable-file.ts";
-import type { JournalEntry, PendingClaim } from "./entry.ts";
+import { describeError } from "../spec/cni-error.ts";
+import { type JournalEntry, listKeys, type PendingClaim } from "./entry.ts";
 import type { Journal } from "./journal.ts";
 import { lockJournal } from "./lock.ts";
 import { isFinalRejection } from "./rejection.ts";
@@ -20,6 +22,8 @@ export interface DeliveryOptions {
    * rejection. Rejects to keep the entry. Default: does nothing.
    */
   settleClaim?: (entry: PendingClaim, outcome: PortAttachment | IpamError) => Promise<void>;
+  /** Keys of entries that must stay for now; see `listKeys`. */
+  waiting?: Iterable<string>;
   /** Limits the work that one call does for earlier ones. */
   maxBatches?: number;
   timeoutMs?: number;
@@ -30,123 +34,134 @@ const BATCH = 100;
 const STALE_DRAFT_MS = 600_000;
 
 /**
- * Delivers entries to the IPAM, oldest first. Does nothing while another process delivers. Rejects with IpamError if
- * the IPAM is unreachable; undelivered entries stay.
+ * Delivers entries to the IPAM, oldest first. Does nothing while another process delivers. An entry that must be retried
+ * stays, with the later ones of its port and sandbox; the others are delivered. Rejects with IpamError if the IPAM is
+ * unreachable, or a claim must be retried.
  */
 export async function deliverJournal(journal: Journal, ipam: IpamClient, options: DeliveryOptions): Promise<void> {
   if (journal.isEmpty()) return;
   await using lock = await lockJournal(journal.dir);
   if (lock === undefined) return;
   const { maxBatches = 10 } = options;
+  const delivery: Delivery = { ...options, journal, ipam, waiting: new Set(options.waiting), failures: [] };
+  for (const name of await journal.listStray()) {
+    await setAside(delivery, name, "is no entry");
+  }
   const names = await journal.list();
   for (let start = 0; start < Math.min(names.length, maxBatches * BATCH); start += BATCH) {
-    await deliverBatch(journal, ipam, names.slice(start, start + BATCH), options);
+    for (const run of await readRuns(delivery, names.slice(start, start + BATCH))) await deliverRun(delivery, run);
   }
   await removeStaleDrafts(journal.dir);
+  if (delivery.failures.length > 0) throw delivery.failures[0];
 }
 
-async function deliverBatch(
-  journal: Journal,
-  ipam: IpamClient,
-  names: string[],
-  options: DeliveryOptions,
-): Promise<void> {
-  const { host, log, timeoutMs = 5000 } = options;
+interface Delivery extends DeliveryOptions {
+  journal: Journal;
+  ipam: IpamClient;
+  /** Keys of entries that stay; see `listKeys`. */
+  waiting: Set<string>;
+  failures: unknown[];
+}
+
+interface Named<E extends JournalEntry = JournalEntry> {
+  name: string;
+  entry: E;
+}
+
+async function deliverRun(delivery: Delivery, run: Named[]): Promise<void> {
+  const ready = run.filter(({ entry }) => {
+    const keys = listKeys(entry);
+    const waits = keys.some(key => delivery.waiting.has(key));
+    if (waits) keep(delivery, entry);
+    return !waits;
+  });
+  const releases = ready.filter((each): each is Named<ReleaseEntry> => each.entry.kind === "release");
+  const reports = ready.filter((each): each is Named<ReportEntry> => each.entry.kind === "report");
+  const claims = ready.filter((each): each is Named<ClaimEntry> => each.entry.kind === "claim");
+  const { ipam, host, timeoutMs = 5000 } = delivery;
   const policy = buildSingleAttempt(timeoutMs);
-  for (const run of await readRuns(journal, names, log)) {
-    if (run.kind === "claim") {
-      await deliverClaims(journal, ipam, run, options);
-      continue;
-    }
-    const results =
-      run.kind === "release"
-        ? await ipam.release(
-            run.items.map((release): Release => ({ host, ...release })),
-            policy,
-          )
-        : await ipam.report(run.items, policy);
-    for (const [index, result] of results.entries()) {
-      const name = run.names[index];
-      if (name === undefined) continue;
-      if (!("problem" in result)) await journal.remove(name);
-      else await keepOrSetAside(journal, name, result.problem, log);
+  if (releases.length > 0) {
+    const items = releases.map(({ entry }) => ({ host, ...entry.release }));
+    await settle(delivery, releases, await ipam.release(items, policy));
+  }
+  if (reports.length > 0) {
+    const items = reports.map(({ entry }) => entry.report);
+    await settle(delivery, reports, await ipam.report(items, policy));
+  }
+  if (claims.length > 0) await deliverClaims(delivery, claims);
+}
+
+/** Removes delivered entries and sets finally rejected ones aside. */
+async function settle(delivery: Delivery, entries: Named[], results: (object | { problem: Problem })[]): Promise<void> {
+  const { journal, log } = delivery;
+  for (const [index, { name, entry }] of entries.entries()) {
+    const result = results[index];
+    if (result === undefined) continue;
+    if (!("problem" in result)) {
+      await journal.remove(name);
+    } else if (!ERROR_CODES[result.problem.code].retry) {
+      await setAside(delivery, name, `was rejected (${result.problem.detail})`);
+    } else {
+      keep(delivery, entry);
+      log(`journal ${journal.dir}: ${name} was rejected (${result.problem.detail})`);
     }
   }
 }
 
-/**
- * Rejects if any of the claims must be retried; later entries then wait, because a release before its claim would end
- * nothing.
- */
-async function deliverClaims(
-  journal: Journal,
-  ipam: IpamClient,
-  { names, items }: { names: string[]; items: PendingClaim[] },
-  { log, settleClaim }: DeliveryOptions,
-): Promise<void> {
-  const answers = await Promise.allSettled(items.map(({ claim }) => ipam.claim(claim)));
-  const failures: unknown[] = [];
-  for (const [index, entry] of items.entries()) {
-    const [name, answer] = [names[index], answers[index]];
-    if (name === undefined || answer === undefined) continue;
+/** Rejects if the IPAM is unreachable. A release stays with its claim, because before its claim it would end nothing. */
+async function deliverClaims(delivery: Delivery, claims: Named<ClaimEntry>[]): Promise<void> {
+  const { journal, ipam, settleClaim } = delivery;
+  const answers = await Promise.allSettled(claims.map(({ entry }) => ipam.claim(entry.claim)));
+  for (const [index, { name, entry }] of claims.entries()) {
+    const answer = answers[index];
+    if (answer === undefined) continue;
     try {
       const outcome = answer.status === "fulfilled" ? answer.value : IpamError.from(answer.reason);
       if (outcome instanceof IpamError && !isFinalRejection(outcome)) throw outcome;
       await settleClaim?.(entry, outcome);
-      if (outcome instanceof IpamError) await setAside(journal, name, outcome.toProblem(), log);
+      if (outcome instanceof IpamError) await setAside(delivery, name, `was rejected (${outcome.message})`);
       else await journal.remove(name);
     } catch (error) {
-      failures.push(error);
+      keep(delivery, entry);
+      delivery.failures.push(error);
     }
   }
-  if (failures.length > 0) throw failures[0];
+  const away = delivery.failures.find(error => error instanceof Error && error.cause instanceof TransportError);
+  if (away !== undefined) throw away;
 }
 
-/** Keeps an entry whose rejection is worth a retry; moves any other to `damaged/`. */
-async function keepOrSetAside(
-  journal: Journal,
-  name: string,
-  problem: Problem,
-  log: (line: string) => void,
-): Promise<void> {
-  if (!ERROR_CODES[problem.code].retry) return setAside(journal, name, problem, log);
-  log(`journal ${journal.dir}: ${name} was rejected (${problem.detail})`);
+function keep({ waiting }: Delivery, entry: JournalEntry): void {
+  for (const key of listKeys(entry)) waiting.add(key);
 }
 
-async function setAside(journal: Journal, name: string, { detail }: Problem, log: (line: string) => void) {
-  log(`journal ${journal.dir}: ${name} was rejected (${detail}) and moved to damaged/`);
-  await journal.setAside(name);
+async function setAside({ journal, log }: Delivery, name: string, why: string): Promise<void> {
+  try {
+    await journal.setAside(name);
+    log(`journal ${journal.dir}: ${name} ${why} and moved to damaged/`);
+  } catch (error) {
+    log(`journal ${journal.dir}: ${name} ${why} and cannot be moved to damaged/: ${describeError(error)}`);
+  }
 }
 
-type Kind = JournalEntry["kind"];
-type Run = { names: string[] } & (
-  | { kind: "release"; items: Extract<JournalEntry, { kind: "release" }>["release"][] }
-  | { kind: "report"; items: Report[] }
-  | { kind: "claim"; items: PendingClaim[] }
-);
+type ReleaseEntry = Extract<JournalEntry, { kind: "release" }>;
+type ReportEntry = Extract<JournalEntry, { kind: "report" }>;
+type ClaimEntry = Extract<JournalEntry, { kind: "claim" }>;
 
-/** Groups consecutive entries of one kind into one request, which keeps the order of events. */
-async function readRuns(journal: Journal, names: string[], log: (line: string) => void): Promise<Run[]> {
-  const runs: Run[] = [];
+/** Groups consecutive entries of one kind into one request, which keeps the order of events. Sets damaged ones aside. */
+async function readRuns(delivery: Delivery, names: string[]): Promise<Named[][]> {
+  const runs: Named[][] = [];
   for (const name of names) {
-    const entry = await journal.read(name);
-    if (entry === undefined) {
-      log(`journal ${journal.dir}: ${name} is damaged or gone; if damaged, it is kept in damaged/`);
+    const entry = await delivery.journal.read(name);
+    if (entry === "gone") continue;
+    if (entry === "damaged") {
+      await setAside(delivery, name, "is damaged");
       continue;
     }
     const last = runs.at(-1);
-    const run = last?.kind === entry.kind ? last : startRun(entry.kind);
-    if (run !== last) runs.push(run);
-    run.names.push(name);
-    if (run.kind === "release" && entry.kind === "release") run.items.push(entry.release);
-    if (run.kind === "report" && entry.kind === "report") run.items.push(entry.report);
-    if (run.kind === "claim" && entry.kind === "claim") run.items.push(entry);
+    if (last?.[0]?.entry.kind === entry.kind) last.push({ name, entry });
+    else runs.push([{ name, entry }]);
   }
   return runs;
-}
-
-function startRun(kind: Kind): Run {
-  return { kind, names: [], items: [] };
 }
 
 function removeStaleDrafts(dir: string): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Claim, PortAttachment, Release, Report } from "../../ipam-server/contract/index.ts";
+import type { Claim, PortAttachment, Release, Report, Sandbox } from "../../ipam-server/contract/index.ts";
 import { isObject } from "../spec/shape.ts";
 
 /**
@@ -25,6 +25,19 @@ export type JournalEntry =
 export function formatEntry(entry: JournalEntry): string {
   return `${JSON.stringify({ version: 1, ...entry })}\n`;
 }
+
+/** What the entry is about: entries that share a key are delivered in order. */
+export function listKeys(entry: JournalEntry): string[] {
+  if (entry.kind === "report") return [formatPortKey(entry.report.name)];
+  const { name, sandbox } = entry.kind === "release" ? entry.release : entry.claim;
+  return [
+    ...(name === undefined ? [] : [formatPortKey(name)]),
+    ...(sandbox === undefined ? [] : [formatSandboxKey(sandbox)]),
+  ];
+}
+
+export const formatPortKey = (name: string): string => `port ${name}`;
+export const formatSandboxKey = (sandbox: Sandbox): string => `sandbox ${sandbox.id}/${sandbox.interface}`;
 
 /** Undefined if the text is not an entry that this version can deliver. */
 export function parseEntry(text: string): JournalEntry | undefined {

@@ -6,26 +6,33 @@ import { formatEntry, type JournalEntry, parseEntry } from "./entry.ts";
 
 /**
  * A directory with one durable file for each entry. Names sort in order of events: a name is the time of writing, or
- * the newest entry's time if the clock was set back. Damaged entries move to `damaged/`.
+ * the newest entry's time if the clock was set back. What is no entry belongs into `damaged/`.
  */
 export interface Journal {
   readonly dir: string;
   /** Durable when it resolves. Rejects with CniError `tryAgain` when the journal is full or cannot be written. */
   append(entry: JournalEntry): Promise<void>;
-  /** Synchronous and cheap, because every call begins with it. */
+  /** True if there is neither an entry nor a stray file. Synchronous and cheap, because every call begins with it. */
   isEmpty(): boolean;
   /** Names of the entries, oldest first. */
   list(): Promise<string[]>;
-  /** Undefined if the entry is gone or damaged; a damaged one moves to `damaged/`. */
-  read(name: string): Promise<JournalEntry | undefined>;
+  /** Names of files and folders that do not belong here. */
+  listStray(): Promise<string[]>;
+  /** Damaged is also what is no file, or cannot be read. */
+  read(name: string): Promise<JournalEntry | "gone" | "damaged">;
   remove(name: string): Promise<void>;
-  /** Moves an entry to `damaged/` for inspection. */
+  /** Moves an entry or a stray file to `damaged/` for inspection. */
   setAside(name: string): Promise<void>;
 }
 
 /** About a day of a busy node's churn; more needs an administrator. */
 const MAX_ENTRIES = 10_000;
 const ENTRY = /^\d{15}-\d{6}\.json$/;
+const DAMAGED = "damaged";
+
+export const isEntryName = (name: string): boolean => ENTRY.test(name);
+/** Drafts and the lock of the journal begin with a dot. */
+const isStrayName = (name: string): boolean => !isEntryName(name) && name !== DAMAGED && !name.startsWith(".");
 
 interface JournalOptions {
   now: () => Date;
@@ -38,7 +45,7 @@ export function openJournal(dir: string, { now, maxEntries = MAX_ENTRIES }: Jour
     async append(entry) {
       try {
         await fs.promises.mkdir(dir, { recursive: true, mode: 0o700 });
-        const used = (await fs.promises.readdir(dir)).filter(name => ENTRY.test(name));
+        const used = (await fs.promises.readdir(dir)).filter(isEntryName);
         if (used.length >= maxEntries) throw new Error(`it is full (${used.length} entries)`);
         // Keep the order even if the clock was set back.
         const newest = used.sort().at(-1) ?? "";
@@ -57,31 +64,25 @@ export function openJournal(dir: string, { now, maxEntries = MAX_ENTRIES }: Jour
     },
     isEmpty() {
       try {
-        return !fs.readdirSync(dir).some(name => ENTRY.test(name));
+        return !fs.readdirSync(dir).some(name => isEntryName(name) || isStrayName(name));
       } catch (error) {
         if (isMissing(error)) return true;
         throw unreadable(dir, error);
       }
     },
-    async list() {
-      try {
-        return (await fs.promises.readdir(dir)).filter(name => ENTRY.test(name)).sort();
-      } catch (error) {
-        if (isMissing(error)) return [];
-        throw unreadable(dir, error);
-      }
-    },
+    list: async () => (await readNames(dir)).filter(isEntryName).sort(),
+    listStray: async () => (await readNames(dir)).filter(isStrayName),
     async read(name) {
-      let text: string;
+      const path = `${dir}/${name}`;
       try {
-        text = await fs.promises.readFile(`${dir}/${name}`, "utf8");
+        // Opening a pipe would wait for its writer.
+        if (!(await fs.promises.lstat(path)).isFile()) return "damaged";
+        return parseEntry(await fs.promises.readFile(path, "utf8")) ?? "damaged";
       } catch (error) {
-        if (isMissing(error)) return undefined;
-        throw unreadable(dir, error);
+        if (isMissing(error)) return "gone";
+        if (hasCode(error, "EMFILE") || hasCode(error, "ENFILE")) throw unreadable(dir, error);
+        return "damaged";
       }
-      const entry = parseEntry(text);
-      if (entry === undefined) await setAside(dir, name);
-      return entry;
     },
     remove: name => fs.promises.rm(`${dir}/${name}`, { force: true }),
     setAside: name => setAside(dir, name),
@@ -100,10 +101,23 @@ async function write(dir: string, stamp: string, firstIndex: number, text: strin
   }
 }
 
-async function setAside(dir: string, name: string): Promise<void> {
-  await fs.promises.mkdir(`${dir}/damaged`, { recursive: true, mode: 0o700 });
+async function readNames(dir: string): Promise<string[]> {
   try {
-    await fs.promises.rename(`${dir}/${name}`, `${dir}/damaged/${name}`);
+    return await fs.promises.readdir(dir);
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw unreadable(dir, error);
+  }
+}
+
+/** Moves a file or folder into the subfolder, under a free name. */
+export async function setAside(dir: string, name: string, folder = DAMAGED): Promise<void> {
+  await fs.promises.mkdir(`${dir}/${folder}`, { recursive: true, mode: 0o700 });
+  const taken = new Set(await readNames(`${dir}/${folder}`));
+  let target = name;
+  for (let copy = 2; taken.has(target); copy++) target = `${name}.${copy}`;
+  try {
+    await fs.promises.rename(`${dir}/${name}`, `${dir}/${folder}/${target}`);
   } catch (error) {
     if (!isMissing(error)) throw error;
   }

@@ -1,5 +1,6 @@
 import type { IpamClient } from "../../../ipam-server/client/client.ts";
 import { type Claim, IpamError, type PortAttachment } from "../../../ipam-server/contract/index.ts";
+import { formatPortKey, formatSandboxKey } from "../../journal/entry.ts";
 import { isFinalRejection } from "../../journal/rejection.ts";
 import { isSameBinding } from "../../verbs/attachment.ts";
 import { type KeyedQueue, sandboxKey } from "../calls/keyed-queue.ts";
@@ -11,6 +12,18 @@ interface ConfirmationsOptions {
   held: HeldPorts;
   queue: KeyedQueue;
   rejected: Pick<RejectedPorts, "disconnect">;
+}
+
+interface Unconfirmed {
+  error: unknown;
+  /** Of journal entries that must not be delivered before the claim; see `listKeys`. */
+  keys: string[];
+}
+
+/** A release of the port's earlier sandbox would free the address that the new one uses. */
+function listOwnKeys({ sandbox }: Claim, { port }: PortAttachment): string[] {
+  const sandboxes = [sandbox, port.binding?.sandbox].filter(each => each !== undefined);
+  return [formatPortKey(port.name), ...sandboxes.map(formatSandboxKey)];
 }
 
 /**
@@ -33,16 +46,18 @@ export class Confirmations {
     if (claim.sandbox) this.#waiting.set(sandboxKey(claim.sandbox.id, claim.sandbox.interface), { claim, expected });
   }
 
-  /** Claims all pending ports. Rejects with IpamError if the IPAM is unreachable. */
-  async confirmAll(): Promise<void> {
+  /** Claims all pending ports. Resolves with those that failed and must be claimed again. */
+  async confirmAll(): Promise<Unconfirmed[]> {
     const entries = [...this.#waiting];
     const outcomes = await Promise.allSettled(
       entries.map(([key, entry]) =>
         this.#options.queue.run(key, () => this.#confirm(key, entry.claim, entry.expected)),
       ),
     );
-    const failure = outcomes.find(outcome => outcome.status === "rejected");
-    if (failure !== undefined) throw failure.reason;
+    return entries.flatMap(([, { claim, expected }], index) => {
+      const outcome = outcomes[index];
+      return outcome?.status === "rejected" ? [{ error: outcome.reason, keys: listOwnKeys(claim, expected) }] : [];
+    });
   }
 
   /** Runs inside the sandbox's queue, because a claim that is sent after its DEL would never be released. */

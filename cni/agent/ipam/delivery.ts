@@ -54,22 +54,36 @@ export class Delivery implements AsyncDisposable {
       this.#failures = 0;
     } catch (error) {
       metrics.failures.inc({ component: "delivery" });
-      if (this.#failures++ === 0) log.warn({ reason: describeError(error) }, "IPAM unreachable, retrying delivery");
+      const what = this.#options.ipam.isReachable
+        ? "not all was delivered, retrying"
+        : "IPAM unreachable, retrying delivery";
+      if (this.#failures++ === 0) log.warn({ reason: describeError(error) }, what);
     }
     return Math.min(SLOWEST_MS, everyMs * 2 ** Math.min(this.#failures, 4));
   }
 
+  /** Delivers all that can be delivered, then rejects with the first failure. */
   async #pass(): Promise<void> {
-    const { nodeName, ipam, journals, confirmations, unreported, log } = this.#options;
-    const options = {
-      host: nodeName,
-      log: (line: string) => log.warn(line),
-      settleClaim: (...outcome: Parameters<UnreportedLeases["settle"]>) => unreported.settle(...outcome),
+    const { nodeName, ipam, journals, confirmations, unreported, metrics, log } = this.#options;
+    const report = (line: string) => {
+      metrics.failures.inc({ component: "journal" });
+      log.warn(line);
     };
     if (!ipam.isReachable) await ipam.ready();
-    await confirmations.confirmAll();
+    const unconfirmed = await confirmations.confirmAll();
+    const failures = unconfirmed.map(({ error }) => error);
+    const options = {
+      host: nodeName,
+      log: report,
+      maxBatches: Number.POSITIVE_INFINITY,
+      waiting: unconfirmed.flatMap(({ keys }) => keys),
+      settleClaim: (...outcome: Parameters<UnreportedLeases["settle"]>) => unreported.settle(...outcome),
+    };
+    await journals.setAsideStray(report);
     for (const journal of journals.all()) {
-      await deliverJournal(journal, ipam, options);
+      if (!ipam.isReachable) break;
+      await deliverJournal(journal, ipam, options).catch(error => failures.push(error));
     }
+    if (failures.length > 0) throw failures[0];
   }
 }

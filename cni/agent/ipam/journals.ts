@@ -1,5 +1,9 @@
-import { readdirSync } from "node:fs";
-import { type Journal, openJournal } from "../../journal/journal.ts";
+import { type Dirent, readdirSync } from "node:fs";
+import { isEntryName, type Journal, openJournal, setAside } from "../../journal/journal.ts";
+import { describeError } from "../../spec/cni-error.ts";
+
+/** No network has a name with a dot first. */
+const DAMAGED = ".damaged";
 
 /** The journals of one directory: one a network, which the executable writes too, and the agent's own. */
 export class Journals {
@@ -24,19 +28,29 @@ export class Journals {
 
   /** Returns the number of entries in all journals. */
   depth(): number {
-    const entries = this.#names().flatMap(name => listFiles(`${this.#dir}/${name}`));
-    return entries.filter(name => name.endsWith(".json")).length;
+    const entries = this.#names().flatMap(name => list(`${this.#dir}/${name}`));
+    return entries.filter(({ name }) => isEntryName(name)).length;
+  }
+
+  /** Moves what is no journal to `.damaged/`, and logs a line for each. */
+  async setAsideStray(log: (line: string) => void): Promise<void> {
+    for (const { name } of list(this.#dir).filter(each => !each.isDirectory() && !each.name.startsWith("."))) {
+      const outcome = await setAside(this.#dir, name, DAMAGED).then(() => "moved", describeError);
+      log(`journals ${this.#dir}: ${name} is no journal: ${outcome === "moved" ? `moved to ${DAMAGED}/` : outcome}`);
+    }
   }
 
   #names(): string[] {
-    return listFiles(this.#dir).filter(name => !name.startsWith("."));
+    return list(this.#dir)
+      .filter(each => each.isDirectory() && !each.name.startsWith("."))
+      .map(({ name }) => name);
   }
 }
 
 /** Returns nothing if the directory does not exist. */
-function listFiles(dir: string): string[] {
+function list(dir: string): Dirent[] {
   try {
-    return readdirSync(dir);
+    return readdirSync(dir, { withFileTypes: true });
   } catch {
     return [];
   }

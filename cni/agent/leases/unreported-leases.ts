@@ -144,11 +144,12 @@ export class UnreportedLeases {
     for (const journal of journals.all()) {
       for (const name of await journal.list()) {
         const entry = await journal.read(name);
-        if (entry?.kind === "claim") {
+        if (entry === "gone" || entry === "damaged") continue;
+        if (entry.kind === "claim") {
           const { leasedPort, ...claim } = entry.claim;
           this.begin(claim as LeasedClaim, { leasedPort, attachment: entry.expected });
           Object.assign(this.#waiting.get(leasedPort) ?? {}, { journal, isWritten: true });
-        } else if (entry?.kind === "release" && entry.release.sandbox !== undefined) {
+        } else if (entry.kind === "release" && entry.release.sandbox !== undefined) {
           const { sandbox } = entry.release;
           const assignment = this.find(sandbox);
           if (assignment !== undefined) assignment.isReleased = true;

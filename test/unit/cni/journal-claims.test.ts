@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { deliverJournal } from "../../../cni/journal/delivery.ts";
+import { createIpamClient } from "../../../ipam-server/client/client.ts";
+import type { Claim } from "../../../ipam-server/contract/index.ts";
 import { problem } from "../../fakes/ipam-server.ts";
-
 import { claim, JournalHarness, release } from "./journal-harness.ts";
 
 describe("the journal of leased claims", () => {
@@ -18,6 +20,38 @@ describe("the journal of leased claims", () => {
     assert.deepEqual(order, ["claim a", "release a", "claim b", "release b"]);
     assert.equal(harness.ipam.claims[0]?.leasedPort, "lease:node-a/a");
     assert.deepEqual([harness.ipam.ports.size, harness.journal.isEmpty()], [0, true]);
+  });
+
+  it("keeps only the release of a claim that must be retried, not other pods' entries", async () => {
+    await using harness = await JournalHarness.start();
+    for (const id of ["a", "b"]) harness.lease(`lease:node-a/${id}`);
+    for (const entry of [claim("a"), release("a"), claim("b"), release("b"), release("c")])
+      await harness.journal.append(entry);
+    harness.ipam.instead.push({ status: 200, body: { results: [{ problem: problem("internal", "a bug").body }] } });
+    await assert.rejects(harness.deliver(), { code: "internal" });
+    assert.deepEqual([harness.delivered, (await harness.journal.list()).length], [["b", "c"], 2]);
+    await harness.deliver();
+    assert.deepEqual([harness.delivered, harness.journal.isEmpty()], [["b", "c", "a"], true]);
+  });
+
+  it("sends nothing more once the IPAM is unreachable", async () => {
+    await using harness = await JournalHarness.start();
+    for (const id of ["a", "b"]) harness.lease(`lease:node-a/${id}`);
+    for (const entry of [claim("a"), release("c"), claim("b")]) await harness.journal.append(entry);
+    const client = createIpamClient({ url: "http://127.0.0.1:9", timeoutMs: 200 });
+    await using _ = client;
+    const claims: string[] = [];
+    const counted = {
+      ...client,
+      claim: (each: Claim) => {
+        claims.push(each.name ?? "");
+        return client.claim(each);
+      },
+    };
+    await assert.rejects(deliverJournal(harness.journal, counted, { host: "node-a", log: () => {} }), {
+      code: "unavailable",
+    });
+    assert.deepEqual([claims, (await harness.journal.list()).length], [["c1/default/a"], 3]);
   });
 
   it("keeps the entries after a claim that cannot be delivered", async () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdir, readdir, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -76,6 +77,63 @@ describe("the journal", () => {
     assert.equal((await readdir(join(harness.dir, "damaged"))).length, damaged.length);
     assert.equal(harness.log.length, damaged.length);
     assert.ok(harness.journal.isEmpty());
+  });
+
+  it("moves files, folders and pipes that are no entries to damaged/", async () => {
+    await using harness = await JournalHarness.start();
+    await harness.journal.append(release("a"));
+    await mkdir(join(harness.dir, "damaged", "notes.txt"), { recursive: true });
+    await writeFile(join(harness.dir, "notes.txt"), "");
+    await writeFile(join(harness.dir, "17.json"), "{}");
+    await mkdir(join(harness.dir, "backup"));
+    await mkdir(join(harness.dir, "000000000000001-000000.json"));
+    await symlink("nowhere", join(harness.dir, "000000000000002-000000.json"));
+    execFileSync("mkfifo", [join(harness.dir, "000000000000003-000000.json")]);
+    assert.ok(!harness.journal.isEmpty());
+    await harness.deliver();
+    assert.deepEqual([harness.delivered, await readdir(harness.dir)], [["a"], ["damaged"]]);
+    assert.deepEqual((await readdir(join(harness.dir, "damaged"))).toSorted(), [
+      "000000000000001-000000.json",
+      "000000000000002-000000.json",
+      "000000000000003-000000.json",
+      "17.json",
+      "backup",
+      "notes.txt",
+      "notes.txt.2",
+    ]);
+    assert.equal(harness.log.length, 6);
+    assert.match(harness.log.join("\n"), /notes.txt is no entry and moved to damaged\//);
+  });
+
+  it("delivers although a damaged entry cannot be moved", async () => {
+    await using harness = await JournalHarness.start();
+    await harness.journal.append(release("a"));
+    await writeFile(join(harness.dir, "damaged"), "");
+    await writeFile(join(harness.dir, "000000000000001-000000.json"), "{");
+    await harness.deliver();
+    assert.deepEqual(harness.delivered, ["a"]);
+    assert.match(harness.log.join(), /000000000000001-000000.json is damaged and cannot be moved to damaged\/: /);
+  });
+
+  it("keeps the order of a port and a sandbox behind an entry that must be retried", async () => {
+    await using harness = await JournalHarness.start();
+    const report = (name: string) =>
+      ({ kind: "report", report: { name, epoch: 3, plane: "underlay", state: "ACTIVE" } }) as const;
+    const named = { kind: "release", release: { name: "p", sandbox: { id: "s1", interface: "eth0" } } } as const;
+    for (const entry of [named, report("p"), release("s1"), report("q"), release("s2")])
+      await harness.journal.append(entry);
+    harness.ipam.instead.push({ status: 200, body: { results: [{ problem: problem("unavailable", "locked").body }] } });
+    await harness.deliver();
+    assert.deepEqual([harness.ipam.reports.map(({ name }) => name), harness.delivered], [["q"], ["s2"]]);
+    assert.equal((await harness.journal.list()).length, 3);
+    await harness.deliver();
+    assert.deepEqual(
+      [harness.ipam.reports.map(({ name }) => name), harness.delivered],
+      [
+        ["q", "p"],
+        ["s2", "s1", "s1"],
+      ],
+    );
   });
 
   it("moves finally rejected entries to damaged/, keeps those worth a retry", async () => {

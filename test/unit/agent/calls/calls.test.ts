@@ -75,6 +75,21 @@ describe("Calls", () => {
     assert.deepEqual([...harness.node.plugged.keys()], []);
   });
 
+  it("names what must wait for a confirmation that failed", async () => {
+    await using harness = await Harness.start();
+    await harness.preclaim(harness.addPod("held"));
+    harness.ipam.instead.push(...Array(40).fill(problem("unavailable", "away", { retryAfterSeconds: 0 })));
+    assert.equal((await harness.call("ADD", "held", "s1")).exitCode, 0);
+    harness.ipam.instead.length = 0;
+    harness.ipam.instead.push(
+      ...Array(9).fill({ status: 200, body: { results: [{ problem: problem("internal", "a bug").body }] } }),
+    );
+    const [failed] = await harness.confirmations.confirmAll();
+    assert.deepEqual(failed?.keys, ["port c1/default/held", "sandbox s1/eth0"]);
+    harness.ipam.instead.length = 0;
+    assert.deepEqual([await harness.confirmations.confirmAll(), harness.confirmations.size], [[], 0]);
+  });
+
   it("does not confirm a sandbox that is gone", async () => {
     await using harness = await Harness.start();
     await harness.preclaim(harness.addPod("held"));
