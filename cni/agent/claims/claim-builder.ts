@@ -12,6 +12,7 @@ import { type ClaimDefaults, deriveClaim } from "../pod/derive-claim.ts";
 import { canUseLease } from "../pod/lease-eligible.ts";
 import type { Namespace } from "../pod/pod.ts";
 import type { NodePod, PodSource } from "../pod/pods.ts";
+import { explainNameInUse } from "../pod/rolling-update.ts";
 
 /** ADD uses what the pre-claim of its pod has read. A retry after an annotation was corrected comes later. */
 const ADD_MAX_AGE_MS = 5000;
@@ -69,10 +70,14 @@ export class ClaimBuilder {
     return complete;
   }
 
-  /** Returns the error with the annotation that caused it, if there is one. */
+  /** Returns the error with the annotation that caused it, or what to change, if there is one. */
   explain(error: unknown, claim: Claim): unknown {
-    if (!(error instanceof IpamError) || error.details.field === undefined) return error;
+    if (!(error instanceof IpamError)) return error;
     const source = this.#sources.get(claim);
+    const hint = error.code === "port_in_use" && source ? explainNameInUse(source.pod, claim) : undefined;
+    if (hint !== undefined)
+      return new IpamError(error.code, `${error.message}; ${hint}`, { ...error.details, cause: error });
+    if (error.details.field === undefined) return error;
     const annotation = source && findAnnotation(error.details.field, source.pod, source.namespace);
     if (annotation === undefined) return error;
     return new IpamError(error.code, `${annotation}: ${error.message}`, { ...error.details, cause: error });

@@ -30,6 +30,7 @@ const MACHINE_LABELS = new Set([
   "controller-uid",
   "pod-template-generation",
   "pod-template-hash",
+  "rollouts-pod-template-hash",
   "statefulset.kubernetes.io/pod-name",
 ]);
 
@@ -75,14 +76,18 @@ export function deriveClaim(pod: Pod, namespace: Namespace, defaults: ClaimDefau
   };
 }
 
+/** How long the port of a workload that the controller does not watch is kept: nothing else ends it. */
+const UNWATCHED_TTL_SECONDS = 7 * 86_400;
+
 /** Sticky for names that return, such as those of a StatefulSet; otherwise ephemeral unless requested. */
 function deriveRetention(annotations: PodAnnotations, membership: Membership, defaults: ClaimDefaults): Retention {
   if (annotations.portName !== undefined) return { policy: "sticky" };
-  const asked = annotations.retention ?? defaults.retention;
-  if (asked !== undefined) return asked;
   const returns =
     membership.kind === "StatefulSet" || membership.kind === "VirtualMachine" || annotations.portNameFrom !== undefined;
-  return { policy: returns ? "sticky" : "ephemeral" };
+  const asked = annotations.retention ?? defaults.retention ?? { policy: returns ? "sticky" : "ephemeral" };
+  const isUnwatched = membership.kind !== "pod" && membership.workload === undefined;
+  if (asked.policy === "ephemeral" || asked.ttlSeconds !== undefined || !isUnwatched) return asked;
+  return { ...asked, ttlSeconds: UNWATCHED_TTL_SECONDS };
 }
 
 function portLabels(labels: Labels): Labels {

@@ -1,10 +1,7 @@
 import type { Claim } from "../../../ipam-server/contract/index.ts";
 import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
+import { hasGeneratedName } from "./generated-name.ts";
 import type { Pod } from "./pod.ts";
-
-/** The API server's name generator: at most 58 characters of `generateName`, then five of these. */
-const LONGEST_BASE = 58;
-const RANDOM = /^[bcdfghjklmnpqrstvwxz2456789]{5}$/;
 
 /**
  * True if the claim may be granted any leased address: ephemeral, without requested addresses, for the first interface, and
@@ -17,11 +14,4 @@ export function canUseLease(claim: Claim, pod: Pod): boolean {
   const isEphemeral = retention === undefined || retention.policy === "ephemeral";
   const isOfPod = name !== undefined && nameFrom === "pod" && owner.kind === "pod";
   return acceptsAny && isFirst && isEphemeral && isOfPod && hasGeneratedName(pod);
-}
-
-/** Excludes a StatefulSet, whose pods have its `generateName` and an ordinal. */
-function hasGeneratedName({ name, generateName, controller }: Pod): boolean {
-  if (generateName === undefined || controller?.kind === "StatefulSet") return false;
-  const base = generateName.slice(0, LONGEST_BASE);
-  return name.startsWith(base) && RANDOM.test(name.slice(base.length));
 }

@@ -21,7 +21,7 @@ const SLOT_ROOM = 27;
  * |-------------------------------------------------|----------------------------------------------|
  * | annotation `port-name: X`                       | `X`                                          |
  * | annotation `port-name-from: app,shard`          | `cluster/namespace/` values joined by `/`    |
- * | sticky pod of a Deployment or ReplicaSet        | `cluster/namespace/application/` slot (IPAM) |
+ * | sticky pod of a Deployment, Rollout, CloneSet   | `cluster/namespace/application/` slot (IPAM) |
  * | KubeVirt VM                                     | `cluster/namespace/vm`                       |
  * | any other                                       | `cluster/namespace/pod`                      |
  * | interface other than `eth0`                     | the above and `/interface`                   |
@@ -43,7 +43,7 @@ export function derivePortName(
     return { name: bounded(prefix + values.join("/") + suffix, MAX_NAME), nameFrom: "labels" };
   }
   if (membership.kind === "replicas" && retention.policy === "sticky") {
-    const application = bounded(prefix + membership.workload.name, MAX_NAME - SLOT_ROOM);
+    const application = bounded(prefix + membership.application, MAX_NAME - SLOT_ROOM);
     const slotOf = { application, ...(!isFirst && { interface: place.interface }) };
     return { nameFrom: "pod", slotOf };
   }

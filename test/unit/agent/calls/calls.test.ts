@@ -200,6 +200,33 @@ describe("Calls", () => {
     assert.match(msg, /"bridge" is br-x, but this node's agent has br-int: remove the key$/);
   });
 
+  it("names the two lines to change when a rolling update waits for its own port name", async () => {
+    await using harness = await Harness.start();
+    const owner = { apiVersion: "apps/v1", kind: "ReplicaSet", name: "web-7d9c5b", uid: "rs", controller: true };
+    const metadata = { ownerReferences: [owner], labels: { "pod-template-hash": "7d9c5b" } };
+    harness.addPod("web-7d9c5b-x2x4z", { "mooring.dev/port-name": "frontdoor" }, "u1", metadata);
+    harness.ipam.instead.push({
+      status: 200,
+      body: { results: [{ problem: problem("port_in_use", "frontdoor is bound").body }] },
+    });
+    const { msg } = readError(await harness.call("ADD", "web-7d9c5b-x2x4z", "s1"));
+    assert.match(msg, /^frontdoor is bound.* Deployment default\/web .*maxSurge: 0 and maxUnavailable: 1$/);
+    assert.deepEqual(
+      harness.events.map(({ reason, message }) => [reason, message]),
+      [["MooringClaimFailed", msg]],
+    );
+  });
+
+  it("gives no advice on rolling updates for a pod that none replaces", async () => {
+    await using harness = await Harness.start();
+    harness.addPod("web-0", { "mooring.dev/port-name": "frontdoor" });
+    harness.ipam.instead.push({
+      status: 200,
+      body: { results: [{ problem: problem("port_in_use", "frontdoor is bound").body }] },
+    });
+    assert.equal(readError(await harness.call("ADD", "web-0", "s1")).msg, "frontdoor is bound");
+  });
+
   it("STATUS is 50 when the IPAM is down, and 51 when OVS is down", async () => {
     await using harness = await Harness.start();
     assert.equal((await harness.call("STATUS", "", "")).exitCode, 0);

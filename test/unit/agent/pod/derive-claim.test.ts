@@ -6,6 +6,10 @@ import { type PodShape, REPLICA_SET, STATEFUL_SET, VIRTUAL_MACHINE } from "./pod
 
 const EPHEMERAL: Retention = { policy: "ephemeral" };
 const STICKY: Retention = { policy: "sticky" };
+/** What is kept of workloads that the controller does not watch. */
+const A_WEEK: Retention = { policy: "sticky", ttlSeconds: 7 * 86_400 };
+const CLONE_SET = { apiVersion: "apps.kruise.io/v1alpha1", kind: "CloneSet", name: "web" };
+const CLUSTER = { apiVersion: "postgresql.cnpg.io/v1", kind: "Cluster", name: "pg" };
 
 interface Row {
   behaviour: string;
@@ -184,6 +188,53 @@ const ROWS: Row[] = [
     pod: { name: "shell", annotations: { "mooring.dev/retain": "sticky" } },
     name: "c1/shop/shell",
     retention: STICKY,
+  },
+  {
+    behaviour: "requests a slot of the Rollout for a sticky pod of its ReplicaSet",
+    pod: {
+      name: "web-6f8-x2x4z",
+      labels: { "rollouts-pod-template-hash": "6f8" },
+      owner: { ...REPLICA_SET, name: "web-6f8" },
+      annotations: { "mooring.dev/retain": "sticky" },
+    },
+    retention: A_WEEK,
+    slotOf: { application: "c1/shop/web" },
+  },
+  {
+    behaviour: "requests a slot of a custom resource that generates its pods' names",
+    pod: {
+      name: "web-x2x4z",
+      metadata: { generateName: "web-" },
+      owner: CLONE_SET,
+      annotations: { "mooring.dev/retain": "sticky" },
+    },
+    retention: A_WEEK,
+    slotOf: { application: "c1/shop/web" },
+  },
+  {
+    behaviour: "keeps the name of a custom resource's pod that it does not generate",
+    pod: { name: "pg-1", owner: CLUSTER, annotations: { "mooring.dev/retain": "sticky" } },
+    name: "c1/shop/pg-1",
+    retention: A_WEEK,
+  },
+  {
+    behaviour: "keeps a custom resource's port as long as is requested",
+    pod: { name: "pg-1", owner: CLUSTER, annotations: { "mooring.dev/retain": "24h" } },
+    name: "c1/shop/pg-1",
+    retention: { policy: "sticky", ttlSeconds: 86_400 },
+  },
+  {
+    behaviour: "makes a custom resource's port ephemeral by default",
+    pod: { name: "web-x2x4z", metadata: { generateName: "web-" }, owner: CLONE_SET },
+    name: "c1/shop/web-x2x4z",
+    retention: EPHEMERAL,
+  },
+  {
+    behaviour: "keeps a custom resource's port that is named by labels",
+    pod: { labels: { app: "kv" }, owner: CLUSTER, annotations: { "mooring.dev/port-name-from": "app" } },
+    name: "c1/shop/kv",
+    nameFrom: "labels",
+    retention: A_WEEK,
   },
   {
     behaviour: "uses the pod as the workload for a sticky pod of another controller",
