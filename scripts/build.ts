@@ -45,7 +45,7 @@ const ENTRIES: Entry[] = [
     name: "mooring-ipam.js",
     source: "ipam-server/main.ts",
     format: "esm",
-    thread: { source: "ipam-server/storage/sqlite/check/check-worker.ts", name: "check-worker.mjs" },
+    thread: { source: "ipam-server/storage/sqlite/reads/read-worker.ts", name: "read-worker.mjs" },
   },
   { name: "mooring-controller.js", source: "ipam-server/controller/main.ts", format: "esm" },
   { name: "mooringctl.js", source: "ipam-server/ctl/main.ts", format: "esm" },

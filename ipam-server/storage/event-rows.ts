@@ -94,6 +94,10 @@ function decodeEvent(row: EventRow): MooringEvent {
 export const isIndexed = ({ port, ip, mac }: EventQuery): boolean =>
   port !== undefined || ip !== undefined || mac !== undefined;
 
+/** True if the query selects some events only, so that its cost is not that of its answer. */
+export const isFiltered = (query: EventQuery): boolean =>
+  isIndexed(query) || query.host !== undefined || query.type !== undefined;
+
 /** @param scannedUpTo the last event that the page's query could find */
 export function toEventList(
   rows: readonly EventRow[],

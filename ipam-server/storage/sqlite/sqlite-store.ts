@@ -1,13 +1,10 @@
 import type Database from "better-sqlite3";
 import {
   type Cluster,
-  type EventList,
   type EventQuery,
   type ImportResponse,
   IpamError,
   type Network,
-  type Port,
-  type PortList,
   type PortQuery,
   type PutNetworkResponse,
   type TransferEnd,
@@ -19,7 +16,6 @@ import { type Catalog, toNetwork } from "../../domain/model/catalog.ts";
 import { type Duty, leadAlone } from "../../domain/model/leadership.ts";
 import type { Item, Mutation, Outcome } from "../../domain/model/mutation.ts";
 import { planAllocations, planNeeds } from "../../domain/model/needs.ts";
-import { toPort } from "../../domain/model/port-record.ts";
 import type { NewEvent, Writes } from "../../domain/model/snapshot.ts";
 import type { ReuseTimes } from "../../domain/networks/cooling.ts";
 import { applyEdit, type NetworkEdit } from "../../domain/networks/network-edit.ts";
@@ -29,19 +25,18 @@ import { countDeleted, expireItems, hasChanges, networkEvents, updateCatalog } f
 import { EventNotifier } from "../event-notifier.ts";
 import { MAX_EXPIRED } from "../limits.ts";
 import { findNetwork } from "../network-plan.ts";
-import { identityOf, portNotFound } from "../port-query.ts";
 import { buildContext, eventRetentionOf, reuseDelayOf } from "../store-options.ts";
 import { DiskSpaceProbe } from "./database/disk-space-probe.ts";
 import { toIpamError } from "./database/errors.ts";
 import { FileIdentity } from "./database/file-identity.ts";
 import { inTransaction } from "./database/in-transaction.ts";
-import { openDatabase } from "./database/open-database.ts";
+import { openShared } from "./database/open-database.ts";
+import { LongReads } from "./reads/long-reads.ts";
+import { StoreReads } from "./reads/store-reads.ts";
 import { loadCatalog } from "./rows/catalog-rows.ts";
 import { readClusters, writeCluster } from "./statements/cluster-table.ts";
 import { EventLog } from "./statements/event-log.ts";
-import { readEventPage } from "./statements/event-reader.ts";
 import { NetworkWriter } from "./statements/network-writer.ts";
-import { PortReader } from "./statements/port-reader.ts";
 import { SnapshotLoader } from "./statements/snapshot-loader.ts";
 import { WriteApplier } from "./statements/write-applier.ts";
 import type { SqliteStoreOptions } from "./store-options.ts";
@@ -51,17 +46,20 @@ import { Transfers } from "./transfer/transfers.ts";
 /** Opens or creates the database. Rejects with IpamError `unavailable`, which names the file and the remedy. */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
   const clock = options.clock ?? Date.now;
-  const database = openDatabase(options.path, clock());
+  const { database, lock } = openShared(options.path, clock());
   await removeOldCopies(options.path);
-  return new SqliteStore(database, options, clock);
+  return new SqliteStore(database, lock, options, clock);
 }
 
 /**
- * One process, one connection, synchronous statements. Nothing else changes the database between its awaits, so the
- * catalog (networks, counters, cursors) stays in memory and a batch only reads ports.
+ * One process, one connection that writes, synchronous statements. Nothing else changes the database between its awaits,
+ * so the catalog (networks, counters, cursors) stays in memory and a batch only reads ports. Other threads read.
  */
 class SqliteStore implements Store {
   readonly #database: Database.Database;
+  readonly #lock: Disposable;
+  readonly #longReads: LongReads;
+  readonly #reads: StoreReads;
   readonly #file: FileIdentity;
   readonly #diskSpace: DiskSpaceProbe;
   readonly #options: SqliteStoreOptions;
@@ -69,7 +67,6 @@ class SqliteStore implements Store {
   readonly #loader: SnapshotLoader;
   readonly #applier: WriteApplier;
   readonly #events: EventLog;
-  readonly #ports: PortReader;
   readonly #networks: NetworkWriter;
   readonly #transfers: Transfers;
   readonly #notifier = new EventNotifier();
@@ -77,8 +74,10 @@ class SqliteStore implements Store {
   #nextPortKey: number;
   #minimumEpoch: number;
 
-  constructor(database: Database.Database, options: SqliteStoreOptions, clock: () => number) {
+  constructor(database: Database.Database, lock: Disposable, options: SqliteStoreOptions, clock: () => number) {
     this.#database = database;
+    this.#lock = lock;
+    this.#longReads = new LongReads(database);
     this.#file = new FileIdentity(options.path);
     this.#diskSpace = new DiskSpaceProbe(options.path);
     this.#options = options;
@@ -86,9 +85,15 @@ class SqliteStore implements Store {
     this.#loader = new SnapshotLoader(database);
     this.#applier = new WriteApplier(database);
     this.#events = new EventLog(database, eventRetentionOf(options));
-    this.#ports = new PortReader(database, this.#loader);
+    this.#reads = new StoreReads({
+      database,
+      loader: this.#loader,
+      longReads: this.#longReads,
+      readCatalog: () => this.#catalog,
+      guard: read => this.#guard(read),
+    });
     this.#networks = new NetworkWriter(database);
-    this.#transfers = new Transfers(database);
+    this.#transfers = new Transfers(database, this.#longReads);
     this.#catalog = loadCatalog(database);
     this.#nextPortKey = this.#readState("next_port_key");
     this.#minimumEpoch = this.#readState("epoch_floor");
@@ -101,12 +106,16 @@ class SqliteStore implements Store {
   #decideAndApply(batch: readonly Item[]): Outcome[] {
     return this.#guard(() => {
       const context = { ...buildContext(this.#options, this.#clock()), minimumEpoch: this.#minimumEpoch };
-      const { outcomes, writes } = this.#decide(batch, context);
+      // Reads in the transaction too, because each statement outside of one locks the file for itself.
+      const { outcomes, writes } = this.#transact(() => {
+        const decision = this.#decide(batch, context);
+        if (hasChanges(decision.writes)) {
+          this.#applier.apply(decision.writes, this.#catalog, this.#failpoint);
+          this.#append(decision.writes.events, context.now);
+        }
+        return decision;
+      });
       if (hasChanges(writes)) {
-        this.#transact(() => {
-          this.#applier.apply(writes, this.#catalog, this.#failpoint);
-          this.#append(writes.events, context.now);
-        });
         updateCatalog(writes, this.#catalog);
         this.#nextPortKey = writes.nextPortKey ?? this.#nextPortKey;
         this.#notifier.notify(this.#events.lastSeq);
@@ -200,24 +209,9 @@ class SqliteStore implements Store {
     return toNetwork(findNetwork(name, this.#catalog.networks));
   }
 
-  async readPorts(query: PortQuery): Promise<PortList> {
-    return this.#guard(() => this.#ports.read(query, this.#catalog));
-  }
-
-  async readPort(name: string): Promise<Port> {
-    return this.#guard(() => {
-      const [port] = this.#loader.loadPorts({ portNames: [name], bindings: [], slots: [] }, this.#catalog);
-      if (!port) throw portNotFound(name);
-      return toPort(port, this.#catalog);
-    });
-  }
-
-  async readEvents(query: EventQuery): Promise<EventList> {
-    return this.#guard(() => {
-      const livePorts = this.#ports.findKeys(identityOf(query), this.#catalog);
-      return readEventPage(this.#database, { query, livePorts });
-    });
-  }
+  readonly readPorts = (query: PortQuery) => this.#reads.readPorts(query);
+  readonly readPort = (name: string) => this.#reads.readPort(name);
+  readonly readEvents = (query: EventQuery) => this.#reads.readEvents(query);
 
   onEvents(listener: (lastSeq: number) => void): () => void {
     return this.#notifier.add(listener);
@@ -265,7 +259,9 @@ class SqliteStore implements Store {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#notifier.clear();
+    await this.#longReads[Symbol.asyncDispose]();
     this.#database.close();
+    this.#lock[Symbol.dispose]();
   }
 
   #transact<T>(work: () => T): T {

@@ -36,7 +36,7 @@ async function checkUnderLoad(store: Store): Promise<void> {
 }
 
 describe("check of a SQLite store", () => {
-  it("checks a large store during claims, and removes its copy", async () => {
+  it("checks a large store during claims, and makes no copy of it", async () => {
     await using store = await openSqliteStore({ path });
     await store.putNetwork(network("net", 10, [{ cidr: "10.0.0.0/16" }]), "test");
     for (let from = 0; from < PORTS; from += 500) {
@@ -71,7 +71,7 @@ describe("check of a SQLite store", () => {
     await checkUnderLoad(store);
   });
 
-  it("finds the faults of a large store on its copy", async () => {
+  it("finds the faults of a large store on another thread", async () => {
     {
       using database = new PlainDatabase(path);
       database.database.exec("DELETE FROM fixed_ips WHERE port_key = (SELECT key FROM ports WHERE name = 'p7')");

@@ -14,6 +14,29 @@ import { mountTmpfs } from "../support/tmpfs.ts";
 const isRoot = process.getuid?.() === 0;
 const NET = network("net", 10, [{ cidr: "10.0.0.0/16" }]);
 
+/** Writes what the first version's tables keep of a database into a database of that version. */
+function writeFirstVersion(now: string, path: string): void {
+  using plain = new PlainDatabase(path);
+  const { database } = plain;
+  database.prepare("ATTACH ? AS now").run(now);
+  database.pragma(`application_id = ${database.pragma("now.application_id", { simple: true })}`);
+  database.exec(`${MIGRATIONS[0]?.sql} DELETE FROM store_state;
+    CREATE TABLE schema_migrations AS SELECT * FROM now.schema_migrations WHERE version = ${MIGRATIONS[0]?.version}`);
+  const tables = database.prepare<[], string>(
+    "SELECT name FROM main.sqlite_schema WHERE type = 'table' ORDER BY rowid",
+  );
+  for (const table of tables
+    .pluck()
+    .all()
+    .filter(name => name !== "schema_migrations")) {
+    const columns = database
+      .prepare<[string], string>("SELECT name FROM pragma_table_info(?, 'main')")
+      .pluck()
+      .all(table);
+    database.exec(`INSERT INTO main.${table} (${columns}) SELECT ${columns} FROM now.${table}`);
+  }
+}
+
 describe("SQLite file", () => {
   it("rejects changes while the open file is moved away", async () => {
     const directory = await mkdtemp(join(tmpdir(), "mooring-sqlite-file-"));
@@ -39,20 +62,13 @@ describe("SQLite file", () => {
   it("migrates a database of the first version with its ports", async () => {
     const directory = await mkdtemp(join(tmpdir(), "mooring-sqlite-file-"));
     try {
-      const path = join(directory, "first.db");
+      const [now, path] = [join(directory, "now.db"), join(directory, "first.db")];
       {
-        await using store = await openSqliteStore({ path });
+        await using store = await openSqliteStore({ path: now });
         await store.putNetwork(NET, "test");
         await attach(store, claim("p", "a", "s"));
       }
-      using first = new PlainDatabase(path);
-      first.database.exec(`
-      DROP INDEX ports_slot; DROP INDEX ports_slot_owner; DROP INDEX ports_slot_unbound;
-      ALTER TABLE ports DROP COLUMN slot; ALTER TABLE ports DROP COLUMN slot_of;
-      ALTER TABLE store_state DROP COLUMN epoch_floor; ALTER TABLE store_state DROP COLUMN event_floor;
-      ALTER TABLE networks DROP COLUMN node_lease; ALTER TABLE ports DROP COLUMN name_from;
-      DELETE FROM schema_migrations WHERE version > ${MIGRATIONS[0]?.version}`);
-      first[Symbol.dispose]();
+      writeFirstVersion(now, path);
       await using store = await openSqliteStore({ path });
       assert.equal((await attach(store, claim("p", "a", "s"))).port.epoch, 1);
       assert.equal((await attach(store, slotClaim("app", "a", "t"))).port.name, "app/0");

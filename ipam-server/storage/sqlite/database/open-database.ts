@@ -4,6 +4,7 @@ import Database from "better-sqlite3";
 import { IpamError } from "../../../contract/index.ts";
 import { loadCatalog } from "../rows/catalog-rows.ts";
 import { NetworkWriter } from "../statements/network-writer.ts";
+import { DatabaseLock } from "./database-lock.ts";
 import { toIpamError } from "./errors.ts";
 import { inTransaction } from "./in-transaction.ts";
 import { MIGRATIONS } from "./migrations.ts";
@@ -22,13 +23,30 @@ const CHECKPOINT_PAGES = 131_072;
 /** Keeps the log, and so the wait for a checkpoint, short on a store that is not under full load. */
 const CHECKPOINT_EVERY_MS = 60_000;
 
+/** As `openDatabase`, for a server: other threads of this process may read the file, no other process may open it. */
+export function openShared(path: string, now: number): { database: Database.Database; lock: Disposable } {
+  assertDirectory(path);
+  let lock: Disposable | undefined;
+  try {
+    lock = new DatabaseLock(path);
+    return { database: openDatabase(path, now, "NORMAL"), lock };
+  } catch (error) {
+    lock?.[Symbol.dispose]();
+    throw toIpamError(error, path);
+  }
+}
+
 /** Opens the file exclusively, creates or migrates its tables, and writes to it. Throws IpamError. */
-export function openDatabase(path: string, now: number): Database.Database {
+export function openDatabase(
+  path: string,
+  now: number,
+  locking: "EXCLUSIVE" | "NORMAL" = "EXCLUSIVE",
+): Database.Database {
   assertDirectory(path);
   let database: Database.Database | undefined;
   try {
     database = new Database(path, { timeout: BUSY_TIMEOUT_MS });
-    database.pragma("locking_mode = EXCLUSIVE");
+    database.pragma(`locking_mode = ${locking}`);
     assertOwnDatabase(database, path);
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = FULL");

@@ -1,14 +1,15 @@
 import type Database from "better-sqlite3";
-import type { PortList, PortQuery } from "../../../contract/index.ts";
+import type { Port, PortList, PortQuery } from "../../../contract/index.ts";
 import type { Catalog } from "../../../domain/model/catalog.ts";
 import { parseMac } from "../../../domain/model/mac.ts";
 import { toPort } from "../../../domain/model/port-record.ts";
 import { parseSelector } from "../../../domain/model/selector.ts";
-import { MAX_SCANNED, pageSize } from "../../limits.ts";
+import { pageSize } from "../../limits.ts";
 import { encodeOffset } from "../../offset-code.ts";
 import { hasLabels, isScan, locateAddress, networkIdOf, type PortIdentity, parsePortState } from "../../port-query.ts";
 import { bindingKeysOf } from "../rows/binding-key.ts";
 import { encodeMac, PORT_COLUMNS, type PortRow } from "../rows/port-rows.ts";
+import type { PortScan, ScannedPorts } from "./port-scan.ts";
 import type { SnapshotLoader } from "./snapshot-loader.ts";
 
 /** Lists the ports that match a query, in order of their names. */
@@ -21,40 +22,48 @@ export class PortReader {
     this.#loader = loader;
   }
 
+  /** Reads the ports that an index finds. */
   read(query: PortQuery, catalog: Catalog): PortList {
     const limit = pageSize(query.limit);
-    const scans = isScan(query);
     const { source, conditions, values } = this.#plan(query, catalog);
-    const selector = query.label === undefined ? undefined : parseSelector(query.label, "label");
     const where = [...conditions, "name > $cursor"].join(" AND ");
-    const inner = scans ? `(SELECT * FROM ports WHERE name > $cursor ORDER BY name LIMIT ${MAX_SCANNED})` : source;
-    const rows: PortRow[] = [];
-    let more = false;
-    const statement = this.#database
-      .prepare<unknown[], PortRow>(`SELECT ${PORT_COLUMNS.join(", ")} FROM ${inner} WHERE ${where} ORDER BY name`)
-      .raw();
-    const cursor = query.cursor ?? "";
-    for (const row of statement.iterate({ ...values, cursor })) {
-      if (!hasLabels(row, selector)) continue;
-      if (rows.length === limit) {
-        more = true;
-        break;
-      }
-      rows.push(row);
-    }
-    const nextCursor = more ? rows.at(-1)?.[2] : scans ? this.#lastScanned(cursor) : undefined;
-    const ports = this.#loader.withFixedIps(rows, catalog).map(port => toPort(port, catalog));
-    return { ports, ...(nextCursor !== undefined && { nextCursor }) };
+    const selected = this.#select(source, where, { ...values, cursor: query.cursor ?? "" }, query.label);
+    const rows = selected.take(limit + 1).toArray();
+    const nextCursor = rows.length > limit ? rows[limit - 1]?.[2] : undefined;
+    return { ports: this.#toPorts(rows.slice(0, limit), catalog), ...(nextCursor !== undefined && { nextCursor }) };
   }
 
-  /** The name at which a scan reaches MAX_SCANNED rows; undefined if it reaches the end of the table. */
-  #lastScanned(cursor: string): string | undefined {
-    return this.#database
-      .prepare<[string], string>(
-        `SELECT name FROM ports WHERE name > ? ORDER BY name LIMIT 1 OFFSET ${MAX_SCANNED - 1}`,
-      )
-      .pluck()
-      .get(cursor);
+  /** What to scan for a query that no index answers; undefined for all others. */
+  planScan(query: PortQuery, catalog: Catalog): PortScan | undefined {
+    if (!isScan(query)) return undefined;
+    const { label, cursor = "", limit } = query;
+    if (label !== undefined) parseSelector(label, "label");
+    const { conditions, values } = this.#plan(query, catalog);
+    return { conditions, values, ...(label !== undefined && { label }), cursor, limit: pageSize(limit) };
+  }
+
+  /** Reads the ports that a scan found, except those that were changed since and no longer match. */
+  readScanned({ conditions, values, label }: PortScan, { keys, nextCursor }: ScannedPorts, catalog: Catalog): PortList {
+    const where = [...conditions, "key IN (SELECT value FROM json_each($found))"].join(" AND ");
+    const rows = this.#select("ports", where, { ...values, found: JSON.stringify(keys) }, label);
+    return { ports: this.#toPorts(rows.toArray(), catalog), ...(nextCursor !== undefined && { nextCursor }) };
+  }
+
+  *#select(
+    source: string,
+    where: string,
+    values: Record<string, unknown>,
+    label: string | undefined,
+  ): Generator<PortRow, undefined> {
+    const selector = label === undefined ? undefined : parseSelector(label, "label");
+    const statement = this.#database
+      .prepare<unknown[], PortRow>(`SELECT ${PORT_COLUMNS.join(", ")} FROM ${source} WHERE ${where} ORDER BY name`)
+      .raw();
+    for (const row of statement.iterate(values)) if (hasLabels(row, selector)) yield row;
+  }
+
+  #toPorts(rows: PortRow[], catalog: Catalog): Port[] {
+    return this.#loader.withFixedIps(rows, catalog).map(port => toPort(port, catalog));
   }
 
   #plan({ name, network, host, ip, mac, state, cluster }: PortQuery, catalog: Catalog): QueryPlan {

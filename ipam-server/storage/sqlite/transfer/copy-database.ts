@@ -19,17 +19,12 @@ const PREFIX = ".copy-";
  * database as of the end of the copy. Resolves to its path.
  */
 export async function copyDatabase(database: Database.Database): Promise<string> {
-  const path = database.name;
-  const copy = join(path === ":memory:" ? tmpdir() : dirname(path), `${basename(path)}${PREFIX}${randomUUID()}`);
-  // SQLite applies changes of the source connection to the copy, but restarts the copy after a change by another one.
-  // If the lock admits a second connection, that connection pins one state.
-  const isAlone = path === ":memory:" || database.pragma("locking_mode", { simple: true }) === "exclusive";
-  const source = isAlone ? database : new Database(path, { readonly: true, fileMustExist: true });
+  const copy = nameCopy(database.name);
   let file: FileHandle | undefined;
   try {
-    if (!isAlone) source.exec("BEGIN; SELECT 1 FROM store_state");
     file = await open(copy, "wx", 0o600);
-    await source.backup(copy, { progress: startSyncing(file) });
+    // SQLite applies the changes of this connection, the only one that writes, to the copy.
+    await database.backup(copy, { progress: startSyncing(file) });
     await file.sync();
     using copied = new OpenedDatabase(copy);
     copied.database.pragma("journal_mode = DELETE");
@@ -39,7 +34,6 @@ export async function copyDatabase(database: Database.Database): Promise<string>
     throw toIpamError(error, copy);
   } finally {
     await file?.close();
-    if (!isAlone) source.close();
   }
 }
 
@@ -50,6 +44,11 @@ function startSyncing(file: FileHandle): () => number {
     if (++steps % (SYNC_EVERY_PAGES / STEP_PAGES) === 0) file.datasync().catch(() => {});
     return STEP_PAGES;
   };
+}
+
+/** A path next to the database, by which the next start finds a copy that a killed server left. */
+export function nameCopy(path: string): string {
+  return join(path === ":memory:" ? tmpdir() : dirname(path), `${basename(path)}${PREFIX}${randomUUID()}`);
 }
 
 /** Opens the copy as a stream of bytes, and unlinks it at once so that no crash leaves it. */

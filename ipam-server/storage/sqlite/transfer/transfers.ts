@@ -5,11 +5,11 @@ import type { Finding, StoreCopy } from "../../../domain/store.ts";
 import { exportStore } from "../../../domain/transfer/export-store.ts";
 import type { TransferRow } from "../../../domain/transfer/transfer.ts";
 import { TransferGate } from "../../../domain/transfer/transfer-gate.ts";
-import { checkCopy } from "../check/check-copy.ts";
 import { checkStore, compareCatalogs } from "../check/check-store.ts";
 import { toIpamError } from "../database/errors.ts";
+import type { LongReads } from "../reads/long-reads.ts";
 import { loadCatalog } from "../rows/catalog-rows.ts";
-import { copyDatabase, openCopiedDatabase, openCopy } from "./copy-database.ts";
+import { copyDatabase, nameCopy, openCopiedDatabase, openCopy, removeCopy } from "./copy-database.ts";
 import { SqliteSource } from "./export-rows.ts";
 import { importRows } from "./import-rows.ts";
 
@@ -21,9 +21,11 @@ const SIZE = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_
 export class Transfers {
   readonly gate = new TransferGate();
   readonly #database: Database.Database;
+  readonly #reads: LongReads;
 
-  constructor(database: Database.Database) {
+  constructor(database: Database.Database, reads: LongReads) {
     this.#database = database;
+    this.#reads = reads;
   }
 
   async copy(): Promise<StoreCopy> {
@@ -45,18 +47,29 @@ export class Transfers {
 
   async *exportRows(): AsyncGenerator<TransferRow> {
     using _slot = this.gate.beginCopy();
-    using copy = await openCopiedDatabase(await copyDatabase(this.#database));
+    using copy = await openCopiedDatabase(await this.#copyContent());
     yield* exportStore(new SqliteSource(copy.database));
   }
 
-  /** Compares the cached catalog with the database, then checks the database, or a copy of a large one. */
+  async #copyContent(): Promise<string> {
+    const copy = nameCopy(this.#database.name);
+    try {
+      await this.#reads.readTables("copy", copy);
+      return copy;
+    } catch (error) {
+      await removeCopy(copy);
+      throw toIpamError(error, copy);
+    }
+  }
+
+  /** Compares the cached catalog with the database, then checks the database. */
   async check(catalog: Catalog): Promise<Finding[]> {
     const drifted = compareCatalogs(catalog, loadCatalog(this.#database));
     const bytes = this.#database.prepare<[], number>(SIZE).pluck().get() ?? 0;
     if (bytes <= MAX_CHECKED_AT_ONCE) return [...drifted, ...checkStore(this.#database, catalog)];
     using _slot = this.gate.beginCopy();
     try {
-      return [...drifted, ...(await checkCopy(this.#database))];
+      return [...drifted, ...(await this.#reads.readTables("check", undefined))];
     } catch (error) {
       throw toIpamError(error, this.#database.name);
     }
