@@ -145,7 +145,10 @@ export interface PortReservation {
   ips?: string[];
   mac?: string;
   labels?: Labels;
-  /** Default `["*"]`: any cluster. */
+  /**
+   * Default: those that may claim it already; of a port that a namespace has claimed without a reservation, that
+   * namespace; of a new port `["*"]`, any cluster.
+   */
   allowedNamespaces?: string[];
   deviceOwner?: string;
 }

@@ -136,6 +136,7 @@ export class CommitQueue implements AsyncDisposable {
     if (jobs.length === 0) return;
     const { now, onCommit } = this.#options;
     const startedAt = now();
+    let failure: IpamError | undefined;
     try {
       const outcomes = await this.#store.commit(jobs.flatMap(job => job.mutations));
       if (outcomes.length !== size) throw new Error(`the store gave ${outcomes.length} outcomes for ${size} mutations`);
@@ -146,10 +147,22 @@ export class CommitQueue implements AsyncDisposable {
         from = to;
       }
     } catch (error) {
-      const failure = IpamError.from(error);
-      for (const job of jobs) job.reject(failure);
+      failure = IpamError.from(error);
     }
     onCommit?.(size, now() - startedAt);
+    if (!failure) return;
+    // One request that meets a fault in the program must not fail the others: half of them at a time, down to that one.
+    if (failure.code === "internal" && jobs.length > 1) {
+      const middle = Math.ceil(jobs.length / 2);
+      for (const half of [jobs.slice(0, middle), jobs.slice(middle)]) {
+        await this.#commit(
+          half,
+          half.reduce((sum, { mutations }) => sum + mutations.length, 0),
+        );
+      }
+      return;
+    }
+    for (const job of jobs) job.reject(failure);
   }
 }
 

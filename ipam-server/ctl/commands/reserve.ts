@@ -36,7 +36,10 @@ export function addReserveCommand(parent: Command, { io, action }: Context): voi
       ]),
     )
     .option("--device-owner <text>", "the use of the port, such as baremetal:node or compute:vm")
-    .option("--allow <cluster/namespace...>", "namespaces that may claim it: c1/default, c1/* or * (default: *)")
+    .option(
+      "--allow <cluster/namespace...>",
+      "namespaces that may claim it: c1/default, c1/* or * (default: as before, * for a new port)",
+    )
     .option("--label <key=value>", "a label of the port; may be repeated", parseLabel)
     .addHelpText("after", EXAMPLES)
     .action(

@@ -14,7 +14,6 @@ const NAMESPACE = /^(\*|[A-Za-z0-9._-]+\/(\*|[A-Za-z0-9._-]+))$/;
 /** Reserves a name and its addresses for the namespaces that may claim it. Declarative and idempotent. */
 export function decideReserve(name: string, request: PortReservation, scope: DecisionScope): ReserveResult {
   const { working } = scope;
-  const reservation = toReservation(request);
   if (name.startsWith(LEASE_PREFIX)) {
     throw new IpamError("invalid_request", `name is ${name}, but ${LEASE_PREFIX} begins the names of leases`, {
       field: "name",
@@ -22,6 +21,7 @@ export function decideReserve(name: string, request: PortReservation, scope: Dec
   }
   validateLabels(request.labels ?? {}, "labels");
   const port = working.port(name);
+  const reservation = toReservation(request, port);
   if (!port) {
     const placement = choosePlacement(request, { name, key: working.peekPortKey() }, scope);
     const created = createPort(name, placement, scope, {
@@ -38,7 +38,11 @@ export function decideReserve(name: string, request: PortReservation, scope: Dec
   return changeReservation(port, request, reservation, scope);
 }
 
-function toReservation({ allowedNamespaces = ["*"], deviceOwner }: PortReservation): Reservation {
+/** What the request leaves out stays as it is, so that reserving again never admits more namespaces by omission. */
+function toReservation(request: PortReservation, port: PortRecord | undefined): Reservation {
+  const allowedNamespaces =
+    request.allowedNamespaces ?? port?.reservation?.allowedNamespaces ?? defaultNamespaces(port);
+  const deviceOwner = request.deviceOwner ?? port?.reservation?.deviceOwner;
   const wrong = allowedNamespaces.find(text => !NAMESPACE.test(text));
   if (wrong !== undefined) {
     throw new IpamError(
@@ -52,6 +56,10 @@ function toReservation({ allowedNamespaces = ["*"], deviceOwner }: PortReservati
     ...(deviceOwner !== undefined && { deviceOwner }),
   };
 }
+
+/** A port that its namespace has claimed already is for that namespace; any other for all. */
+const defaultNamespaces = (port: PortRecord | undefined): string[] =>
+  port?.cluster !== undefined && port.namespace !== undefined ? [`${port.cluster}/${port.namespace}`] : ["*"];
 
 function changeReservation(
   port: PortRecord,

@@ -1,4 +1,4 @@
-import { type Claim, type ClaimResult, IpamError, type SlotOf } from "../../contract/index.ts";
+import { type Claim, type ClaimResult, IpamError, LEASE_PREFIX, type SlotOf } from "../../contract/index.ts";
 import { type ParsedClaim, parseClaim } from "../model/mutation.ts";
 import type { PortRecord } from "../model/port-record.ts";
 import { mayClaim } from "../model/reservation.ts";
@@ -39,7 +39,7 @@ export function decideSlotClaim(unparsed: Claim, slotOf: SlotOf, scope: Decision
   }
 }
 
-function assertSlotClaim({ name, nameFrom, retention, leasedPort }: Claim, slotOf: SlotOf): void {
+function assertSlotClaim({ name, nameFrom, retention, leasedPort, owner }: Claim, slotOf: SlotOf): void {
   const fail = (field: string, message: string): never => {
     throw new IpamError("invalid_request", message, { field });
   };
@@ -48,6 +48,13 @@ function assertSlotClaim({ name, nameFrom, retention, leasedPort }: Claim, slotO
   }
   if (leasedPort !== undefined)
     fail("leasedPort", "leasedPort assigns an address to a name, and slotOf has none; leave one out");
+  if (owner.kind === "lease") fail("owner.kind", "a lease is claimed by its name, not by slotOf");
+  if (slotOf.application.startsWith(LEASE_PREFIX)) {
+    fail(
+      "slotOf.application",
+      `the application is ${slotOf.application}, but ${LEASE_PREFIX} begins the names of leases`,
+    );
+  }
   if (!hasRoomForSlot(slotOf)) {
     fail(
       "slotOf.application",

@@ -67,8 +67,18 @@ export class SlotNeeds {
   toNeeds(names: Iterable<string>): SlotNeed[] {
     const needs = [...this.#bySeries.values()];
     if (needs.length === 0) return needs;
+    const begins = (text: string, { slotOf }: SlotNeed) => text.startsWith(`${slotOf.application}/`);
+    // Slot 0 of application `a/1` and that of `a` on an interface `0` can have one name.
+    const shared = needs.map(need =>
+      needs.reduce(
+        (sum, other) =>
+          sum + (begins(other.slotOf.application, need) || begins(need.slotOf.application, other) ? other.count : 0),
+        0,
+      ),
+    );
+    for (const [index, need] of needs.entries()) need.count += shared[index] ?? 0;
     for (const name of names) {
-      for (const need of needs) if (name.startsWith(`${need.slotOf.application}/`)) need.count++;
+      for (const need of needs) if (begins(name, need)) need.count++;
     }
     return needs;
   }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { PortReservation } from "../../../ipam-server/contract/index.ts";
 import { addressesOf, attach, bornAt, claim, commitOne, network, refused, release } from "../support/builders.ts";
 import type { Engine } from "./engine.ts";
 import { withStore } from "./with-store.ts";
@@ -219,6 +220,24 @@ export function testBindings(engine: Engine): void {
           "forbidden",
           /not reserved/,
         );
+      });
+    });
+
+    it("admits no more namespaces when a name is reserved again without them", async () => {
+      await withStore(engine, networks, async store => {
+        const reserve = async (name: string, more: Partial<PortReservation> = {}) => {
+          const reservation = { networkSelector: "env=test", ...more };
+          await commitOne(store, { kind: "reserve", caller: "test", name, reservation });
+          return (await store.readPort(name)).reservation;
+        };
+        const first = { allowedNamespaces: ["c1/shop"], deviceOwner: "compute:vm" };
+        assert.deepEqual(await reserve("db", first), first);
+        assert.deepEqual(await reserve("db"), first);
+        assert.deepEqual(await reserve("db", { labels: { a: "1" } }), first);
+        assert.deepEqual(await reserve("db", { allowedNamespaces: ["*"] }), { ...first, allowedNamespaces: ["*"] });
+        await attach(store, claim("kept", "a", "k", { cluster: "c1", namespace: "shop", ...sticky }));
+        assert.deepEqual(await reserve("kept"), { allowedNamespaces: ["c1/shop"] });
+        assert.deepEqual(await reserve("new"), { allowedNamespaces: ["*"] });
       });
     });
 

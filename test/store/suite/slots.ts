@@ -173,6 +173,12 @@ export function testSlots(engine: Engine): void {
           [slotClaim(APP, "a", "p", { retention: { policy: "ephemeral" } }), "retention", /kept/],
           [slotClaim(APP, "a", "p", { nameFrom: "labels" }), "nameFrom", /leave nameFrom out/],
           [slotClaim("a".repeat(250), "a", "p"), "slotOf.application", /no room/],
+          [slotClaim("lease:a/x", "a", "p"), "slotOf.application", /begins the names of leases/],
+          [
+            slotClaim(APP, "a", "p", { owner: { kind: "lease", uid: "p", createdAt: "2026-11-20T08:00:00Z" } }),
+            "owner.kind",
+            /by its name/,
+          ],
           [slotClaim(APP, "a", "p", { networkSelector: "a in (" }), "networkSelector", /position/],
           [slotClaim(APP, "a", "p", { networkSelector: "env=none" }), "networkSelector", /no network/],
         ] as const;
@@ -187,6 +193,18 @@ export function testSlots(engine: Engine): void {
         }
         assert.equal(attached(outcomes.at(-1)).port.slot, 0);
         assert.deepEqual(await names(store), [`${APP}/0`]);
+      });
+    });
+
+    it("assigns slots of two applications whose names of slots meet", async () => {
+      await withStore(engine, networks, async store => {
+        const inner = (uid: string) => slotClaim(`${APP}/0`, "a", uid);
+        const outer = (uid: string) => slotClaim(APP, "a", uid, { slotOf: { application: APP, interface: "0" } });
+        const outcomes = await store.commit([outer("p"), inner("q"), inner("r"), outer("s"), outer("t")]);
+        assert.deepEqual(
+          outcomes.map(outcome => attached(outcome).port.name.slice(APP.length)),
+          ["/0/0", "/0/1", "/0/2", "/1/0", "/2/0"],
+        );
       });
     });
 

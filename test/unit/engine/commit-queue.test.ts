@@ -54,6 +54,26 @@ describe("CommitQueue", () => {
     );
   });
 
+  it("fails alone a request that meets a fault in the program", async () => {
+    const store = new MemoryStore();
+    const faulty = {
+      commit: async (batch: readonly Mutation[]) => {
+        if (batch.some(item => item.kind === "release" && item.release.name === "crafted"))
+          throw new TypeError("fault");
+        return store.commit(batch);
+      },
+    };
+    await using batcher = new CommitQueue(faulty, { maxQueue: 100 });
+    const names = ["a", "b", "crafted", "d", "e", "f"];
+    const settled = await Promise.allSettled(names.map(name => batcher.submit([release(name)])));
+    assert.deepEqual(
+      names.filter((_, index) => settled[index]?.status === "rejected"),
+      ["crafted"],
+    );
+    const committed = store.batches.flat().map(item => item.kind === "release" && item.release.name);
+    assert.deepEqual(committed, ["a", "b", "d", "e", "f"]);
+  });
+
   it("never splits a request over two commits", async () => {
     const store = new MemoryStore();
     await using batcher = new CommitQueue(store, { maxQueue: 100, batchSize: 2 });
