@@ -4,6 +4,7 @@ import type { Action, Caller, Role } from "../domain/model/caller.ts";
 /** `probe` is for health checks and needs no role; `admin` may do everything. */
 const ALLOWED: Record<Exclude<Action, "probe">, readonly Role[]> = {
   claim: ["node", "provisioner"],
+  activate: ["node", "controller", "provisioner"],
   release: ["node", "controller", "provisioner"],
   report: ["node", "controller"],
   reserve: ["provisioner"],

@@ -1,5 +1,6 @@
 import { ERROR_CODES, type ErrorCode } from "../contract/error-codes.ts";
 import type {
+  ActivationResult,
   ClaimResult,
   ClaimsResponse,
   Cluster,
@@ -43,6 +44,8 @@ export function parseClaims(value: unknown, count: number): ClaimResult[] {
   return results;
 }
 
+export const parseActivations: (value: unknown, count: number) => ActivationResult[] = parseClaims;
+
 export function parseReleases(value: unknown, count: number): ReleaseResult[] {
   const { results } = parseResults<ReleasesResponse>(value, count);
   for (const result of results) need("problem" in result || typeof result.released === "boolean", "released");
@@ -60,6 +63,8 @@ export function parsePort(value: unknown): Port {
   const port = value as unknown as Port;
   for (const key of ["name", "id", "network", "mac"] as const) need(typeof port[key] === "string", `port.${key}`);
   need(Number.isInteger(port.epoch), "port.epoch");
+  const { inactiveBinding } = port;
+  if (inactiveBinding) need(Number.isInteger(inactiveBinding.epoch), "port.inactiveBinding.epoch");
   const sound = (ip: unknown) =>
     isObject(ip) &&
     typeof ip.address === "string" &&

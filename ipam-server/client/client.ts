@@ -1,4 +1,6 @@
 import type {
+  Activation,
+  ActivationResult,
   Claim,
   ClaimResult,
   Cluster,
@@ -53,6 +55,8 @@ export interface Finding {
 export interface FullIpamClient extends IpamClient {
   /** Returns results in request order; a problem of one item is in its result. */
   claimAll(claims: Claim[]): Promise<ClaimResult[]>;
+  /** Returns results in request order; a problem of one item is in its result. */
+  activate(activations: Activation[]): Promise<ActivationResult[]>;
   /** Returns undefined if no port has this name. */
   findPort(name: string): Promise<Port | undefined>;
   pagePorts(query: PortQuery, signal?: AbortSignal): AsyncGenerator<Port[]>;
@@ -181,6 +185,8 @@ export function createIpamClient(options: IpamClientOptions): FullIpamClient {
       if ("problem" in result) throw IpamError.fromProblem(result.problem);
       return result;
     },
+    activate: activations =>
+      send("POST", "/v1/activations", { activations }, value => answers.parseActivations(value, activations.length)),
     release: (releases, policy) =>
       complete("/v1/releases", { releases }, value => answers.parseReleases(value, releases.length), policy),
     report: (reports, policy) =>

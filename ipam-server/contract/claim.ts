@@ -1,4 +1,14 @@
-import type { Owner, Plane, PlaneState, PortAttachment, Retention, Sandbox, SlotOf, Workload } from "./port.ts";
+import type {
+  Migration,
+  Owner,
+  Plane,
+  PlaneState,
+  PortAttachment,
+  Retention,
+  Sandbox,
+  SlotOf,
+  Workload,
+} from "./port.ts";
 import type { Problem } from "./problem.ts";
 import type { IpFamily, Labels } from "./values.ts";
 
@@ -33,6 +43,11 @@ export interface Claim {
    * owner and sandbox, and keeps id, addresses, MAC and epoch. `conflict` if it is no longer leased to this host.
    */
   leasedPort?: string;
+  /**
+   * The claimant is the target of a live migration: while the port is bound elsewhere, the claim adds an INACTIVE binding, in
+   * place of an earlier one, and leaves the ACTIVE one alone. An unbound port is bound as by any claim. Needs `name`.
+   */
+  migration?: Migration;
   /** Instead of `name`: the IPAM picks the slot and with it the name, which the result has. Sticky claims only. */
   slotOf?: SlotOf;
   /** Kubernetes label selector syntax. The empty string matches every network. Not used when the port exists and its network still matches. */
@@ -48,6 +63,15 @@ export interface Claim {
   mac?: string;
   /** What to do with a port whose network no longer matches or cannot be reached. Default `fail`. */
   onMismatch?: "fail" | "reallocate";
+}
+
+/** Makes a port's INACTIVE binding its ACTIVE one. Repeated, it changes nothing. */
+export interface Activation {
+  name: string;
+  /** The host of the INACTIVE binding. */
+  host: string;
+  /** Only if the INACTIVE binding is the one of this epoch. */
+  epoch?: number;
 }
 
 export interface Release {
@@ -71,6 +95,7 @@ export interface Report {
 }
 
 export type ClaimResult = PortAttachment | { problem: Problem };
+export type ActivationResult = PortAttachment | { problem: Problem };
 export type ReleaseResult =
   /** `released: false` is success too: `stale` (bound to another owner by now), `unbound` or `not_found`. */
   | { released: true; name: string; deleted: boolean }
@@ -81,6 +106,9 @@ export type ReportResult = { applied: true } | { applied: false; reason: "stale"
 /** Results come in request order. */
 export interface ClaimsResponse {
   results: ClaimResult[];
+}
+export interface ActivationsResponse {
+  results: ActivationResult[];
 }
 export interface ReleasesResponse {
   results: ReleaseResult[];

@@ -9,6 +9,8 @@ export const EVENT_TYPES = [
   "port.bound",
   "port.moved",
   "port.released",
+  "port.inactive-bound",
+  "port.inactive-released",
   "port.reallocated",
   "port.deleted",
   "port.state",
@@ -37,6 +39,7 @@ export interface MooringEvent {
   /** Cluster of the port's last claim, or the registered one. */
   cluster?: string;
   network?: string;
+  /** The binding's. Host, epoch, sandbox and owner of `port.inactive-...` are the INACTIVE binding's. */
   host?: string;
   /** port.moved: where it was bound before. */
   fromHost?: string;

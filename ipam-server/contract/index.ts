@@ -10,6 +10,7 @@
  * - fixed IP: an address of a subnet held by a port.
  * - claim: "the port of this name, bound to me". Creates, finds or moves the port. Idempotent.
  * - binding: where a port is plugged now. Its epoch grows by one at every new binding and fences late reports.
+ * - INACTIVE binding: a migration's target, plugged without traffic beside the ACTIVE one; activation swaps it in.
  * - release: "my sandbox is gone". Ends the binding if it is still the caller's, else changes nothing.
  * - retention: what happens to an unbound port: `ephemeral` (deleted) or `sticky` (kept).
  * - plane: `underlay` (host: veth, OVS) or `overlay` (fabric: leaf switch).

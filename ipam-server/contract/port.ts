@@ -73,6 +73,17 @@ export interface Binding {
   boundAt: Timestamp;
 }
 
+/** A live migration, by its id in the orchestrator: KubeVirt's migration object, Nova's migration. */
+export interface Migration {
+  id: string;
+}
+
+/** Where a migration's target is plugged, without traffic. Ends by its own release, or becomes the ACTIVE binding. */
+export interface InactiveBinding extends Binding {
+  epoch: number;
+  migration: Migration;
+}
+
 export interface FixedIp {
   address: string;
   /** The subnet's CIDR. */
@@ -100,7 +111,9 @@ export interface Port {
   retention: Retention;
   /** The last owner; kept after a release to reject older ones. */
   owner?: Owner;
+  /** The ACTIVE one. */
   binding?: Binding;
+  inactiveBinding?: InactiveBinding;
   reservation?: Reservation;
   /** Cluster, namespace and workload of the last claim. */
   cluster?: string;
@@ -108,7 +121,7 @@ export interface Port {
   workload?: Workload;
   /** The slot that the IPAM picked for a claim by `slotOf`. */
   slot?: number;
-  /** 0 before the first binding. */
+  /** Of the ACTIVE binding, or the last one; 0 before the first. */
   epoch: number;
   underlay: PlaneState;
   overlay: PlaneState;
@@ -134,6 +147,8 @@ export interface PortAttachment {
   dns: Dns;
   /** The network's: the node may lease addresses of it. */
   nodeLease?: NodeLease;
+  /** Present when the claim has the port's INACTIVE binding, whose epoch is `port.inactiveBinding.epoch`. */
+  inactive?: true;
   /** True when the last binding was ended by its own release, so that duplicate address detection may be skipped. */
   previousBindingReleased: boolean;
 }

@@ -1,5 +1,5 @@
 import type { Labels, NameFrom, OwnerKind, PlaneState, Reservation, Workload } from "../contract/index.ts";
-import type { HeldIp, PortRecord } from "../domain/model/port-record.ts";
+import type { HeldIp, InactiveRecord, PortRecord } from "../domain/model/port-record.ts";
 
 /** Columns of `ports` on every engine, in the order of PortRow. Times are milliseconds; MACs are 48-bit integers. */
 export const PORT_COLUMNS = [
@@ -33,6 +33,9 @@ export const PORT_COLUMNS = [
   "slot_of",
   "slot",
   "name_from",
+  "last_epoch",
+  "inactive_host",
+  "inactive",
 ] as const;
 
 export type PortColumn = (typeof PORT_COLUMNS)[number];
@@ -68,6 +71,9 @@ export type PortRow = [
   slotOf: string | null,
   slot: number | null,
   nameFrom: NameFrom | null,
+  lastEpoch: number | null,
+  inactiveHost: string | null,
+  inactive: string | null,
 ];
 
 /** Encodes every port and event, so it computes two small integers and allocates no text. */
@@ -127,6 +133,9 @@ export function encodePort(port: PortRecord): PortRow {
     port.slot?.of ?? null,
     port.slot?.number ?? null,
     port.nameFrom ?? null,
+    port.lastEpoch > port.epoch ? port.lastEpoch : null,
+    port.inactive?.host ?? null,
+    port.inactive ? JSON.stringify(port.inactive) : null,
   ];
 }
 
@@ -134,8 +143,8 @@ export function encodePort(port: PortRecord): PortRow {
 export function decodePort(row: readonly [...PortRow, ...unknown[]], fixedIps: readonly HeldIp[]): PortRecord {
   const [key, id, name, networkId, mac, labels, sticky, ttlSeconds, ownerKind, ownerUid, ownerCreatedAt, ...rest] = row;
   const [host, sandboxId, sandboxInterface, boundAt, reservation, cluster, namespace, workload, ...states] = rest;
-  const [epoch, underlay, overlay, fenced, createdAt, updatedAt, releasedAt, expiresAt, slotOf, slot, nameFrom] =
-    states;
+  const [epoch, underlay, overlay, fenced, createdAt, updatedAt, releasedAt, expiresAt, ...added] = states;
+  const [slotOf, slot, nameFrom, lastEpoch, , inactive] = added;
   return {
     key,
     id,
@@ -160,6 +169,7 @@ export function decodePort(row: readonly [...PortRow, ...unknown[]], fixedIps: r
                 : undefined,
             boundAt: boundAt ?? 0,
           },
+    inactive: inactive === null ? undefined : parseColumn<InactiveRecord>(inactive),
     reservation: reservation === null ? undefined : parseColumn<Reservation>(reservation),
     cluster: cluster ?? undefined,
     namespace: namespace ?? undefined,
@@ -167,6 +177,8 @@ export function decodePort(row: readonly [...PortRow, ...unknown[]], fixedIps: r
     nameFrom: nameFrom ?? undefined,
     slot: slotOf === null || slot === null ? undefined : { of: slotOf, number: slot },
     epoch,
+    // A program older than the column leaves it behind.
+    lastEpoch: Math.max(lastEpoch ?? 0, epoch),
     underlay,
     overlay,
     previousBindingReleased: fenced === 1,

@@ -121,6 +121,8 @@ export class MemoryStore implements Store {
     switch (mutation.kind) {
       case "claim":
         return this.#claim(mutation.claim, mutation.caller);
+      case "activate":
+        return { problem: new IpamError("not_found", `there is no port ${mutation.activation.name}`).toProblem() };
       case "release":
         return { released: true, name: mutation.release.name ?? "", deleted: false };
       case "report":

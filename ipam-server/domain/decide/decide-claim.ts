@@ -4,6 +4,16 @@ import { type PortRecord, sameSandbox, toAttachment, toTimestamp } from "../mode
 import { isReserved, mayClaim } from "../model/reservation.ts";
 import { assertLeasable, assertLeaseName, assignLease, isLease, renewLease } from "./decide-lease.ts";
 import type { DecisionScope } from "./decision-scope.ts";
+import {
+  assertMigration,
+  bindInactive,
+  dropInactive,
+  isBoundElsewhere,
+  isInactiveOf,
+  nextEpoch,
+  outlivesClaim,
+  repeatInactive,
+} from "./inactive/inactive-binding.ts";
 import { choosePlacement, type Placement } from "./placement/choose-placement.ts";
 import { findAddedFamilies, findMismatch } from "./placement/mismatch.ts";
 import { reallocate } from "./placement/reallocate.ts";
@@ -14,6 +24,8 @@ import { emitPortEvent } from "./port-event.ts";
  *
  *     no port ------------- create, bind          bound to me --------- the same answer, the same epoch
  *     bound to another ---- reject, or move       unbound ------------- bind
+ *
+ * A migration's target gets an INACTIVE binding of a port that is bound to another; see `bindInactive`.
  */
 export function decideClaim(unparsed: Claim, scope: DecisionScope): ClaimResult {
   const { name, leasedPort } = unparsed;
@@ -23,6 +35,7 @@ export function decideClaim(unparsed: Claim, scope: DecisionScope): ClaimResult 
     });
   }
   assertLeaseName(name, unparsed);
+  assertMigration(unparsed);
   const claim = parseClaim(unparsed);
   if (leasedPort !== undefined) return assignLease({ ...claim, name, leasedPort }, scope);
   const port = scope.working.port(name);
@@ -33,11 +46,16 @@ export function decideClaim(unparsed: Claim, scope: DecisionScope): ClaimResult 
 export function bindPort(port: PortRecord, claim: ParsedClaim, scope: DecisionScope): ClaimResult {
   assertMayClaim(port, claim);
   if (isBoundTo(port, claim)) return repeat(port, claim, scope);
+  if (claim.migration && isInactiveOf(port, claim)) return repeatInactive(port, port.inactive, claim, scope);
   assertMayRebind(port, claim);
 
   const { working } = scope;
   const mayMove = claim.onMismatch === "reallocate" && !isReserved(port);
   const mismatch = findMismatch(port, claim, working);
+  if (claim.migration && isBoundElsewhere(port, claim)) {
+    if (mismatch) throw mismatch;
+    return bindInactive(port, claim, claim.migration, scope);
+  }
   if (mismatch && !mayMove) throw mismatch;
   const added = findAddedFamilies(port, claim, working);
   if (!mismatch && added.length === 0) {
@@ -99,11 +117,13 @@ export function createPort(
     fixedIps: placement.ips,
     owner: undefined,
     binding: undefined,
+    inactive: undefined,
     nameFrom: undefined,
     reservation: undefined,
     slot: undefined,
     ...given,
     epoch: 0,
+    lastEpoch: 0,
     underlay: "DOWN",
     overlay: "DOWN",
     previousBindingReleased: placement.previousBindingReleased,
@@ -188,7 +208,7 @@ function assertMayRebind(port: PortRecord, claim: ParsedClaim): void {
       `port ${port.name} belongs to ${owner.kind} ${owner.uid}, created at ${toTimestamp(owner.createdAt)}, later than ${claim.owner.uid} at ${toTimestamp(claim.owner.createdAt)}; an older owner never gets it back`,
     );
   }
-  if (!binding) return;
+  if (!binding || claim.migration) return;
   throw new IpamError(
     "port_in_use",
     `port ${port.name} is bound to ${owner.kind} ${owner.uid} on host ${binding.host}; it can be claimed when that binding is released`,
@@ -210,9 +230,11 @@ const NAME_SOURCES = {
 } as const satisfies Record<NameFrom, string>;
 
 /** Binds the port with the next epoch. */
-function bind(port: PortRecord, claim: ParsedClaim, scope: DecisionScope): ClaimResult {
+function bind(before: PortRecord, claim: ParsedClaim, scope: DecisionScope): ClaimResult {
   const { working, context } = scope;
   const { host, sandbox, owner } = claim;
+  const port = outlivesClaim(before, claim) ? before : dropInactive(before, scope);
+  const epoch = nextEpoch(port, context);
   const fromHost = port.binding?.host;
   const reserved = isReserved(port);
   const isLeased = owner.kind === "lease";
@@ -227,7 +249,8 @@ function bind(port: PortRecord, claim: ParsedClaim, scope: DecisionScope): Claim
     cluster: claim.cluster ?? port.cluster,
     namespace: claim.namespace ?? port.namespace,
     workload: claim.workload ?? port.workload,
-    epoch: Math.max(port.epoch, context.minimumEpoch ?? 0) + 1,
+    epoch,
+    lastEpoch: epoch,
     underlay: isLeased ? "DOWN" : "BUILD",
     overlay: context.fabricManaged ? "BUILD" : "ACTIVE",
     updatedAt: context.now,

@@ -19,10 +19,11 @@ export function decideDelete(
       { ports: [name] },
     );
   }
-  if (port.binding) {
+  const binding = port.binding ?? port.inactive;
+  if (binding) {
     throw new IpamError(
       precondition ? "conflict" : "port_in_use",
-      `port ${name} is bound on host ${port.binding.host}; release it first (mooringctl release ${name})`,
+      `port ${name} is bound on host ${binding.host}; release it first (mooringctl release ${name})`,
       { ports: [name] },
     );
   }
@@ -32,7 +33,7 @@ export function decideDelete(
 /** Deletes a port whose retention has ended, for the store. Throws `conflict` if it was bound again meanwhile. */
 export function decideExpire(name: string, scope: DecisionScope): OutcomeByKind["deletePort"] {
   const port = scope.working.port(name);
-  if (!port || port.binding || port.expiresAt === undefined || port.expiresAt > scope.context.now) {
+  if (!port || port.binding || port.inactive || port.expiresAt === undefined || port.expiresAt > scope.context.now) {
     throw new IpamError("conflict", `port ${name} is not due`);
   }
   return { deleted: deletePort(port, scope) };

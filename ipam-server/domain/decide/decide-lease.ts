@@ -81,7 +81,8 @@ export function assignLease(
   const present = working.port(name);
   const isOwn = present?.binding?.host === host && present.owner?.uid === owner.uid;
   if (present && isOwn && sameSandbox(present.binding?.sandbox, sandbox)) return toAttachment(present, working.catalog);
-  const isUnused = isOwn && present.binding?.sandbox === undefined && present.retention.policy === "ephemeral";
+  const isUnused =
+    isOwn && present.binding?.sandbox === undefined && !present.inactive && present.retention.policy === "ephemeral";
   if (present && !(isUnused && !isReserved(present))) {
     throw new IpamError("port_in_use", `port ${name} exists already; a leased address is for a name that no port has`, {
       ports: [name],

@@ -1,14 +1,16 @@
 import { IpamError, type Release, type ReleaseResult } from "../../contract/index.ts";
 import type { OutcomeByKind } from "../model/mutation.ts";
-import { type PortRecord, sameSandbox } from "../model/port-record.ts";
+import { type BindingRecord, type PortRecord, sameSandbox } from "../model/port-record.ts";
 import { isReserved } from "../model/reservation.ts";
 import { removePort } from "./decide-delete.ts";
 import type { DecisionScope } from "./decision-scope.ts";
+import { dropInactive } from "./inactive/inactive-binding.ts";
 import { emitPortEvent } from "./port-event.ts";
 
 /**
- * "My sandbox is gone": ends the binding if it is still the caller's. Anything else succeeds and changes nothing, so that
- * a late or repeated DEL is harmless.
+ * "My sandbox is gone": ends the binding, ACTIVE or INACTIVE, if it is still the caller's. Anything else succeeds and
+ * changes nothing, so that a late or repeated DEL is harmless. A port is unbound for good when both have ended: while a
+ * migration's target is plugged, its addresses are kept for it.
  */
 export function decideRelease(release: Release, scope: DecisionScope): ReleaseResult {
   const { working } = scope;
@@ -18,29 +20,37 @@ export function decideRelease(release: Release, scope: DecisionScope): ReleaseRe
     });
   }
   if (release.name === undefined) {
-    const mine = [...working.ports()].filter(port => isMine(port, release));
-    const [first] = mine.map(port => endBinding(port, release, scope));
+    const [first] = [...working.ports()].flatMap(port => endMine(port, release, scope) ?? []);
     return first ?? { released: false, reason: "not_found" };
   }
   const port = working.port(release.name);
   if (!port) return { released: false, reason: "not_found", name: release.name };
-  if (!port.binding) return { released: false, reason: "unbound", name: port.name };
-  if (!isMine(port, release)) return { released: false, reason: "stale", name: port.name };
-  return endBinding(port, release, scope);
+  if (!port.binding && !port.inactive) return { released: false, reason: "unbound", name: port.name };
+  return endMine(port, release, scope) ?? { released: false, reason: "stale", name: port.name };
+}
+
+function endMine(port: PortRecord, release: Release, scope: DecisionScope): ReleaseResult | undefined {
+  const { binding, inactive, owner } = port;
+  if (binding && isMine(binding, owner, release)) return endBinding(port, binding, release, scope);
+  if (inactive && isMine(inactive, inactive.owner, release)) {
+    const left = dropInactive(port, scope);
+    return binding ? { released: true, name: port.name, deleted: false } : keepOrDelete(left, false, scope);
+  }
+  return undefined;
 }
 
 /**
  * A sandbox ends only its own binding. An owner ends only a binding without a sandbox: a caller that saw none would
  * otherwise end what was plugged since.
  */
-function isMine({ binding, owner }: PortRecord, { host, sandbox, ownerUid }: Release): boolean {
-  if (!binding || binding.host !== host) return false;
+function isMine(binding: BindingRecord, owner: PortRecord["owner"], { host, sandbox, ownerUid }: Release): boolean {
+  if (binding.host !== host) return false;
   if (binding.sandbox) return sandbox !== undefined && sameSandbox(sandbox, binding.sandbox);
   return ownerUid !== undefined && owner?.uid === ownerUid;
 }
 
-function endBinding(port: PortRecord, release: Release, scope: DecisionScope): ReleaseResult {
-  const { binding, owner, retention } = port;
+function endBinding(port: PortRecord, binding: BindingRecord, release: Release, scope: DecisionScope): ReleaseResult {
+  const { owner } = port;
   const { now } = scope.context;
   const released: PortRecord = {
     ...port,
@@ -49,18 +59,28 @@ function endBinding(port: PortRecord, release: Release, scope: DecisionScope): R
     overlay: "DOWN",
     updatedAt: now,
     releasedAt: now,
-    expiresAt: retention.ttlSeconds === undefined ? undefined : now + retention.ttlSeconds * 1000,
+    expiresAt: undefined,
   };
   scope.working.putPort(released);
   emitPortEvent("port.released", released, scope, {
-    ...(binding && { host: binding.host }),
-    ...(binding?.sandbox && { sandboxId: binding.sandbox.id }),
+    host: binding.host,
+    ...(binding.sandbox && { sandboxId: binding.sandbox.id }),
     ...(owner && { ownerUid: owner.uid }),
   });
-  const isKept = retention.policy === "sticky" && !(release.unused === true && isFirstUse(port));
+  const isUnused = release.unused === true && isFirstUse(port);
+  return port.inactive ? { released: true, name: port.name, deleted: false } : keepOrDelete(released, isUnused, scope);
+}
+
+/** What becomes of a port whose last binding has ended. */
+function keepOrDelete(port: PortRecord, isUnused: boolean, scope: DecisionScope): ReleaseResult {
+  const { retention, name } = port;
+  const isKept = retention.policy === "sticky" && !isUnused;
   const deleted = !isKept && !isReserved(port);
-  if (deleted) removePort(released, scope);
-  return { released: true, name: port.name, deleted };
+  if (deleted) removePort(port, scope);
+  else if (retention.ttlSeconds !== undefined) {
+    scope.working.putPort({ ...port, expiresAt: scope.context.now + retention.ttlSeconds * 1000 });
+  }
+  return { released: true, name, deleted };
 }
 
 /** True if the claim that created the port made this binding, and no sandbox has used it: there is nothing to keep. */
@@ -73,7 +93,8 @@ export function decidePurge(name: string, cluster: string, scope: DecisionScope)
   const { working } = scope;
   const port = working.port(name);
   if (port?.cluster !== cluster) return { purged: "kept" };
-  if (port.binding) endBinding(port, { host: port.binding.host }, scope);
+  const left = dropInactive(port, scope);
+  if (left.binding) endBinding(left, left.binding, { host: left.binding.host }, scope);
   const unbound = working.port(name);
   if (!unbound) return { purged: "deleted" };
   if (isReserved(unbound)) {

@@ -5,6 +5,7 @@ import { mayClaim } from "../model/reservation.ts";
 import { findSlotNetworks, hasRoomForSlot, slotName, slotSeries } from "../model/slots.ts";
 import { bindPort, createBound } from "./decide-claim.ts";
 import type { DecisionScope } from "./decision-scope.ts";
+import { assertMigration } from "./inactive/inactive-binding.ts";
 import type { WorkingState } from "./working-state.ts";
 
 /**
@@ -17,6 +18,7 @@ import type { WorkingState } from "./working-state.ts";
  */
 export function decideSlotClaim(unparsed: Claim, slotOf: SlotOf, scope: DecisionScope): ClaimResult {
   assertSlotClaim(unparsed, slotOf);
+  assertMigration(unparsed);
   const claim = parseClaim(unparsed);
   const series = slotSeries(slotOf);
   const candidates = findCandidates(claim, series, scope.working);

@@ -8,6 +8,7 @@ import { decideReport } from "./decide-report.ts";
 import { decideReserve } from "./decide-reserve.ts";
 import { decideSlotClaim } from "./decide-slot-claim.ts";
 import type { DecisionContext, DecisionScope } from "./decision-scope.ts";
+import { decideActivate } from "./inactive/decide-activate.ts";
 import { MissingPools, WorkingState } from "./working-state.ts";
 
 export type Decision = { outcomes: Outcome[]; writes: Writes } | { missingNetworkId: number };
@@ -36,6 +37,8 @@ function decideItem(item: Item, scope: DecisionScope): Outcome {
   switch (item.kind) {
     case "claim":
       return item.claim.slotOf ? decideSlotClaim(item.claim, item.claim.slotOf, scope) : decideClaim(item.claim, scope);
+    case "activate":
+      return decideActivate(item.activation, scope);
     case "release":
       return decideRelease(item.release, scope);
     case "report":

@@ -10,6 +10,7 @@ export interface Caller {
 
 export type Action =
   | "claim"
+  | "activate"
   | "release"
   | "report"
   | "reserve"

@@ -1,4 +1,6 @@
 import {
+  type Activation,
+  type ActivationResult,
   type Claim,
   type ClaimResult,
   IpamError,
@@ -16,6 +18,7 @@ import type { PortRecord } from "./port-record.ts";
 /** One item of a batch. Items are decided in order; one bad item fails alone. */
 export type Mutation =
   | { kind: "claim"; claim: Claim; caller: string }
+  | { kind: "activate"; activation: Activation; caller: string }
   | { kind: "release"; release: Release; caller: string }
   | { kind: "report"; report: Report; caller: string }
   | { kind: "reserve"; name: string; reservation: PortReservation; caller: string }
@@ -31,6 +34,7 @@ export type ReserveResult = { port: Port; created: boolean };
 /** The result of a mutation of each kind; an IpamError's problem when it failed alone. */
 export interface OutcomeByKind {
   claim: ClaimResult;
+  activate: ActivationResult;
   release: ReleaseResult;
   report: ReportResult;
   reserve: ReserveResult | { problem: Problem };

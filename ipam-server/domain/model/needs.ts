@@ -51,6 +51,7 @@ export function planNeeds(batch: readonly Item[], catalog: Catalog): Needs {
 
 export function nameOf(item: Item): string | undefined {
   if (item.kind === "claim") return item.claim.name;
+  if (item.kind === "activate") return item.activation.name;
   if (item.kind === "release") return item.release.name;
   if (item.kind === "report") return item.report.name;
   return item.name;

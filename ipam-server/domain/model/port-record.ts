@@ -1,6 +1,8 @@
 import type {
+  Binding,
   FixedIp,
   Labels,
+  Migration,
   NameFrom,
   OwnerKind,
   PlaneState,
@@ -21,6 +23,25 @@ export interface HeldIp {
   offset: bigint;
 }
 
+export interface OwnerRecord {
+  kind: OwnerKind;
+  uid: string;
+  createdAt: number;
+}
+
+export interface BindingRecord {
+  host: string;
+  sandbox: Sandbox | undefined;
+  boundAt: number;
+}
+
+/** A migration's target. Unlike the ACTIVE binding it has an owner and an epoch of its own. */
+export interface InactiveRecord extends BindingRecord {
+  owner: OwnerRecord;
+  epoch: number;
+  migration: Migration;
+}
+
 /** A port inside the domain. Immutable. Times are milliseconds since the Unix epoch. */
 export interface PortRecord {
   /** The store's integer key: never reused, not part of the API. */
@@ -32,9 +53,10 @@ export interface PortRecord {
   fixedIps: readonly HeldIp[];
   labels: Labels;
   retention: Retention;
-  owner: { kind: OwnerKind; uid: string; createdAt: number } | undefined;
-  /** Its owner is `owner`. */
-  binding: { host: string; sandbox: Sandbox | undefined; boundAt: number } | undefined;
+  owner: OwnerRecord | undefined;
+  /** The ACTIVE one. Its owner is `owner`. */
+  binding: BindingRecord | undefined;
+  inactive: InactiveRecord | undefined;
   reservation: Reservation | undefined;
   cluster: string | undefined;
   namespace: string | undefined;
@@ -44,6 +66,8 @@ export interface PortRecord {
   /** Set if the port was created for a claim by `slotOf`; never changes. */
   slot: Slot | undefined;
   epoch: number;
+  /** The highest of any binding so far, INACTIVE ones included: the next one's is greater. */
+  lastEpoch: number;
   underlay: PlaneState;
   overlay: PlaneState;
   /** Set by each binding: see PortAttachment. */
@@ -79,7 +103,7 @@ export function sameSandbox(a: Sandbox | undefined, b: Sandbox | undefined): boo
 }
 
 export function toPort(port: PortRecord, catalog: Catalog): Port {
-  const { owner, binding } = port;
+  const { owner, binding, inactive } = port;
   const view: Port = {
     name: port.name,
     id: port.id,
@@ -96,9 +120,10 @@ export function toPort(port: PortRecord, catalog: Catalog): Port {
     updatedAt: toTimestamp(port.updatedAt),
   };
   if (owner) view.owner = { kind: owner.kind, uid: owner.uid, createdAt: toTimestamp(owner.createdAt) };
-  if (binding) {
-    const { host, sandbox, boundAt } = binding;
-    view.binding = { host, ownerUid: owner?.uid ?? "", boundAt: toTimestamp(boundAt), ...(sandbox && { sandbox }) };
+  if (binding) view.binding = toBinding(binding, owner?.uid ?? "");
+  if (inactive) {
+    const { owner, epoch, migration } = inactive;
+    view.inactiveBinding = { ...toBinding(inactive, owner.uid), epoch, migration };
   }
   if (port.reservation) view.reservation = port.reservation;
   if (port.cluster !== undefined) view.cluster = port.cluster;
@@ -108,6 +133,10 @@ export function toPort(port: PortRecord, catalog: Catalog): Port {
   if (port.releasedAt !== undefined) view.releasedAt = toTimestamp(port.releasedAt);
   if (port.expiresAt !== undefined) view.expiresAt = toTimestamp(port.expiresAt);
   return view;
+}
+
+function toBinding({ host, sandbox, boundAt }: BindingRecord, ownerUid: string): Binding {
+  return { host, ownerUid, boundAt: toTimestamp(boundAt), ...(sandbox && { sandbox }) };
 }
 
 function toFixedIp({ subnetId, offset }: HeldIp, catalog: Catalog): FixedIp {

@@ -122,7 +122,7 @@ export class TransferPlaces {
 
   toPort(row: TransferPort): PortRecord {
     const network = this.#network(row.network);
-    const { owner, binding } = row;
+    const { owner, binding, inactive } = row;
     return {
       key: row.key,
       id: row.id,
@@ -134,6 +134,14 @@ export class TransferPlaces {
       retention: row.retention,
       owner: owner && { kind: owner.kind, uid: owner.uid, createdAt: Date.parse(owner.createdAt) },
       binding: binding && { host: binding.host, sandbox: binding.sandbox, boundAt: Date.parse(binding.boundAt) },
+      inactive: inactive && {
+        host: inactive.host,
+        sandbox: inactive.sandbox,
+        boundAt: Date.parse(inactive.boundAt),
+        owner: { kind: inactive.owner.kind, uid: inactive.owner.uid, createdAt: Date.parse(inactive.owner.createdAt) },
+        epoch: inactive.epoch,
+        migration: inactive.migration,
+      },
       reservation: row.reservation,
       cluster: row.cluster,
       namespace: row.namespace,
@@ -141,6 +149,7 @@ export class TransferPlaces {
       nameFrom: row.nameFrom,
       slot: row.slot,
       epoch: row.epoch,
+      lastEpoch: row.lastEpoch ?? row.epoch,
       underlay: row.underlay,
       overlay: row.overlay,
       previousBindingReleased: row.previousBindingReleased,

@@ -1,5 +1,6 @@
 import type {
   Labels,
+  Migration,
   NameFrom,
   NodeLease,
   OwnerKind,
@@ -20,7 +21,13 @@ import {
   type SubnetDeclaration,
   type SubnetRecord,
 } from "../model/catalog.ts";
-import { type PortRecord, toTimestamp } from "../model/port-record.ts";
+import {
+  type BindingRecord,
+  type InactiveRecord,
+  type OwnerRecord,
+  type PortRecord,
+  toTimestamp,
+} from "../model/port-record.ts";
 import type { FreedAddress } from "../model/snapshot.ts";
 import { toSpec } from "../networks/network-manifest.ts";
 
@@ -54,6 +61,18 @@ export interface TransferSubnet {
   pools: { range: string; passed: string }[];
 }
 
+interface TransferOwner {
+  kind: OwnerKind;
+  uid: string;
+  createdAt: Timestamp;
+}
+
+interface TransferBinding {
+  host: string;
+  sandbox?: Sandbox;
+  boundAt: Timestamp;
+}
+
 export interface TransferPort {
   kind: "port";
   /** Kept, because MACs of ports without IPv4 are derived from it. */
@@ -66,8 +85,9 @@ export interface TransferPort {
   addresses: string[];
   labels: Labels;
   retention: Retention;
-  owner?: { kind: OwnerKind; uid: string; createdAt: Timestamp };
-  binding?: { host: string; sandbox?: Sandbox; boundAt: Timestamp };
+  owner?: TransferOwner;
+  binding?: TransferBinding;
+  inactive?: TransferBinding & { owner: TransferOwner; epoch: number; migration: Migration };
   reservation?: Reservation;
   cluster?: string;
   namespace?: string;
@@ -75,6 +95,8 @@ export interface TransferPort {
   nameFrom?: NameFrom;
   slot?: { of: string; number: number };
   epoch: number;
+  /** Absent: `epoch`. */
+  lastEpoch?: number;
   underlay: PlaneState;
   overlay: PlaneState;
   previousBindingReleased: boolean;
@@ -149,7 +171,7 @@ export const rangeText = (subnet: SubnetDeclaration, { first, last }: Omit<Pool,
   `${addressAt(subnet, first)}-${addressAt(subnet, last)}`;
 
 export function toTransferPort(port: PortRecord, catalog: Catalog): TransferPort {
-  const { owner, binding, reservation, workload, slot, retention } = port;
+  const { owner, binding, inactive, reservation, workload, slot, retention } = port;
   const { ttlSeconds } = retention;
   return {
     kind: "port",
@@ -161,8 +183,9 @@ export function toTransferPort(port: PortRecord, catalog: Catalog): TransferPort
     addresses: port.fixedIps.map(({ subnetId, offset }) => addressAt(catalog.subnet(subnetId), offset)),
     labels: sortLabels(port.labels),
     retention: { policy: retention.policy, ...(ttlSeconds !== undefined && { ttlSeconds }) },
-    ...(owner && { owner: { kind: owner.kind, uid: owner.uid, createdAt: toTimestamp(owner.createdAt) } }),
+    ...(owner && { owner: toOwner(owner) }),
     ...(binding && { binding: toBinding(binding) }),
+    ...(inactive && { inactive: toInactive(inactive) }),
     ...(reservation && { reservation: toReservation(reservation) }),
     ...(port.cluster !== undefined && { cluster: port.cluster }),
     ...(port.namespace !== undefined && { namespace: port.namespace }),
@@ -170,6 +193,7 @@ export function toTransferPort(port: PortRecord, catalog: Catalog): TransferPort
     ...(port.nameFrom !== undefined && { nameFrom: port.nameFrom }),
     ...(slot && { slot: { of: slot.of, number: slot.number } }),
     epoch: port.epoch,
+    ...(port.lastEpoch > port.epoch && { lastEpoch: port.lastEpoch }),
     underlay: port.underlay,
     overlay: port.overlay,
     previousBindingReleased: port.previousBindingReleased,
@@ -180,11 +204,16 @@ export function toTransferPort(port: PortRecord, catalog: Catalog): TransferPort
   };
 }
 
-function toBinding({
-  host,
-  sandbox,
-  boundAt,
-}: NonNullable<PortRecord["binding"]>): NonNullable<TransferPort["binding"]> {
+function toOwner({ kind, uid, createdAt }: OwnerRecord): TransferOwner {
+  return { kind, uid, createdAt: toTimestamp(createdAt) };
+}
+
+function toInactive(inactive: InactiveRecord): NonNullable<TransferPort["inactive"]> {
+  const { owner, epoch, migration } = inactive;
+  return { ...toBinding(inactive), owner: toOwner(owner), epoch, migration: { id: migration.id } };
+}
+
+function toBinding({ host, sandbox, boundAt }: BindingRecord): TransferBinding {
   return {
     host,
     ...(sandbox && { sandbox: { id: sandbox.id, interface: sandbox.interface } }),

@@ -10,7 +10,7 @@ import * as responses from "./schema/responses.ts";
 
 const MAX_ITEMS = 1000;
 
-/** Claims, releases and reports: the hot path of the server. */
+/** Claims, activations, releases and reports: the hot path of the server. */
 export function batchOperations(batcher: CommitQueue): Operation[] {
   return [
     batchOperation({
@@ -22,6 +22,16 @@ export function batchOperations(batcher: CommitQueue): Operation[] {
       item: requests.claim,
       result: responses.claimResult,
       toMutation: (claim, caller) => ({ kind: "claim", claim, caller: caller.name }),
+    }),
+    batchOperation({
+      batcher,
+      key: "activations",
+      action: "activate",
+      id: "activateBindings",
+      summary: "Make INACTIVE bindings, of migrations' targets, the ACTIVE ones",
+      item: requests.activation,
+      result: responses.activationResult,
+      toMutation: (activation, caller) => ({ kind: "activate", activation, caller: caller.name }),
     }),
     batchOperation({
       batcher,
@@ -48,7 +58,7 @@ export function batchOperations(batcher: CommitQueue): Operation[] {
 
 interface Batch<I extends z.ZodType> {
   batcher: CommitQueue;
-  key: "claims" | "releases" | "reports";
+  key: "claims" | "activations" | "releases" | "reports";
   action: Action;
   id: string;
   summary: string;

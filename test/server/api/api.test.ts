@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import type { Network, Port, PortList, PutNetworkResponse } from "../../../ipam-server/contract/index.ts";
+import type {
+  ActivationsResponse,
+  Network,
+  Port,
+  PortList,
+  PutNetworkResponse,
+} from "../../../ipam-server/contract/index.ts";
 import { Client, claimOf, networkOf, releaseOf } from "../client.ts";
 import { ServerProcess } from "../server-process.ts";
 
@@ -63,6 +69,34 @@ describe("HTTP API", () => {
     );
     assert.equal(after.subnets.length, 3);
     await client.send("DELETE", "/v1/networks/extra");
+  });
+
+  it("a migration's target is bound INACTIVE, and activated or dropped", async () => {
+    const { port } = await client.claim(claimOf("migrate-0", 1, "node-a"));
+    const claim = { ...claimOf("migrate-0", 2, "node-b"), migration: { id: "m1" } };
+    const target = await client.claim(claim);
+    assert.equal(target.inactive, true);
+    assert.deepEqual([target.port.fixedIps, target.port.binding?.host], [port.fixedIps, "node-a"]);
+    assert.deepEqual([target.port.inactiveBinding?.host, target.port.inactiveBinding?.epoch], ["node-b", 2]);
+
+    await client.send("POST", "/v1/releases", { releases: [releaseOf(claim)] });
+    const { body: back } = await client.get<Port>(`/v1/ports/${port.name}`);
+    assert.deepEqual([back.binding?.host, back.inactiveBinding], ["node-a", undefined]);
+
+    await client.claim(claim);
+    const activations = [
+      { name: port.name, host: "node-b", epoch: 3 },
+      { name: port.name, host: "node-c" },
+      { name: port.name },
+    ];
+    const { status, body } = await client.send<ActivationsResponse>("POST", "/v1/activations", { activations });
+    assert.equal(status, 200);
+    const [activated, other, invalid] = body.results;
+    assert.ok(activated && "port" in activated);
+    assert.deepEqual([activated.port.binding?.host, activated.port.epoch], ["node-b", 4]);
+    assert.ok(other && "problem" in other && invalid && "problem" in invalid);
+    assert.deepEqual([other.problem.code, other.problem.field], ["not_found", "activations[1].host"]);
+    assert.deepEqual([invalid.problem.code, invalid.problem.field], ["invalid_request", "activations[2].host"]);
   });
 
   it("a port drifts with its pod; a late release frees nothing", async () => {

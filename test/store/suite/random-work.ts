@@ -60,9 +60,10 @@ export function testRandomWork(engine: Engine): void {
 /** After all ports are released and the reuse delay is over, exactly the pools' sizes can be assigned again. */
 async function emptyAndFill(store: Store, model: Model, clock: Clock): Promise<void> {
   for (const name of model.ports.keys()) {
-    const { binding } = await store.readPort(name);
-    if (binding) {
-      const { host, ownerUid, sandbox } = binding;
+    const { binding, inactiveBinding } = await store.readPort(name);
+    for (const each of [binding, inactiveBinding]) {
+      if (!each) continue;
+      const { host, ownerUid, sandbox } = each;
       const release = { name, host, ownerUid, ...(sandbox && { sandbox }) };
       await store.commit([{ kind: "release", caller: "test", release }]);
     }

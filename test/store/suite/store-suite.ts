@@ -3,6 +3,7 @@ import { testBindings } from "./bindings.ts";
 import { testClusters } from "./clusters.ts";
 import type { Engine } from "./engine.ts";
 import { testHistory } from "./history.ts";
+import { testInactiveBindings } from "./inactive-bindings.ts";
 import { testLeadership } from "./leadership.ts";
 import { testLeaseAssignment } from "./lease-assignment.ts";
 import { testLeases } from "./leases.ts";
@@ -16,6 +17,7 @@ import { testSlots } from "./slots.ts";
 /** What every engine promises. */
 export function testStore(engine: Engine): void {
   testBindings(engine);
+  testInactiveBindings(engine);
   testAllocation(engine);
   testNetworks(engine);
   testRedeclared(engine);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Claim, PortAttachment, Release } from "../../../ipam-server/contract/index.ts";
+import type { Activation, Claim, PortAttachment, Release } from "../../../ipam-server/contract/index.ts";
 import type { Mutation, Outcome } from "../../../ipam-server/domain/model/mutation.ts";
 import type { Store } from "../../../ipam-server/domain/store.ts";
 
@@ -8,6 +8,9 @@ interface ModelPort {
   addresses: string[];
   sticky: boolean;
   epoch: number;
+  /** The highest that any answer had. */
+  lastEpoch: number;
+  inactive: { host: string; sandboxId: string | undefined; ownerUid: string; epoch: number } | undefined;
   ownerUid: string | undefined;
   host: string | undefined;
   sandboxId: string | undefined;
@@ -38,6 +41,7 @@ export class Model {
       assert.ok(outcome);
       this.#count(`${item.kind}: ${"problem" in outcome ? outcome.problem.code : "done"}`);
       if (item.kind === "claim") this.#claim(item.claim, outcome, now);
+      else if (item.kind === "activate") this.#activate(item.activation, outcome);
       else if (item.kind === "release") this.#release(item.release, outcome, now);
       else if (item.kind === "report") this.#report(item.report.name, item.report.epoch, item.report.state, outcome);
       else if (item.kind === "reserve") this.#reserve(item.name, outcome, now);
@@ -49,7 +53,8 @@ export class Model {
     this.seen.set(what, (this.seen.get(what) ?? 0) + 1);
   }
 
-  #claim({ name = "", host, sandbox, owner, leasedPort }: Claim, outcome: Outcome, now: number): void {
+  #claim(claim: Claim, outcome: Outcome, now: number): void {
+    const { name = "", host, sandbox, owner, leasedPort } = claim;
     if (leasedPort !== undefined && "segment" in outcome) this.#take(leasedPort, name, owner.uid, outcome, now);
     const old = this.ports.get(name);
     if ("problem" in outcome) {
@@ -58,6 +63,10 @@ export class Model {
       return;
     }
     assert.ok("segment" in outcome);
+    if (outcome.inactive) {
+      this.#bindInactive(claim, outcome);
+      return;
+    }
     const { port } = outcome;
     const addresses = port.fixedIps.map(({ address }) => address);
     if (!old) this.#hold(name, addresses, now);
@@ -70,14 +79,20 @@ export class Model {
       if (added.length > 0) this.#hold(name, added, now);
       const isSandbox = old.sandboxId === sandbox?.id || old.sandboxId === undefined || sandbox === undefined;
       const same = old.host === host && isSandbox && old.ownerUid === owner.uid;
-      assert.equal(port.epoch, same ? old.epoch : old.epoch + 1, `epoch of port ${name}`);
+      assert.equal(port.epoch, same ? old.epoch : old.lastEpoch + 1, `epoch of port ${name}`);
+      if (claim.migration && !same) assert.equal(old.host, undefined, `${name} was taken by a migration's target`);
     }
+    const isSameOwner = old?.ownerUid === owner.uid;
+    const inactive = isSameOwner && old.inactive?.host !== host ? old.inactive : undefined;
+    if (old?.inactive && !inactive) this.#count("ended an INACTIVE binding by a claim");
     assert.equal(port.binding?.host, host);
     this.ports.set(name, {
       id: port.id,
       addresses,
       sticky: port.retention.policy === "sticky",
       epoch: port.epoch,
+      lastEpoch: Math.max(port.epoch, old?.lastEpoch ?? 0),
+      inactive,
       ownerUid: owner.uid,
       host,
       sandboxId: port.binding.sandbox?.id,
@@ -99,27 +114,76 @@ export class Model {
     }
     assert.equal(port.epoch, lease.epoch, `epoch of ${leasedPort}`);
     this.ports.delete(leasedPort);
-    this.ports.set(name, { ...lease, epoch: port.epoch - 1 });
+    this.ports.set(name, { ...lease, epoch: port.epoch - 1, lastEpoch: port.epoch - 1 });
     for (const address of lease.addresses) this.#holders.set(address, name);
   }
 
   #release({ name = "", host, sandbox, ownerUid }: Release, outcome: Outcome, now: number): void {
     assert.ok("released" in outcome, JSON.stringify(outcome));
     const port = this.ports.get(name);
-    const mine =
-      port !== undefined &&
-      port.host === host &&
-      port.sandboxId === sandbox?.id &&
-      (sandbox !== undefined || port.ownerUid === ownerUid);
-    assert.equal(outcome.released, mine, `release of ${name}`);
+    const isMine = (binding: Partial<Pick<ModelPort, "host" | "sandboxId" | "ownerUid">> | undefined): boolean =>
+      binding?.host === host &&
+      binding.sandboxId === sandbox?.id &&
+      (sandbox !== undefined || binding.ownerUid === ownerUid);
+    const isActive = isMine(port);
+    assert.equal(outcome.released, isActive || isMine(port?.inactive), `release of ${name}`);
     if (!outcome.released) {
-      const reason = !port ? "not_found" : port.host === undefined ? "unbound" : "stale";
-      assert.equal(outcome.reason, reason);
+      const isBound = port?.host !== undefined || port?.inactive !== undefined;
+      assert.equal(outcome.reason, !port ? "not_found" : isBound ? "stale" : "unbound");
     } else if (port) {
-      assert.equal(outcome.deleted, !port.sticky);
-      if (outcome.deleted) this.#drop(name, now);
-      else Object.assign(port, { host: undefined, sandboxId: undefined, underlay: "DOWN" });
+      if (isActive) Object.assign(port, { host: undefined, sandboxId: undefined, underlay: "DOWN" });
+      else port.inactive = undefined;
+      const isKept = port.sticky || port.host !== undefined || port.inactive !== undefined;
+      assert.equal(outcome.deleted, !isKept, `${name} deleted`);
+      if (!isKept) this.#drop(name, now);
+      this.#count(isActive ? "released an ACTIVE binding" : "released an INACTIVE binding");
     }
+  }
+
+  /** The ACTIVE binding, the addresses and the MAC stay as they are. */
+  #bindInactive({ name = "", host, sandbox, owner }: Claim, { port }: PortAttachment): void {
+    const old = this.ports.get(name);
+    assert.ok(old, `${name} was made with an INACTIVE binding`);
+    const { binding, inactiveBinding } = port;
+    const seen = [port.id, port.fixedIps.map(({ address }) => address), port.epoch, binding?.host];
+    assert.deepEqual(seen, [old.id, old.addresses, old.epoch, old.host], `${name} as it was`);
+    assert.equal(inactiveBinding?.host, host);
+    assert.notEqual(host, old.host);
+    const { inactive } = old;
+    const isSame =
+      inactive?.host === host &&
+      inactive.ownerUid === owner.uid &&
+      (!inactive.sandboxId || !sandbox || inactive.sandboxId === sandbox.id);
+    assert.equal(inactiveBinding.epoch, isSame ? inactive.epoch : old.lastEpoch + 1, `INACTIVE epoch of ${name}`);
+    this.#count(inactive ? "repeated or replaced an INACTIVE binding" : "added an INACTIVE binding");
+    old.inactive = { host, sandboxId: inactiveBinding.sandbox?.id, ownerUid: owner.uid, epoch: inactiveBinding.epoch };
+    old.lastEpoch = Math.max(old.lastEpoch, inactiveBinding.epoch);
+  }
+
+  #activate({ name, host, epoch }: Activation, outcome: Outcome): void {
+    const port = this.ports.get(name);
+    const { inactive } = port ?? {};
+    const isActive = port?.host === host;
+    const mayActivate = inactive?.host === host && (epoch ?? inactive.epoch) === inactive.epoch;
+    assert.equal("segment" in outcome, isActive || mayActivate, `activation of ${name} on ${host}`);
+    if (isActive || !port || !inactive || !("segment" in outcome)) return;
+    assert.equal(outcome.port.epoch, port.lastEpoch + 1, `epoch of port ${name}`);
+    assert.deepEqual(
+      outcome.port.fixedIps.map(({ address }) => address),
+      port.addresses,
+    );
+    this.#count(port.host === undefined ? "activated a binding of an unbound port" : "activated a binding");
+    const { sandboxId, ownerUid } = inactive;
+    const { epoch: newEpoch, underlay } = outcome.port;
+    Object.assign(port, {
+      host,
+      sandboxId,
+      ownerUid,
+      underlay,
+      epoch: newEpoch,
+      lastEpoch: newEpoch,
+      inactive: undefined,
+    });
   }
 
   #report(name: string, epoch: number, state: string, outcome: Outcome): void {
@@ -142,18 +206,24 @@ export class Model {
       return;
     }
     this.#hold(name, addresses, now);
-    const unbound = { ownerUid: undefined, host: undefined, sandboxId: undefined, underlay: "DOWN" };
-    this.ports.set(name, { id: port.id, addresses, sticky: true, epoch: 0, ...unbound });
+    const unbound = {
+      ownerUid: undefined,
+      host: undefined,
+      sandboxId: undefined,
+      inactive: undefined,
+      underlay: "DOWN",
+    };
+    this.ports.set(name, { id: port.id, addresses, sticky: true, epoch: 0, lastEpoch: 0, ...unbound });
   }
 
   #delete(name: string, outcome: Outcome, now: number): void {
     const port = this.ports.get(name);
     if ("problem" in outcome) {
       assert.equal(outcome.problem.code, port ? "port_in_use" : "not_found");
-      assert.equal(port?.host !== undefined, port !== undefined);
+      assert.equal((port?.host ?? port?.inactive) !== undefined, port !== undefined);
       return;
     }
-    assert.ok(port && port.host === undefined, `port ${name} was deleted while bound`);
+    assert.ok(port && port.host === undefined && port.inactive === undefined, `port ${name} was deleted while bound`);
     this.#drop(name, now);
   }
 
@@ -197,11 +267,17 @@ export class Model {
       epoch: port.epoch,
       host: port.binding?.host,
       sandboxId: port.binding?.sandbox?.id,
+      inactive: port.inactiveBinding && {
+        host: port.inactiveBinding.host,
+        sandboxId: port.inactiveBinding.sandbox?.id,
+        ownerUid: port.inactiveBinding.ownerUid,
+        epoch: port.inactiveBinding.epoch,
+      },
       underlay: port.underlay,
     }));
     const known = [...this.ports].map(([name, port]) => {
-      const { id, addresses, epoch, host, sandboxId, underlay } = port;
-      return { name, id, addresses, epoch, host, sandboxId, underlay };
+      const { id, addresses, epoch, host, sandboxId, inactive, underlay } = port;
+      return { name, id, addresses, epoch, host, sandboxId, inactive, underlay };
     });
     const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);
     assert.deepEqual(found.sort(byName), known.sort(byName));

@@ -39,6 +39,8 @@ export function makeItem(random: Random, model: Model, serial: number): Mutation
   if (roll < 0.16) return takeLease(random, model, serial);
   if (roll < 0.45) return makeClaim(random, serial);
   if (roll < 0.5) return repeatClaim(random, model, serial);
+  if (roll < 0.6) return claimForMigration(random, model, serial);
+  if (roll < 0.65) return activate(random, model);
   if (roll < 0.85) return makeRelease(random, model, serial);
   const name = random.pick([...NAMES, ...RESERVED]);
   if (roll < 0.92) {
@@ -69,6 +71,29 @@ function makeClaim(random: Random, serial: number): Mutation {
   // A pre-claim.
   if (item.kind === "claim" && random.chance(0.2)) delete item.claim.sandbox;
   return item;
+}
+
+/** A migration's target: of a bound port, of another, again, or after it has become ACTIVE. */
+function claimForMigration(random: Random, model: Model, serial: number): Mutation {
+  const bound = [...model.ports].filter(([name, { host }]) => NAMES.includes(name) && host !== undefined);
+  const name = bound.length === 0 || random.chance(0.1) ? random.pick(NAMES) : random.pick(bound)[0];
+  const { inactive } = model.ports.get(name) ?? {};
+  const uid = inactive && random.chance(0.4) ? inactive.ownerUid : `u${serial}`;
+  const host = inactive && random.chance(0.7) ? inactive.host : random.pick(HOSTS);
+  const owner = bornAt(uid, random.chance(0.1) ? serial - 50 : serial);
+  const from = { cluster: "c1", namespace: "default", owner, migration: { id: `m${serial}` } };
+  const item = claim(name, host, uid, from);
+  if (item.kind === "claim" && random.chance(0.2)) delete item.claim.sandbox;
+  return item;
+}
+
+function activate(random: Random, model: Model): Mutation {
+  const migrating = [...model.ports].filter(([, { inactive }]) => inactive !== undefined);
+  const [name, { inactive }] =
+    migrating.length > 0 ? random.pick(migrating) : random.pick([...model.ports, ["none", {}] as never]);
+  const host = inactive && random.chance(0.9) ? inactive.host : random.pick(HOSTS);
+  const epoch = (inactive?.epoch ?? 1) - (random.chance(0.1) ? 1 : 0);
+  return { kind: "activate", activation: { name, host, ...(random.chance(0.7) && { epoch }) }, caller: "test" };
 }
 
 function makeLease(random: Random, serial: number): Mutation {
@@ -106,6 +131,13 @@ function repeatClaim(random: Random, model: Model, serial: number): Mutation {
 }
 
 function makeRelease(random: Random, model: Model, serial: number): Mutation {
+  const migrating = [...model.ports].filter(([, { inactive }]) => inactive !== undefined);
+  if (migrating.length > 0 && random.chance(0.15)) {
+    const [name, { inactive }] = random.pick(migrating);
+    const { host = "", sandboxId, ownerUid = "" } = inactive ?? {};
+    if (sandboxId !== undefined) return release(host, sandboxId, { name });
+    return { kind: "release", caller: "test", release: { name, host, ownerUid } };
+  }
   const bound = [...model.ports].filter(([, port]) => port.host !== undefined);
   if (bound.length === 0 || random.chance(0.15)) {
     return release(random.pick(HOSTS), `u${random.below(serial + 1)}`, { name: random.pick(NAMES) });

@@ -55,6 +55,12 @@ export async function fill(store: Store, clock: Clock): Promise<void> {
     { kind: "report", caller: "test", report: { name: "moved", epoch: 2, plane: "underlay", state: "ACTIVE" } },
   ]);
   await store.commit([release("b", "s2")]);
+  // In a migration, and after one that was cancelled.
+  for (const name of ["migrating", "cancelled"]) {
+    await attach(store, claim(name, "a", `${name}-a`, dual));
+    await attach(store, claim(name, "b", `${name}-b`, { ...dual, migration: { id: "m1" } }));
+  }
+  await store.commit([release("b", "cancelled-b")]);
   await attach(store, claim("six-1", "a", "s5", { networkSelector: "env=six" }));
   await attach(store, slotClaim("c1/default/app", "a", "s6", dual));
   await attach(

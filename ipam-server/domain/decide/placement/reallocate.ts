@@ -1,6 +1,7 @@
 import type { PlacementRequest } from "../../model/placement-request.ts";
 import type { HeldIp, PortRecord } from "../../model/port-record.ts";
 import type { DecisionScope } from "../decision-scope.ts";
+import { dropInactive } from "../inactive/inactive-binding.ts";
 import { emitPortEvent } from "../port-event.ts";
 import { choosePlacement } from "./choose-placement.ts";
 
@@ -9,13 +10,15 @@ import { choosePlacement } from "./choose-placement.ts";
  * when they would be on another network and the port may not move.
  */
 export function reallocate(
-  port: PortRecord,
+  present: PortRecord,
   request: PlacementRequest,
   { mayMove }: { mayMove: boolean },
   scope: DecisionScope,
 ): PortRecord {
   const { working, context } = scope;
-  const { network, ips, mac, previousBindingReleased } = choosePlacement(request, port, scope, { mayMove });
+  const { network, ips, mac, previousBindingReleased } = choosePlacement(request, present, scope, { mayMove });
+  // What is plugged on a migration's target has the former addresses.
+  const port = dropInactive(present, scope);
   const moved: PortRecord = {
     ...port,
     networkId: network.id,

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import {
+  type Activation,
   type Claim,
   type ClusterRegistration,
   EVENT_TYPES,
@@ -52,6 +53,8 @@ export const workload = z.strictObject({
 });
 export const slotOf = z.strictObject({ application: f.portName, interface: optional(f.portInterfaceName) });
 
+export const migration = z.strictObject({ id: f.identifier });
+
 export const nameFrom = z.enum(["pod", "labels", "reserved"]);
 
 export const claim = z
@@ -68,6 +71,7 @@ export const claim = z
     workload: optional(workload),
     leasedPort: optional(f.portName),
     slotOf: optional(slotOf),
+    migration: optional(migration),
     networkSelector: f.syntax,
     families: optional(f.families),
     retention: optional(retention),
@@ -77,6 +81,10 @@ export const claim = z
     onMismatch: optional(z.enum(["fail", "reallocate"])),
   })
   .meta({ id: "Claim" }) satisfies z.ZodType<Claim>;
+
+export const activation = z
+  .strictObject({ name: f.portName, host: f.identifier, epoch: optional(z.int().min(0)) })
+  .meta({ id: "Activation" }) satisfies z.ZodType<Activation>;
 
 export const release = z
   .strictObject({

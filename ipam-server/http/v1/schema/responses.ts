@@ -1,5 +1,6 @@
 import { z } from "zod";
 import {
+  type ActivationResult,
   type ClaimResult,
   type Cluster,
   type ClusterList,
@@ -74,6 +75,8 @@ export const network = z
   })
   .meta({ id: "Network" }) satisfies z.ZodType<Network>;
 
+const binding = z.object({ host: text, ownerUid: text, sandbox: optional(sandbox), boundAt: time });
+
 export const port = z
   .object({
     name: text,
@@ -86,7 +89,8 @@ export const port = z
     labels,
     retention,
     owner: optional(owner),
-    binding: optional(z.object({ host: text, ownerUid: text, sandbox: optional(sandbox), boundAt: time })),
+    binding: optional(binding),
+    inactiveBinding: optional(binding.extend({ epoch: z.int(), migration: z.object({ id: text }) })),
     reservation: optional(z.object({ allowedNamespaces: texts, deviceOwner: optional(text) })),
     cluster: optional(text),
     namespace: optional(text),
@@ -111,11 +115,13 @@ const portAttachment = z
     routes: z.array(route),
     dns,
     nodeLease: optional(nodeLease),
+    inactive: optional(z.literal(true)),
     previousBindingReleased: z.boolean(),
   })
   .meta({ id: "PortAttachment" }) satisfies z.ZodType<PortAttachment>;
 
 export const claimResult = z.union([portAttachment, failed]) satisfies z.ZodType<ClaimResult>;
+export const activationResult = z.union([portAttachment, failed]) satisfies z.ZodType<ActivationResult>;
 export const releaseResult = z.union([
   z.object({ released: z.literal(true), name: text, deleted: z.boolean() }),
   z.object({

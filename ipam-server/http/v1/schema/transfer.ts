@@ -8,7 +8,17 @@ import type {
   TransferState,
 } from "../../../domain/transfer/transfer.ts";
 import * as f from "./fields.ts";
-import { nameFrom, owner, planeState, retention, sandbox, segment, subnetSpec, workload } from "./requests.ts";
+import {
+  migration,
+  nameFrom,
+  owner,
+  planeState,
+  retention,
+  sandbox,
+  segment,
+  subnetSpec,
+  workload,
+} from "./requests.ts";
 
 /** Schemas of an export's lines. They are strict, so that an import drops nothing silently. */
 const optional = z.exactOptional;
@@ -45,6 +55,8 @@ const network = z.strictObject({
   ),
 }) satisfies z.ZodType<TransferNetwork>;
 
+const binding = z.strictObject({ host: f.identifier, sandbox: optional(sandbox), boundAt: f.timestamp });
+
 const port = z.strictObject({
   kind: z.literal("port"),
   key: z.int().min(1),
@@ -56,7 +68,8 @@ const port = z.strictObject({
   labels: f.labels,
   retention,
   owner: optional(owner),
-  binding: optional(z.strictObject({ host: f.identifier, sandbox: optional(sandbox), boundAt: f.timestamp })),
+  binding: optional(binding),
+  inactive: optional(z.strictObject({ ...binding.shape, owner, epoch: count, migration })),
   reservation: optional(
     z.strictObject({ allowedNamespaces: z.array(z.string()), deviceOwner: optional(f.identifier) }),
   ),
@@ -66,6 +79,7 @@ const port = z.strictObject({
   nameFrom: optional(nameFrom),
   slot: optional(z.strictObject({ of: z.string().min(1).max(512), number: count })),
   epoch: count,
+  lastEpoch: optional(count),
   underlay: planeState,
   overlay: planeState,
   previousBindingReleased: z.boolean(),

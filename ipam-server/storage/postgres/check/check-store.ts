@@ -40,6 +40,10 @@ const QUERIES: readonly [what: string, sql: string][] = [
     "SELECT name FROM ports WHERE host IS NOT NULL AND (owner_uid IS NULL OR epoch < 1)",
   ],
   [
+    "an INACTIVE binding is incomplete, or on the host of the ACTIVE one",
+    "SELECT name FROM ports WHERE inactive_host = host OR (inactive_host IS NULL) <> (inactive IS NULL)",
+  ],
+  [
     "a bound port has an expiry that is no lease's, or is a lease without one",
     "SELECT name FROM ports WHERE host IS NOT NULL AND (expires_at IS NOT NULL) <> (owner_kind = 'lease')",
   ],

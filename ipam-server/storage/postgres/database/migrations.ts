@@ -267,4 +267,18 @@ CREATE TABLE clusters (
 );
 `,
   },
+  {
+    version: 9,
+    name: "inactive bindings",
+    // An older program keeps the columns as they are, and activates nothing.
+    oldestProgram: 1,
+    sql: `
+-- The highest epoch of any binding; null: that of the port.
+ALTER TABLE ports ADD COLUMN last_epoch bigint;
+ALTER TABLE ports ADD COLUMN inactive_host text COLLATE "C";
+-- The INACTIVE binding as JSON.
+ALTER TABLE ports ADD COLUMN inactive text;
+CREATE INDEX ports_inactive ON ports (inactive_host) WHERE inactive_host IS NOT NULL;
+`,
+  },
 ];

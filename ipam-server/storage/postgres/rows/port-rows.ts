@@ -26,6 +26,7 @@ const TYPES: Partial<Record<PortColumn, string>> = {
   released_at: "bigint",
   expires_at: "bigint",
   slot: "bigint",
+  last_epoch: "bigint",
 };
 
 /** Columns of `ports` in the order of PortRow, with their types. */

@@ -125,7 +125,7 @@ async function planQuery(send: Send, query: PortQuery, catalog: Catalog): Promis
     const keys = toArray(await findHolders(send, ip, catalog));
     add(plan, mark => `key = ANY (${mark}::bigint[])`, keys);
   }
-  if (host !== undefined) add(plan, mark => `host = ${mark}`, host);
+  if (host !== undefined) add(plan, mark => `(host = ${mark} OR inactive_host = ${mark})`, host);
   return plan;
 }
 

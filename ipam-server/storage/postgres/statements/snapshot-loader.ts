@@ -68,7 +68,9 @@ const BOUND = prepare(
      AND substr(ports.sandbox_id, 1, 12) = substr(w.sandbox_id, 1, 12)
    UNION
    SELECT name FROM unnest($3::text[], $4::text[]) AS w (host, owner_uid) JOIN ports
-     ON ports.host = w.host AND ports.owner_uid = w.owner_uid`,
+     ON ports.host = w.host AND ports.owner_uid = w.owner_uid
+   UNION
+   SELECT name FROM unnest($5::text[]) AS w (host) JOIN ports ON ports.inactive_host = w.host`,
 );
 
 export type FixedIpRow = [portKey: number, subnetId: number, offset: string];
@@ -176,6 +178,8 @@ async function findBound(send: Send, bindings: readonly BindingKey[]): Promise<s
     toArray(bySandbox.map(({ sandboxId }) => sandboxId ?? null)),
     toArray(byOwner.map(({ host }) => host)),
     toArray(byOwner.map(({ ownerUid }) => ownerUid ?? null)),
+    // A host has few INACTIVE bindings, so the decision compares their sandboxes.
+    toArray([...new Set(bindings.map(({ host }) => host))]),
   );
   return rows.map(([name]) => name);
 }

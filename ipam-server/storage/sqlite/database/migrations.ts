@@ -197,4 +197,16 @@ CREATE TABLE clusters (
 ) STRICT, WITHOUT ROWID;
 `,
   },
+  {
+    version: 8,
+    name: "inactive bindings",
+    sql: `
+-- The highest epoch of any binding; null: that of the port.
+ALTER TABLE ports ADD COLUMN last_epoch INTEGER;
+ALTER TABLE ports ADD COLUMN inactive_host TEXT;
+-- The INACTIVE binding as JSON.
+ALTER TABLE ports ADD COLUMN inactive TEXT;
+CREATE INDEX ports_inactive ON ports (inactive_host) WHERE inactive_host IS NOT NULL;
+`,
+  },
 ];

@@ -79,13 +79,13 @@ export class PortReader {
     if (mac !== undefined) add("mac = $mac", { mac: encodeMac(parseMac(mac, "mac")) });
     if (ip !== undefined)
       add("key IN (SELECT value FROM json_each($keys))", { keys: JSON.stringify(this.#findHolders(ip, catalog)) });
-    if (host !== undefined) {
-      add("binding_key BETWEEN $first AND $last AND host = $host", { host, ...bindingKeysOf(host) });
-    }
+    if (host !== undefined) add("(host = $host OR inactive_host = $host)", { host });
     // SQLite's planner would otherwise prefer the index on the name, which scans all ports.
     if (mac !== undefined) plan.source = "ports INDEXED BY ports_mac";
-    else if (host !== undefined && name === undefined && ip === undefined)
-      plan.source = "ports INDEXED BY ports_binding";
+    else if (host !== undefined && name === undefined && ip === undefined) {
+      plan.source = BOUND_TO_HOST;
+      Object.assign(plan.values, bindingKeysOf(host));
+    }
     return plan;
   }
 
@@ -107,6 +107,11 @@ export class PortReader {
     );
   }
 }
+
+/** By either binding; no port has both on one host. */
+const BOUND_TO_HOST = `(
+  SELECT * FROM ports INDEXED BY ports_binding WHERE binding_key BETWEEN $first AND $last AND host = $host
+  UNION ALL SELECT * FROM ports INDEXED BY ports_inactive WHERE inactive_host = $host)`;
 
 interface QueryPlan {
   source: string;

@@ -15,6 +15,7 @@ export class SnapshotLoader {
   readonly #byName: Database.Statement<[string], PortRow>;
   readonly #bySandbox: Database.Statement<[string], PortRow>;
   readonly #byOwner: Database.Statement<[string], PortRow>;
+  readonly #byInactiveHost: Database.Statement<[string], PortRow>;
   readonly #byKey: Database.Statement<[string], PortRow>;
   readonly #fixedIps: Database.Statement<[string], [bigint, bigint, bigint]>;
   readonly #heldAt: Database.Statement<[number, bigint], number>;
@@ -39,6 +40,9 @@ export class SnapshotLoader {
     this.#byOwner = selectPorts(
       `ports INDEXED BY ports_binding ON ports.binding_key BETWEEN wanted.value ->> 'first' AND wanted.value ->> 'last'
          AND ports.host = wanted.value ->> 'host' AND ports.owner_uid = wanted.value ->> 'ownerUid'`,
+    );
+    this.#byInactiveHost = selectPorts(
+      "ports INDEXED BY ports_inactive ON ports.inactive_host = wanted.value AND ports.inactive_host IS NOT NULL",
     );
     this.#fixedIps = database
       .prepare<[string], [bigint, bigint, bigint]>(
@@ -93,7 +97,10 @@ export class SnapshotLoader {
     const byOwner = bindings.flatMap(({ host, ownerUid }) =>
       ownerUid === undefined ? [] : [{ host, ownerUid, ...bindingKeysOf(host) }],
     );
+    // A host has few INACTIVE bindings, so the decision compares their sandboxes.
+    const hosts = [...new Set(bindings.map(({ host }) => host))];
     return [
+      ...(hosts.length > 0 ? this.#byInactiveHost.all(JSON.stringify(hosts)) : []),
       ...(bySandbox.length > 0 ? this.#bySandbox.all(JSON.stringify(bySandbox)) : []),
       ...(byOwner.length > 0 ? this.#byOwner.all(JSON.stringify(byOwner)) : []),
     ];
