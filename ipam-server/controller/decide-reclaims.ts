@@ -3,7 +3,7 @@ import { type KubeView, nameKey } from "./kube-view.ts";
 
 /** What to reclaim, and the reason shown to people. */
 type ReclaimDecision =
-  /** The binding's pod, or the lease's node, no longer exists, so it cannot release the binding itself. */
+  /** The binding's node no longer runs, so that its agent cannot release the binding itself. */
   | { action: "release"; binding: Binding; reason: string }
   /** No workload needs the sticky port any longer. */
   | { action: "delete"; reason: string };
@@ -47,8 +47,9 @@ export function decideReclaims(
 /**
  * Decides about one port from one view of Kubernetes:
  *
- * - bound: release if no pod has the owner's UID;
- * - a lease: release if it has expired and its node does not exist;
+ * - bound: release if no pod has the owner's UID, and its node does not exist or is out of service. While the node may run,
+ *   so may the pod: only the node's agent sees its sandbox, and a claim by the same name may move the binding;
+ * - a lease: release if it has expired and its node does not exist or is out of service;
  * - unbound, sticky, without a TTL (the server ends those) and not reserved (a person deletes those): delete if the
  *   workload named by its last claim no longer needs it;
  * - anything else, and any port for which the view lacks a resource: keep (undefined).
@@ -61,7 +62,9 @@ export function classifyPort(port: Port, view: KubeView, cluster: string): Recla
   if (binding !== undefined) {
     const isPods = port.owner !== undefined && port.owner.kind !== "device" && POD_UID.test(binding.ownerUid);
     if (!isPods || port.namespace === undefined || view.pods.uids.has(binding.ownerUid)) return undefined;
-    return { action: "release", binding, reason: `no pod has the UID ${binding.ownerUid}` };
+    const stopped = findStoppedNode(binding.host, view);
+    if (stopped === undefined) return undefined;
+    return { action: "release", binding, reason: `no pod has the UID ${binding.ownerUid}, and ${stopped}` };
   }
   const isKeptForItself = port.retention.policy === "sticky" && port.retention.ttlSeconds === undefined;
   if (!isKeptForItself || port.reservation !== undefined || workload === undefined) return undefined;
@@ -74,14 +77,18 @@ export function classifyPort(port: Port, view: KubeView, cluster: string): Recla
 
 export const isLease = ({ owner }: Port): boolean => owner?.kind === "lease";
 
-/**
- * Keeps a lease until it expires: a deleted node may still run without a connection, and assigns leased addresses until
- * then. An empty list of nodes proves nothing.
- */
-function classifyLease({ expiresAt = "" }: Port, binding: Binding, { nodes }: KubeView): ReclaimDecision | undefined {
-  if (nodes === undefined || nodes.names.size === 0 || nodes.names.has(binding.host)) return undefined;
-  if (!(Date.parse(expiresAt) < nodes.at)) return undefined;
-  return { action: "release", binding, reason: `the lease has ended, and there is no node ${binding.host}` };
+/** Keeps a lease until it expires: a deleted node may still run without a connection, and assigns leased addresses until then. */
+function classifyLease({ expiresAt = "" }: Port, binding: Binding, view: KubeView): ReclaimDecision | undefined {
+  const stopped = findStoppedNode(binding.host, view);
+  if (stopped === undefined || !(Date.parse(expiresAt) < (view.nodes?.at ?? 0))) return undefined;
+  return { action: "release", binding, reason: `the lease has ended, and ${stopped}` };
+}
+
+/** Returns why the node runs nothing any longer; undefined if it may run. An empty list of nodes proves nothing. */
+function findStoppedNode(host: string, { nodes }: KubeView): string | undefined {
+  if (nodes === undefined || nodes.names.size === 0) return undefined;
+  if (!nodes.names.has(host)) return `there is no node ${host}`;
+  return nodes.outOfService.has(host) ? `node ${host} is out of service` : undefined;
 }
 
 function reasonGone(workload: Workload, slot: number | undefined, view: KubeView): string | undefined {

@@ -1,5 +1,5 @@
 import type { Workload } from "../contract/index.ts";
-import type { PodView, WorkloadView } from "../kube/objects.ts";
+import type { NodeView, PodView, WorkloadView } from "../kube/objects.ts";
 
 export type WatchedKind = Exclude<Workload["kind"], "Pod">;
 
@@ -22,6 +22,7 @@ interface PodIndex {
 
 interface NodeIndex {
   names: ReadonlySet<string>;
+  outOfService: ReadonlySet<string>;
   /** When they were read, on this machine's clock (milliseconds since 1970). */
   at: number;
 }
@@ -33,6 +34,15 @@ export function indexPods(pods: Iterable<PodView>): PodIndex {
   for (const pod of pods) {
     index.uids.add(pod.uid);
     index.names.add(nameKey(pod));
+  }
+  return index;
+}
+
+export function indexNodes(nodes: Iterable<NodeView>, at: number): NodeIndex {
+  const index = { names: new Set<string>(), outOfService: new Set<string>(), at };
+  for (const { name, isOutOfService } of nodes) {
+    index.names.add(name);
+    if (isOutOfService) index.outOfService.add(name);
   }
   return index;
 }

@@ -2,7 +2,7 @@ import type { KubeApi } from "../kube/kube-api.ts";
 import type { KubeError } from "../kube/kube-error.ts";
 import * as objects from "../kube/objects.ts";
 import { Reflector } from "../kube/reflector.ts";
-import { indexPods, type KubeView, nameKey, type WatchedKind } from "./kube-view.ts";
+import { indexNodes, indexPods, type KubeView, nameKey, type WatchedKind } from "./kube-view.ts";
 
 interface Source {
   /** The API group's path and the resource. */
@@ -30,7 +30,7 @@ const NODES = "/api/v1/nodes";
 /** Watches pods, workloads and nodes. Its view may lag; `fetchFreshView` reads the current state. */
 export class KubeWatch implements AsyncDisposable {
   readonly #pods: Reflector<objects.PodView>;
-  readonly #nodes: Reflector<string>;
+  readonly #nodes: Reflector<objects.NodeView>;
   readonly #workloads: [WatchedKind, Reflector<objects.WorkloadView>][];
 
   constructor(api: Pick<KubeApi, "list" | "listCached" | "watch">, onError?: (error: KubeError) => void) {
@@ -41,7 +41,7 @@ export class KubeWatch implements AsyncDisposable {
       read: objects.readPodView,
       keyOf: findPod => findPod.uid,
     });
-    this.#nodes = new Reflector({ ...common, path: NODES, read: objects.readNodeName, keyOf: name => name });
+    this.#nodes = new Reflector({ ...common, path: NODES, read: objects.readNodeView, keyOf: ({ name }) => name });
     this.#workloads = KINDS.map(kind => {
       const { group, resource, read, mayBeAbsent = false } = SOURCES[kind];
       return [
@@ -77,7 +77,7 @@ export class KubeWatch implements AsyncDisposable {
     return {
       // This controller is a pod: a list without any is not the cluster's.
       ...(pods && pods.size > 0 && { pods: indexPods(pods.values()) }),
-      ...(nodes && { nodes: { names: new Set(nodes.keys()), at: Date.now() } }),
+      ...(nodes && { nodes: indexNodes(nodes.values(), Date.now()) }),
       workloads: Object.fromEntries(listed),
     };
   }
@@ -111,5 +111,5 @@ export async function fetchFreshView(
 /** Reads all nodes from the API. Rejects with KubeError. */
 export async function fetchFreshNodes(api: Pick<KubeApi, "list">, signal: AbortSignal): Promise<KubeView> {
   const { items } = await api.list(NODES, signal);
-  return { nodes: { names: new Set(items.map(objects.readNodeName)), at: Date.now() }, workloads: {} };
+  return { nodes: indexNodes(items.map(objects.readNodeView), Date.now()), workloads: {} };
 }

@@ -66,9 +66,14 @@ export class Sweeper {
     const confirmed: Reclaim[] = [];
     let failed = 0;
     const byNamespace = Map.groupBy(due, namespaceOf);
+    let nodes: Promise<KubeView> | undefined;
+    const readNodes = () => {
+      nodes ??= fetchFreshNodes(this.#options.api, signal);
+      return nodes;
+    };
     await inParallel(4, [...byNamespace], async ([namespace, items]) => {
       try {
-        const view = await this.#readFresh(namespace, items, signal);
+        const view = await this.#readFresh(namespace, items, readNodes, signal);
         for (const { port, decision } of items) {
           const again = classifyPort(port, view, this.#options.cluster);
           if (again?.action === decision.action) confirmed.push({ port, decision: again });
@@ -82,11 +87,18 @@ export class Sweeper {
     return { confirmed, failed };
   }
 
-  #readFresh(namespace: string | undefined, items: readonly Reclaim[], signal: AbortSignal): Promise<KubeView> {
-    const { api } = this.#options;
-    if (namespace === undefined) return fetchFreshNodes(api, signal);
+  async #readFresh(
+    namespace: string | undefined,
+    items: readonly Reclaim[],
+    readNodes: () => Promise<KubeView>,
+    signal: AbortSignal,
+  ): Promise<KubeView> {
+    if (namespace === undefined) return readNodes();
     const kinds = new Set(items.map(({ port }) => port.workload?.kind).filter(isWatched));
-    return fetchFreshView(api, namespace, kinds, signal);
+    const hasBindings = items.some(({ decision }) => decision.action === "release");
+    // Nodes first, as in the cache: a pod that moves to another node meanwhile is in the later list of pods.
+    const { nodes } = hasBindings ? await readNodes() : {};
+    return { ...(await fetchFreshView(this.#options.api, namespace, kinds, signal)), ...(nodes && { nodes }) };
   }
 
   async #release(due: readonly Reclaim[]): Promise<number> {

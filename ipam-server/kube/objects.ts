@@ -37,7 +37,22 @@ export function readPodView(value: unknown): PodView {
   return { ...readIdentity(value, "pod"), ...(typeof nodeName === "string" && nodeName !== "" && { nodeName }) };
 }
 
-/** A node's name: all that is asked of nodes. */
+export interface NodeView {
+  name: string;
+  /** A person or a controller says that it is shut down: its pods run no longer. */
+  isOutOfService: boolean;
+}
+
+/** The taint of a non-graceful shutdown (Kubernetes 1.28; beta in 1.26). */
+const OUT_OF_SERVICE = "node.kubernetes.io/out-of-service";
+
+export function readNodeView(value: unknown): NodeView {
+  const { taints = [] } = record(record(value, "node").spec ?? {}, "node.spec");
+  if (!Array.isArray(taints)) throw malformed("node.spec.taints", "a list");
+  const isOutOfService = taints.some(taint => record(taint, "node.spec.taints").key === OUT_OF_SERVICE);
+  return { name: readNodeName(value), isOutOfService };
+}
+
 export function readNodeName(value: unknown): string {
   return text(record(record(value, "node").metadata, "node.metadata").name, "node.metadata.name");
 }

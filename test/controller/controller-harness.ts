@@ -31,8 +31,9 @@ export async function setUp(
   stack: AsyncDisposableStack,
   resources = [PODS, SETS, DEPLOYMENTS, REPLICA_SETS, LEASES, EVENTS],
 ) {
-  const kube = stack.use(await FakeKubeApi.start([...resources, NAMESPACES]));
+  const kube = stack.use(await FakeKubeApi.start([...new Set([...resources, NAMESPACES, NODES])]));
   kube.put(NAMESPACES, { metadata: { name: "kube-system", namespace: "", uid: CLUSTER_UID } });
+  for (const name of ["node-a", "node-z"]) kube.put(NODES, { metadata: { name, namespace: "" } });
   // The controller itself: a cluster has a pod at least.
   kube.put(PODS, { metadata: { namespace: "mooring-system", name: "controller", uid: "controller" } });
   const ipam = stack.use(await FakeIpam.start());

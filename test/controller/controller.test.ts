@@ -50,7 +50,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     assert.ok(ipam.ports.has("c1/shop/web-0"));
   });
 
-  it("releases a binding only if its pod is gone", async () => {
+  it("releases a binding only if its pod and its node are gone", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run, reasons } = await setUp(stack);
     kube.put(SETS, set(3));
@@ -65,9 +65,36 @@ describe("the controller", { timeout: 120_000 }, () => {
     await eventually("the lost binding to be released", () => !ipam.ports.has("c1/shop/job-x"));
     assert.ok(ipam.ports.get("c1/shop/web-2")?.binding);
     await eventually("an event", () => reasons().includes("BindingReleased"));
+    kube.remove(NODES, "", "node-a");
+    await settled(ipam);
+    assert.ok(ipam.ports.get("c1/shop/web-2")?.binding);
     kube.remove(PODS, "shop", "web-2");
     await eventually("web-2 to be released", () => ipam.ports.get("c1/shop/web-2")?.binding === undefined);
     assert.ok(ipam.ports.has("c1/shop/web-2"), "its set still asks for the port");
+  });
+
+  it("keeps a force-deleted pod's binding while its node may run", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { kube, ipam, run } = await setUp(stack);
+    const node = {
+      metadata: { name: "node-a", namespace: "" },
+      status: { conditions: [{ type: "Ready", status: "False" }] },
+    };
+    kube.put(NODES, node);
+    const ephemeral = boundPort({ retention: { policy: "ephemeral" } });
+    ipam.put(ephemeral);
+    run("a");
+    await settled(ipam);
+    await settled(ipam);
+    assert.ok(ipam.ports.get(ephemeral.name)?.binding, "it may run there, and would share its address with a stranger");
+    const taint = { key: "node.kubernetes.io/out-of-service", value: "nodeshutdown", effect: "NoExecute" };
+    kube.faults.set(/GET \/api\/v1\/nodes(?!.*watch)/, 500);
+    kube.put(NODES, { ...node, spec: { taints: [taint] } });
+    await settled(ipam);
+    await settled(ipam);
+    assert.ok(ipam.ports.has(ephemeral.name), "releases nothing while the nodes cannot be read again");
+    kube.faults.clear();
+    await eventually("the binding to be released", () => !ipam.ports.has(ephemeral.name));
   });
 
   it("reclaims expired leases of a deleted node after a fresh read", async () => {
@@ -97,6 +124,7 @@ describe("the controller", { timeout: 120_000 }, () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run } = await setUp(stack);
     kube.put(SETS, set(3));
+    kube.remove(NODES, "", "node-a");
     run("a");
     await settled(ipam);
     // From here on the watch of pods can neither continue nor be read again; single namespaces can be read.

@@ -76,6 +76,9 @@ describe("the controller on a real Kubernetes", {
     );
   });
   after(() => remove(`/api/v1/namespaces/${NS}`));
+  // An empty list of nodes would prove nothing about node-a.
+  before(() => api.call("POST", "/api/v1/nodes", { body: { metadata: { name: NS } } }));
+  after(() => remove(`/api/v1/nodes/${NS}`));
 
   async function setUp(stack: AsyncDisposableStack) {
     const ipam = stack.use(await FakeIpam.start());

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Port, Workload } from "../../../ipam-server/contract/index.ts";
 import { classifyPort, decideReclaims } from "../../../ipam-server/controller/decide-reclaims.ts";
-import { indexPods, type KubeView } from "../../../ipam-server/controller/kube-view.ts";
+import { indexNodes, indexPods, type KubeView } from "../../../ipam-server/controller/kube-view.ts";
 import type { WorkloadView } from "../../../ipam-server/kube/objects.ts";
 import { boundPort, POD_UID, stickyPort } from "./ports.ts";
 
@@ -10,11 +10,21 @@ const OTHER_UID = "8e5c0000-0000-4000-8000-00000000dead";
 const SET: Workload = { kind: "StatefulSet", namespace: "shop", name: "web", uid: "set-uid", ordinal: 2 };
 
 interface Shape {
+  nodes?: { name: string; isOutOfService?: boolean }[];
   pods?: { name: string; uid: string }[] | undefined;
   workloads?: KubeView["workloads"];
 }
-function view({ pods = [], workloads = {} }: Shape = {}): KubeView {
-  return { pods: indexPods(pods.map(pod => ({ namespace: "shop", ...pod }))), workloads };
+const AT = Date.parse("2026-11-20T12:00:00.000Z");
+/** By default the node of the binding is gone. */
+function view({ pods = [], workloads = {}, nodes = [{ name: "node-b" }] }: Shape = {}): KubeView {
+  return {
+    pods: indexPods(pods.map(pod => ({ namespace: "shop", ...pod }))),
+    nodes: indexNodes(
+      nodes.map(node => ({ isOutOfService: false, ...node })),
+      AT,
+    ),
+    workloads,
+  };
 }
 function one(kind: Exclude<Workload["kind"], "Pod">, item: Partial<WorkloadView> = {}): KubeView["workloads"] {
   const complete = { namespace: "shop", name: "web", uid: "set-uid", from: 0, to: 3, ...item };
@@ -28,7 +38,21 @@ describe("a binding", () => {
   it("is kept while its pod is there", () => {
     assert.equal(actionOf(bound, view({ pods: [{ name: "web-2", uid: POD_UID }] })), undefined);
   });
-  it("is released when no pod has its UID", () => assert.equal(actionOf(bound, view()), "release"));
+  it("is released when no pod has its UID and its node is gone", () => {
+    assert.equal(actionOf(bound, view()), "release");
+  });
+  it("is released when no pod has its UID and its node is out of service", () => {
+    const nodes = [{ name: "node-a", isOutOfService: true }, { name: "node-b" }];
+    assert.equal(actionOf(bound, view({ nodes })), "release");
+  });
+  it("is kept while its node may run, because only its agent sees the sandbox", () => {
+    assert.equal(actionOf(bound, view({ nodes: [{ name: "node-a" }, { name: "node-b" }] })), undefined);
+  });
+  it("is kept while nodes were not read or none is listed", () => {
+    const { nodes: _, ...unread } = view();
+    assert.equal(actionOf(bound, unread), undefined);
+    assert.equal(actionOf(bound, view({ nodes: [] })), undefined);
+  });
   it("is released when only another pod of its name is there", () => {
     assert.equal(actionOf(bound, view({ pods: [{ name: "web-2", uid: OTHER_UID }] })), "release");
   });
@@ -65,7 +89,6 @@ describe("a binding", () => {
 });
 
 describe("a lease", () => {
-  const AT = Date.parse("2026-11-20T12:00:00.000Z");
   const lease = (expiresAt: string): Port => ({
     ...boundPort(),
     name: "lease:node-a/1",
@@ -74,9 +97,12 @@ describe("a lease", () => {
     expiresAt,
   });
   const over = lease("2026-11-20T11:00:00.000Z");
-  const nodes = (...names: string[]): KubeView => ({ ...view(), nodes: { names: new Set(names), at: AT } });
+  const nodes = (...names: string[]): KubeView => view({ nodes: names.map(name => ({ name })) });
   it("is released after it expired and its node is gone", () => {
     assert.equal(actionOf(over, nodes("node-b")), "release");
+  });
+  it("is released after it expired and its node is out of service", () => {
+    assert.equal(actionOf(over, view({ nodes: [{ name: "node-a", isOutOfService: true }] })), "release");
   });
   it("is kept while its node is there, though no pod has its owner's UID", () => {
     assert.equal(actionOf(over, nodes("node-a", "node-b")), undefined);
@@ -85,7 +111,8 @@ describe("a lease", () => {
     assert.equal(actionOf(lease("2026-11-20T12:00:01.000Z"), nodes("node-b")), undefined);
   });
   it("is kept while nodes were not read or none is listed", () => {
-    assert.equal(actionOf(over, view()), undefined);
+    const { nodes: _, ...unread } = view();
+    assert.equal(actionOf(over, unread), undefined);
     assert.equal(actionOf(over, nodes()), undefined);
   });
   it("is kept if of another cluster or without an expiry", () => {
