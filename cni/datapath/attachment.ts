@@ -10,7 +10,7 @@ export interface Attachment {
   /** 802.1Q id of the access port; absent: untagged. */
   vlan?: number;
   mac: string;
-  /** Bytes. */
+  /** Bytes. 0: the least MTU of the bridge's uplinks. */
   mtu: number;
   addresses: { address: string; prefixLength: number }[];
   /** gw absent: on-link. Added in this order. */
@@ -25,6 +25,8 @@ export interface Attachment {
 export interface Plugged {
   hostInterface: string;
   hostMac: string;
+  /** Bytes. */
+  mtu: number;
   /** The host interface's OpenFlow port number. */
   ofport: number;
 }

@@ -14,6 +14,8 @@ import { fetchObservedState, fetchOvsState, type ObservedState, type OvsState } 
 import { addPort, fetchPorts, missingBridge, removePorts, setExternalIds, waitForConfigured } from "./ovsdb/ports.ts";
 import { addAddresses, addRoutes, awaitDad, explain, openPod } from "./pod-interface.ts";
 
+const MIN_IPV6_MTU = 1280;
+
 /** Plugs the attachment; keeps one that is correct, and rebuilds one that is not. */
 export async function plug(context: DatapathContext, attachment: Attachment): Promise<Plugged> {
   const deadline = new Deadline(context.timeoutMs);
@@ -91,7 +93,7 @@ async function adopt(
   if (findIdDifferences(attachment, found).length > 0) {
     await setExternalIds(ovsdb, row.uuid, attachment, deriveExternalIds(attachment), deadline);
   }
-  return { hostInterface: hostLink.name, hostMac: hostLink.mac ?? "", ofport: row.ofport };
+  return { hostInterface: hostLink.name, hostMac: hostLink.mac ?? "", mtu: hostLink.mtu ?? 0, ofport: row.ofport };
 }
 
 /** Removes this identity's OVS ports and link. */
@@ -114,12 +116,12 @@ async function build(
 ): Promise<Plugged> {
   // Wait until OVS has released a device of this name: when it does, it takes down whichever device has the name then.
   if (pendingCfg !== undefined) await waitForConfigured(context.ovsdb, pendingCfg, deadline);
-  const host = await context.hostSocket();
+  const [host, mtu] = await Promise.all([context.hostSocket(), findMtu(context, attachment, deadline)]);
   const step = async (name: PlugStep) => context.onStep?.(name);
   const undo = new AsyncDisposableStack();
   try {
     undo.defer(async () => void (await deleteHostLink(context, attachment, new Deadline(context.timeoutMs))));
-    await createPodVeth(host, attachment, netns, name, deadline);
+    await createPodVeth(host, { ...attachment, mtu }, netns, name, deadline);
     await step("veth");
 
     // OVS opens the device while the links are configured; only the pod's link waits for it.
@@ -142,10 +144,25 @@ async function build(
     await awaitDad(pod, index, attachment, deadline);
     await step("dad");
     undo.move();
-    return { hostInterface: name, hostMac: deriveHostMac(name), ofport: port.value };
+    return { hostInterface: name, hostMac: deriveHostMac(name), mtu, ofport: port.value };
   } catch (error) {
     throw await unwind(undo, error);
   }
+}
+
+/** The kernel refuses IPv6 on a link below its minimum with EINVAL, after half of a plug (RFC 8200 section 5). */
+async function findMtu(
+  { ovsdb }: DatapathContext,
+  { mtu: stated, bridge, addresses }: Attachment,
+  deadline: Deadline,
+): Promise<number> {
+  if (stated > 0) return stated;
+  const { fetchUplinkMtu } = await import("./bridges/uplink-mtu.ts");
+  const mtu = await fetchUplinkMtu(ovsdb, bridge, deadline);
+  const ipv6 = addresses.find(({ address }) => address.includes(":"))?.address;
+  if (ipv6 === undefined || mtu >= MIN_IPV6_MTU) return mtu;
+  const why = `an uplink of ${bridge} has the MTU ${mtu}, but ${ipv6} needs ${MIN_IPV6_MTU} or more`;
+  throw new DatapathError("configure", `${why}: raise it, or declare the network's mtu`);
 }
 
 async function createPodVeth(

@@ -44,7 +44,7 @@ export async function replug(context: DatapathContext, attachment: Replug): Prom
   const [row] = state.interfaces;
   const [port] = state.ports;
   const ids = deriveExternalIds(attachment);
-  const plugged = { hostInterface: link.name, hostMac: link.mac ?? "" };
+  const plugged = { hostInterface: link.name, hostMac: link.mac ?? "", mtu: link.mtu ?? 0 };
   const actualBridge = port && (await fetchBridgeOf(ovsdb, port, deadline));
   const isUsable = row?.name === link.name && (row.ofport ?? -1) > 0 && actualBridge === bridge;
   if (isUsable && row.ofport !== undefined && port !== undefined) {

@@ -49,7 +49,7 @@ export async function add(call: VerbCall): Promise<string> {
 
   if (claimed.status === "rejected") expected?.confirmLater();
   await reportActive(call, ipam, journal, granted);
-  const own = deriveResult(call, granted, plugged, netns, attachment.mtu);
+  const own = deriveResult(call, granted, plugged, netns);
   return formatResult(config.prevResult === undefined ? own : appendResult(config.prevResult, own), config.cniVersion);
 }
 
@@ -123,12 +123,11 @@ function deriveResult(
   { port, routes, dns }: PortAttachment,
   plugged: Plugged,
   netns: string,
-  mtu: number,
 ): CniResult {
   return {
     interfaces: [
-      { name: plugged.hostInterface, mac: plugged.hostMac, mtu },
-      { name: invocation.ifname, mac: port.mac, mtu, sandbox: netns },
+      { name: plugged.hostInterface, mac: plugged.hostMac, mtu: plugged.mtu },
+      { name: invocation.ifname, mac: port.mac, mtu: plugged.mtu, sandbox: netns },
     ],
     ips: port.fixedIps.map(ip => ({
       address: formatCidr(ip),

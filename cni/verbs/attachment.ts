@@ -5,7 +5,6 @@ import { formatPortIds } from "../external-ids.ts";
 import { CNI_CODES, CniError } from "../spec/cni-error.ts";
 import type { VerbCall } from "./backend.ts";
 
-const HOST_DEFAULT_MTU = 1500;
 const MIN_IPV6_MTU = 1280;
 
 /** A granted port and the network facts needed to plug it. */
@@ -31,7 +30,7 @@ export function deriveAttachment(
     bridge: findBridge(backend.findBridges(config), port.network, segment),
     ...(segment.type === "vlan" && { vlan: segment.id }),
     mac: port.mac,
-    mtu: config.mtu || plan.mtu || HOST_DEFAULT_MTU,
+    mtu: config.mtu || plan.mtu,
     addresses: port.fixedIps.map(({ address, prefixLength }) => ({ address, prefixLength })),
     routes: routes.map(({ dst, gw }) => ({ dst, ...(gw !== undefined && { gw }) })),
     skipDad: previousBindingReleased,

@@ -49,7 +49,7 @@ export interface NetworkSpec {
   /** Hosts of other zones cannot reach it. Default: reachable from every zone. */
   availabilityZone?: string;
   segment: Segment;
-  /** Bytes. 0 or absent: the host's default (1500). */
+  /** Bytes. 0 or absent: on each host the least MTU of the uplinks, 1500 without one. */
   mtu?: number;
   /** Absent: every claim asks the IPAM. */
   nodeLease?: { size: number; low?: number };

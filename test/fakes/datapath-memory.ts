@@ -37,7 +37,7 @@ export class FakeNode {
           externalIds,
         };
         this.plugged.set(key, { ...port, attachment });
-        return { hostInterface, hostMac: "02:00:00:00:00:07", ofport: 7 };
+        return { hostInterface, hostMac: "02:00:00:00:00:07", mtu: attachment.mtu || 1450, ofport: 7 };
       },
       unplug: async (sandboxId, containerInterface) => {
         this.calls.push(`unplug ${sandboxId}/${containerInterface}`);

@@ -34,6 +34,7 @@ export class FakeIpam implements AsyncDisposable {
   refuseRequest: (claim: Claim) => boolean = () => false;
   onRelease: (release: Release) => void = () => {};
   vlan: number | undefined = 100;
+  mtu = 1400;
   ipv6 = false;
   /** The network leases addresses to nodes. */
   nodeLease: NodeLease | undefined;
@@ -187,7 +188,7 @@ export class FakeIpam implements AsyncDisposable {
         this.vlan === undefined
           ? { type: "flat", physicalNetwork: "p" }
           : { type: "vlan", id: this.vlan, physicalNetwork: "p" },
-      mtu: 1400,
+      mtu: this.mtu,
       routes: this.#routes(),
       dns: { nameservers: ["10.0.0.53"] },
       previousBindingReleased: old === undefined || old.releasedAt !== undefined,
@@ -226,7 +227,7 @@ export class FakeIpam implements AsyncDisposable {
         this.vlan === undefined
           ? { type: "flat", physicalNetwork: "p" }
           : { type: "vlan", id: this.vlan, physicalNetwork: "p" },
-      mtu: 1400,
+      mtu: this.mtu,
       subnets: [
         { cidr: "10.100.0.0/16", routes: [ipv4] },
         ...(ipv6 === undefined ? [] : [{ cidr: "fd00:100::/64", routes: [ipv6] }]),

@@ -2,7 +2,7 @@ import { MADE } from "../../external-ids.ts";
 import type { Operation } from "../ovsdb/client.ts";
 import { encodeMap, encodeUuid } from "../ovsdb/value.ts";
 import type { IntegrationBridge } from "./integration-bridges.ts";
-import { findPort, type OvsBridgeRow, type OvsPortRow, type OvsTopology } from "./topology.ts";
+import { findPort, findReachable, type OvsBridgeRow, type OvsPortRow, type OvsTopology } from "./topology.ts";
 
 export type DatapathType = "system" | "netdev";
 
@@ -75,21 +75,10 @@ export function bridgesOf({ name, provider = name }: IntegrationBridge): string[
  */
 export function findJoined(found: OvsTopology, plan: BridgePlan): [string, string] | undefined {
   const stray = new Set(findStrayPatches(found, plan).map(({ port }) => port));
-  const owners = new Map(
-    found.bridges.flatMap(bridge =>
-      bridge.ports.filter(port => !stray.has(port)).map(port => [port.name, { bridge, port }] as const),
-    ),
-  );
+  const bridges = found.bridges.map(bridge => ({ ...bridge, ports: bridge.ports.filter(port => !stray.has(port)) }));
   for (const integration of plan.integrations) {
     const own = bridgesOf(integration);
-    const reached = new Set(found.bridges.filter(({ name }) => own.includes(name)));
-    // Iterating a set also visits members added during the iteration.
-    for (const { ports } of reached) {
-      for (const port of ports) {
-        const end = port.peer === undefined ? undefined : owners.get(port.peer);
-        if (end?.port.peer === port.name && owners.has(port.name)) reached.add(end.bridge);
-      }
-    }
+    const reached = findReachable(bridges, ({ name }) => own.includes(name));
     const others = plan.integrations.filter(other => other !== integration).flatMap(bridgesOf);
     const other = [...reached].find(({ name }) => others.includes(name));
     if (other !== undefined) return [integration.provider ?? integration.name, other.name];

@@ -3,7 +3,7 @@ import { Deadline } from "../deadline.ts";
 import { applyOperations } from "../ovsdb/apply.ts";
 import type { Operation } from "../ovsdb/client.ts";
 import { encodeUuid } from "../ovsdb/value.ts";
-import { fetchTopology, type OvsBridgeRow, type OvsTopology } from "./topology.ts";
+import { fetchTopology, findReachable, type OvsBridgeRow, type OvsTopology } from "./topology.ts";
 
 export interface RemovedBridges {
   removed: string[];
@@ -45,16 +45,8 @@ export async function removeOwnBridges(context: DatapathContext): Promise<Remove
 
 /** Our bridges that have ports of others, and every bridge that these reach by patch ports. */
 function findUsed({ bridges }: OvsTopology): Set<OvsBridgeRow> {
-  const owner = new Map(bridges.flatMap(bridge => bridge.ports.map(port => [port.name, bridge] as const)));
-  const used = new Set(
-    bridges.filter(({ name, isMade, ports }) => isMade && ports.some(port => port.name !== name && !port.isMade)),
+  return findReachable(
+    bridges,
+    ({ name, isMade, ports }) => isMade && ports.some(port => port.name !== name && !port.isMade),
   );
-  // Iterating a set also visits members added during the iteration.
-  for (const { ports } of used) {
-    for (const { peer } of ports) {
-      const next = peer === undefined ? undefined : owner.get(peer);
-      if (next !== undefined) used.add(next);
-    }
-  }
-  return used;
 }

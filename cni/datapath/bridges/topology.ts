@@ -3,7 +3,7 @@ import { DatapathError } from "../datapath-error.ts";
 import type { Deadline } from "../deadline.ts";
 import type { OvsdbClient } from "../ovsdb/client.ts";
 import { select } from "../ovsdb/ports.ts";
-import { type Row, readMap, readText, readUuid, readUuids, type Uuid } from "../ovsdb/value.ts";
+import { type Row, readInteger, readMap, readText, readUuid, readUuids, type Uuid } from "../ovsdb/value.ts";
 
 export interface OvsPortRow {
   uuid: Uuid;
@@ -14,6 +14,8 @@ export interface OvsPortRow {
   isMade: boolean;
   /** A pod's. */
   isPod: boolean;
+  /** Of a port that leads out of the node: the MTUs of its interfaces. */
+  uplinkMtus: number[];
 }
 
 export interface OvsBridgeRow {
@@ -40,7 +42,7 @@ export async function fetchTopology(ovsdb: OvsdbClient, deadline: Deadline): Pro
       all("Open_vSwitch", ["_uuid"]),
       all("Bridge", ["_uuid", "name", "datapath_type", "ports", "external_ids"]),
       all("Port", ["_uuid", "name", "interfaces", "external_ids"]),
-      all("Interface", ["_uuid", "options", "external_ids"]),
+      all("Interface", ["_uuid", "type", "mtu", "options", "external_ids"]),
     ],
     deadline,
   );
@@ -64,6 +66,23 @@ export function findPort(topology: OvsTopology, name: string): OvsPortRow | unde
   return topology.bridges.flatMap(({ ports }) => ports).find(port => port.name === name);
 }
 
+/** Returns these bridges and all that they reach by patch ports. */
+export function findReachable(
+  bridges: readonly OvsBridgeRow[],
+  from: (bridge: OvsBridgeRow) => boolean,
+): Set<OvsBridgeRow> {
+  const ends = new Map(bridges.flatMap(bridge => bridge.ports.map(port => [port.name, { bridge, port }] as const)));
+  const reached = new Set(bridges.filter(from));
+  // Iterating a set also visits members added during the iteration.
+  for (const { ports } of reached) {
+    for (const { name, peer } of ports) {
+      const end = peer === undefined ? undefined : ends.get(peer);
+      if (end?.port.peer === name) reached.add(end.bridge);
+    }
+  }
+  return reached;
+}
+
 function readPort(row: Row, interfaces: ReadonlyMap<Uuid, Row>): OvsPortRow {
   const members = readUuids(row, "interfaces")
     .map(uuid => interfaces.get(uuid))
@@ -74,5 +93,14 @@ function readPort(row: Row, interfaces: ReadonlyMap<Uuid, Row>): OvsPortRow {
     peer: members.map(member => readMap(member, "options").peer)[0],
     isMade: isMade(readMap(row, "external_ids")),
     isPod: members.some(member => readMap(member, "external_ids")[EXTERNAL_IDS.sandbox] !== undefined),
+    uplinkMtus: members.flatMap(readUplinkMtu),
   };
+}
+
+/** Empty for a patch or internal port, and for a workload, which has an `iface-id` (OVS integration guide). */
+function readUplinkMtu(row: Row): number[] {
+  const type = readText(row, "type");
+  const mtu = readInteger(row, "mtu");
+  if (type === "patch" || type === "internal" || mtu === undefined) return [];
+  return readMap(row, "external_ids")[EXTERNAL_IDS.ifaceId] === undefined ? [mtu] : [];
 }

@@ -1,5 +1,5 @@
 import type { Network, Subnet, Timestamp } from "../../contract/index.ts";
-import { formatCount, formatLabels, formatSegment, formatShare, formatSince } from "./format.ts";
+import { formatCount, formatLabels, formatMtu, formatSegment, formatShare, formatSince } from "./format.ts";
 import { formatFields } from "./output.ts";
 
 /** Formats one network and its subnets for people. */
@@ -10,7 +10,7 @@ export function describeNetwork(network: Network, now: Date): string {
     ["VPC", network.vpc],
     ["Zone", network.availabilityZone ?? "any"],
     ["Segment", `${formatSegment(network.segment)} on ${network.segment.physicalNetwork}`],
-    ["MTU", String(network.mtu)],
+    ["MTU", formatMtu(network.mtu)],
     [
       "Node lease",
       network.nodeLease && `${network.nodeLease.size} addresses a node, more below ${network.nodeLease.low}`,

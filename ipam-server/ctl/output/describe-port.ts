@@ -1,5 +1,5 @@
 import type { Network, Port, Timestamp } from "../../contract/index.ts";
-import { formatLabels, formatRetention, formatSegment, formatSince } from "./format.ts";
+import { formatLabels, formatMtu, formatRetention, formatSegment, formatSince } from "./format.ts";
 import { formatFields } from "./output.ts";
 
 /** Formats one port for people. */
@@ -10,7 +10,10 @@ export function describePort(port: Port, network: Network, now: Date): string {
   return formatFields([
     ["Name", port.name],
     ["Id", port.id],
-    ["Network", `${network.name} (${formatSegment(segment)} on ${segment.physicalNetwork}, MTU ${network.mtu})`],
+    [
+      "Network",
+      `${network.name} (${formatSegment(segment)} on ${segment.physicalNetwork}, MTU ${formatMtu(network.mtu)})`,
+    ],
     ["MAC", port.mac],
     [
       "Addresses",

@@ -11,6 +11,11 @@ export function formatSegment(segment: Segment): string {
   return segment.type === "vlan" ? `vlan:${segment.id}` : segment.type;
 }
 
+/** An MTU that is not declared is each host's own. */
+export function formatMtu(mtu: number): string {
+  return mtu === 0 ? "of each host's uplinks" : String(mtu);
+}
+
 export function formatAddresses(port: Port): string {
   return port.fixedIps.map(({ address }) => address).join(",");
 }

@@ -26,7 +26,7 @@ export interface NetworkDeclaration<S extends SubnetDeclaration = SubnetDeclarat
   vpc: string;
   availabilityZone: string | undefined;
   segment: Segment;
-  /** 0: the host's default. */
+  /** 0: the least MTU of the host's uplinks. */
   mtu: number;
   nodeLease: NodeLease | undefined;
   subnets: S[];

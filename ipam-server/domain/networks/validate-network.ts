@@ -106,7 +106,7 @@ function validateMtu({ mtu, subnets }: NetworkDeclaration): void {
   const least = Math.max(MIN_MTU[4], ...subnets.map(({ cidr }) => MIN_MTU[cidr.version]));
   if (Number.isInteger(mtu) && mtu >= least && mtu <= MAX_MTU) return;
   const why = least === MIN_MTU[6] ? " (IPv6 needs at least 1280)" : "";
-  fail("spec.mtu", mtu, `${least} to ${MAX_MTU} bytes${why}, or 0 for the host's default`);
+  fail("spec.mtu", mtu, `${least} to ${MAX_MTU} bytes${why}, or 0 for the least of each host's uplinks`);
 }
 
 function assertOwnSegment({ segment }: NetworkDeclaration, others: readonly NetworkDeclaration[]): void {

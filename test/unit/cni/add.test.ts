@@ -54,6 +54,18 @@ describe("ADD", () => {
     assert.equal(attachment?.mtu, 9000);
   });
 
+  it("leaves an MTU that nothing states to the datapath, and returns its choice", async () => {
+    await using harness = await Harness.start();
+    harness.ipam.mtu = 0;
+    const { interfaces } = await harness.succeed("ADD");
+    const chosen = 1450;
+    assert.equal(harness.node.plugged.get(KEY)?.attachment?.mtu, 0);
+    assert.deepEqual(
+      interfaces.map(({ mtu }: { mtu: number }) => mtu),
+      [chosen, chosen],
+    );
+  });
+
   it("plugs into the bridge of the network's physical network", async () => {
     await using harness = await Harness.start();
     for (const [bridgeMappings, bridge] of [
