@@ -18,6 +18,7 @@ import { Preclaims } from "./claims/preclaims.ts";
 import { type AgentConfig, deriveBridges } from "./config.ts";
 import { AgentMetrics } from "./metrics.ts";
 import { createNodeCore } from "./node-core.ts";
+import { AddressCondition } from "./pod/address-condition.ts";
 import { watchNode } from "./pod/node-watch.ts";
 import { PodSource } from "./pod/pods.ts";
 import type { StartUpkeep } from "./upkeep/upkeep-context.ts";
@@ -64,7 +65,9 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     new KubeEvents({ api, component: "mooring-agent", host: nodeName, now: Date.now, onError: onError("event") }),
   );
   const pods = stack.use(new PodSource({ api, nodeName, onError: onError("watch") }));
-  const claims = new ClaimBuilder({ config, pods, now: () => new Date() });
+  const now = () => new Date();
+  const condition = stack.use(new AddressCondition({ api, events, pods, now, onError: onError("condition") }));
+  const claims = new ClaimBuilder({ config, pods, now });
 
   // The IPAM, and what this node holds of it.
   const core = stack.use(
@@ -80,8 +83,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       },
       journalDir: config.journalDir,
       datapath,
-      pods,
-      events,
+      condition,
       metrics,
       log,
       canUseLease: claim => claims.canUseLease(claim),
@@ -106,7 +108,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     watchNode({ api, nodeName, onCordon: isCordoned => leases.setCordoned(isCordoned), onError: onError("watch") }),
   );
   const shared = { config, bridges, ipam, datapath, held, leases, unreported, metrics };
-  const upkeep = await startUpkeep?.({ ...shared, pods, api, journal, queue, events, log });
+  const upkeep = await startUpkeep?.({ ...shared, pods, api, journal, queue, condition, log });
   if (upkeep !== undefined) stack.use(upkeep);
   const defaultNetwork = new DefaultNetwork(config.preclaim);
   stack.use(new Preclaims({ nodeName, pods, claims, defaultNetwork, ipam, held, leases, journal, metrics, log }));

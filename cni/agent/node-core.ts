@@ -1,6 +1,5 @@
 import type { Logger } from "pino";
 import type { Claim } from "../../ipam-server/contract/index.ts";
-import type { KubeEvents } from "../../ipam-server/kube/kube-events.ts";
 import type { NodeDatapath } from "../datapath/node-datapath.ts";
 import { describeError } from "../spec/cni-error.ts";
 import { KeyedQueue } from "./calls/keyed-queue.ts";
@@ -11,7 +10,7 @@ import { Journals } from "./ipam/journals.ts";
 import { Leases } from "./leases/leases.ts";
 import { UnreportedLeases } from "./leases/unreported-leases.ts";
 import type { AgentMetrics } from "./metrics.ts";
-import type { PodSource } from "./pod/pods.ts";
+import type { AddressCondition } from "./pod/address-condition.ts";
 import { HeldPorts } from "./ports/held-ports.ts";
 import { loadHeld } from "./ports/load-held.ts";
 import { RejectedPorts } from "./ports/rejected-ports.ts";
@@ -22,8 +21,7 @@ interface NodeCoreOptions {
   journalDir: string;
   /** Disconnects ports that the IPAM rejects. */
   datapath: Pick<NodeDatapath, "fence">;
-  pods: Pick<PodSource, "items">;
-  events: Pick<KubeEvents, "write">;
+  condition: Pick<AddressCondition, "setFault">;
   metrics: AgentMetrics;
   log: Logger;
   /** True if the claim may be granted any address. See `canUseLease`. */
@@ -51,7 +49,7 @@ export interface NodeCore extends AsyncDisposable {
 
 /** Disposing of it stops the background work, releases idle leases and closes the IPAM client, in this order. */
 export async function createNodeCore(options: NodeCoreOptions): Promise<NodeCore> {
-  const { nodeName, datapath, pods, events, metrics, log, canUseLease: canUse, now } = options;
+  const { nodeName, datapath, condition, metrics, log, canUseLease: canUse, now } = options;
   await using stack = new AsyncDisposableStack();
 
   const journals = new Journals(options.journalDir);
@@ -61,7 +59,7 @@ export async function createNodeCore(options: NodeCoreOptions): Promise<NodeCore
   const leases = stack.use(new Leases({ ipam, canUse, metrics, log, now, wallClock: () => new Date() }));
   ipam.onReachable(() => leases.retry());
 
-  const rejected = new RejectedPorts({ datapath, held, pods, events, metrics, log });
+  const rejected = new RejectedPorts({ datapath, held, condition, metrics, log });
   const confirmations = new Confirmations({ ipam, held, queue, rejected });
   const unreported = new UnreportedLeases({ ipam, held, queue, rejected, metrics, log });
 

@@ -126,9 +126,10 @@ export class FakeKubeApi implements AsyncDisposable {
     const fault = [...this.faults].find(([pattern]) => pattern.test(line));
     if (fault) return answer(response, fault[1], { kind: "Status", message: "a fault on demand" });
 
-    const match = /^(\/api\/v1|\/apis\/[^/]+\/[^/]+)(?:\/namespaces\/([^/]+))?\/([^/]+)(?:\/([^/]+))?$/.exec(
-      url.pathname,
-    );
+    const match =
+      /^(\/api\/v1|\/apis\/[^/]+\/[^/]+)(?:\/namespaces\/([^/]+))?\/([^/]+)(?:\/([^/]+))?(?:\/status)?$/.exec(
+        url.pathname,
+      );
     const [, group, namespace, plural, name] = match ?? [];
     const resource = `${group}/${plural}`;
     if (!this.#resources.has(resource)) return answer(response, 404, { kind: "Status", message: "no such resource" });
@@ -176,8 +177,13 @@ export class FakeKubeApi implements AsyncDisposable {
     }
     if (before === undefined) return answer(response, 404, { kind: "Status", message: "not found" });
     if (method === "GET") return answer(response, 200, before);
-    if (method === "PATCH")
-      return answer(response, 200, this.put(resource, { ...before, ...body, metadata: before.metadata }));
+    if (method === "PATCH") {
+      const status = mergeStatus(before.status as Json | undefined, body?.status as Json | undefined);
+      const isOther = body?.metadata?.uid !== undefined && body.metadata.uid !== before.metadata.uid;
+      if (isOther) return answer(response, 409, { kind: "Status", message: "another UID" });
+      const patched = { ...before, ...body, ...(status && { status }), metadata: before.metadata };
+      return answer(response, 200, this.put(resource, patched));
+    }
     if (method === "PUT" && body) {
       const isCurrent = body.metadata.resourceVersion === before.metadata.resourceVersion;
       if (!isCurrent) return answer(response, 409, { kind: "Status", message: "the object has been modified" });
@@ -185,6 +191,14 @@ export class FakeKubeApi implements AsyncDisposable {
     }
     return answer(response, 405, { kind: "Status", message: "not done by the fake" });
   }
+}
+
+/** As a strategic merge patch does: conditions are merged by their type. */
+function mergeStatus(before: Json | undefined, patch: Json | undefined): Json | undefined {
+  if (patch === undefined) return before;
+  const [old, changed] = [before?.conditions, patch.conditions].map(list => (list ?? []) as { type: string }[]);
+  const kept = (old ?? []).filter(({ type }) => !changed?.some(each => each.type === type));
+  return { ...before, ...patch, conditions: [...kept, ...(changed ?? [])] };
 }
 
 /** As a watch with a selector sees it: what comes into its sight is added, what leaves it is deleted. */

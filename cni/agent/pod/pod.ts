@@ -35,6 +35,12 @@ export interface Namespace {
   annotations: Record<string, string>;
 }
 
+/** The condition of pods whose address Mooring watches over. Set only once it is False. */
+export const ADDRESS_CONDITION = "mooring.dev/Address";
+
+export const podPath = (namespace: string, name: string): string =>
+  `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;
+
 /** A static pod's mirror carries the kubelet's UID of the pod in this annotation. */
 const MIRROR_UID = "kubernetes.io/config.hash";
 const MIRROR_MARK = "kubernetes.io/config.mirror";

@@ -2,7 +2,7 @@ import type { KubeApi } from "../../../ipam-server/kube/kube-api.ts";
 import { KubeError } from "../../../ipam-server/kube/kube-error.ts";
 import { Reflector } from "../../../ipam-server/kube/reflector.ts";
 import { Namespaces } from "./namespaces.ts";
-import { type Namespace, type Pod, readPod } from "./pod.ts";
+import { ADDRESS_CONDITION, type Namespace, type Pod, podPath, readPod } from "./pod.ts";
 
 /** A pod of this node. */
 export interface NodePod extends Pod {
@@ -10,6 +10,8 @@ export interface NodePod extends Pod {
   waiting: boolean;
   /** A container runs or has run: its sandbox exists or has existed. */
   hasRun: boolean;
+  /** Its condition `mooring.dev/Address` is False. */
+  hasAddressFault: boolean;
 }
 
 export type PodChange = { type: "present" | "gone"; pod: NodePod };
@@ -142,18 +144,17 @@ export class PodSource implements AsyncDisposable {
   }
 }
 
-const podPath = (namespace: string, name: string) =>
-  `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;
-
 /** Throws as `readPod` does. */
 export function readNodePod(value: unknown): NodePod {
   const pod = readPod(value);
   const { status } = value as { status?: Record<string, unknown> | null };
-  const { phase = "Pending", containerStatuses, initContainerStatuses } = status ?? {};
+  const { phase = "Pending", containerStatuses, initContainerStatuses, conditions } = status ?? {};
   const containers = [containerStatuses, initContainerStatuses].filter(Array.isArray).flat();
   const hasContainer = containers.some(
     each => each?.state?.running ?? each?.state?.terminated ?? each?.lastState?.terminated,
   );
   const hasRun = Boolean(hasContainer) || phase === "Running";
-  return { ...pod, waiting: phase === "Pending" && !hasRun, hasRun };
+  const hasAddressFault =
+    Array.isArray(conditions) && conditions.some(each => each?.type === ADDRESS_CONDITION && each.status === "False");
+  return { ...pod, waiting: phase === "Pending" && !hasRun, hasRun, hasAddressFault };
 }

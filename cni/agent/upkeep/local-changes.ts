@@ -29,7 +29,7 @@ export class LocalChanges {
   }
 
   /** Disconnects a port whose binding has moved or ended, even if a pod still uses it; `replug` undoes it. */
-  async fence(local: LocalPort, reason: string): Promise<boolean> {
+  async fence(local: LocalPort, reason: "moved" | "released"): Promise<boolean> {
     return this.#enqueue(local, async () => this.#disconnect(local, reason));
   }
 
@@ -125,24 +125,34 @@ export class LocalChanges {
   }
 
   /** Only reports them, because a pod keeps its addresses until it is deleted. */
-  #reportChangedAddresses(local: LocalPort, port: Port, { namespace, name, uid }: NodePod): void {
+  #reportChangedAddresses(local: LocalPort, port: Port, { uid }: NodePod): void {
     if (findLost(local, port).length === 0) return;
     const had = local.ovs?.addresses ?? [];
     const has = port.fixedIps.map(({ address }) => address);
     const message = `uses ${had.join(", ")}, which the IPAM lost and replaced by ${has.join(", ")}: delete the pod`;
     this.#context.log.error({ port: port.name, had, has }, message);
-    const subject = { apiVersion: "v1", kind: "Pod", namespace, name, uid };
-    this.#context.events.write({ subject, type: "Warning", reason: "AddressLost", message });
+    this.#context.condition.setFault(uid, "AddressLost", message);
   }
 
-  async #disconnect(local: LocalPort, reason: string): Promise<boolean> {
+  async #disconnect(local: LocalPort, reason: "moved" | "released"): Promise<boolean> {
     const { datapath, log, metrics } = this.#context;
     if (local.isFenced) return false;
     this.#dropHeld(local);
     await datapath.fence(local);
+    this.#setFault(local, reason);
     metrics.fencedPorts.inc({ reason });
     log.warn({ port: local.ovs?.portName, epoch: local.ovs?.epoch, sandboxId: local.sandboxId, reason }, "fenced");
     return true;
+  }
+
+  /** A pod that runs in another sandbox here has not lost its address. */
+  #setFault({ ovs, containerInterface }: LocalPort, reason: "moved" | "released"): void {
+    const { held, condition } = this.#context;
+    const { ownerUid, portName } = ovs ?? {};
+    if (ownerUid === undefined || held.find(ownerUid, containerInterface) !== undefined) return;
+    const cause = reason === "moved" ? "is bound elsewhere now" : "was released";
+    const message = `The pod was disconnected on ${containerInterface}, because its port ${portName} ${cause}; delete the pod`;
+    condition.setFault(ownerUid, reason === "moved" ? "AddressMoved" : "AddressReleased", message);
   }
 
   async #replug(local: LocalPort, port: Port, segment: Segment): Promise<boolean> {
@@ -154,6 +164,7 @@ export class LocalChanges {
     }
     const plugged = await datapath.replug(deriveReplug(local, port, segment, bridges));
     log.info({ port: port.name, sandboxId: local.sandboxId, ofport: plugged?.ofport }, "replugged");
+    if (local.isFenced && plugged !== undefined) this.#context.condition.setConnected(port.owner?.uid);
     return plugged !== undefined;
   }
 

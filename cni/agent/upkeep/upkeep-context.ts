@@ -1,6 +1,5 @@
 import type { Logger } from "pino";
 import type { KubeApi } from "../../../ipam-server/kube/kube-api.ts";
-import type { KubeEvents } from "../../../ipam-server/kube/kube-events.ts";
 import type { IntegrationBridge } from "../../datapath/bridges/integration-bridges.ts";
 import type { NodeDatapath } from "../../datapath/node-datapath.ts";
 import type { Journal } from "../../journal/journal.ts";
@@ -10,6 +9,7 @@ import type { AgentIpam } from "../ipam/agent-ipam.ts";
 import type { Leases } from "../leases/leases.ts";
 import type { UnreportedLeases } from "../leases/unreported-leases.ts";
 import type { AgentMetrics } from "../metrics.ts";
+import type { AddressCondition } from "../pod/address-condition.ts";
 import type { PodSource } from "../pod/pods.ts";
 import type { HeldPorts } from "../ports/held-ports.ts";
 
@@ -35,8 +35,8 @@ export interface UpkeepContext {
    * calls of the sandbox run in the same queue.
    */
   queue: KeyedQueue;
-  /** Kubernetes events on pods. */
-  events: KubeEvents;
+  /** Of pods that lose their address, or get it again. */
+  condition: Pick<AddressCondition, "setFault" | "setConnected">;
   metrics: AgentMetrics;
   log: Logger;
 }

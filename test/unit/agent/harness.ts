@@ -35,6 +35,8 @@ interface HarnessOptions {
 /** The agent between its socket and its node, with a fake datapath, a fake IPAM, and pods from the test. */
 export class Harness implements AsyncDisposable {
   readonly events: KubeEvent[] = [];
+  /** Pods that lost their address. */
+  readonly faults: AddressFaultReport[];
   readonly calls: Calls;
   readonly held: HeldPorts;
   readonly queue: KeyedQueue;
@@ -63,6 +65,7 @@ export class Harness implements AsyncDisposable {
     [this.config, this.claims, this.metrics] = [config, claims, metrics];
     this.namespaceAnnotations = world.namespaceAnnotations;
     this.events = parts.events;
+    this.faults = parts.faults;
     const { journals, confirmations } = this;
     const backend: AgentBackendOptions = {
       ...{ config, bridges: deriveBridges(config), ipam: core.ipam, datapath: world.node.open(), claims, metrics },
@@ -169,6 +172,12 @@ export class Harness implements AsyncDisposable {
   }
 }
 
+interface AddressFaultReport {
+  ownerUid: string | undefined;
+  reason: string;
+  message: string;
+}
+
 /** The state of a node that outlives an agent process. */
 interface World {
   dir: string;
@@ -195,6 +204,7 @@ async function assemble(world: World, deadlineMs: number, ownsWorld: boolean, br
   });
   const clock = { timeMs: 0 };
   const events: KubeEvent[] = [];
+  const faults: AddressFaultReport[] = [];
   const log = pino({ level: "silent" });
   const metrics = new AgentMetrics();
   const core = await createNodeCore({
@@ -202,12 +212,9 @@ async function assemble(world: World, deadlineMs: number, ownsWorld: boolean, br
     ipam: { url: ipam.url, timeoutMs: 500 },
     journalDir: join(dir, "journal"),
     datapath: node.open(),
-    pods: {
-      get items() {
-        return new Map([...pods.values()].map(pod => [pod.uid, pod]));
-      },
+    condition: {
+      setFault: (ownerUid, reason, message) => void faults.push({ ownerUid, reason, message }),
     },
-    events: { write: event => void events.push(event) },
     metrics,
     log,
     canUseLease: claim => claims.canUseLease(claim),
@@ -222,7 +229,7 @@ async function assemble(world: World, deadlineMs: number, ownsWorld: boolean, br
     isIpamReachable: () => true,
     leasedFrom: () => Array.from(core.leases.ports(), ({ network }) => network),
   });
-  return { core, config, claims, metrics, clock, events, log, world, deadlineMs, ownsWorld };
+  return { core, config, claims, metrics, clock, events, faults, log, world, deadlineMs, ownsWorld };
 }
 
 export function readError({ stdout, exitCode }: Answer): { code: number; msg: string } {

@@ -209,7 +209,7 @@ describe("calls with leased addresses", () => {
     assert.equal([...harness.leases.ports()].length, stock);
   });
 
-  it("a rejected assignment fences the pod, writes an event and blocks nothing", async () => {
+  it("a rejected assignment fences the pod, reports it and blocks nothing", async () => {
     await using harness = await startLeased();
     const [first, second] = [harness.addReplica("bbbbb"), harness.addReplica("ccccc")];
     const [lease] = harness.leases.ports();
@@ -218,9 +218,9 @@ describe("calls with leased addresses", () => {
     harness.ipam.ports.delete(lease?.name ?? "");
     await harness.deliver();
     assert.deepEqual(harness.node.connected(), ["s0/eth0", "s2/eth0"]);
-    const [event] = harness.events;
-    assert.deepEqual([event?.reason, event?.subject.name], ["AddressRefused", first.name]);
-    assert.match(event?.message ?? "", /is no lease any more; delete the pod/);
+    const [fault] = harness.faults;
+    assert.deepEqual([fault?.reason, fault?.ownerUid], ["AddressRefused", first.uid]);
+    assert.match(fault?.message ?? "", /is no lease any more; delete the pod/);
     assert.deepEqual(await harness.journaled(), []);
     assertBooksAgree(harness);
     assert.equal((await harness.call("DEL", first.name, "s1")).exitCode, 0);
