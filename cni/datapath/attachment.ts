@@ -21,6 +21,16 @@ export interface Attachment {
   externalIds: Record<string, string>;
 }
 
+/** What CHECK expects. Fields that are absent are not compared. */
+export interface ExpectedAttachment extends Omit<Attachment, "mac" | "mtu" | "skipDad" | "externalIds"> {
+  mac?: string;
+  /** Of both ends. */
+  mtu?: number;
+  /** Of the host's end. */
+  hostMtu?: number;
+  externalIds?: Record<string, string>;
+}
+
 /** A plugged attachment. */
 export interface Plugged {
   hostInterface: string;
@@ -69,7 +79,7 @@ export interface Datapath extends AsyncDisposable {
    */
   unplug(sandboxId: string, containerInterface: string, netns: string | undefined): Promise<boolean>;
   /** Returns every difference from the attachment; empty if there is none. */
-  check(attachment: Attachment): Promise<Difference[]>;
+  check(attachment: ExpectedAttachment): Promise<Difference[]>;
   /** Lists Mooring's ports on all bridges, and those that were fenced. */
   list(): Promise<PluggedPort[]>;
   /** Rejects if OVS does not answer or one of the bridges is missing. */

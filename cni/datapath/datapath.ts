@@ -54,7 +54,10 @@ export function openDatapath({ ovsdb: remote, timeoutMs, onStep, removal }: Data
           using netns = openNetns(await loadLibc(), attachment.netns);
           const state = await fetchOvsState(context, attachment, deadline);
           const snapshot = await fetchObservedState(context, attachment, netns, state, deadline);
-          return [...findDifferences(attachment, snapshot), ...findIdDifferences(attachment, snapshot)];
+          const { externalIds, mac } = attachment;
+          const ids =
+            externalIds && mac !== undefined ? findIdDifferences({ ...attachment, externalIds, mac }, snapshot) : [];
+          return [...findDifferences(attachment, snapshot), ...ids];
         })(),
       ),
     list: () => as("ovs", list(context)),

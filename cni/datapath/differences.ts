@@ -1,5 +1,11 @@
-import { EXTERNAL_IDS, type ExternalIds, formatRecoveryIds, formatSandboxIds } from "../external-ids.ts";
-import type { Attachment, Difference } from "./attachment.ts";
+import {
+  EXTERNAL_IDS,
+  type ExternalIds,
+  formatRecoveryIds,
+  formatSandboxIds,
+  type SandboxIds,
+} from "../external-ids.ts";
+import type { Attachment, Difference, ExpectedAttachment } from "./attachment.ts";
 import { deriveAlias } from "./interface-name.ts";
 import { formatIp, parseCidr, parseIp } from "./kernel/ip-bytes.ts";
 import type { ObservedState, PodState } from "./observed-state.ts";
@@ -11,7 +17,7 @@ const MAY_BE_ABSENT: ReadonlySet<string> = new Set([EXTERNAL_IDS.netns, EXTERNAL
 type Identified = Pick<Attachment, "externalIds" | "sandboxId" | "mac" | "addresses" | "vlan"> & { netns?: string };
 
 /** Compares the attachment with the observed state; pure. Empty if a plug would change nothing. */
-export function findDifferences(attachment: Attachment, snapshot: ObservedState): Difference[] {
+export function findDifferences(attachment: ExpectedAttachment, snapshot: ObservedState): Difference[] {
   return [
     ...hostDifferences(attachment, snapshot),
     ...ovsDifferences(attachment, snapshot),
@@ -20,7 +26,7 @@ export function findDifferences(attachment: Attachment, snapshot: ObservedState)
 }
 
 /** Differences of `external_ids`, which can be corrected without replugging. */
-export function findIdDifferences(attachment: Attachment, snapshot: ObservedState): Difference[] {
+export function findIdDifferences(attachment: Identified & SandboxIds, snapshot: ObservedState): Difference[] {
   const found = snapshot.ovs.interfaces[0]?.externalIds;
   if (found === undefined) return [];
   return Object.entries({ ...deriveExternalIds(attachment), ...formatSandboxIds(attachment) })
@@ -33,18 +39,19 @@ export function deriveExternalIds({ externalIds, sandboxId, addresses, vlan = 0,
   return { ...formatRecoveryIds(recovery, externalIds[EXTERNAL_IDS.port] ?? sandboxId), ...externalIds };
 }
 
-function hostDifferences(attachment: Attachment, { hostLink, pod }: ObservedState): Difference[] {
+function hostDifferences(attachment: ExpectedAttachment, { hostLink, pod }: ObservedState): Difference[] {
   if (hostLink === undefined) return [{ what: "host interface", expected: "a veth", found: "nothing" }];
+  const { hostMtu = attachment.mtu ?? 0 } = attachment;
   const alias = deriveAlias(attachment.sandboxId, attachment.containerInterface);
   return [
     ...differ(`alias of ${hostLink.name}`, alias, hostLink.alias ?? "nothing"),
     ...differ(`state of ${hostLink.name}`, "up", hostLink.up ? "up" : "down"),
-    ...(attachment.mtu > 0 ? differ(`MTU of ${hostLink.name}`, attachment.mtu, hostLink.mtu ?? 0) : []),
+    ...(hostMtu > 0 ? differ(`MTU of ${hostLink.name}`, hostMtu, hostLink.mtu ?? 0) : []),
     ...(pod ? differ(`other end of ${hostLink.name}`, pod.link.index, hostLink.peerIndex ?? 0) : []),
   ];
 }
 
-function ovsDifferences(attachment: Attachment, { ovs, actualBridge, hostLink }: ObservedState): Difference[] {
+function ovsDifferences(attachment: ExpectedAttachment, { ovs, actualBridge, hostLink }: ObservedState): Difference[] {
   const [port, ...morePorts] = ovs.ports;
   const [row] = ovs.interfaces;
   const expected = `a port on ${attachment.bridge}`;
@@ -68,21 +75,21 @@ export function findAccessDifferences(port: OvsPort, vlan: number): Difference[]
   return [{ what: `VLAN of ${port.name}`, expected, found: formatAccess(port.access) }];
 }
 
-function podDifferences(attachment: Attachment, { hostLink, pod }: ObservedState): Difference[] {
+function podDifferences(attachment: ExpectedAttachment, { hostLink, pod }: ObservedState): Difference[] {
   // Without the host's end no interface in the pod can be ours, because a veth's ends are deleted together.
   if (hostLink === undefined) return [];
-  const name = attachment.containerInterface;
+  const { containerInterface: name, mac, mtu = 0 } = attachment;
   if (pod === undefined) return [{ what: `${name} in the pod`, expected: "a veth", found: "nothing" }];
   return [
-    ...differ(`MAC of ${name}`, attachment.mac.toLowerCase(), pod.link.mac ?? "none"),
-    ...(attachment.mtu > 0 ? differ(`MTU of ${name}`, attachment.mtu, pod.link.mtu ?? 0) : []),
+    ...(mac === undefined ? [] : differ(`MAC of ${name}`, mac.toLowerCase(), pod.link.mac ?? "none")),
+    ...(mtu > 0 ? differ(`MTU of ${name}`, mtu, pod.link.mtu ?? 0) : []),
     ...differ(`state of ${name}`, "up", pod.link.up ? "up" : "down"),
     ...addressDifferences(attachment, pod),
     ...routeDifferences(attachment, pod),
   ];
 }
 
-function addressDifferences({ addresses, containerInterface }: Attachment, pod: PodState): Difference[] {
+function addressDifferences({ addresses, containerInterface }: ExpectedAttachment, pod: PodState): Difference[] {
   const present = new Map(pod.addresses.map(found => [`${formatIp(found.bytes)}/${found.prefixLength}`, found]));
   return addresses.flatMap(({ address, prefixLength }) => {
     const found = present.get(`${formatIp(parseIp(address) ?? Buffer.alloc(0))}/${prefixLength}`);
@@ -94,13 +101,23 @@ function addressDifferences({ addresses, containerInterface }: Attachment, pod: 
   });
 }
 
-/** Accepts a route of any interface to the destination; see addRoute. */
-function routeDifferences({ routes }: Attachment, pod: PodState): Difference[] {
-  const present = new Set(pod.routes.map(route => `${formatIp(route.bytes)}/${route.prefixLength}`));
+/**
+ * Accepts our route in any table, because `sbr` moves routes to tables of their own, and another interface's route, which
+ * keeps ours from being added. A route without a gateway may have any: CNI leaves the choice to the plugin.
+ */
+function routeDifferences({ routes }: ExpectedAttachment, pod: PodState): Difference[] {
   return routes.flatMap(({ dst, gw }) => {
     const wanted = parseCidr(dst);
-    if (wanted && present.has(`${formatIp(wanted.bytes)}/${wanted.prefixLength}`)) return [];
-    return [{ what: "route in the pod", expected: gw === undefined ? dst : `${dst} via ${gw}`, found: "nothing" }];
+    const found = pod.routes.filter(
+      ({ bytes, prefixLength }) => wanted?.bytes.equals(bytes) && wanted.prefixLength === prefixLength,
+    );
+    const gateway = gw === undefined ? undefined : parseIp(gw);
+    if (found.some(route => gateway === undefined || route.gateway?.equals(gateway))) return [];
+    const own = found.filter(({ linkIndex }) => linkIndex === pod.link.index);
+    if (found.length > 0 && own.length === 0) return [];
+    const wrong = own.map(route => (route.gateway ? `${dst} via ${formatIp(route.gateway)}` : dst)).join(", ");
+    const expected = gw === undefined ? dst : `${dst} via ${gw}`;
+    return [{ what: "route in the pod", expected, found: wrong || "nothing" }];
   });
 }
 

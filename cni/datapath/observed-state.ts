@@ -1,4 +1,4 @@
-import type { Attachment } from "./attachment.ts";
+import type { Attachment, ExpectedAttachment } from "./attachment.ts";
 import type { DatapathContext } from "./datapath-context.ts";
 import type { Deadline } from "./deadline.ts";
 import { findHostLink } from "./host-link.ts";
@@ -26,7 +26,7 @@ export interface OvsState {
 export interface PodState {
   link: Link;
   addresses: LinkAddress[];
-  /** Routes of the netns, of all interfaces. */
+  /** Routes of the netns, of all interfaces and tables. */
   routes: LinkRoute[];
 }
 
@@ -74,7 +74,7 @@ export async function fetchOvsState(
 
 export async function fetchObservedState(
   context: DatapathContext,
-  attachment: Attachment,
+  attachment: Pick<ExpectedAttachment, "sandboxId" | "containerInterface">,
   netns: Netns,
   state: OvsState,
   deadline: Deadline,

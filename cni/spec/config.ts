@@ -114,20 +114,16 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 const NO_UPSTREAM: Upstream = { kind: "agent", socket: "/run/mooring/agent.sock" };
 
 /**
- * Validates what the verb uses. DEL and GC end what an earlier configuration made, so they ignore what only ADD uses and
- * fall back to the default where a key they use is invalid now; GC's list of attachments is never guessed.
+ * Validates what the verb uses. DEL, GC and CHECK concern what an earlier configuration made, so they ignore what only ADD
+ * uses and fall back to the default where a key they use is invalid now; never for what the runtime adds.
  */
 export function parseNetworkConfig(raw: JsonObject, cniVersion: CniVersion, command: Command): NetworkConfig {
-  return command === "DEL" || command === "GC"
-    ? parseTeardownConfig(raw, cniVersion, command)
-    : parseFullConfig(raw, cniVersion);
-}
-
-function parseTeardownConfig(raw: JsonObject, cniVersion: CniVersion, command: Command): NetworkConfig {
+  if (command === "ADD" || command === "STATUS") return parseFullConfig(raw, cniVersion);
   return {
     cniVersion,
     name: parseName(raw),
-    bridges: [],
+    // Only an agent knows the bridges of its node.
+    bridges: command === "CHECK" && raw.agentSocket === undefined ? orElse(() => parseBridges(raw).bridges, []) : [],
     upstream: orElse(() => parseUpstream(raw), NO_UPSTREAM),
     ovsdb: orElse(() => parseOvsdb(raw), DEFAULT_OVSDB),
     networkSelector: "",
@@ -137,6 +133,7 @@ function parseTeardownConfig(raw: JsonObject, cniVersion: CniVersion, command: C
     requested: {},
     labels: {},
     ...(command === "GC" && parseValidAttachments(raw)),
+    ...(command === "CHECK" && raw.prevResult != null && { prevResult: parseResult(raw.prevResult) }),
   };
 }
 
@@ -170,14 +167,11 @@ function parseFullConfig(raw: JsonObject, cniVersion: CniVersion): NetworkConfig
   if (raw.type === undefined) throw missing("type");
   asText(raw.type, "type");
   assertNoDelegatedIpam(raw.ipam);
-  const { requested, labels } = parseRequestedAddresses(raw);
-  const bridge = raw.bridge === undefined ? undefined : asText(raw.bridge, "bridge", "the name of an OVS bridge");
-  const mappings = raw.bridgeMappings === undefined ? undefined : parseMappings(raw.bridgeMappings);
   return {
     cniVersion,
     name,
-    ...(bridge !== undefined && { bridge }),
-    bridges: deriveBridges(bridge ?? DEFAULT_BRIDGE, mappings),
+    ...parseRequestedAddresses(raw),
+    ...parseBridges(raw),
     upstream: parseUpstream(raw),
     ovsdb: parseOvsdb(raw),
     networkSelector: raw.networkSelector === undefined ? "" : asSelector(raw.networkSelector),
@@ -185,12 +179,9 @@ function parseFullConfig(raw: JsonObject, cniVersion: CniVersion): NetworkConfig
     mtu: raw.mtu === undefined ? 0 : parseMtu(raw.mtu),
     ...(raw.families !== undefined && { families: parseFamilies(raw.families) }),
     ...(raw.availabilityZone !== undefined && { availabilityZone: asText(raw.availabilityZone, "availabilityZone") }),
-    ...(mappings !== undefined && { physicalNetworks: mappings.map(({ physicalNetwork }) => physicalNetwork) }),
     ...(raw.dns !== undefined && { dns: parseDns(raw.dns, "dns") }),
     journalDir: parseJournalDir(raw),
     timeoutMs: parseTimeout(raw),
-    requested,
-    labels,
     ...(raw.prevResult != null && { prevResult: parseResult(raw.prevResult) }),
     ...parseValidAttachments(raw),
   };
@@ -266,6 +257,16 @@ function parseFamilies(value: unknown): IpFamily[] {
 
 const parseMappings = (value: unknown): BridgeMapping[] =>
   parseText(value, "bridgeMappings", parseBridgeMappings, BRIDGE_MAPPINGS_ACCEPTS);
+
+function parseBridges(raw: JsonObject): Pick<NetworkConfig, "bridge" | "bridges" | "physicalNetworks"> {
+  const bridge = raw.bridge === undefined ? undefined : asText(raw.bridge, "bridge", "the name of an OVS bridge");
+  const mappings = raw.bridgeMappings === undefined ? undefined : parseMappings(raw.bridgeMappings);
+  return {
+    ...(bridge !== undefined && { bridge }),
+    bridges: deriveBridges(bridge ?? DEFAULT_BRIDGE, mappings),
+    ...(mappings !== undefined && { physicalNetworks: mappings.map(({ physicalNetwork }) => physicalNetwork) }),
+  };
+}
 
 function deriveBridges(bridge: string, mappings: BridgeMapping[] | undefined): IntegrationBridge[] {
   try {

@@ -20,7 +20,7 @@ export interface VerbBackend {
   identify(config: NetworkConfig): { host: string; cluster: string } | undefined;
   /** Returns this node's integration bridges. Throws CniError if the configuration names another. */
   findBridges(config: NetworkConfig): readonly IntegrationBridge[];
-  /** Derives the claim of an ADD; CHECK reads the port's name from it. */
+  /** Derives the claim of an ADD. */
   deriveClaim(call: CallFacts): Promise<Claim>;
   /**
    * Reserves the port that the IPAM most likely grants, because this node holds it or a leased address: it is the

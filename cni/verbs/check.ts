@@ -1,91 +1,140 @@
-import type { IpamClient } from "../../ipam-server/client/client.ts";
-import type { Port } from "../../ipam-server/contract/index.ts";
+import type { Binding, Port } from "../../ipam-server/contract/index.ts";
 import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
-import type { Datapath, Difference } from "../datapath/attachment.ts";
-import { EXTERNAL_IDS } from "../external-ids.ts";
+import type { Difference, ExpectedAttachment, PluggedPort } from "../datapath/attachment.ts";
+import { findIntegrationBridge } from "../datapath/bridges/integration-bridges.ts";
+import { EXTERNAL_IDS, parseExternalIds } from "../external-ids.ts";
 import { CNI_CODES, CniError } from "../spec/cni-error.ts";
 import type { CniResult } from "../spec/result.ts";
-import { deriveAttachment, formatCidr } from "./attachment.ts";
 import type { VerbCall } from "./backend.ts";
 
-/** Compares ADD's result, the IPAM's port and the datapath. Rejects with every difference. */
+/**
+ * Compares what is there with ADD's result and with the port's external_ids, which later edits of the network, the
+ * configuration or the pod do not change (CNI spec, section 4, CHECK). Rejects with every difference.
+ */
 export async function check(call: VerbCall): Promise<string> {
   const { invocation, config, backend } = call;
+  const { containerId, ifname } = invocation;
   const { prevResult } = config;
   if (prevResult === undefined) {
     const message = 'network configuration: "prevResult" is missing: CHECK compares with what ADD answered';
     throw new CniError(CNI_CODES.invalidConfig, message);
   }
-  const claim = await backend.deriveClaim(call);
   await using held = new AsyncDisposableStack();
   const datapath = held.use(await backend.openDatapath(config));
-  const ipam = held.use(await backend.openIpam(config));
-
-  const port = await readPort(ipam, claim.name ?? (await findName(datapath, call)));
-  const network = await ipam.readNetwork(port.network);
-  const ourSubnets = new Set(port.fixedIps.map(ip => ip.subnet));
-  const routes = network.subnets.filter(subnet => ourSubnets.has(subnet.cidr)).flatMap(subnet => subnet.routes);
-  const plan = { port, segment: network.segment, mtu: network.mtu, routes, previousBindingReleased: true };
-  const attachment = deriveAttachment(plan, call, invocation.netns ?? "");
+  const plugged = (await datapath.list()).find(
+    ({ sandboxId, containerInterface }) => sandboxId === containerId && containerInterface === ifname,
+  );
   const differences = [
-    ...compareBinding(port, claim.host, invocation.containerId, invocation.ifname),
-    ...compareResult(prevResult, port, invocation.ifname, attachment.netns),
-    ...(await datapath.check(attachment)),
+    ...(plugged ? await comparePort(call, plugged) : []),
+    ...compareResult(call, prevResult, plugged),
+    ...(await datapath.check(deriveExpected(call, prevResult, plugged))),
   ];
   if (differences.length === 0) return "";
   const lines = differences.map(({ what, expected, found }) => `${what} should be ${expected}, is ${found}`);
-  throw new CniError(CNI_CODES.different, `${port.name}: ${lines.join("; ")}`);
+  const name = plugged?.externalIds[EXTERNAL_IDS.port] ?? `${containerId}/${ifname}`;
+  throw new CniError(CNI_CODES.different, `${name}: ${lines.join("; ")}`);
 }
 
-/** Finds the name of a slot, which the IPAM chose, in the plugged port's external_ids. */
-async function findName(datapath: Datapath, { invocation }: VerbCall): Promise<string> {
-  const { containerId, ifname } = invocation;
-  const ports = await datapath.list();
-  const mine = ports.find(
-    ({ sandboxId, containerInterface }) => sandboxId === containerId && containerInterface === ifname,
+/** Compares the port's binding. An IPAM that does not answer decides nothing. */
+async function comparePort(call: VerbCall, { externalIds, isFenced }: PluggedPort): Promise<Difference[]> {
+  const { portName: name, ownerUid } = parseExternalIds(externalIds);
+  const fence = isFenced ? [{ what: "the port", expected: "connected", found: "fenced" }] : [];
+  if (name === undefined) {
+    return [...fence, { what: `external_ids:${EXTERNAL_IDS.port}`, expected: "the port's name", found: "nothing" }];
+  }
+  const host = call.backend.identify(call.config)?.host;
+  const port = host === undefined ? undefined : await readPort(call, name);
+  if (port === undefined) return fence;
+
+  const { containerId, ifname } = call.invocation;
+  // A migration's target has the INACTIVE binding. One without a sandbox was not confirmed yet.
+  const isOurs = [port.binding, port.inactiveBinding].some(
+    binding =>
+      binding !== undefined &&
+      binding.host === host &&
+      (binding.sandbox === undefined
+        ? binding.ownerUid === ownerUid
+        : binding.sandbox.id === containerId && binding.sandbox.interface === ifname),
   );
-  const name = mine?.externalIds[EXTERNAL_IDS.port];
-  if (name !== undefined) return name;
-  throw new CniError(CNI_CODES.different, `nothing is plugged into ${containerId}/${ifname}: delete the pod`);
+  if (isOurs) return fence;
+  const expected = `${containerId}/${ifname} on ${host}`;
+  return [...fence, { what: "the port's binding", expected, found: formatBinding(port.binding) }];
 }
 
-async function readPort(ipam: IpamClient, name: string): Promise<Port> {
+function formatBinding(binding: Binding | undefined): string {
+  if (binding === undefined) return "none";
+  const { sandbox, ownerUid, host } = binding;
+  return `${sandbox ? `${sandbox.id}/${sandbox.interface}` : `pod ${ownerUid}`} on ${host}`;
+}
+
+async function readPort({ backend, config }: VerbCall, name: string): Promise<Port | undefined> {
+  await using ipam = await backend.openIpam(config);
   try {
     return await ipam.readPort(name);
   } catch (error) {
-    if (!(error instanceof IpamError && error.code === "not_found")) throw error;
-    throw new CniError(CNI_CODES.different, `the IPAM has no port ${name}: delete the pod to have it created again`, {
-      cause: error,
-    });
+    if (!(error instanceof IpamError)) throw error;
+    if (error.code !== "not_found") {
+      backend.log(`the binding of ${name} was not compared: ${error.message}`);
+      return undefined;
+    }
+    const message = `the IPAM has no port ${name}: delete the pod to have it created again`;
+    throw new CniError(CNI_CODES.different, message, { cause: error });
   }
 }
 
-function compareBinding({ binding }: Port, host: string, id: string, ifname: string): Difference[] {
-  const expected = `${id}/${ifname} on ${host}`;
-  const { sandbox } = binding ?? {};
-  const found =
-    binding === undefined
-      ? "none"
-      : `${sandbox?.id ?? binding.ownerUid}/${sandbox?.interface ?? "?"} on ${binding.host}`;
-  return found === expected ? [] : [{ what: "the port's binding", expected, found }];
-}
-
-/** Accepts additions by later plugins; our interface and addresses must be present and be the port's. */
-function compareResult(previous: CniResult, port: Port, ifname: string, netns: string): Difference[] {
-  const own = previous.interfaces.findIndex(({ name, sandbox }) => name === ifname && sandbox === netns);
-  const inside = previous.interfaces[own];
-  if (inside === undefined) {
+/** Accepts additions by later plugins; our interface and its addresses must be listed. */
+function compareResult(
+  { invocation: { ifname, netns = "" } }: VerbCall,
+  previous: CniResult,
+  plugged: PluggedPort | undefined,
+): Difference[] {
+  const { index } = findOwn(previous, ifname, netns);
+  if (index < 0) {
     return [{ what: "prevResult.interfaces", expected: `${ifname} in ${netns}`, found: "no such interface" }];
   }
-  const differences: Difference[] = [];
-  if (inside.mac !== undefined && inside.mac.toLowerCase() !== port.mac) {
-    differences.push({ what: `the MAC of ${ifname}`, expected: port.mac, found: inside.mac });
-  }
-  const held = port.fixedIps.map(formatCidr).sort();
-  const answered = previous.ips.filter(ip => ip.interface === own).map(ip => ip.address);
-  if (held.some(address => !answered.includes(address))) {
-    const found = answered.sort().join(", ") || "none";
-    differences.push({ what: `the addresses of ${ifname}`, expected: held.join(", "), found });
-  }
-  return differences;
+  const { addresses } = parseExternalIds(plugged?.externalIds ?? {});
+  const listed = previous.ips.filter(ip => ip.interface === index).map(ip => ip.address);
+  if (addresses.every(address => listed.some(cidr => cidr.startsWith(`${address}/`)))) return [];
+  const found = listed.sort().join(", ") || "none";
+  return [{ what: `the addresses of ${ifname}`, expected: addresses.toSorted().join(", "), found }];
+}
+
+/** The MTU in the pod is not compared, because `tuning` changes it; it changes the MAC in the result too. */
+function deriveExpected(
+  { invocation, config, backend }: VerbCall,
+  previous: CniResult,
+  plugged: PluggedPort | undefined,
+): ExpectedAttachment {
+  const { containerId, ifname, netns = "" } = invocation;
+  const ids = parseExternalIds(plugged?.externalIds ?? {});
+  const bridges = backend.findBridges(config);
+  const bridge = findIntegrationBridge(bridges, ids.physicalNetwork ?? "") ?? plugged?.bridge ?? bridges[0]?.name;
+  const { index, mac = ids.mac } = findOwn(previous, ifname, netns);
+  const own = (address: string) => ids.addresses.length === 0 || ids.addresses.includes(address);
+  const hostMtu = previous.interfaces.find(({ name, sandbox }) => !sandbox && name === plugged?.hostInterface)?.mtu;
+  return {
+    netns,
+    sandboxId: containerId,
+    containerInterface: ifname,
+    bridge: bridge ?? "",
+    ...(plugged?.vlan !== undefined && { vlan: plugged.vlan }),
+    ...(mac !== undefined && { mac }),
+    ...(hostMtu !== undefined && { hostMtu }),
+    addresses: previous.ips
+      .filter(ip => ip.interface === index)
+      .map(ip => parseCidr(ip.address))
+      .filter(({ address }) => own(address)),
+    routes: previous.routes.map(({ dst, gw }) => ({ dst, ...(gw !== undefined && { gw }) })),
+  };
+}
+
+/** Our interface in the result; `index` is -1 if it is missing. */
+function findOwn({ interfaces }: CniResult, ifname: string, netns: string): { index: number; mac?: string } {
+  const index = interfaces.findIndex(({ name, sandbox }) => name === ifname && sandbox === netns);
+  return { ...interfaces[index], index };
+}
+
+function parseCidr(cidr: string): { address: string; prefixLength: number } {
+  const [address = "", length] = cidr.split("/");
+  return { address, prefixLength: Number(length) };
 }

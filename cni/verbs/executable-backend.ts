@@ -43,7 +43,6 @@ function createAbsentAgent(socket: string): IpamClient {
     release: absent,
     report: absent,
     readPort: absent,
-    readNetwork: absent,
     ready: absent,
     async [Symbol.asyncDispose]() {},
   };

@@ -40,7 +40,6 @@ export interface IpamClient extends AsyncDisposable {
   release(releases: Release[], policy?: RetryPolicy): Promise<ReleaseResult[]>;
   report(reports: Report[], policy?: RetryPolicy): Promise<ReportResult[]>;
   readPort(name: string): Promise<Port>;
-  readNetwork(name: string): Promise<Network>;
   /** Rejects while the server cannot take a claim. */
   ready(): Promise<void>;
 }
@@ -66,6 +65,7 @@ export interface FullIpamClient extends IpamClient {
   deletePort(name: string): Promise<void>;
   /** Returns false, and changes nothing, if the port is gone or no longer matches the precondition. */
   deletePortIfUnchanged(name: string, precondition: Required<PortPrecondition>): Promise<boolean>;
+  readNetwork(name: string): Promise<Network>;
   listNetworks(label?: string): Promise<Network[]>;
   putNetwork(manifest: NetworkManifest): Promise<PutNetworkResponse>;
   deleteNetwork(name: string): Promise<void>;

@@ -48,13 +48,13 @@ describe("the CNI executable", () => {
     });
   }
 
-  it("CHECK names differences in the pod and a missing binding", async () => {
+  it("CHECK names a missing binding, and a pod that was unplugged", async () => {
     const { result, ...plugged } = await lab.plug(lab.a, "check");
-    await plugged.endpoint.ip("link set eth0 mtu 1280\naddress flush dev eth0 scope global");
     const conf = { prevResult: result };
-    expectError(await lab.runtime.check(lab.a, plugged, conf), 121, /mtu.*1280/is);
-    expectSuccess(await lab.runtime.del(lab.a, plugged));
+    await lab.ipam.mustCtl("release", "lab/default/check");
     expectError(await lab.runtime.check(lab.a, plugged, conf), 121, /binding should be .* is none/);
+    expectSuccess(await lab.runtime.del(lab.a, plugged));
+    expectError(await lab.runtime.check(lab.a, plugged, conf), 121, /OVS port should be .* is nothing/);
   });
 
   for (const retain of ["ephemeral", "sticky"]) {

@@ -1,4 +1,11 @@
-import type { Attachment, Datapath, Difference, PluggedPort } from "../../cni/datapath/attachment.ts";
+import type {
+  Attachment,
+  Datapath,
+  Difference,
+  ExpectedAttachment,
+  PluggedPort,
+} from "../../cni/datapath/attachment.ts";
+import { deriveExternalIds } from "../../cni/datapath/differences.ts";
 import type { NodeDatapath } from "../../cni/datapath/node-datapath.ts";
 
 export type DatapathMethod = Exclude<keyof Datapath, symbol> | "fence";
@@ -10,6 +17,8 @@ export class FakeNode {
   /** A method listed here rejects with its error, once its effect (for unplug: the link's removal) is made. */
   readonly failures: Partial<Record<DatapathMethod, Error>> = {};
   differences: Difference[] = [];
+  /** What the last check was asked to compare. */
+  expected: ExpectedAttachment | undefined;
   openHandles = 0;
 
   /** What is plugged and not fenced, as `sandbox/interface`. */
@@ -25,7 +34,8 @@ export class FakeNode {
         this.calls.push(`plug ${key}`);
         this.#failAt("plug");
         const hostInterface = `mo${key.replaceAll(/[^a-z0-9]/g, "").slice(0, 12)}`;
-        const { bridge, sandboxId, containerInterface, externalIds, vlan } = attachment;
+        const { bridge, sandboxId, containerInterface, vlan } = attachment;
+        const externalIds = deriveExternalIds(attachment);
         const port = {
           hostInterface,
           bridge,
@@ -53,8 +63,9 @@ export class FakeNode {
         this.#failAt("fence");
         return port !== undefined;
       },
-      check: async () => {
+      check: async expected => {
         this.#failAt("check");
+        this.expected = expected;
         return this.differences;
       },
       list: async () => {

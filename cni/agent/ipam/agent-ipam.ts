@@ -4,6 +4,7 @@ import type {
   Claim,
   ClaimResult,
   MooringEvent,
+  Network,
   Port,
   Release,
   ReleaseResult,
@@ -16,6 +17,7 @@ import { ClusterCheck, type OwnCluster } from "./cluster-check.ts";
 
 /** The agent's IPAM client. Items that are sent at the same time share a request. */
 export interface AgentIpam extends IpamClient {
+  readNetwork(name: string): Promise<Network>;
   /** Returns all ports bound to this host. Rejects if a page cannot be read. */
   readPortsOfHost(host: string): Promise<Port[]>;
   /** Returns the sequence number of the newest event. */

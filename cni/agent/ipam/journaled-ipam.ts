@@ -63,7 +63,6 @@ export function createJournaledIpam(options: JournaledIpamOptions, call: Journal
     },
     report: (reports, policy) => metrics.time(command, "report", ipam.report(reports, policy)),
     readPort: async name => unreported.findPort(name)?.expected.port ?? rejectOnAbort(ipam.readPort(name), signal),
-    readNetwork: name => rejectOnAbort(ipam.readNetwork(name), signal),
     ready: () => rejectOnAbort(ipam.ready(), signal),
     async [Symbol.asyncDispose]() {},
   };

@@ -55,11 +55,11 @@ export async function addRoute(socket: RouteSocket, route: LinkRoute, deadline: 
   }
 }
 
-/** Lists the unicast routes of the main table, both families. */
+/** Lists the unicast routes of all tables, both families. */
 export async function fetchRoutes(socket: RouteSocket, deadline: Deadline): Promise<LinkRoute[]> {
   const messages = await socket.dump(RTM_GETROUTE, [Buffer.alloc(12)], deadline);
   return messages
-    .filter(({ payload }) => payload.readUInt8(4) === RT_TABLE_MAIN && payload.readUInt8(7) === RTN_UNICAST)
+    .filter(({ payload }) => payload.readUInt8(7) === RTN_UNICAST)
     .map(({ payload }) => decodeRoute(payload));
 }
 

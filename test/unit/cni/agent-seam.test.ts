@@ -127,18 +127,27 @@ describe("the agent's socket", () => {
 
   const AGENT = { ipamServer: undefined, host: undefined, cluster: undefined, agentSocket: "/run/mooring/none.sock" };
 
-  it("names the agent's socket in ADD, CHECK and STATUS when the agent is down", async () => {
+  it("names the agent's socket in ADD and STATUS when the agent is down", async () => {
     await using harness = await Harness.start();
     const msg = "the agent at /run/mooring/none.sock does not answer: check that it runs on this node";
     for (const [verb, code] of [
       ["ADD", 11],
-      ["CHECK", 11],
       ["STATUS", 50],
     ] as const) {
       const error = await harness.fail(verb, { ...AGENT, prevResult: {} });
       assert.deepEqual([error.code, error.msg], [code, msg]);
     }
     assert.deepEqual(harness.node.calls, []);
+  });
+
+  it("compares the node alone in CHECK when the agent is down", async () => {
+    await using harness = await Harness.start();
+    const prevResult = await harness.succeed("ADD");
+    await harness.succeed("CHECK", { ...AGENT, prevResult });
+    assert.deepEqual(harness.log, []);
+    harness.node.differences = [{ what: "link eth0", expected: "up", found: "down" }];
+    const { msg } = await harness.fail("CHECK", { ...AGENT, prevResult });
+    assert.equal(msg, "c1/default/web-0: link eth0 should be up, is down");
   });
 
   it("cleans up, journals the release and succeeds in DEL when the agent is down", async () => {

@@ -75,6 +75,17 @@ describe("Calls", () => {
     assert.deepEqual([...harness.node.plugged.keys()], []);
   });
 
+  it("CHECK passes after the pod was changed or deleted in Kubernetes", async () => {
+    await using harness = await Harness.start();
+    harness.addPod("web-0");
+    const { stdout } = await harness.call("ADD", "web-0", "s1");
+    const conf = { prevResult: JSON.parse(stdout) };
+    harness.addPod("web-0", { "mooring.dev/port-name": "another" }, undefined, { labels: { app: "other" } });
+    assert.deepEqual(await harness.call("CHECK", "web-0", "s1", { conf }), { stdout: "", exitCode: 0 });
+    harness.pods.delete("web-0");
+    assert.deepEqual(await harness.call("CHECK", "web-0", "s1", { conf }), { stdout: "", exitCode: 0 });
+  });
+
   it("names what must wait for a confirmation that failed", async () => {
     await using harness = await Harness.start();
     await harness.preclaim(harness.addPod("held"));
