@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import { createAnonymousAuthenticator } from "./auth/anonymous.ts";
 import { authorize } from "./auth/authorize.ts";
 import { findConfigFault, type ServerConfig } from "./config.ts";
+import { SERVER_CALLER } from "./domain/model/caller.ts";
 import type { Store } from "./domain/store.ts";
 import { leaderDuty } from "./duties/leader-duty.ts";
 import { CommitQueue } from "./engine/commit-queue.ts";
@@ -20,6 +21,7 @@ import { clusterOperations } from "./http/v1/cluster-operations.ts";
 import { eventOperations } from "./http/v1/event-operations.ts";
 import { networkOperations } from "./http/v1/network-operations.ts";
 import { portOperations } from "./http/v1/port-operations.ts";
+import { recoveryOperations } from "./http/v1/recovery-operations.ts";
 import { transferOperations } from "./http/v1/transfer-operations.ts";
 import { OptionError } from "./process/options.ts";
 import { openPostgresStore } from "./storage/postgres/postgres-store.ts";
@@ -45,6 +47,7 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   await using stack = new AsyncDisposableStack();
 
   const store = stack.use(await openStore(config, log));
+  await store.changeRecovery({ kind: "check" }, SERVER_CALLER);
 
   const metrics = new Metrics(store, () => batcher.depth);
   const acceptPump = new AcceptPump();
@@ -80,6 +83,7 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
     ...networkOperations(store),
     ...portOperations(store, batcher),
     ...clusterOperations(store, batcher),
+    ...recoveryOperations(store),
     ...eventOperations(store, tail, streams),
     ...transferOperations(store),
     ...serviceOperations(store, metrics, () => buildOpenApi(operations)),

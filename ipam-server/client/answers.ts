@@ -14,6 +14,7 @@ import type {
   Problem,
   PurgeResponse,
   PutNetworkResponse,
+  Recovery,
   ReleaseResult,
   ReleasesResponse,
   ReportResult,
@@ -178,4 +179,8 @@ function need(holds: boolean, field: string): asserts holds {
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+export function parseRecovery(value: unknown): Recovery {
+  return parseWith<Recovery>(value, "active");
 }

@@ -17,6 +17,8 @@ import type {
   PortReservation,
   PurgeResponse,
   PutNetworkResponse,
+  Recovery,
+  RecoveryReport,
   Release,
   ReleaseResult,
   Report,
@@ -76,6 +78,10 @@ export interface FullIpamClient extends IpamClient {
   /** Removes the cluster's ports page by page. */
   purgePorts(cluster: string): AsyncGenerator<PurgeResponse>;
   removeCluster(name: string): Promise<void>;
+  readRecovery(): Promise<Recovery>;
+  /** Returns what is left of the recovery. */
+  reportRecovery(report: RecoveryReport): Promise<Recovery>;
+  endRecovery(): Promise<Recovery>;
   /** Returns the sequence number of the newest event. */
   readLastSeq(): Promise<number>;
   /** Oldest first. */
@@ -226,6 +232,9 @@ export function createIpamClient(options: IpamClientOptions): FullIpamClient {
       } while (cursor !== undefined);
     },
     removeCluster: name => send("DELETE", clusterPath(name), undefined, ignore),
+    readRecovery: () => get("/v1/recovery", answers.parseRecovery),
+    reportRecovery: report => send("POST", "/v1/recovery/reports", report, answers.parseRecovery),
+    endRecovery: () => send("DELETE", "/v1/recovery", undefined, answers.parseRecovery),
     ready: () => send("GET", "/readyz", undefined, ignore, buildSingleAttempt(timeoutMs)),
     readLastSeq: () => get("/v1/events?limit=1", answers.parseLastSeq),
     async *pageEvents(query) {

@@ -61,6 +61,11 @@ export interface Claim {
   ips?: string[];
   /** Wanted MAC, `aa:bb:cc:dd:ee:ff`, unicast. */
   mac?: string;
+  /**
+   * The sandbox has exactly this name, these `ips` and `mac` plugged, and the IPAM has lost it: the claim gets them, or fails.
+   * Needs `sandbox` and `ips`; names a slot by `name` and `slotOf`. The selector and the reuse delay do not apply.
+   */
+  plugged?: boolean;
   /** What to do with a port whose network no longer matches or cannot be reached. Default `fail`. */
   onMismatch?: "fail" | "reallocate";
 }

@@ -18,6 +18,8 @@ export const EVENT_TYPES = [
   "cluster.held",
   "cluster.confirmed",
   "cluster.removed",
+  "recovery.started",
+  "recovery.ended",
 ] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
 

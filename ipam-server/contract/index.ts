@@ -24,5 +24,6 @@ export { IpamError, type IpamErrorDetails } from "./ipam-error.ts";
 export * from "./network.ts";
 export * from "./port.ts";
 export * from "./problem.ts";
+export * from "./recovery.ts";
 export * from "./transfer.ts";
 export * from "./values.ts";

@@ -18,6 +18,7 @@ import { addTraceCommand } from "./commands/trace.ts";
 import type { Context } from "./context.ts";
 import { CtlError, EXIT_CODES, type ExitCode } from "./ctl-error.ts";
 import type { Io, Sink } from "./io.ts";
+import { addRecoveryCommand } from "./recovery/recovery.ts";
 import { reportError } from "./report-error.ts";
 import { CTL_OPTIONS } from "./settings.ts";
 import { toCtlError } from "./to-ctl-error.ts";
@@ -56,6 +57,7 @@ export async function runProgram(argv: readonly string[], io: Io): Promise<ExitC
   addDeleteCommand(program, context);
   addConfirmCommand(program, context);
   addPurgeCommand(program, context);
+  addRecoveryCommand(program, context);
   addCheckCommand(program, context);
   addStatusCommand(program, context);
   addBackupCommand(program, context);

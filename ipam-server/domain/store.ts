@@ -14,6 +14,8 @@ import type { ClusterChange } from "./clusters/change-cluster.ts";
 import type { Duty } from "./model/leadership.ts";
 import type { Mutation, Outcome } from "./model/mutation.ts";
 import type { NetworkEdit } from "./networks/network-edit.ts";
+import type { RecoveryChange } from "./recovery/change-recovery.ts";
+import type { RecoveryState } from "./recovery/recovery-state.ts";
 import type { TransferRow } from "./transfer/transfer.ts";
 
 /** A violated invariant of the store, found by `check`. */
@@ -42,6 +44,9 @@ export interface Store extends AsyncDisposable {
   changeCluster(name: string, change: ClusterChange, caller: string): Promise<Cluster | undefined>;
   /** Returns all clusters by name. */
   readClusters(): Promise<Cluster[]>;
+
+  /** Applies a step of the recovery after a restore. Returns what is left of it. */
+  changeRecovery(change: RecoveryChange, caller: string): Promise<RecoveryState | undefined>;
 
   readNetworks(): Promise<Network[]>;
   /** Rejects with `not_found`. */

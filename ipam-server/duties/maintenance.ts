@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { SERVER_CALLER } from "../domain/model/caller.ts";
 import type { Store } from "../domain/store.ts";
 import { BackgroundLoop } from "../process/background-loop.ts";
 
@@ -9,13 +10,14 @@ const INTERVAL_MS = 60_000;
  * at the next pass.
  */
 export async function runMaintenance(
-  store: Pick<Store, "collectExpired">,
+  store: Pick<Store, "collectExpired" | "changeRecovery">,
   log: Logger,
   signal: AbortSignal,
   intervalMs = INTERVAL_MS,
 ): Promise<void> {
   const pass = async () => {
     try {
+      await store.changeRecovery({ kind: "check" }, SERVER_CALLER);
       const collected = await collectAll(store, signal);
       if (collected > 0) log.info({ collected }, "deleted ports whose retention has ended");
     } catch (error) {

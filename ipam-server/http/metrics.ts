@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { SERVER_CALLER } from "../domain/model/caller.ts";
 import type { Store } from "../domain/store.ts";
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
@@ -23,9 +24,14 @@ export class Metrics {
   readonly #held = this.#subnetGauge("held", "Addresses held by ports");
   readonly #freed = this.#subnetGauge("freed", "Released addresses that wait for reuse");
   readonly #size = this.#subnetGauge("size", "Addresses in the allocation pools");
-  readonly #store: Pick<Store, "readNetworks">;
+  readonly #waitingHosts = new Gauge({
+    name: "mooring_recovery_waiting_hosts",
+    help: "Hosts that have not reported what they have plugged since the restore; 0 without a recovery",
+    registers: [this.#registry],
+  });
+  readonly #store: Pick<Store, "readNetworks" | "changeRecovery">;
 
-  constructor(store: Pick<Store, "readNetworks">, queueDepth: () => number) {
+  constructor(store: Pick<Store, "readNetworks" | "changeRecovery">, queueDepth: () => number) {
     this.#store = store;
     collectDefaultMetrics({ register: this.#registry });
     new Gauge({
@@ -52,7 +58,9 @@ export class Metrics {
   };
 
   async expose(): Promise<{ contentType: string; text: string }> {
-    for (const gauge of [this.#held, this.#freed, this.#size]) gauge.reset();
+    for (const gauge of [this.#held, this.#freed, this.#size, this.#waitingHosts]) gauge.reset();
+    const recovery = await this.#store.changeRecovery({ kind: "check" }, SERVER_CALLER);
+    if (recovery) this.#waitingHosts.set(recovery.waitingFor.length);
     for (const { name, subnets } of await this.#store.readNetworks()) {
       for (const { cidr, usage } of subnets) {
         const labels = { network: name, subnet: cidr };

@@ -1,10 +1,8 @@
+import { SERVER_CALLER } from "../domain/model/caller.ts";
 import type { Catalog } from "../domain/model/catalog.ts";
 import type { Item } from "../domain/model/mutation.ts";
 import type { NewEvent, Writes } from "../domain/model/snapshot.ts";
 import type { NetworkChange } from "../domain/networks/plan-network-change.ts";
-
-/** The caller that events of expired ports name. */
-const STORE_CALLER = "mooring-ipam";
 
 export const hasChanges = ({ events, updatedPorts }: Writes): boolean => events.length > 0 || updatedPorts.length > 0;
 
@@ -16,7 +14,7 @@ export function updateCatalog({ cursors, counters }: Writes, catalog: Catalog): 
 
 /** The items that delete ports whose TTL or lease has ended. */
 export const expireItems = (names: readonly string[]): Item[] =>
-  names.map(name => ({ kind: "expire", name, caller: STORE_CALLER }));
+  names.map(name => ({ kind: "expire", name, caller: SERVER_CALLER }));
 
 export const countDeleted = (outcomes: readonly object[]): number =>
   outcomes.filter(outcome => "deleted" in outcome).length;

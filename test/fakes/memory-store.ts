@@ -70,6 +70,7 @@ export class MemoryStore implements Store {
 
   changeCluster = async () => undefined;
   readClusters = async () => [];
+  changeRecovery = async () => undefined;
 
   readNetworks = async (): Promise<Network[]> => [...this.#networks.values()];
 

@@ -39,9 +39,9 @@ export class ClaimBuilder {
   }
 
   /** Rejects with KubeError if the namespace cannot be read, with IpamError `invalid_request` for invalid annotations. */
-  async derivePreclaim(pod: NodePod): Promise<Claim> {
+  async derivePreclaim(pod: NodePod, ifname = DEFAULT_INTERFACE): Promise<Claim> {
     const namespace = await this.#options.pods.namespaceOf(pod, 0);
-    return this.#derive(pod, namespace, this.#defaults(), DEFAULT_INTERFACE, undefined);
+    return this.#derive(pod, namespace, this.#defaults(), ifname, undefined);
   }
 
   /** Derives the claim from the pod in CNI_ARGS, or from the container alone if there is none. */

@@ -6,6 +6,8 @@ import type {
   MooringEvent,
   Network,
   Port,
+  Recovery,
+  RecoveryReport,
   Release,
   ReleaseResult,
   Report,
@@ -18,6 +20,8 @@ import { ClusterCheck, type OwnCluster } from "./cluster-check.ts";
 /** The agent's IPAM client. Items that are sent at the same time share a request. */
 export interface AgentIpam extends IpamClient {
   readNetwork(name: string): Promise<Network>;
+  /** Returns what is left of the recovery after a restore. */
+  reportRecovery(report: RecoveryReport): Promise<Recovery>;
   /** Returns all ports bound to this host. Rejects if a page cannot be read. */
   readPortsOfHost(host: string): Promise<Port[]>;
   /** Returns the sequence number of the newest event. */
@@ -133,6 +137,7 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
     },
     release: queueByPolicy<Release, ReleaseResult>(client.release),
     report: queueByPolicy<Report, ReportResult>(client.report),
+    reportRecovery: report => trackReachability(client.reportRecovery(report)).catch(withoutRecovery),
     readPort: name => trackReachability(client.readPort(name)),
     readNetwork: name => trackReachability(client.readNetwork(name)),
     ready: () => trackReachability(client.ready()),
@@ -145,4 +150,10 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
       client.followEvents({ after, host }, onEvent, onError, signal),
     [Symbol.asyncDispose]: () => client[Symbol.asyncDispose](),
   };
+}
+
+/** A server of an earlier release, which has no recovery. */
+function withoutRecovery(error: unknown): Recovery {
+  if (error instanceof IpamError && error.code === "not_found") return { active: false };
+  throw error;
 }

@@ -1,5 +1,5 @@
 import { RELEASE_POLICY } from "../../../ipam-server/client/retry-policy.ts";
-import type { Port, PortAttachment, Release, Segment } from "../../../ipam-server/contract/index.ts";
+import type { Claim, Port, PortAttachment, Release, Segment } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import { findIntegrationBridge, type IntegrationBridge } from "../../datapath/bridges/integration-bridges.ts";
@@ -97,40 +97,29 @@ export class LocalChanges {
     const { config, ipam, held, log } = this.#context;
     const { sandboxId, containerInterface, ovs } = local;
     const sandbox = { id: sandboxId, interface: containerInterface };
-    const preclaim = await this.#claims.derivePreclaim(pod);
-    // The request of an interface other than eth0 is in its network configuration, which only CNI calls carry.
-    const isSame =
-      containerInterface === DEFAULT_INTERFACE && (preclaim.slotOf !== undefined || preclaim.name === ovs?.portName);
-    if (!isSame) {
-      log.warn({ port: ovs?.portName, sandboxId }, "binding lost and cannot be claimed again; delete the pod");
-      return false;
-    }
-    const ips = preclaim.slotOf === undefined ? ovs?.addresses : undefined;
-    const wanted = leasedPort === undefined ? !preclaim.ips && ips?.length && { ips } : { leasedPort };
-    const claim = { ...preclaim, host: config.nodeName, sandbox, ...wanted };
+    const preclaim = await this.#claims.derivePreclaim(pod, containerInterface);
+    const claim = { ...preclaim, host: config.nodeName, sandbox, ...deriveWanted(ovs, leasedPort) };
     return this.#enqueue(local, async () => {
       let attachment: PortAttachment;
       try {
         attachment = await ipam.claim(claim);
       } catch (error) {
-        if (isTaken(error)) return this.#disconnect(local, "moved");
-        throw error;
+        if (!isTaken(error)) throw error;
+        const isDisconnected = await this.#disconnect(local, "moved");
+        this.#reportLost(local, pod, error);
+        return isDisconnected;
       }
       const { port, segment } = attachment;
       held.put(pod.uid, containerInterface, { port, attachment, claim: preclaim, sandboxId });
       log.warn({ port: port.name, sandboxId }, "binding lost, claimed again");
-      this.#reportChangedAddresses(local, port, pod);
       return this.#replug(local, port, segment);
     });
   }
 
-  /** Only reports them, because a pod keeps its addresses until it is deleted. */
-  #reportChangedAddresses(local: LocalPort, port: Port, { uid }: NodePod): void {
-    if (findLost(local, port).length === 0) return;
-    const had = local.ovs?.addresses ?? [];
-    const has = port.fixedIps.map(({ address }) => address);
-    const message = `uses ${had.join(", ")}, which the IPAM lost and replaced by ${has.join(", ")}: delete the pod`;
-    this.#context.log.error({ port: port.name, had, has }, message);
+  /** The address of a live pod belongs to another port: only a new pod can get another one. */
+  #reportLost({ ovs, sandboxId }: LocalPort, { uid }: NodePod, { message: why }: IpamError): void {
+    const message = `uses ${ovs?.addresses.join(", ")}, which it can no longer have (${why}): disconnected, delete the pod`;
+    this.#context.log.error({ port: ovs?.portName, sandboxId, addresses: ovs?.addresses }, message);
     this.#context.condition.setFault(uid, "AddressLost", message);
   }
 
@@ -197,6 +186,14 @@ export class LocalChanges {
   }
 }
 
+/** What the sandbox has, under the name it was plugged with, because labels and annotations may have changed. */
+function deriveWanted(ovs: LocalPort["ovs"], leasedPort: string | undefined): Partial<Claim> {
+  if (leasedPort !== undefined) return { leasedPort };
+  if (ovs?.portName === undefined || ovs.addresses.length === 0) return {};
+  const { portName: name, addresses: ips, mac } = ovs;
+  return { name, ips, ...(mac !== undefined && { mac }), plugged: true };
+}
+
 /** Addresses that the pod uses and the IPAM's port has no longer. */
 function findLost({ ovs }: LocalPort, { fixedIps }: Port): string[] {
   return (ovs?.addresses ?? []).filter(used => !fixedIps.some(({ address }) => address === used));
@@ -261,7 +258,7 @@ function deriveRestore(
 }
 
 /** True if the port or address belongs to another claim. An address in its reuse delay does not. */
-function isTaken(error: unknown): boolean {
+function isTaken(error: unknown): error is IpamError {
   if (!(error instanceof IpamError)) return false;
   const { code, details } = error;
   if (code === "address_in_use") return details.retryAfterSeconds === undefined;

@@ -5,12 +5,14 @@ import type { UpkeepContext } from "./upkeep-context.ts";
 
 interface ReconcileLoopOptions {
   context: Pick<UpkeepContext, "config" | "bridges" | "datapath" | "log" | "metrics">;
-  sweeper: Pick<Sweeper, "sweep" | "pendingCount">;
+  sweeper: Pick<Sweeper, "sweep" | "pendingCount" | "mayRecover">;
   /** Interval of the check whether OVSDB was replaced. Default 2000. */
   watchMs?: number;
 }
 
 const RETRY_MS = 2000;
+/** The interval while the IPAM may be recovering: pods of the complete cluster wait for this node's report. */
+const RECOVERY_MS = 3000;
 /** Nodes that have swept together do not sweep together for long. */
 const INTERVAL_JITTER = 0.4;
 
@@ -62,7 +64,7 @@ export class ReconcileLoop implements AsyncDisposable {
     const isSwept = await this.#attempt("sweep", () => sweeper.sweep());
     if (!hasBridges || !isSwept) return RETRY_MS;
     this.#lastFailure = undefined;
-    const nextMs = withJitter(sweepInterval, INTERVAL_JITTER);
+    const nextMs = withJitter(sweeper.mayRecover ? RECOVERY_MS : sweepInterval, INTERVAL_JITTER);
     return sweeper.pendingCount > 0 ? Math.min(nextMs, sweepGrace + 50) : nextMs;
   }
 

@@ -32,6 +32,7 @@ export class Sweeper {
   readonly ended = new Set<string>();
   readonly #sweeps: Counter;
   #pending: PendingRemovals = new Map();
+  #mayRecover = true;
 
   constructor(options: SweeperOptions) {
     this.#options = options;
@@ -46,6 +47,16 @@ export class Sweeper {
   /** Number of removals in their grace period. */
   get pendingCount(): number {
     return this.#pending.size;
+  }
+
+  /** True from `expectRecovery` until the IPAM has answered that it is not recovering from a restore. */
+  get mayRecover(): boolean {
+    return this.#mayRecover;
+  }
+
+  /** To be called when another IPAM server, or another database, may have answered since the last sweep. */
+  expectRecovery(): void {
+    this.#mayRecover = true;
   }
 
   /** Sweeps once. Rejects if OVS or the kernel cannot be read. Other failures are logged and retried at the next sweep. */
@@ -65,6 +76,16 @@ export class Sweeper {
       await Promise.all(work.slice(from, from + CONCURRENCY).map(action => this.#apply(action)));
     }
     this.#sweeps.inc();
+    if (this.#mayRecover) await this.#reportRecovery(view, actions);
+  }
+
+  /** Reports, after a restore of the IPAM, whether all that is plugged here is claimed and all else released. */
+  async #reportRecovery(view: SweepView, actions: readonly SweepAction[]): Promise<void> {
+    if (view.bindings === undefined || view.pods === undefined) return;
+    const pending = actions.filter(action => action.kind === "claim" || isDestructive(action)).length;
+    const report = { ...view.self, pending };
+    const recovery = await this.#read("recovery", () => this.#options.context.ipam.reportRecovery(report));
+    if (recovery !== undefined) this.#mayRecover = recovery.active;
   }
 
   /** Decides due removals again with fresh reads of their pods. Without an answer, only what depends on no pod is left. */

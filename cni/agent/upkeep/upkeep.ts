@@ -22,7 +22,10 @@ export const startUpkeep: StartUpkeep = async (context: UpkeepContext) => {
       view,
       changes,
       onEnded: key => sweeper.ended.add(key),
-      compare: () => loop.request(),
+      compare() {
+        sweeper.expectRecovery();
+        loop.request();
+      },
     }),
   );
   const { installBin: bin, installConf: conf, installHome: home } = context.config;

@@ -78,7 +78,7 @@ export function createBound(
   claim: ParsedClaim,
   scope: DecisionScope,
 ): ClaimResult {
-  if (claim.nameFrom === "reserved") {
+  if (claim.nameFrom === "reserved" && !claim.plugged) {
     throw new IpamError(
       "not_found",
       `port ${name} is not reserved; reserve it first: mooringctl reserve ${name} --network-selector "${claim.networkSelector}"`,

@@ -3,12 +3,14 @@ import type { Item, Outcome } from "../model/mutation.ts";
 import type { Snapshot, Writes } from "../model/snapshot.ts";
 import { decideClaim } from "./decide-claim.ts";
 import { decideDelete, decideExpire } from "./decide-delete.ts";
+import { decidePluggedClaim } from "./decide-plugged-claim.ts";
 import { decidePurge, decideRelease } from "./decide-release.ts";
 import { decideReport } from "./decide-report.ts";
 import { decideReserve } from "./decide-reserve.ts";
 import { decideSlotClaim } from "./decide-slot-claim.ts";
 import type { DecisionContext, DecisionScope } from "./decision-scope.ts";
 import { decideActivate } from "./inactive/decide-activate.ts";
+import { assertNotRecovering } from "./recovery-gate.ts";
 import { MissingPools, WorkingState } from "./working-state.ts";
 
 export type Decision = { outcomes: Outcome[]; writes: Writes } | { missingNetworkId: number };
@@ -34,8 +36,10 @@ export function decide(batch: readonly Item[], snapshot: Snapshot, context: Deci
 }
 
 function decideItem(item: Item, scope: DecisionScope): Outcome {
+  assertNotRecovering(item, scope);
   switch (item.kind) {
     case "claim":
+      if (item.claim.plugged) return decidePluggedClaim(item.claim, scope);
       return item.claim.slotOf ? decideSlotClaim(item.claim, item.claim.slotOf, scope) : decideClaim(item.claim, scope);
     case "activate":
       return decideActivate(item.activation, scope);

@@ -1,3 +1,4 @@
+import type { RecoveryState } from "../recovery/recovery-state.ts";
 import type { WorkingState } from "./working-state.ts";
 
 /** Default of `DecisionContext.leaseMs`: longer than most outages of the IPAM. */
@@ -18,6 +19,8 @@ export interface DecisionContext {
    * are missing from it and must not be newer than those to come. Default 0.
    */
   minimumEpoch?: number;
+  /** After a restore, until every host has reported. */
+  recovery?: RecoveryState | undefined;
   /** Returns a new unique port id. */
   newId: () => string;
 }

@@ -75,6 +75,10 @@ export class WorkingState {
     return this.#ports.get(name);
   }
 
+  portByKey(key: number): PortRecord | undefined {
+    return [...this.#ports.values()].find(port => port.key === key);
+  }
+
   /** All ports of the snapshot and of the batch. */
   ports(): Iterable<PortRecord> {
     return this.#ports.values();

@@ -2,6 +2,9 @@
 export const ROLES = ["node", "controller", "provisioner", "reader", "admin"] as const;
 export type Role = (typeof ROLES)[number];
 
+/** The caller that events of the server's own work name. */
+export const SERVER_CALLER = "mooring-ipam";
+
 export interface Caller {
   /** Written into every event that the call causes. */
   name: string;

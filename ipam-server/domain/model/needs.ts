@@ -19,6 +19,8 @@ export interface Needs {
   bindings: BindingKey[];
   addresses: HeldIp[];
   macs: string[];
+  /** Addresses whose holders are needed too. */
+  holdersOf: HeldIp[];
   /** One for each application and interface. */
   slots: SlotNeed[];
 }
@@ -32,6 +34,7 @@ export function planNeeds(batch: readonly Item[], catalog: Catalog): Needs {
   const macs = new Set<string>();
   const bindings: BindingKey[] = [];
   const addresses: HeldIp[] = [];
+  const holdersOf: HeldIp[] = [];
   const slots = new SlotNeeds();
   for (const item of batch) {
     const name = nameOf(item);
@@ -45,8 +48,17 @@ export function planNeeds(batch: readonly Item[], catalog: Catalog): Needs {
     const request = placementRequestOf(item);
     if (request?.mac !== undefined) macs.add(request.mac.toLowerCase());
     for (const ip of request?.ips ?? []) addresses.push(...locate(ip, catalog));
+    if (item.kind === "claim" && item.claim.plugged)
+      holdersOf.push(...(item.claim.ips ?? []).flatMap(ip => locate(ip, catalog)));
   }
-  return { portNames: [...portNames], bindings, addresses, macs: [...macs], slots: slots.toNeeds(portNames) };
+  return {
+    portNames: [...portNames],
+    bindings,
+    addresses,
+    macs: [...macs],
+    holdersOf,
+    slots: slots.toNeeds(portNames),
+  };
 }
 
 export function nameOf(item: Item): string | undefined {

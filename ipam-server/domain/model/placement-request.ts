@@ -4,7 +4,7 @@ import type { NetworkRecord } from "./catalog.ts";
 /** The part of a claim or a reservation that chooses network, addresses and MAC. */
 export type PlacementRequest = Pick<
   Claim & PortReservation,
-  "networkSelector" | "families" | "ips" | "mac" | "availabilityZone" | "physicalNetworks"
+  "networkSelector" | "families" | "ips" | "mac" | "plugged" | "availabilityZone" | "physicalNetworks"
 > & { host?: string };
 
 /** True if the host is in the network's zone and has its physical network. An absent field restricts nothing. */

@@ -19,46 +19,41 @@ import { toPort } from "../../domain/model/port-record.ts";
 import type { NewEvent } from "../../domain/model/snapshot.ts";
 import type { ReuseTimes } from "../../domain/networks/cooling.ts";
 import { applyEdit, type NetworkEdit } from "../../domain/networks/network-edit.ts";
+import { planRecoveryChange, type RecoveryChange } from "../../domain/recovery/change-recovery.ts";
+import type { RecoveryState } from "../../domain/recovery/recovery-state.ts";
 import type { Finding, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
 import { countDeleted, expireItems, networkEvents } from "../commit.ts";
 import { EventNotifier } from "../event-notifier.ts";
-import { MAX_EXPIRED } from "../limits.ts";
 import { findNetwork } from "../network-plan.ts";
 import { identityOf, portNotFound } from "../port-query.ts";
 import { buildContext, eventRetentionOf, reuseDelayOf } from "../store-options.ts";
 import { checkStore } from "./check/check-store.ts";
-import { close } from "./database/close-connection.ts";
 import { TIMEOUTS } from "./database/connect.ts";
 import { DiskSpaceProbe } from "./database/disk-space-probe.ts";
 import { toIpamError } from "./database/errors.ts";
-import { migrate } from "./database/migrate.ts";
 import { parsePostgresUrl } from "./database/postgres-url.ts";
 import { Primary } from "./database/primary.ts";
 import { Reader } from "./database/reader.ts";
-import { type Bound, prepare, type Send } from "./database/statement.ts";
+import type { Bound, Send } from "./database/statement.ts";
 import { type TransactionPlan, Writer } from "./database/writer.ts";
+import { prepareDatabase } from "./history/prepare-database.ts";
 import { CatalogCache } from "./replicas/catalog-cache.ts";
 import { EventListener } from "./replicas/event-listener.ts";
 import { LEADERSHIP_TIMES, Leadership } from "./replicas/leadership.ts";
 import { loadUpdatedCatalog, NEXT_REVISION } from "./replicas/updated-catalog.ts";
-import { loadCatalog, type VersionedCatalog } from "./rows/catalog-rows.ts";
+import { type CatalogState, loadCatalog, readState, type VersionedCatalog } from "./rows/catalog-rows.ts";
 import { BatchDecider, type Decided } from "./statements/batch-decider.ts";
 import { readClusters, writeCluster } from "./statements/cluster-table.ts";
 import { EventPruner, lastSeqOf, planEvents } from "./statements/event-log.ts";
 import { readEvents } from "./statements/event-reader.ts";
 import { deleteNetwork, putNetwork } from "./statements/network-writer.ts";
-import { findKeys, readPort, readPorts } from "./statements/port-reader.ts";
+import { findExpired, findKeys, readPort, readPorts } from "./statements/port-reader.ts";
+import { writeRecovery } from "./statements/recovery-column.ts";
 import type { PostgresStoreOptions } from "./store-options.ts";
 import { Transfers } from "./transfer/transfers.ts";
 
 const RETRY_FOR_MS = 10_000;
-/** How long a migration may block changes while it waits for a lock. */
-const MIGRATION_LOCK_MS = 1000;
-
-const EXPIRED = prepare(
-  `SELECT name FROM ports WHERE expires_at <= $1 AND host IS NULL ORDER BY expires_at LIMIT ${MAX_EXPIRED}`,
-);
 
 /**
  * Connects, and creates or migrates the tables. Rejects with IpamError `unavailable`, which names the database and the
@@ -68,13 +63,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   const clock = options.clock ?? Date.now;
   const primary = new Primary(parsePostgresUrl(options.url), { ...TIMEOUTS, ...options.timeouts });
   try {
-    const client = await primary.connect({ statementMs: 600_000, lockMs: MIGRATION_LOCK_MS });
-    try {
-      await migrate(client, primary.name, clock());
-      await primary.startVerifying(client, options.onPromotion ?? (() => {}));
-    } finally {
-      await close(client);
-    }
+    await prepareDatabase(primary, clock(), options.onPromotion ?? (() => {}));
     const retryForMs = options.retryForMs ?? RETRY_FOR_MS;
     await using stack = new AsyncDisposableStack();
     const reader = stack.use(new Reader(primary, options.readers ?? 4, retryForMs));
@@ -220,6 +209,19 @@ class PostgresStore implements Store {
     });
   }
 
+  async changeRecovery(change: RecoveryChange, caller: string): Promise<RecoveryState | undefined> {
+    const now = this.#clock();
+    const plan = (state: CatalogState) => planRecoveryChange(state.recovery, change, now, caller);
+    const { after, isChanged } = plan(await this.#read(readState));
+    if (!isChanged) return after;
+    const { result, writes, answers } = await this.#writer.transact("change", async send => {
+      const { after: result, events } = plan(await readState(send));
+      return { writes: [writeRecovery(result), ...this.#planEvents(events, now)], result };
+    });
+    this.#notify(writes, answers);
+    return result;
+  }
+
   readonly readClusters = (): Promise<Cluster[]> => this.#read(readClusters);
 
   async readNetworks(): Promise<Network[]> {
@@ -227,9 +229,7 @@ class PostgresStore implements Store {
     return (await this.#networks.refresh()).networks.map(toNetwork);
   }
 
-  async readNetwork(name: string): Promise<Network> {
-    return findNetwork(name, await this.readNetworks());
-  }
+  readonly readNetwork = async (name: string): Promise<Network> => findNetwork(name, await this.readNetworks());
 
   async readPorts(query: PortQuery): Promise<PortList> {
     return this.#read((send, catalog) => readPorts(send, query, catalog));
@@ -261,10 +261,9 @@ class PostgresStore implements Store {
 
   async collectExpired(): Promise<number> {
     if (this.#transfers.gate.isImporting) return 0;
-    const now = this.#clock();
-    const due = await this.#reader.read(send => send<[name: string]>(EXPIRED, now));
+    const due = await this.#reader.read(send => findExpired(send, this.#clock()));
     if (due.length === 0) return 0;
-    return countDeleted(await this.#decideAndApply(expireItems(due.map(([name]) => name))));
+    return countDeleted(await this.#decideAndApply(expireItems(due)));
   }
 
   lead(duty: Duty): AsyncDisposable {

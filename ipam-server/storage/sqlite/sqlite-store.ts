@@ -10,15 +10,14 @@ import {
   type TransferEnd,
 } from "../../contract/index.ts";
 import { type ClusterChange, planClusterChange } from "../../domain/clusters/change-cluster.ts";
-import { decide } from "../../domain/decide/decide.ts";
-import type { DecisionContext } from "../../domain/decide/decision-scope.ts";
 import { type Catalog, toNetwork } from "../../domain/model/catalog.ts";
 import { type Duty, leadAlone } from "../../domain/model/leadership.ts";
 import type { Item, Mutation, Outcome } from "../../domain/model/mutation.ts";
-import { planAllocations, planNeeds } from "../../domain/model/needs.ts";
-import type { NewEvent, Writes } from "../../domain/model/snapshot.ts";
+import type { NewEvent } from "../../domain/model/snapshot.ts";
 import type { ReuseTimes } from "../../domain/networks/cooling.ts";
 import { applyEdit, type NetworkEdit } from "../../domain/networks/network-edit.ts";
+import { planRecoveryChange, type RecoveryChange } from "../../domain/recovery/change-recovery.ts";
+import type { RecoveryState } from "../../domain/recovery/recovery-state.ts";
 import type { Finding, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
 import { countDeleted, expireItems, hasChanges, networkEvents, updateCatalog } from "../commit.ts";
@@ -34,9 +33,11 @@ import { openShared } from "./database/open-database.ts";
 import { LongReads } from "./reads/long-reads.ts";
 import { StoreReads } from "./reads/store-reads.ts";
 import { loadCatalog } from "./rows/catalog-rows.ts";
+import { decideBatch } from "./statements/batch-decider.ts";
 import { readClusters, writeCluster } from "./statements/cluster-table.ts";
 import { EventLog } from "./statements/event-log.ts";
 import { NetworkWriter } from "./statements/network-writer.ts";
+import { readRecovery, writeRecovery } from "./statements/recovery-column.ts";
 import { SnapshotLoader } from "./statements/snapshot-loader.ts";
 import { WriteApplier } from "./statements/write-applier.ts";
 import type { SqliteStoreOptions } from "./store-options.ts";
@@ -73,6 +74,7 @@ class SqliteStore implements Store {
   #catalog: Catalog;
   #nextPortKey: number;
   #minimumEpoch: number;
+  #recovery: RecoveryState | undefined;
 
   constructor(database: Database.Database, lock: Disposable, options: SqliteStoreOptions, clock: () => number) {
     this.#database = database;
@@ -97,6 +99,7 @@ class SqliteStore implements Store {
     this.#catalog = loadCatalog(database);
     this.#nextPortKey = this.#readState("next_port_key");
     this.#minimumEpoch = this.#readState("epoch_floor");
+    this.#recovery = readRecovery(database);
   }
 
   async commit(batch: readonly Mutation[]): Promise<Outcome[]> {
@@ -105,10 +108,11 @@ class SqliteStore implements Store {
 
   #decideAndApply(batch: readonly Item[]): Outcome[] {
     return this.#guard(() => {
-      const context = { ...buildContext(this.#options, this.#clock()), minimumEpoch: this.#minimumEpoch };
+      const added = { minimumEpoch: this.#minimumEpoch, recovery: this.#recovery };
+      const context = { ...buildContext(this.#options, this.#clock()), ...added };
       // Reads in the transaction too, because each statement outside of one locks the file for itself.
       const { outcomes, writes } = this.#transact(() => {
-        const decision = this.#decide(batch, context);
+        const decision = decideBatch(batch, context, this.#loader, this.#catalog, this.#nextPortKey);
         if (hasChanges(decision.writes)) {
           this.#applier.apply(decision.writes, this.#catalog, this.#failpoint);
           this.#append(decision.writes.events, context.now);
@@ -122,19 +126,6 @@ class SqliteStore implements Store {
       }
       return outcomes;
     });
-  }
-
-  #decide(batch: readonly Item[], context: DecisionContext): { outcomes: Outcome[]; writes: Writes } {
-    const needs = planNeeds(batch, this.#catalog);
-    const ports = this.#loader.loadPorts(needs, this.#catalog);
-    const names = new Set(ports.map(({ name }) => name));
-    const allocations = planAllocations(batch, this.#catalog, name => names.has(name));
-    for (;;) {
-      const snapshot = this.#loader.load(needs, allocations, ports, this.#catalog, this.#nextPortKey);
-      const decision = decide(batch, snapshot, context);
-      if ("outcomes" in decision) return decision;
-      allocations.set(decision.missingNetworkId, batch.length);
-    }
   }
 
   #append(events: readonly NewEvent[], now: number): void {
@@ -184,15 +175,27 @@ class SqliteStore implements Store {
     return this.#guard(() => {
       const now = this.#clock();
       const { after, event } = planClusterChange(name, change, readClusters(this.#database), now, caller);
-      if (event) {
-        this.#transact(() => {
-          writeCluster(this.#database, name, after);
-          this.#append([event], now);
-        });
-        this.#notifier.notify(this.#events.lastSeq);
-      }
+      if (event) this.#write([event], now, () => writeCluster(this.#database, name, after));
       return after;
     });
+  }
+
+  async changeRecovery(change: RecoveryChange, caller: string): Promise<RecoveryState | undefined> {
+    return this.#guard(() => {
+      const now = this.#clock();
+      const { after, isChanged, events } = planRecoveryChange(this.#recovery, change, now, caller);
+      if (isChanged) this.#write(events, now, () => writeRecovery(this.#database, after));
+      this.#recovery = after;
+      return after;
+    });
+  }
+
+  #write(events: readonly NewEvent[], now: number, work: () => void): void {
+    this.#transact(() => {
+      work();
+      if (events.length > 0) this.#append(events, now);
+    });
+    this.#notifier.notify(this.#events.lastSeq);
   }
 
   readonly readClusters = async (): Promise<Cluster[]> => this.#guard(() => readClusters(this.#database));

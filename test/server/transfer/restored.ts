@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Port } from "../../../ipam-server/contract/index.ts";
+import type { Port, Recovery } from "../../../ipam-server/contract/index.ts";
 import { EventStream } from "../api/sse.ts";
 import { Client, claimOf } from "../client.ts";
 import type { ServerProcess } from "../server-process.ts";
@@ -32,6 +32,14 @@ export async function assertNewerThanBackup(server: ServerProcess, lostSeq: numb
   await using reader = await EventStream.open(`${server.url}/v1/events`, { "Last-Event-ID": String(lostSeq) });
   const [gap] = await reader.events(1);
   assert.deepEqual([gap?.type, gap?.seq], ["gap", oldestSeq - 1]);
+
+  // Nothing new is assigned until the node of the backup has reported, or a person ends the wait.
+  const { body: recovery } = await client.get<Recovery>("/v1/recovery");
+  assert.ok(recovery.active);
+  assert.deepEqual(recovery.waitingFor, [{ host: "node-a" }]);
+  assert.match((await client.get<string>("/metrics")).body, /^mooring_recovery_waiting_hosts 1$/m);
+  await assert.rejects(client.claim(claimOf("web-0", 7, "node-b")), /restored from a backup/);
+  assert.deepEqual((await client.send("DELETE", "/v1/recovery")).body, { active: false });
 
   const moved = await client.claim(claimOf("web-0", 7, "node-b"));
   assert.equal(moved.port.epoch, 1_000_002);

@@ -11,6 +11,7 @@ import { testNetworks } from "./networks.ts";
 import { testOrders } from "./orders.ts";
 import { testRandomWork } from "./random-work.ts";
 import { testReallocation } from "./reallocation.ts";
+import { testRecovery } from "./recovery.ts";
 import { testRedeclared } from "./redeclared.ts";
 import { testSlots } from "./slots.ts";
 
@@ -23,6 +24,7 @@ export function testStore(engine: Engine): void {
   testRedeclared(engine);
   testReallocation(engine);
   testClusters(engine);
+  testRecovery(engine);
   testHistory(engine);
   testOrders(engine);
   testSlots(engine);

@@ -4,10 +4,18 @@ import { deriveMacOfIpv4, deriveMacOfKey, isDerivedMac, parseMac } from "../../m
 import type { HeldIp, PlacedPort } from "../../model/port-record.ts";
 import type { WorkingState } from "../working-state.ts";
 
+interface MacPlace {
+  network: NetworkRecord;
+  ips: readonly HeldIp[];
+  port: PlacedPort;
+  /** True: it was derived for a port that is lost. */
+  isPlugged?: boolean | undefined;
+}
+
 /** The wanted MAC if this port may have it; else the one it has on this network; else one derived from its addresses. */
 export function checkMac(
   wanted: string | undefined,
-  { network, ips, port }: { network: NetworkRecord; ips: readonly HeldIp[]; port: PlacedPort },
+  { network, ips, port, isPlugged }: MacPlace,
   working: WorkingState,
 ): string {
   const derived = deriveMac(ips, port.key, working);
@@ -15,7 +23,7 @@ export function checkMac(
   if (wanted === undefined) return own ?? derived;
   const mac = parseMac(wanted, "mac");
   if (mac === derived || mac === own) return mac;
-  if (isDerivedMac(mac)) {
+  if (isDerivedMac(mac) && !isPlugged) {
     throw new IpamError(
       "invalid_request",
       `the wanted MAC ${mac} begins like those that Mooring derives from addresses (0a:58, 0a:59), and this port's is ${derived}; choose another prefix, such as 02`,

@@ -58,7 +58,7 @@ export function choosePlacement(
       const picked = pickAddresses(network, search);
       if (!picked) continue;
       const ips = picked.map(({ ip }) => ip);
-      const mac = checkMac(request.mac, { network, ips, port }, working);
+      const mac = checkMac(request.mac, { network, ips, port, isPlugged: request.plugged }, working);
       return { network, ips, mac, previousBindingReleased: !picked.some(({ cooling }) => cooling) };
     } catch (error) {
       // A wanted address or MAC that is in use on one network may be free on another.
@@ -95,6 +95,7 @@ function findNetworks(
   matching: readonly NetworkRecord[],
   working: WorkingState,
 ): NetworkRecord[] {
+  if (request.plugged) return findPluggedNetworks(request, wanted, working);
   if (matching.length === 0) throw noMatchError(request, working.catalog);
   const reachable = matching.filter(network => isReachable(network, request));
   if (reachable.length === 0) throw unreachableError(request, matching);
@@ -114,6 +115,24 @@ function findNetworks(
     );
   }
   return containing;
+}
+
+/** The network is the one that has the plugged addresses, also if its labels have changed. */
+function findPluggedNetworks(
+  request: PlacementRequest,
+  wanted: readonly ParsedAddress[],
+  { catalog }: WorkingState,
+): NetworkRecord[] {
+  const containing = catalog.networks.filter(
+    network => isReachable(network, request) && wanted.every(address => subnetOf(network, address) !== undefined),
+  );
+  if (containing.length > 0) {
+    // Networks of several VPCs may have the same addresses.
+    const matching = catalog.match(request.networkSelector).filter(network => containing.includes(network));
+    return matching.length > 0 ? matching : containing;
+  }
+  const addresses = wanted.map(({ version, value }) => formatAddress(version, value)).join(" and ");
+  throw invalid("ips", `the plugged address ${addresses} is in no subnet that this host reaches; declare its network`);
 }
 
 function hasFamilies(network: NetworkRecord, families: readonly IpFamily[] | undefined): boolean {
@@ -150,6 +169,7 @@ function pickAddresses(network: NetworkRecord, search: PlacementSearch): Picked[
   const families = search.request.families ?? (own.length > 0 ? familiesOf([...own, ...search.wanted]) : undefined);
   const picked: Picked[] = [];
   for (const version of [4, 6] as const) {
+    if (search.request.plugged && !search.wanted.some(address => address.version === version)) continue;
     const subnets = network.subnets.filter(({ cidr }) => cidr.version === version);
     if (families ? !families.includes(familyOf(version)) : subnets.length === 0) continue;
     const address = search.wanted.find(candidate => candidate.version === version);
@@ -179,12 +199,12 @@ const familiesOf = (addresses: readonly { version: 4 | 6 }[]): IpFamily[] =>
 function pickWanted(
   subnet: SubnetRecord,
   { version, value }: ParsedAddress,
-  { port, scope: { working, context } }: PlacementSearch,
+  { request, port, scope: { working, context } }: PlacementSearch,
 ): Picked {
   const ip = { subnetId: subnet.id, offset: value - subnet.cidr.base };
   const text = formatAddress(version, value);
   const barred = subnet.unusable.find(({ range }) => contains(range, ip.offset));
-  if (barred)
+  if (barred && !request.plugged)
     throw invalid("ips", `the wanted address ${text} is ${barred.why} of subnet ${subnet.cidr.text}; choose another`);
   const state = working.address(ip);
   if (!state) return { ip, cooling: false };
@@ -197,7 +217,7 @@ function pickWanted(
     );
   }
   const waitMs = state.freedAt + context.reuseDelayMs - context.now;
-  if (waitMs > 0 && state.lastPort !== port.name) {
+  if (waitMs > 0 && state.lastPort !== port.name && !request.plugged) {
     const retryAfterSeconds = Math.ceil(waitMs / 1000);
     throw new IpamError(
       "address_in_use",

@@ -16,7 +16,7 @@ export function findMismatch(
 ): IpamError | undefined {
   const network = working.catalog.network(port.networkId);
   const hint = "release and delete the port, or set onMismatch to reallocate (annotation mooring.dev/on-mismatch)";
-  if (!working.catalog.match(request.networkSelector).includes(network)) {
+  if (!request.plugged && !working.catalog.match(request.networkSelector).includes(network)) {
     return new IpamError(
       "no_matching_network",
       `port ${port.name} is on network ${network.name}, which the selector "${request.networkSelector}" does not match; correct the selector, or ${hint}`,

@@ -12,6 +12,7 @@ import {
   type PortQuery,
   type PortReservation,
   type PurgeRequest,
+  type RecoveryReport,
   type Release,
   type Report,
   type SubnetSpec,
@@ -78,6 +79,7 @@ export const claim = z
     labels: optional(f.labels),
     ips: optional(f.ips),
     mac: optional(f.mac),
+    plugged: optional(z.boolean()),
     onMismatch: optional(z.enum(["fail", "reallocate"])),
   })
   .meta({ id: "Claim" }) satisfies z.ZodType<Claim>;
@@ -214,3 +216,11 @@ export const passConfirmation = z.strictObject({ pass: passId }) satisfies z.Zod
 export const purgeRequest = z.strictObject({
   cursor: optional(z.string().max(1024)),
 }) satisfies z.ZodType<PurgeRequest>;
+
+export const recoveryReport = z
+  .strictObject({
+    cluster: optional(f.clusterName),
+    host: f.identifier,
+    pending: z.int().min(0).max(100_000),
+  })
+  .meta({ id: "RecoveryReport" }) satisfies z.ZodType<RecoveryReport>;

@@ -18,6 +18,7 @@ import {
   type Problem,
   type PurgeResponse,
   type PutNetworkResponse,
+  type Recovery,
   type ReleaseResult,
   type ReportResult,
   type Subnet,
@@ -191,6 +192,17 @@ export const cluster = z
   })
   .meta({ id: "Cluster" }) satisfies z.ZodType<Cluster>;
 export const clusterList = z.object({ clusters: z.array(cluster) }) satisfies z.ZodType<ClusterList>;
+export const recovery = z
+  .discriminatedUnion("active", [
+    z.object({ active: z.literal(false) }),
+    z.object({
+      active: z.literal(true),
+      since: time,
+      until: time,
+      waitingFor: z.array(z.object({ cluster: optional(text), host: text, pending: optional(z.int()) })),
+    }),
+  ])
+  .meta({ id: "Recovery" }) satisfies z.ZodType<Recovery>;
 export const purgeResponse = z
   .object({ deleted: z.int(), unbound: z.int(), kept: z.int(), nextCursor: optional(text) })
   .meta({ id: "PurgeResponse" }) satisfies z.ZodType<PurgeResponse>;

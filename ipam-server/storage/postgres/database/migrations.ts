@@ -281,4 +281,11 @@ ALTER TABLE ports ADD COLUMN inactive text;
 CREATE INDEX ports_inactive ON ports (inactive_host) WHERE inactive_host IS NOT NULL;
 `,
   },
+  {
+    version: 10,
+    name: "recovery after a restore",
+    oldestProgram: 1,
+    // JSON, see RecoveryState; NULL while there is none.
+    sql: "ALTER TABLE catalog_state ADD COLUMN recovery text;",
+  },
 ];

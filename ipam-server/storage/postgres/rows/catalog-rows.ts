@@ -1,9 +1,10 @@
 import type { Catalog, Pool } from "../../../domain/model/catalog.ts";
+import { parseRecovery, type RecoveryState } from "../../../domain/recovery/recovery-state.ts";
 import { buildCatalog, NETWORK_COLUMNS, type NetworkRow, SUBNET_COLUMNS, type SubnetRow } from "../../catalog-rows.ts";
 import { decodeOffset } from "../../offset-code.ts";
 import { prepare, type Send } from "../database/statement.ts";
 
-const STATE = prepare("SELECT revision, epoch_floor, generation FROM catalog_state");
+const STATE = prepare("SELECT revision, epoch_floor, generation, recovery FROM catalog_state");
 const NETWORKS = prepare(`SELECT ${NETWORK_COLUMNS} FROM networks`);
 const SUBNETS = prepare(`SELECT ${SUBNET_COLUMNS} FROM subnets ORDER BY position`);
 const POOLS = prepare(
@@ -24,12 +25,13 @@ export interface CatalogState {
   revision: number;
   epochFloor: number;
   generation: number;
+  recovery: RecoveryState | undefined;
 }
 
 export async function readState(send: Send): Promise<CatalogState> {
-  const [row] = await send<[revision: number, epochFloor: number, generation: number]>(STATE);
-  const [revision = 0, epochFloor = 0, generation = 0] = row ?? [];
-  return { revision, epochFloor, generation };
+  const [row] = await send<[revision: number, epochFloor: number, generation: number, recovery: string | null]>(STATE);
+  const [revision = 0, epochFloor = 0, generation = 0, recovery] = row ?? [];
+  return { revision, epochFloor, generation, recovery: parseRecovery(recovery) };
 }
 
 /** Reads all networks, with their counters and cursors. Requires a transaction that sees one state of them. */

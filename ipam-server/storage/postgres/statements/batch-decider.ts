@@ -59,12 +59,12 @@ export class BatchDecider {
       const loading = loadSnapshot(send, plan, catalog);
       const refreshing = allocations.size > 0 ? this.#refreshCounters(send, catalog) : undefined;
       const [loaded] = await Promise.all([loading, refreshing]);
-      const { epochFloor, generation } = loaded.state;
+      const { epochFloor, generation, recovery } = loaded.state;
       if (loaded.state.revision !== revision) return "stale";
       if (!this.#keys.has(batch.length, generation)) await this.#keys.reserve(batch.length, generation, this.#runAlone);
 
       const snapshot = { ...loaded.snapshot, nextPortKey: this.#keys.next };
-      const decision = decide(batch, snapshot, { ...context, minimumEpoch: epochFloor });
+      const decision = decide(batch, snapshot, { ...context, minimumEpoch: epochFloor, recovery });
       if ("missingNetworkId" in decision) {
         alsoAllocate.add(decision.missingNetworkId);
         return "again";

@@ -73,6 +73,12 @@ const BOUND = prepare(
    SELECT name FROM unnest($5::text[]) AS w (host) JOIN ports ON ports.inactive_host = w.host`,
 );
 
+const HOLDERS = prepare(
+  `SELECT ports.name FROM unnest($1::int[], $2::bigint[]) AS w (subnet_id, ip_offset)
+   JOIN fixed_ips ON fixed_ips.subnet_id = w.subnet_id AND fixed_ips.ip_offset = w.ip_offset
+   JOIN ports ON ports.key = fixed_ips.port_key`,
+);
+
 export type FixedIpRow = [portKey: number, subnetId: number, offset: string];
 type PoolRow = [id: number, from: string | null, to: string | null, used: string[]];
 type QueueRow = [subnetId: number, offset: string, freedAt: number, lastPort: string];
@@ -100,7 +106,8 @@ interface LoadPlan {
 /** Locks and loads what a batch needs, usually in one round trip. Updates the catalog's counters and cursors. */
 export async function loadSnapshot(send: Send, plan: LoadPlan, catalog: Catalog): Promise<Loaded> {
   const { needs, allocations } = plan;
-  const bound = needs.bindings.length > 0 ? await findBound(send, needs.bindings) : [];
+  const holders = needs.holdersOf.length > 0 ? await findHolders(send, needs.holdersOf, catalog) : [];
+  const bound = [...holders, ...(needs.bindings.length > 0 ? await findBound(send, needs.bindings) : [])];
   const slots = needs.slots.length > 0 ? await findSlots(send, needs.slots) : NO_SLOTS;
   const names = toArray([...new Set([...needs.portNames, ...bound, ...slots.names])].sort());
   const candidates = [...allocations.keys()].flatMap(id => catalog.network(id).subnets);
@@ -180,6 +187,15 @@ async function findBound(send: Send, bindings: readonly BindingKey[]): Promise<s
     toArray(byOwner.map(({ ownerUid }) => ownerUid ?? null)),
     // A host has few INACTIVE bindings, so the decision compares their sandboxes.
     toArray([...new Set(bindings.map(({ host }) => host))]),
+  );
+  return rows.map(([name]) => name);
+}
+
+async function findHolders(send: Send, ips: readonly HeldIp[], catalog: Catalog): Promise<string[]> {
+  const rows = await send<[name: string]>(
+    HOLDERS,
+    toArray(ips.map(({ subnetId }) => subnetId)),
+    toArray(ips.map(({ subnetId, offset }) => encode(catalog.subnet(subnetId), offset))),
   );
   return rows.map(([name]) => name);
 }

@@ -209,4 +209,10 @@ ALTER TABLE ports ADD COLUMN inactive TEXT;
 CREATE INDEX ports_inactive ON ports (inactive_host) WHERE inactive_host IS NOT NULL;
 `,
   },
+  {
+    version: 9,
+    name: "recovery after a restore",
+    // JSON, see RecoveryState; NULL while there is none.
+    sql: "ALTER TABLE store_state ADD COLUMN recovery TEXT;",
+  },
 ];

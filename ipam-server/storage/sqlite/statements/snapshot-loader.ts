@@ -10,6 +10,8 @@ import { SlotFinder } from "./slot-finder.ts";
 
 const MAX_WINDOW = 4096n;
 
+type PortNeeds = Pick<Needs, "portNames" | "bindings" | "slots"> & Partial<Pick<Needs, "holdersOf">>;
+
 /** Loads what a batch needs, each kind by one query over the complete set. */
 export class SnapshotLoader {
   readonly #byName: Database.Statement<[string], PortRow>;
@@ -74,19 +76,25 @@ export class SnapshotLoader {
       .safeIntegers();
   }
 
-  loadPorts(
-    { portNames, bindings, slots }: Pick<Needs, "portNames" | "bindings" | "slots">,
-    catalog: Catalog,
-  ): PortRecord[] {
+  loadPorts({ portNames, bindings, slots, holdersOf = [] }: PortNeeds, catalog: Catalog): PortRecord[] {
     const rows = portNames.length > 0 ? this.#byName.all(JSON.stringify(portNames)) : [];
-    if (bindings.length > 0 || slots.length > 0) {
+    if (bindings.length > 0 || slots.length > 0 || holdersOf.length > 0) {
       const known = new Set(rows.map(([key]) => key));
-      for (const row of [...this.#findBound(bindings), ...this.#slots.findRows(slots)]) {
+      const holders = this.#findHolders(holdersOf, catalog);
+      for (const row of [...this.#findBound(bindings), ...this.#slots.findRows(slots), ...holders]) {
         if (!known.has(row[0])) rows.push(row);
         known.add(row[0]);
       }
     }
     return this.withFixedIps(rows, catalog);
+  }
+
+  #findHolders(ips: readonly HeldIp[], catalog: Catalog): PortRow[] {
+    const keys = ips.map(({ subnetId, offset }) =>
+      this.#heldAt.get(subnetId, encodeOffset(catalog.subnet(subnetId).cidr.version, offset)),
+    );
+    const found = keys.filter(key => key !== undefined);
+    return found.length > 0 ? this.#byKey.all(JSON.stringify(found)) : [];
   }
 
   #findBound(bindings: readonly BindingKey[]): PortRow[] {

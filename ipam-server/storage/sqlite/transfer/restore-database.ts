@@ -4,6 +4,7 @@ import { copyFile, link, open, realpath, rename, rm, stat } from "node:fs/promis
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { IpamError } from "../../../contract/index.ts";
+import { formatRecovery } from "../../../domain/recovery/recovery-state.ts";
 import { EPOCH_SKIP, EVENT_SKIP, KEY_SKIP, type RestoredContent } from "../../../domain/transfer/restore-offsets.ts";
 import { syncPath } from "../../../process/durable-file.ts";
 import { checkStore } from "../check/check-store.ts";
@@ -103,6 +104,7 @@ function prepareDraft(draft: string, backup: string, now: number): RestoredConte
       bound: count("ports WHERE host IS NOT NULL"),
       ...raiseFloors(database),
     };
+    startRecovery(database);
     // Moves the log into the file, and deletes it.
     database.pragma("journal_mode = DELETE");
     return restored;
@@ -113,6 +115,16 @@ function prepareDraft(draft: string, backup: string, now: number): RestoredConte
   } finally {
     database?.close();
   }
+}
+
+/** Devices have no agent that reports. */
+const HOSTS =
+  "SELECT DISTINCT cluster, host FROM ports WHERE host IS NOT NULL AND owner_kind <> 'device' ORDER BY 1, 2";
+
+/** The servers assign nothing new until what is plugged on these hosts is claimed again. */
+function startRecovery(database: Database.Database): void {
+  const hosts = database.prepare<[], { cluster: string | null; host: string }>(HOSTS).all();
+  database.prepare("UPDATE store_state SET recovery = ?").run(formatRecovery(hosts));
 }
 
 function raiseFloors(database: Database.Database): Pick<RestoredContent, "minimumEpoch" | "minimumSeq"> {

@@ -6,7 +6,7 @@ import type { NodePod } from "../../../../cni/agent/pod/pods.ts";
 import { HeldPorts } from "../../../../cni/agent/ports/held-ports.ts";
 import type { LocalPort } from "../../../../cni/agent/upkeep/local-port.ts";
 import { Sweeper, type SweeperOptions } from "../../../../cni/agent/upkeep/sweeper.ts";
-import type { Port } from "../../../../ipam-server/contract/index.ts";
+import type { Port, Recovery, RecoveryReport } from "../../../../ipam-server/contract/index.ts";
 import { local, port, SELF } from "./local.ts";
 
 const POD = { uid: "u1", finished: false } as NodePod;
@@ -20,13 +20,22 @@ class Node {
   bindings: Port[] = [];
   readonly fetched: string[][] = [];
   readonly removed: string[] = [];
+  readonly reports: RecoveryReport[] = [];
+  recovery: Recovery = { active: false };
   readonly sweeper: Sweeper;
 
   constructor() {
     const node = this;
     const context = {
       config: { nodeName: SELF.host, cluster: SELF.cluster, sweepGrace: 0 },
-      ipam: { readPortsOfHost: async () => this.bindings, readPort: async () => undefined },
+      ipam: {
+        readPortsOfHost: async () => this.bindings,
+        readPort: async () => undefined,
+        reportRecovery: async (report: RecoveryReport) => {
+          this.reports.push(report);
+          return this.recovery;
+        },
+      },
       held: new HeldPorts(),
       leases: { ports: () => [], isInUse: () => false, dropWhere: () => {} },
       unreported: { has: () => false },
@@ -120,5 +129,35 @@ describe("Sweeper", () => {
     node.fresh = new Map([["u1", POD]]);
     await node.sweeper.sweep();
     assert.deepEqual(node.removed, ["claim for u1"]);
+  });
+
+  it("reports what is pending until the IPAM has recovered from a restore", async () => {
+    const node = new Node();
+    node.recovery = { active: true, since: "", until: "", waitingFor: [] };
+    node.local = [local()];
+    node.watched = new Map([["u1", POD]]);
+    node.fresh = node.watched;
+    await node.sweeper.sweep();
+    node.bindings = [port()];
+    await node.sweeper.sweep();
+    assert.equal(node.sweeper.mayRecover, true);
+    node.recovery = { active: false };
+    await node.sweepTwice();
+    assert.equal(node.sweeper.mayRecover, false);
+    assert.deepEqual(
+      node.reports,
+      [1, 0, 0].map(pending => ({ ...SELF, pending })),
+    );
+    node.sweeper.expectRecovery();
+    await node.sweeper.sweep();
+    assert.equal(node.reports.length, 4);
+  });
+
+  it("reports nothing before the watch has listed the pods", async () => {
+    const node = new Node();
+    node.watched = undefined;
+    await node.sweeper.sweep();
+    assert.deepEqual(node.reports, []);
+    assert.equal(node.sweeper.mayRecover, true);
   });
 });

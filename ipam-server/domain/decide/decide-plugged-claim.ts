@@ -1,0 +1,68 @@
+import { type Claim, type ClaimResult, IpamError, type SlotOf } from "../../contract/index.ts";
+import { type ParsedClaim, parseClaim } from "../model/mutation.ts";
+import { locate } from "../model/needs.ts";
+import type { PortRecord } from "../model/port-record.ts";
+import { slotName, slotSeries } from "../model/slots.ts";
+import { isWaitingFor } from "../recovery/recovery-state.ts";
+import { bindPort, createBound } from "./decide-claim.ts";
+import { removePort } from "./decide-delete.ts";
+import type { DecisionScope } from "./decision-scope.ts";
+
+const RETRY_AFTER_SECONDS = 3;
+
+/**
+ * "My sandbox has this plugged": binds the port with the addresses and the MAC that the sandbox uses, or fails. What is
+ * plugged is newer than a backup, so during recovery an unbound port of the backup gives its address up.
+ */
+export function decidePluggedClaim(unparsed: Claim, scope: DecisionScope): ClaimResult {
+  const name = assertComplete(unparsed);
+  const { families: _any, ...parsed } = parseClaim(unparsed);
+  const claim: ParsedClaim = { ...parsed, onMismatch: "reallocate" };
+  freeFromBackup(name, claim, scope);
+  const port = scope.working.port(name);
+  return port
+    ? bindPort(port, claim, scope)
+    : createBound({ name, slot: claim.slotOf && parseSlot(name, claim.slotOf) }, claim, scope);
+}
+
+function assertComplete({ name, sandbox, ips, leasedPort }: Claim): string {
+  const fail = (field: string, message: string): never => {
+    throw new IpamError("invalid_request", `${field} ${message}, because plugged claims what a sandbox has`, { field });
+  };
+  if (sandbox === undefined) fail("sandbox", "is missing; expected the sandbox's id and interface");
+  if (ips === undefined || ips.length === 0) fail("ips", "is missing; expected the plugged addresses");
+  if (leasedPort !== undefined) fail("leasedPort", `is ${leasedPort}; leave it out`);
+  return name ?? fail("name", "is missing; expected the plugged port's name");
+}
+
+/** Throws `invalid_request` for a name that is no slot of the application. */
+function parseSlot(name: string, slotOf: SlotOf): NonNullable<PortRecord["slot"]> {
+  const number = Number(name.slice(slotOf.application.length + 1).split("/")[0]);
+  if (Number.isSafeInteger(number) && slotName(slotOf, number) === name) return { of: slotSeries(slotOf), number };
+  throw new IpamError(
+    "invalid_request",
+    `name is ${name}; expected a slot of slotOf.application, such as ${slotName(slotOf, 0)}`,
+    { field: "name" },
+  );
+}
+
+/** Throws `unavailable` while the host of another port with an address of the claim has not reported. */
+function freeFromBackup(name: string, claim: ParsedClaim, scope: DecisionScope): void {
+  const { working, context } = scope;
+  const { recovery } = context;
+  if (recovery === undefined) return;
+  for (const ip of (claim.ips ?? []).flatMap(text => locate(text, working.catalog))) {
+    const state = working.address(ip);
+    const holder = state && "heldBy" in state ? working.portByKey(state.heldBy) : undefined;
+    if (holder === undefined || holder.name === name) continue;
+    if (holder.binding === undefined) {
+      removePort(holder, scope);
+    } else if (isWaitingFor(recovery, holder.cluster, holder.binding.host)) {
+      throw new IpamError(
+        "unavailable",
+        `${working.addressTexts([ip])} is bound to port ${holder.name} on host ${holder.binding.host} in the backup; waiting for that host's report`,
+        { field: "ips", ports: [holder.name], retryAfterSeconds: RETRY_AFTER_SECONDS },
+      );
+    }
+  }
+}
