@@ -65,7 +65,7 @@ export function deriveClaim(pod: Pod, namespace: Namespace, defaults: ClaimDefau
       uid: pod.uid,
       createdAt: new Date(pod.createdAt).toISOString(),
     },
-    ...(retention.policy === "sticky" && membership.workload && { workload: membership.workload }),
+    ...(membership.workload && isOfIdentity(membership, retention) && { workload: membership.workload }),
     networkSelector: where.networkSelector ?? defaults.networkSelector,
     ...(families && { families }),
     retention,
@@ -75,6 +75,10 @@ export function deriveClaim(pod: Pod, namespace: Namespace, defaults: ClaimDefau
     ...(annotations.onMismatch && { onMismatch: annotations.onMismatch }),
   };
 }
+
+/** True if the IPAM needs the workload: it ends a kept port, and these kinds are part of their name's identity. */
+const isOfIdentity = ({ kind }: Membership, { policy }: Retention): boolean =>
+  policy === "sticky" || kind === "StatefulSet" || kind === "VirtualMachine";
 
 /** How long the port of a workload that the controller does not watch is kept: nothing else ends it. */
 const UNWATCHED_TTL_SECONDS = 7 * 86_400;

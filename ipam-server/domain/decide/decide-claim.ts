@@ -1,6 +1,6 @@
-import { type Claim, type ClaimResult, IpamError, type NameFrom } from "../../contract/index.ts";
+import { type Claim, type ClaimResult, IpamError } from "../../contract/index.ts";
 import { type ParsedClaim, parseClaim } from "../model/mutation.ts";
-import { type PortRecord, sameSandbox, toAttachment, toTimestamp } from "../model/port-record.ts";
+import { type PortRecord, sameSandbox, toAttachment } from "../model/port-record.ts";
 import { isReserved, mayClaim } from "../model/reservation.ts";
 import { assertLeasable, assertLeaseName, assignLease, isLease, renewLease } from "./decide-lease.ts";
 import type { DecisionScope } from "./decision-scope.ts";
@@ -14,6 +14,7 @@ import {
   outlivesClaim,
   repeatInactive,
 } from "./inactive/inactive-binding.ts";
+import { assertMayRebind } from "./may-rebind.ts";
 import { choosePlacement, type Placement } from "./placement/choose-placement.ts";
 import { findAddedFamilies, findMismatch } from "./placement/mismatch.ts";
 import { reallocate } from "./placement/reallocate.ts";
@@ -174,60 +175,10 @@ function repeat(port: PortRecord, claim: ParsedClaim, scope: DecisionScope): Cla
   return toAttachment(filled, working.catalog);
 }
 
-/** Throws when the port belongs to an owner from whom the claim's owner may not get it. */
-function assertMayRebind(port: PortRecord, claim: ParsedClaim): void {
-  const { owner, binding } = port;
-  if (!owner || owner.uid === claim.owner.uid) return;
-  if (port.slot) {
-    // A picked slot is unbound, and its application's pods have no order among them.
-    if (claim.slotOf) return;
-    throw new IpamError(
-      "port_in_use",
-      `port ${port.name} is slot ${port.slot.number} of an application; only its own pods may claim it (by slotOf), so choose another name`,
-      { ports: [port.name] },
-    );
-  }
-  if (binding && isOtherKind(port, claim)) {
-    throw new IpamError(
-      "port_in_use",
-      `port ${port.name} is bound on host ${binding.host} to ${port.workload?.kind} ${port.workload?.name}, not to a ${claim.workload?.kind}; one of the two needs another name, or it can be claimed when that binding is released`,
-      { ports: [port.name] },
-    );
-  }
-  if (binding && port.nameFrom !== undefined && port.nameFrom !== nameFromOf(claim)) {
-    throw new IpamError(
-      "port_in_use",
-      `port ${port.name} is bound on host ${binding.host} by ${NAME_SOURCES[port.nameFrom]}, and this claim comes by ${NAME_SOURCES[nameFromOf(claim)]}; one of the two needs another name`,
-      { ports: [port.name] },
-    );
-  }
-  if (nameFromOf(claim) === "pod") {
-    if (claim.owner.createdAt >= owner.createdAt) return;
-    throw new IpamError(
-      "stale_owner",
-      `port ${port.name} belongs to ${owner.kind} ${owner.uid}, created at ${toTimestamp(owner.createdAt)}, later than ${claim.owner.uid} at ${toTimestamp(claim.owner.createdAt)}; an older owner never gets it back`,
-    );
-  }
-  if (!binding || claim.migration) return;
-  throw new IpamError(
-    "port_in_use",
-    `port ${port.name} is bound to ${owner.kind} ${owner.uid} on host ${binding.host}; it can be claimed when that binding is released`,
-    { ports: [port.name] },
-  );
+/** A claim may change how long a kept port is kept, but never ends that it is: only its owner's end or a person does. */
+function nextRetention({ retention: kept }: PortRecord, { retention = kept }: ParsedClaim): PortRecord["retention"] {
+  return kept.policy === "sticky" && retention.policy === "ephemeral" ? kept : retention;
 }
-
-/** Kubernetes runs one pod of a name at a time, but a VM may have the same name as a pod. */
-const isOtherKind = ({ workload }: PortRecord, claim: ParsedClaim): boolean =>
-  workload !== undefined && claim.workload !== undefined && workload.kind !== claim.workload.kind;
-
-const nameFromOf = ({ nameFrom = "pod" }: ParsedClaim): NameFrom => nameFrom;
-
-/** Owners are ordered only within one source of names. */
-const NAME_SOURCES = {
-  pod: "a pod of this name",
-  labels: "a name made of labels",
-  reserved: "a reserved name",
-} as const satisfies Record<NameFrom, string>;
 
 /** Binds the port with the next epoch. */
 function bind(before: PortRecord, claim: ParsedClaim, scope: DecisionScope): ClaimResult {
@@ -242,10 +193,10 @@ function bind(before: PortRecord, claim: ParsedClaim, scope: DecisionScope): Cla
     ...port,
     // A reserved port keeps the labels and retention of its reservation.
     labels: reserved ? port.labels : (claim.labels ?? port.labels),
-    retention: reserved ? port.retention : (claim.retention ?? port.retention),
+    retention: reserved ? port.retention : nextRetention(port, claim),
     owner,
     binding: { host, sandbox, boundAt: context.now },
-    nameFrom: nameFromOf(claim),
+    nameFrom: claim.nameFrom ?? "pod",
     cluster: claim.cluster ?? port.cluster,
     namespace: claim.namespace ?? port.namespace,
     workload: claim.workload ?? port.workload,

@@ -150,38 +150,6 @@ export function testBindings(engine: Engine): void {
       });
     });
 
-    it("protects a bound port between a machine and a pod of one name", async () => {
-      await withStore(engine, networks, async store => {
-        const of = (kind: "StatefulSet" | "VirtualMachine") => ({
-          workload: { kind, namespace: "default", name: "web" },
-          retention: { policy: "sticky" } as const,
-        });
-        await attach(store, claim(NAME, "a", "machine", of("VirtualMachine")));
-        const pod = claim(NAME, "b", "pod", { owner: bornAt("pod", 9), ...of("StatefulSet") });
-        refused(await commitOne(store, pod), "port_in_use", /VirtualMachine web/);
-        const untold = await attach(store, claim(NAME, "b", "untold", { owner: bornAt("untold", 9) }));
-        assert.equal(untold.port.binding?.host, "b");
-        await store.commit([release("b", "untold")]);
-        assert.equal((await attach(store, pod)).port.workload?.kind, "StatefulSet");
-      });
-    });
-
-    it("protects live ports between pod names, label names and reserved names", async () => {
-      await withStore(engine, networks, async store => {
-        const reservation = { networkSelector: "env=test" };
-        await commitOne(store, { kind: "reserve", name: "db", reservation, caller: "test" });
-        const sources = ["pod", "labels", "reserved"] as const;
-        for (const first of sources) {
-          await attach(store, claim("db", "a", "s1", { nameFrom: first, cluster: "c1" }));
-          for (const second of sources.filter(source => source !== first)) {
-            const newer = claim("db", "b", "s2", { nameFrom: second, cluster: "c1", owner: bornAt("s2", 60) });
-            refused(await commitOne(store, newer), "port_in_use", /another name/);
-          }
-          assert.deepEqual(await commitOne(store, release("a", "s1")), { released: true, name: "db", deleted: false });
-        }
-      });
-    });
-
     it("protects a bound port whose name derives from labels", async () => {
       await withStore(engine, networks, async store => {
         const byLabels = { nameFrom: "labels", ...sticky } as const;

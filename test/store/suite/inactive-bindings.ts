@@ -257,13 +257,14 @@ export function testInactiveBindings(engine: Engine): void {
     it("admits as target only who may claim the port", async () => {
       await withStore(engine, networks, async store => {
         const workload = (kind: "VirtualMachine" | "StatefulSet") => ({ kind, namespace: "default", name: "vm-0" });
-        await attach(store, source({ workload: workload("VirtualMachine") }));
+        const machine = { workload: workload("VirtualMachine") };
+        await attach(store, source(machine));
         const pod = target({ workload: workload("StatefulSet") });
         refused(await commitOne(store, pod), "port_in_use", /VirtualMachine/);
-        refused(await commitOne(store, target({ nameFrom: "labels" })), "port_in_use", /another name/);
-        refused(await commitOne(store, target({ owner: bornAt("dst", -5) })), "stale_owner");
-        refused(await commitOne(store, target({ host: "a" })), "conflict", /another host/);
-        refused(await commitOne(store, target({ networkSelector: "env=other" })), "no_matching_network");
+        refused(await commitOne(store, target({ ...machine, nameFrom: "labels" })), "port_in_use", /another name/);
+        refused(await commitOne(store, target({ ...machine, owner: bornAt("dst", -5) })), "stale_owner");
+        refused(await commitOne(store, target({ ...machine, host: "a" })), "conflict", /another host/);
+        refused(await commitOne(store, target({ ...machine, networkSelector: "env=other" })), "no_matching_network");
         assert.equal(await bindingsOf(store), "ACTIVE a 1");
       });
     });

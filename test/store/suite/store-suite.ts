@@ -3,6 +3,7 @@ import { testBindings } from "./bindings.ts";
 import { testClusters } from "./clusters.ts";
 import type { Engine } from "./engine.ts";
 import { testHistory } from "./history.ts";
+import { testIdentities } from "./identities.ts";
 import { testInactiveBindings } from "./inactive-bindings.ts";
 import { testLeadership } from "./leadership.ts";
 import { testLeaseAssignment } from "./lease-assignment.ts";
@@ -19,6 +20,7 @@ import { testSlots } from "./slots.ts";
 export function testStore(engine: Engine): void {
   testBindings(engine);
   testInactiveBindings(engine);
+  testIdentities(engine);
   testAllocation(engine);
   testNetworks(engine);
   testRedeclared(engine);

@@ -110,10 +110,11 @@ const ROWS: Row[] = [
     retention: EPHEMERAL,
   },
   {
-    behaviour: "allows an ephemeral port for a StatefulSet's pod",
+    behaviour: "allows an ephemeral port for a StatefulSet's pod, and names the set",
     pod: { owner: STATEFUL_SET, annotations: { "mooring.dev/retain": "ephemeral" } },
     name: "c1/shop/web-0",
     retention: EPHEMERAL,
+    workload: WEB_SET,
   },
   {
     behaviour: "names a KubeVirt machine's port after the machine, not its launcher",
@@ -270,6 +271,7 @@ const ROWS: Row[] = [
     ns: { "mooring.dev/retain": "ephemeral" },
     name: "c1/shop/web-0",
     retention: EPHEMERAL,
+    workload: WEB_SET,
   },
   {
     behaviour: "prefers the pod's retention to its namespace's",
