@@ -14,9 +14,6 @@ import type { Namespace } from "../pod/pod.ts";
 import type { NodePod, PodSource } from "../pod/pods.ts";
 import { explainNameInUse } from "../pod/rolling-update.ts";
 
-/** ADD uses what the pre-claim of its pod has read. A retry after an annotation was corrected comes later. */
-const ADD_MAX_AGE_MS = 5000;
-
 interface ClaimBuilderOptions {
   config: AgentConfig;
   pods: Pick<PodSource, "find" | "namespaceOf">;
@@ -40,7 +37,7 @@ export class ClaimBuilder {
 
   /** Rejects with KubeError if the namespace cannot be read, with IpamError `invalid_request` for invalid annotations. */
   async derivePreclaim(pod: NodePod, ifname = DEFAULT_INTERFACE): Promise<Claim> {
-    const namespace = await this.#options.pods.namespaceOf(pod, 0);
+    const namespace = await this.#options.pods.namespaceOf(pod);
     return this.#derive(pod, namespace, this.#defaults(), ifname, undefined);
   }
 
@@ -62,7 +59,7 @@ export class ClaimBuilder {
       };
     }
     const pod = await this.#find(podNamespace, podName, podUid);
-    const namespace = await this.#options.pods.namespaceOf(pod, ADD_MAX_AGE_MS);
+    const namespace = await this.#options.pods.namespaceOf(pod);
     const claim = this.#derive(pod, namespace, defaults, invocation.ifname, sandbox);
     const labels = { ...config.labels, ...claim.labels };
     const complete = { ...deriveRequested(call), ...claim, ...(Object.keys(labels).length > 0 && { labels }) };

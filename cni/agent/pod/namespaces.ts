@@ -35,9 +35,9 @@ export class Namespaces {
     }
   }
 
-  /** Reads the namespace in the background unless it is known, so that it is while the API server is unreachable. */
+  /** Reads the namespace in the background, so that it is known when it is needed and while the API server is unreachable. */
   prepare(name: string): void {
-    if (!this.#known.has(name)) void this.#readOnce(name, false).catch(() => undefined);
+    void this.#readOnce(name, false).catch(() => undefined);
   }
 
   /** Reads of one namespace that overlap share one request. */

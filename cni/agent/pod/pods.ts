@@ -26,6 +26,9 @@ interface PodSourceOptions {
 const REMEMBERED = 1024;
 const MANY = 20;
 
+/** Covers the time from a pod's appearance to its ADD. A retry after an annotation was corrected comes later. */
+const NAMESPACE_AGE_MS = 5000;
+
 /** The pods of this node and their namespaces: a watched cache, and reads from the API server. */
 export class PodSource implements AsyncDisposable {
   readonly #options: PodSourceOptions;
@@ -81,10 +84,10 @@ export class PodSource implements AsyncDisposable {
   #handleChange(change: PodChange): void {
     const { type, pod } = change;
     if (type === "gone") this.#rememberGone(pod);
-    else if (!this.#seenAt.has(pod.uid)) this.#seenAt.set(pod.uid, performance.now());
-    // The pre-claim of a waiting pod reads its namespace.
-    if (type === "present" && !pod.waiting && !pod.hostNetwork && !pod.finished)
-      this.#namespaces.prepare(pod.namespace);
+    else if (!this.#seenAt.has(pod.uid)) {
+      this.#seenAt.set(pod.uid, performance.now());
+      if (!pod.hostNetwork && !pod.finished) this.#namespaces.prepare(pod.namespace);
+    }
     for (const listener of this.#listeners) listener(change);
   }
 
@@ -122,10 +125,10 @@ export class PodSource implements AsyncDisposable {
     return uid === undefined || pod.uid === uid ? pod : undefined;
   }
 
-  /** Returns the pod's namespace, read at most `maxAgeMs` ago and since the pod exists. See `Namespaces.find`. */
-  namespaceOf({ uid, namespace }: NodePod, maxAgeMs: number): Promise<Namespace> {
+  /** Returns the pod's namespace, read a moment ago and since the pod exists. See `Namespaces.find`. */
+  namespaceOf({ uid, namespace }: NodePod): Promise<Namespace> {
     const now = performance.now();
-    return this.#namespaces.find(namespace, Math.min(maxAgeMs, now - (this.#seenAt.get(uid) ?? now)));
+    return this.#namespaces.find(namespace, Math.min(NAMESPACE_AGE_MS, now - (this.#seenAt.get(uid) ?? now)));
   }
 
   #watched(namespace: string, name: string, uid: string | undefined): NodePod | undefined {

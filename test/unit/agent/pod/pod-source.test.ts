@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type NodePod, PodSource } from "../../../../cni/agent/pod/pods.ts";
+import { Namespaces } from "../../../../cni/agent/pod/namespaces.ts";
+import { PodSource } from "../../../../cni/agent/pod/pods.ts";
 import { KubeApi } from "../../../../ipam-server/kube/kube-api.ts";
 import { waitFor } from "../../../../scripts/lab/command.ts";
 import { FakeKubeApi } from "../../../fakes/k8s-api.ts";
@@ -26,6 +27,7 @@ class Fixture implements AsyncDisposable {
     for (const name of pods) putPod(kube, name);
     const fixture = new Fixture(kube);
     await waitFor("the pods to be listed", async () => fixture.pods.items?.size === pods.length);
+    if (pods.length > 0) await waitFor("their namespace", async () => kube.requests.includes(READ));
     return fixture;
   }
 
@@ -53,8 +55,9 @@ describe("PodSource", () => {
   it("lists its node's pods from the watch cache, and watches nothing else", async () => {
     await using fixture = await Fixture.start("a");
     assert.match(fixture.kube.requests[0] ?? "", /^GET \/api\/v1\/pods\?fieldSelector=[^&]*node-a&resourceVersion=0$/);
-    await waitFor("the watch", async () => fixture.kube.requests.length > 1);
-    for (const line of fixture.kube.requests) assert.match(line, /^GET \/api\/v1\/pods\?fieldSelector=/);
+    const watches = () => fixture.kube.requests.filter(line => line.includes("watch=true"));
+    await waitFor("the watch", async () => watches().length > 0);
+    for (const line of watches()) assert.match(line, /^GET \/api\/v1\/pods\?fieldSelector=/);
   });
 
   it("lists from etcd if the cache cannot answer", async () => {
@@ -103,71 +106,89 @@ describe("PodSource", () => {
   });
 });
 
+const READ = "GET /api/v1/namespaces/shop";
+const annotate = (kube: FakeKubeApi, value: string) =>
+  kube.put(NAMESPACES, namespaceObject({ "mooring.dev/retain": value }) as never);
+
 describe("namespaces of PodSource", () => {
-  const annotate = (kube: FakeKubeApi, value: string) =>
-    kube.put(NAMESPACES, namespaceObject({ "mooring.dev/retain": value }) as never);
-  const podOf = ({ pods }: Fixture, name: string): NodePod => {
+  const retainOf = async ({ pods }: Fixture, name = "a") => {
     const pod = pods.items?.get(`uid-${name}`);
     assert.ok(pod);
-    return pod;
+    return (await pods.namespaceOf(pod)).annotations["mooring.dev/retain"];
   };
-  const retainOf = async (fixture: Fixture, maxAgeMs: number, pod = "a") =>
-    (await fixture.pods.namespaceOf(podOf(fixture, pod), maxAgeMs)).annotations["mooring.dev/retain"];
-  const READ = "GET /api/v1/namespaces/shop";
 
-  it("are read one by one, and again when the answer is too old", async () => {
-    await using fixture = await Fixture.start("a");
+  it("are read when a pod appears, and not again by its ADD", async () => {
+    await using fixture = await Fixture.start();
     annotate(fixture.kube, "sticky");
-    assert.equal(await retainOf(fixture, 0), "sticky");
-    annotate(fixture.kube, "24h");
+    putPod(fixture.kube, "a");
+    await waitFor("the read", async () => fixture.kube.requests.includes(READ));
+    await waitFor("the pod", async () => fixture.pods.items?.has("uid-a"));
+    assert.equal(await retainOf(fixture), "sticky");
     fixture.takeReads();
-    assert.equal(await retainOf(fixture, 60_000), "sticky");
+    assert.equal(await retainOf(fixture), "sticky");
     assert.deepEqual(fixture.takeReads(), []);
-    assert.equal(await retainOf(fixture, 0), "24h");
-    assert.deepEqual(fixture.takeReads(), [READ]);
   });
 
   it("are read again for a pod that was created since", async () => {
     await using fixture = await Fixture.start("a");
-    await retainOf(fixture, 60_000);
+    await retainOf(fixture);
     annotate(fixture.kube, "sticky");
     putPod(fixture.kube, "b");
     await waitFor("the pod", async () => fixture.pods.items?.has("uid-b"));
-    assert.equal(await retainOf(fixture, 60_000, "b"), "sticky");
+    assert.equal(await retainOf(fixture, "b"), "sticky");
   });
 
-  it("share one request among pods that need it together", async () => {
-    await using fixture = await Fixture.start("a", "b");
-    fixture.takeReads();
-    await Promise.all([retainOf(fixture, 0), retainOf(fixture, 0, "b")]);
-    assert.deepEqual(fixture.takeReads(), [READ]);
-  });
-
-  it("keep their last answer while Kubernetes is down, and fail without one", async () => {
-    await using fixture = await Fixture.start("a");
-    fixture.kube.faults.set(/namespaces/, 503);
-    await assert.rejects(retainOf(fixture, 0), { status: 503 });
-    fixture.kube.faults.clear();
-    annotate(fixture.kube, "sticky");
-    await retainOf(fixture, 0);
-    fixture.kube.faults.set(/namespaces/, 503);
-    assert.equal(await retainOf(fixture, 0), "sticky");
-  });
-
-  it("have no annotations once they are gone", async () => {
-    await using fixture = await Fixture.start("a");
-    annotate(fixture.kube, "sticky");
-    assert.equal(await retainOf(fixture, 0), "sticky");
-    fixture.kube.remove(NAMESPACES, "", "shop");
-    assert.equal(await retainOf(fixture, 0), undefined);
-  });
-
-  it("of running pods are read before they are needed", async () => {
+  it("are known for pods that appeared before Kubernetes went down", async () => {
     await using fixture = await Fixture.start();
     annotate(fixture.kube, "sticky");
-    fixture.kube.put(PODS, podObject({ name: "a", uid: "uid-a", status: { phase: "Running" } }) as never);
-    await waitFor("the read", async () => fixture.kube.requests.includes(READ));
+    putPod(fixture.kube, "a");
+    await waitFor("the pod", async () => fixture.pods.items?.has("uid-a"));
+    await retainOf(fixture);
     fixture.kube.faults.set(/namespaces/, 503);
-    await waitFor("the answer", () => retainOf(fixture, 60_000).catch(() => undefined));
+    assert.equal(await retainOf(fixture), "sticky");
+  });
+});
+
+describe("Namespaces", () => {
+  const start = async () => {
+    const kube = await FakeKubeApi.start([NAMESPACES]);
+    const namespaces = new Namespaces(new KubeApi(kube.kubeConfig()));
+    const retain = async (maxAgeMs: number) =>
+      (await namespaces.find("shop", maxAgeMs)).annotations["mooring.dev/retain"];
+    return { kube, retain, [Symbol.asyncDispose]: () => kube[Symbol.asyncDispose]() };
+  };
+
+  it("reads again when the answer is too old", async () => {
+    await using fixture = await start();
+    annotate(fixture.kube, "sticky");
+    assert.equal(await fixture.retain(0), "sticky");
+    annotate(fixture.kube, "24h");
+    assert.equal(await fixture.retain(60_000), "sticky");
+    assert.equal(await fixture.retain(0), "24h");
+  });
+
+  it("shares one request among pods that need it together", async () => {
+    await using fixture = await start();
+    await Promise.all([fixture.retain(0), fixture.retain(0)]);
+    assert.deepEqual(fixture.kube.requests, [READ]);
+  });
+
+  it("keeps the last answer while Kubernetes is down, and fails without one", async () => {
+    await using fixture = await start();
+    fixture.kube.faults.set(/./, 503);
+    await assert.rejects(fixture.retain(0), { status: 503 });
+    fixture.kube.faults.clear();
+    annotate(fixture.kube, "sticky");
+    await fixture.retain(0);
+    fixture.kube.faults.set(/./, 503);
+    assert.equal(await fixture.retain(0), "sticky");
+  });
+
+  it("has no annotations of one that is gone", async () => {
+    await using fixture = await start();
+    annotate(fixture.kube, "sticky");
+    assert.equal(await fixture.retain(0), "sticky");
+    fixture.kube.remove(NAMESPACES, "", "shop");
+    assert.equal(await fixture.retain(0), undefined);
   });
 });
