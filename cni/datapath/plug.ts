@@ -70,13 +70,15 @@ async function repairOrKeep(
   return await build(context, attachment, netns, state, found.freeName, deadline);
 }
 
-/** The kernel's rule (dev_valid_name); the name becomes part of sysctl paths. */
+const RESERVED_NAMES = [".", "..", "all", "default"];
+
+/** The kernel's rule (dev_valid_name, sysctl_dev_name_is_allowed); isspace() is true for 0xa0, and % numbers names. */
 function assertInterfaceName(name: string): void {
-  if (/^[^\s/:]+$/.test(name) && Buffer.byteLength(name) <= 15 && name !== "." && name !== "..") return;
-  throw new DatapathError(
-    "veth",
-    `${JSON.stringify(name)} is not an interface name: 1 to 15 bytes without space, / and :`,
-  );
+  const isLong = Buffer.byteLength(name) > 15;
+  if (/^[^\s/:%]+$/.test(name) && !isLong && !Buffer.from(name).includes(0xa0) && !RESERVED_NAMES.includes(name))
+    return;
+  const accepts = '1 to 15 bytes without space, /, : and %, no byte 0xa0, and not ".", "..", "all" or "default"';
+  throw new DatapathError("veth", `${JSON.stringify(name)} is not an interface name: ${accepts}`);
 }
 
 /** Returns the existing attachment if it is correct. */

@@ -1,5 +1,32 @@
+import { createHash } from "node:crypto";
 import type { NameFrom, Owner, Retention } from "../../ipam-server/contract/index.ts";
 import { DEFAULT_INTERFACE } from "../../ipam-server/contract/port.ts";
+
+const MAX_NAME = 253;
+
+/** The name of a workload's port: every home of the plugin forms it here, so that they find each other's ports. */
+export function formatPortName(workload: string, ifname: string): string {
+  return shorten(`${workload}${formatInterfaceSuffix(ifname)}`, MAX_NAME);
+}
+
+export function formatInterfaceSuffix(ifname: string): string {
+  return ifname === DEFAULT_INTERFACE ? "" : `/${formatInterface(ifname)}`;
+}
+
+/** The kernel allows more characters in an interface's name than a port's name has: a hash then keeps two apart. */
+export function formatInterface(ifname: string): string {
+  const readable = ifname.replaceAll(/[^A-Za-z0-9._@-]/g, "_");
+  return readable === ifname ? ifname : `${readable.slice(0, 6)}@${hash(ifname).slice(0, 8)}`;
+}
+
+/** Replaces the end of a longer name by its hash, because a pod's name alone may have as many characters as a port's. */
+export function shorten(name: string, limit: number): string {
+  if (name.length <= limit) return name;
+  const digest = hash(name).slice(0, 16);
+  return `${name.slice(0, limit - digest.length - 1)}@${digest}`;
+}
+
+const hash = (text: string): string => createHash("sha256").update(text).digest("hex");
 
 /** The workload of a sandbox, as far as the runtime names it. */
 export interface Workload {
@@ -30,7 +57,7 @@ export function derivePort(workload: Workload, retention: Retention, now: Date):
   const { cluster, containerId, ifname, pod } = workload;
   const base = pod === undefined ? `${cluster}/containers/${containerId}` : `${cluster}/${pod.namespace}/${pod.name}`;
   return {
-    name: ifname === DEFAULT_INTERFACE ? base : `${base}/${ifname}`,
+    name: formatPortName(base, ifname),
     nameFrom: "pod",
     ...(pod !== undefined && { namespace: pod.namespace }),
     owner: { kind: "pod", uid: pod?.uid ?? containerId, createdAt: now.toISOString() },

@@ -156,6 +156,16 @@ describe("the CNI executable", () => {
     expectSuccess(await lab.runtime.del(lab.a, sandbox, { cniVersion: "1.0.0", prevResult: result }));
   });
 
+  it("plugs an interface whose name is no part of a port's name", async () => {
+    const sandbox = await lab.runtime.create("odd");
+    const call = { ...lab.runtime.derive(lab.a, sandbox, { retain: "ephemeral" }), ifname: "net+1" };
+    const result = expectSuccess(await cni(lab.a, "ADD", call));
+    assert.equal(result?.interfaces?.[1]?.name, "net+1");
+    expectSuccess(await cni(lab.a, "CHECK", { ...call, conf: { ...call.conf, prevResult: result } }));
+    expectSuccess(await cni(lab.a, "DEL", call));
+    await sandbox.endpoint.remove();
+  });
+
   it("plugs the requested address and MAC", async () => {
     const runtimeConfig = { ips: ["10.100.77.7/16"], mac: "0a:00:00:00:77:07" };
     const plugged = await lab.plug(lab.a, "wanted", { runtimeConfig, retain: "ephemeral" });

@@ -63,9 +63,15 @@ describe("the datapath when something is wrong", { skip }, () => {
     using pod = new Pod();
     pod.run("ip", "link", "add", "taken", "type", "veth", "peer", "name", "taken-peer");
     const before = pod.links();
-    const cases: [Parameters<typeof attach>[2], RegExp][] = [
+    type Case = [Parameters<typeof attach>[2], RegExp];
+    const cases: Case[] = [
       [{ containerInterface: "taken" }, /taken already exists in /],
-      [{ containerInterface: "../../lo" }, /"..\/..\/lo" is not an interface name/],
+      ...["../../lo", "net%d", "all", "default", "à0", "€€€€€€"].map(
+        (containerInterface): Case => [
+          { containerInterface },
+          new RegExp(`"${containerInterface}" is not an interface name: 1 to 15 bytes without space`),
+        ],
+      ),
       [{ addresses: [{ address: "10.1.2.300", prefixLength: 24 }] }, /"10.1.2.300" is not an IP address/],
       [{ addresses: [ipv4(1), ipv4(1)] }, /cannot set 10.100.1.1\/16 on eth0 in .*EEXIST/],
       [{ routes: [{ dst: "10.0.0.0/33" }] }, /route "10.0.0.0\/33" is not a CIDR/],

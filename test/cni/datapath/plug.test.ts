@@ -233,6 +233,17 @@ describe("plug", { skip }, () => {
     assert.equal(hostLinks().filter(name => name === hostInterface).length, 1);
   });
 
+  it("plugs interfaces of any name that the kernel allows", async () => {
+    using pod = new Pod();
+    for (const [index, containerInterface] of ["net+1", "größe0", "a#b~c!d$e", "..."].entries()) {
+      const attachment = attach(pod, 80 + index, { containerInterface, routes: [] });
+      await plug(attachment);
+      assert.deepEqual(await datapath.check(attachment), [], containerInterface);
+      assert.equal(await datapath.unplug(attachment.sandboxId, containerInterface, pod.netns), true);
+    }
+    assert.deepEqual([pod.links(), ovs.ports()], [[], []]);
+  });
+
   it("keeps the default route when it plugs a pod's second interface", async () => {
     using a = new Pod();
     const first = attach(a, 24);
