@@ -57,8 +57,9 @@ export function parseEntry(text: string): JournalEntry | undefined {
 
 function isRelease(value: unknown): value is PendingRelease {
   if (!isObject(value)) return false;
-  const { host, name, sandbox, ownerUid } = value;
-  const optional = [host, name, ownerUid].every(text => text === undefined || typeof text === "string");
+  const { host, name, sandbox, ownerUid, unplugged = true } = value;
+  const texts = [host, name, ownerUid].every(text => text === undefined || typeof text === "string");
+  const optional = texts && typeof unplugged === "boolean";
   return optional && (sandbox === undefined ? ownerUid !== undefined : isSandbox(sandbox));
 }
 

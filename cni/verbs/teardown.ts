@@ -26,17 +26,21 @@ export async function disconnect(
   }
 }
 
-/** Delivers the journal, then the release, or journals the release. Rejects only if neither works. */
+/**
+ * Delivers the journal, then the release of what was disconnected, or journals the release. Rejects only if neither
+ * works.
+ */
 export async function release(ipam: IpamClient, journal: Journal, call: VerbCall, what: PendingRelease): Promise<void> {
   const { config, backend } = call;
   const host = backend.identify(config)?.host;
-  const entry = { kind: "release", release: { ...(host !== undefined && { host }), ...what } } as const;
+  const pending = { ...what, unplugged: true };
+  const entry = { kind: "release", release: { ...(host !== undefined && { host }), ...pending } } as const;
   // Only the agent can fill in the missing host.
   if (host === undefined) return journal.append(entry);
   try {
     if (!backend.background)
       await deliverJournal(journal, ipam, { host, log: backend.log, timeoutMs: RELEASE_POLICY.timeoutMs });
-    const [result] = await ipam.release([{ host, ...what }], RELEASE_POLICY);
+    const [result] = await ipam.release([{ host, ...pending }], RELEASE_POLICY);
     if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
   } catch (error) {
     await journal.append(entry);

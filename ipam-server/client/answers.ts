@@ -5,6 +5,8 @@ import type {
   ClaimsResponse,
   Cluster,
   ClusterList,
+  Conflict,
+  ConflictList,
   EventList,
   ImportResponse,
   Network,
@@ -57,6 +59,15 @@ export function parseReports(value: unknown, count: number): ReportResult[] {
   const { results } = parseResults<ReportsResponse>(value, count);
   for (const result of results) need("problem" in result || typeof result.applied === "boolean", "applied");
   return results;
+}
+
+export function parseConflicts(value: unknown): Conflict[] {
+  need(isObject(value) && Array.isArray(value.conflicts), "conflicts");
+  const { conflicts } = value as unknown as ConflictList;
+  const keys = ["address", "network", "subnet", "mac", "host", "port", "foundAt"] as const;
+  for (const conflict of conflicts)
+    for (const key of keys) need(typeof conflict?.[key] === "string", `conflicts.${key}`);
+  return conflicts;
 }
 
 export function parsePort(value: unknown): Port {

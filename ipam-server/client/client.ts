@@ -5,6 +5,7 @@ import type {
   ClaimResult,
   Cluster,
   ClusterRegistration,
+  Conflict,
   EventQuery,
   ImportResponse,
   MooringEvent,
@@ -68,6 +69,8 @@ export interface FullIpamClient extends IpamClient {
   /** Returns false, and changes nothing, if the port is gone or no longer matches the precondition. */
   deletePortIfUnchanged(name: string, precondition: Required<PortPrecondition>): Promise<boolean>;
   readNetwork(name: string): Promise<Network>;
+  listConflicts(): Promise<Conflict[]>;
+  clearConflict(address: string, network?: string): Promise<void>;
   listNetworks(label?: string): Promise<Network[]>;
   putNetwork(manifest: NetworkManifest): Promise<PutNetworkResponse>;
   deleteNetwork(name: string): Promise<void>;
@@ -217,6 +220,9 @@ export function createIpamClient(options: IpamClientOptions): FullIpamClient {
     },
     readNetwork: name => get(networkPath(name), answers.parseNetwork),
     listNetworks: label => get(`/v1/networks${formatQuery({ label })}`, answers.parseNetworks),
+    listConflicts: () => get("/v1/conflicts", answers.parseConflicts),
+    clearConflict: (address, network) =>
+      send("DELETE", `/v1/conflicts/${encodeURIComponent(address)}${formatQuery({ network })}`, undefined, ignore),
     putNetwork: manifest => send("PUT", networkPath(manifest.metadata.name), manifest, answers.parsePutNetwork),
     deleteNetwork: name => send("DELETE", networkPath(name), undefined, ignore),
     listClusters: () => get("/v1/clusters", answers.parseClusters),

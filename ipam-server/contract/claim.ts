@@ -88,6 +88,20 @@ export interface Release {
   ownerUid?: string;
   /** The binding never had a sandbox: if it is the first one of a port that its claim created, the port is deleted too. */
   unused?: true;
+  /**
+   * True: the caller is the host itself and has disconnected the sandbox, so that nothing answers for its addresses any
+   * more. Only then may their next holder use them unprobed. Default false.
+   */
+  unplugged?: boolean;
+  /** Why the binding ends before the pod ran: another machine answers for this address of the port. */
+  conflict?: AddressConflict;
+}
+
+/** What a probe of a port's address found (RFC 5227, RFC 4862). */
+export interface AddressConflict {
+  address: string;
+  /** Of the machine that answered. */
+  mac: string;
 }
 
 export interface Report {

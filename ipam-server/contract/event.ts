@@ -20,6 +20,8 @@ export const EVENT_TYPES = [
   "cluster.removed",
   "recovery.started",
   "recovery.ended",
+  "address.conflict",
+  "address.cleared",
 ] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
 

@@ -18,6 +18,7 @@
  */
 export * from "./claim.ts";
 export * from "./cluster.ts";
+export * from "./conflict.ts";
 export { ERROR_CODES, type ErrorCode } from "./error-codes.ts";
 export * from "./event.ts";
 export { IpamError, type IpamErrorDetails } from "./ipam-error.ts";

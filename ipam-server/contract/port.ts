@@ -149,7 +149,10 @@ export interface PortAttachment {
   nodeLease?: NodeLease;
   /** Present when the claim has the port's INACTIVE binding, whose epoch is `port.inactiveBinding.epoch`. */
   inactive?: true;
-  /** True when the last binding was ended by its own release, so that duplicate address detection may be skipped. */
+  /**
+   * True only if the last holder of every address has released it and was seen unplugged. Otherwise the host probes the
+   * addresses before the pod uses them: never used, wanted, reserved, declared again, moved, or released by others.
+   */
   previousBindingReleased: boolean;
 }
 

@@ -9,7 +9,7 @@ import { addCheckCommand } from "./commands/check.ts";
 import { addDeleteCommand } from "./commands/delete.ts";
 import { addDescribeCommand } from "./commands/describe.ts";
 import { addExportCommand } from "./commands/export.ts";
-import { addGetCommand } from "./commands/get.ts";
+import { addGetCommand } from "./commands/get/get.ts";
 import { addImportCommand } from "./commands/import.ts";
 import { addReleaseCommand } from "./commands/release.ts";
 import { addReserveCommand } from "./commands/reserve.ts";

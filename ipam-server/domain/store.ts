@@ -1,5 +1,6 @@
 import type {
   Cluster,
+  Conflict,
   EventList,
   EventQuery,
   ImportResponse,
@@ -54,6 +55,8 @@ export interface Store extends AsyncDisposable {
   readPorts(query: PortQuery): Promise<PortList>;
   /** Rejects with `not_found`. */
   readPort(name: string): Promise<Port>;
+  /** The first addresses with a conflict, sorted by network. */
+  readConflicts(): Promise<Conflict[]>;
   /** Scans a limited span for one page, so that rare events make many short pages instead of one slow query. */
   readEvents(query: EventQuery): Promise<EventList>;
 

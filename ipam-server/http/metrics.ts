@@ -29,9 +29,15 @@ export class Metrics {
     help: "Hosts that have not reported what they have plugged since the restore; 0 without a recovery",
     registers: [this.#registry],
   });
-  readonly #store: Pick<Store, "readNetworks" | "changeRecovery">;
+  readonly #conflicts = new Gauge({
+    name: "mooring_address_conflicts",
+    help: "Addresses that are not assigned because another machine answers for them",
+    labelNames: ["network"],
+    registers: [this.#registry],
+  });
+  readonly #store: Pick<Store, "readNetworks" | "readConflicts" | "changeRecovery">;
 
-  constructor(store: Pick<Store, "readNetworks" | "changeRecovery">, queueDepth: () => number) {
+  constructor(store: Pick<Store, "readNetworks" | "readConflicts" | "changeRecovery">, queueDepth: () => number) {
     this.#store = store;
     collectDefaultMetrics({ register: this.#registry });
     new Gauge({
@@ -58,14 +64,16 @@ export class Metrics {
   };
 
   async expose(): Promise<{ contentType: string; text: string }> {
-    for (const gauge of [this.#held, this.#freed, this.#size, this.#waitingHosts]) gauge.reset();
+    for (const gauge of [this.#held, this.#freed, this.#size, this.#waitingHosts, this.#conflicts]) gauge.reset();
     const recovery = await this.#store.changeRecovery({ kind: "check" }, SERVER_CALLER);
     if (recovery) this.#waitingHosts.set(recovery.waitingFor.length);
+    for (const { network } of await this.#store.readConflicts()) this.#conflicts.inc({ network });
     for (const { name, subnets } of await this.#store.readNetworks()) {
       for (const { cidr, usage } of subnets) {
         const labels = { network: name, subnet: cidr };
         this.#held.set(labels, usage.held);
         this.#freed.set(labels, usage.freed);
+        this.#conflicts.inc({ network: name }, 0);
         this.#size.set(labels, Number(usage.size));
       }
     }

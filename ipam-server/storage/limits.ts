@@ -14,6 +14,8 @@ export const MAX_SCANNED_EVENTS = 100_000;
 export const MAX_PORTS_NAMED = 20;
 /** Ports with an ended TTL or lease that one batch deletes. */
 export const MAX_EXPIRED = 500;
+/** Conflicts that one list has. */
+export const MAX_CONFLICTS = 1000;
 /** Freed addresses outside the pools that one commit deletes after the reuse delay. */
 export const MAX_UNPOOLED = 200;
 

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { type DecisionContext, LEASE_MS } from "../domain/decide/decision-scope.ts";
+import type { ReuseTimes } from "../domain/networks/cooling.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -20,6 +21,10 @@ export interface StoreOptions {
 }
 
 export const reuseDelayOf = ({ reuseDelayMs = 60_000 }: StoreOptions): number => reuseDelayMs;
+export const reuseTimesOf = (options: StoreOptions, now: number): ReuseTimes => ({
+  now,
+  reuseDelayMs: reuseDelayOf(options),
+});
 export const eventRetentionOf = ({ eventRetentionMs = 30 * DAY_MS }: StoreOptions): number => eventRetentionMs;
 
 /** The context in which a batch is decided; a restored database adds its minimum epoch. */

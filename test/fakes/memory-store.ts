@@ -114,6 +114,7 @@ export class MemoryStore implements Store {
     if (this.failing) throw this.failing;
   };
   check = async () => [];
+  readConflicts = async () => [];
   collectExpired = async () => 0;
   lead = (duty: Duty) => leadAlone(1, duty);
   async [Symbol.asyncDispose](): Promise<void> {}
@@ -137,6 +138,8 @@ export class MemoryStore implements Store {
       }
       case "purgePort":
         return { purged: "deleted" };
+      case "clearConflict":
+        return { cleared: true };
     }
   }
 

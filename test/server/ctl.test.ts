@@ -71,19 +71,25 @@ async function claim(claim: Partial<Claim> & Pick<Claim, "name" | "host">): Prom
     labels: { app: "web" },
     ...claim,
   };
-  const call = request({
-    socketPath,
-    path: "/v1/claims",
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    signal: AbortSignal.timeout(DEADLINE_MS),
-  });
-  call.end(JSON.stringify({ claims: [full] }));
-  const [response] = await once(call, "response");
-  const { results }: ClaimsResponse = JSON.parse(await text(response));
+  const { results }: ClaimsResponse = JSON.parse(await post("/v1/claims", { claims: [full] }));
   const [result] = results;
   assert.ok(result !== undefined && !("problem" in result), JSON.stringify(result));
   return result;
+}
+
+async function post(path: string, body: unknown): Promise<string> {
+  const headers = { "content-type": "application/json" };
+  const call = request({ socketPath, path, method: "POST", headers, signal: AbortSignal.timeout(DEADLINE_MS) });
+  call.end(JSON.stringify(body));
+  const [response] = await once(call, "response");
+  return text(response);
+}
+
+async function readMetric(pattern: RegExp): Promise<string | undefined> {
+  const call = request({ socketPath, path: "/metrics", signal: AbortSignal.timeout(DEADLINE_MS) });
+  call.end();
+  const [response] = await once(call, "response");
+  return pattern.exec(await text(response))?.[1];
 }
 
 describe("mooringctl against a server", () => {
@@ -191,6 +197,26 @@ describe("mooringctl against a server", () => {
     const gone = await ctl(["describe", "network", "tenant-b"]);
     assert.equal(gone.exitCode, 1);
     assert.match(gone.stderr, /tenant-b/);
+  });
+
+  it("a conflict is listed and counted until it is cleared, and can be traced", async () => {
+    const { port } = await claim({ name: "c1/default/twice", host: "node-x", families: ["ipv4"] });
+    const address = port.fixedIps[0]?.address ?? "";
+    const conflict = { address, mac: "02:00:00:00:00:09" };
+    const sandbox = port.binding?.sandbox;
+    await post("/v1/releases", { releases: [{ host: "node-x", sandbox, unplugged: true, conflict }] });
+    const conflicts = () => readMetric(new RegExp(`^mooring_address_conflicts.*"${port.network}".* (\\d+)$`, "m"));
+
+    assert.match(await ctlOk(["get", "conflicts"]), new RegExp(`${address} +${port.network} +${conflict.mac} +node-x`));
+    assert.equal(await conflicts(), "1");
+    const wanted = ["--network-selector", "env=prod", "--ip", address];
+    assert.match((await ctl(["reserve", "taken", ...wanted])).stderr, /used by another machine: MAC 02:00:00:00:00:09/);
+    assert.match(await ctlOk(["trace", address]), /address\.conflict/);
+
+    assert.equal(await ctlOk(["delete", "conflict", address]), `conflict/${address} cleared\n`);
+    assert.equal((await ctl(["delete", "conflict", address])).exitCode, 1);
+    assert.equal(await conflicts(), "0");
+    assert.match(await ctlOk(["get", "conflicts", "-o", "json"]), /"conflicts": \[\]/);
   });
 
   it("a list longer than a page is read completely", async () => {

@@ -137,7 +137,7 @@ function classifyBindings(view: SweepView): SweepAction[] {
     }
     const { ownerUid, sandbox } = binding;
     const pod = pods.get(ownerUid);
-    const release = { name: port.name, host: self.host, ownerUid, ...(sandbox && { sandbox }) };
+    const release = { name: port.name, host: self.host, ownerUid, ...(sandbox && { sandbox }), unplugged: true };
     if (pod !== undefined && !pod.finished) {
       // A link without its OVS row may be the pod's.
       if (sandbox !== undefined || !pod.hasRun || local.some(({ ovs }) => ovs === undefined)) return [];

@@ -159,7 +159,8 @@ export class LocalChanges {
 
   async #release({ sandboxId, containerInterface }: LocalPort): Promise<void> {
     const { ipam, unreported, journal, config, log } = this.#context;
-    const release = { host: config.nodeName, sandbox: { id: sandboxId, interface: containerInterface } };
+    const sandbox = { id: sandboxId, interface: containerInterface };
+    const release = { host: config.nodeName, sandbox, unplugged: true };
     try {
       const [result] = await (unreported.releaseAfterClaim(release, RELEASE_POLICY) ??
         ipam.release([release], RELEASE_POLICY));

@@ -5,6 +5,7 @@ const EXAMPLES = `
 Examples:
   $ mooringctl delete port c1/default/web-0
   $ mooringctl delete network prod-a
+  $ mooringctl delete conflict 10.100.1.7
 
 A network can be deleted only if no port holds an address of it. A deleted port's addresses can be allocated again after
 the reuse delay.`;
@@ -12,8 +13,8 @@ the reuse delay.`;
 export function addDeleteCommand(parent: Command, { io, action }: Context): void {
   const remove = parent
     .command("delete")
-    .summary("delete ports or networks")
-    .description("Deletes ports or networks permanently.")
+    .summary("delete ports, networks or conflicts")
+    .description("Deletes ports or networks permanently, or clears conflicts.")
     .addHelpText("after", EXAMPLES);
   remove
     .command("port")
@@ -41,6 +42,22 @@ export function addDeleteCommand(parent: Command, { io, action }: Context): void
         for (const name of names) {
           await client.deleteNetwork(name);
           await io.stdout.write(`network/${name} deleted\n`);
+        }
+        return undefined;
+      }),
+    );
+  remove
+    .command("conflict")
+    .alias("conflicts")
+    .description("Lets addresses be assigned again that another machine used. They are probed before their next use.")
+    .argument("<address...>")
+    .option("--network <name>", "the network, where several have the address")
+    .addHelpText("after", "\nExample:\n  $ mooringctl delete conflict 10.100.1.7")
+    .action(
+      action(async (client, addresses: string[], { network }: { network?: string }) => {
+        for (const address of addresses) {
+          await client.clearConflict(address, network);
+          await io.stdout.write(`conflict/${address} cleared\n`);
         }
         return undefined;
       }),

@@ -60,7 +60,8 @@ export function bindPort(port: PortRecord, claim: ParsedClaim, scope: DecisionSc
   if (mismatch && !mayMove) throw mismatch;
   const added = findAddedFamilies(port, claim, working);
   if (!mismatch && added.length === 0) {
-    return bind({ ...port, previousBindingReleased: port.binding === undefined }, claim, scope);
+    const previousBindingReleased = port.binding === undefined && port.previousBindingReleased;
+    return bind({ ...port, previousBindingReleased }, claim, scope);
   }
   if (isReserved(port)) {
     const held = working.addressTexts(port.fixedIps).join(" and ");

@@ -2,6 +2,7 @@ import { IpamError, type Release, type ReleaseResult } from "../../contract/inde
 import type { OutcomeByKind } from "../model/mutation.ts";
 import { type BindingRecord, type PortRecord, sameSandbox } from "../model/port-record.ts";
 import { isReserved } from "../model/reservation.ts";
+import { findConflict, reportConflict } from "./decide-conflict.ts";
 import { removePort } from "./decide-delete.ts";
 import type { DecisionScope } from "./decision-scope.ts";
 import { dropInactive } from "./inactive/inactive-binding.ts";
@@ -34,7 +35,7 @@ function endMine(port: PortRecord, release: Release, scope: DecisionScope): Rele
   if (binding && isMine(binding, owner, release)) return endBinding(port, binding, release, scope);
   if (inactive && isMine(inactive, inactive.owner, release)) {
     const left = dropInactive(port, scope);
-    return binding ? { released: true, name: port.name, deleted: false } : keepOrDelete(left, false, scope);
+    return { released: true, name: port.name, deleted: !binding && keepOrDelete(left, false, scope) };
   }
   return undefined;
 }
@@ -52,11 +53,14 @@ function isMine(binding: BindingRecord, owner: PortRecord["owner"], { host, sand
 function endBinding(port: PortRecord, binding: BindingRecord, release: Release, scope: DecisionScope): ReleaseResult {
   const { owner } = port;
   const { now } = scope.context;
+  const conflict = release.conflict && findConflict(port, release.conflict, scope);
   const released: PortRecord = {
     ...port,
     binding: undefined,
     underlay: "DOWN",
     overlay: "DOWN",
+    // What no sandbox had is as it was before.
+    previousBindingReleased: !conflict && (binding.sandbox ? release.unplugged === true : port.previousBindingReleased),
     updatedAt: now,
     releasedAt: now,
     expiresAt: undefined,
@@ -67,25 +71,24 @@ function endBinding(port: PortRecord, binding: BindingRecord, release: Release, 
     ...(binding.sandbox && { sandboxId: binding.sandbox.id }),
     ...(owner && { ownerUid: owner.uid }),
   });
-  const isUnused = release.unused === true && isFirstUse(port);
-  return port.inactive ? { released: true, name: port.name, deleted: false } : keepOrDelete(released, isUnused, scope);
+  // What a claim created and no pod used has nothing to keep; the next claim gets another address than one in conflict.
+  const isFirst = binding.boundAt === port.createdAt;
+  const isUnused = isFirst && (conflict !== undefined || (release.unused === true && !binding.sandbox));
+  const deleted = !port.inactive && keepOrDelete(released, isUnused, scope);
+  if (conflict) reportConflict(released, conflict, { host: release.host, isFree: deleted }, scope);
+  return { released: true, name: port.name, deleted };
 }
 
-/** What becomes of a port whose last binding has ended. */
-function keepOrDelete(port: PortRecord, isUnused: boolean, scope: DecisionScope): ReleaseResult {
-  const { retention, name } = port;
+/** Decides what becomes of a port whose last binding has ended. True: it is deleted. */
+function keepOrDelete(port: PortRecord, isUnused: boolean, scope: DecisionScope): boolean {
+  const { retention } = port;
   const isKept = retention.policy === "sticky" && !isUnused;
   const deleted = !isKept && !isReserved(port);
   if (deleted) removePort(port, scope);
   else if (retention.ttlSeconds !== undefined) {
     scope.working.putPort({ ...port, expiresAt: scope.context.now + retention.ttlSeconds * 1000 });
   }
-  return { released: true, name, deleted };
-}
-
-/** True if the claim that created the port made this binding, and no sandbox has used it: there is nothing to keep. */
-function isFirstUse({ binding, createdAt }: PortRecord): boolean {
-  return binding !== undefined && binding.sandbox === undefined && binding.boundAt === createdAt;
+  return deleted;
 }
 
 /** Removes a port of a retired cluster, bound or not. A reserved port is only unbound: a person deletes it by its name. */

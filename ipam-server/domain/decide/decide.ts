@@ -2,15 +2,16 @@ import { IpamError } from "../../contract/index.ts";
 import type { Item, Outcome } from "../model/mutation.ts";
 import type { Snapshot, Writes } from "../model/snapshot.ts";
 import { decideClaim } from "./decide-claim.ts";
+import { decideClearConflict } from "./decide-conflict.ts";
 import { decideDelete, decideExpire } from "./decide-delete.ts";
 import { decidePluggedClaim } from "./decide-plugged-claim.ts";
 import { decidePurge, decideRelease } from "./decide-release.ts";
 import { decideReport } from "./decide-report.ts";
 import { decideReserve } from "./decide-reserve.ts";
-import { decideSlotClaim } from "./decide-slot-claim.ts";
 import type { DecisionContext, DecisionScope } from "./decision-scope.ts";
 import { decideActivate } from "./inactive/decide-activate.ts";
 import { assertNotRecovering } from "./recovery-gate.ts";
+import { decideSlotClaim } from "./slots/decide-slot-claim.ts";
 import { MissingPools, WorkingState } from "./working-state.ts";
 
 export type Decision = { outcomes: Outcome[]; writes: Writes } | { missingNetworkId: number };
@@ -53,6 +54,8 @@ function decideItem(item: Item, scope: DecisionScope): Outcome {
       return decideDelete(item.name, item.precondition, scope);
     case "purgePort":
       return decidePurge(item.name, item.cluster, scope);
+    case "clearConflict":
+      return decideClearConflict(item, scope);
     case "expire":
       return decideExpire(item.name, scope);
   }

@@ -8,19 +8,12 @@ import {
   type SubnetRecord,
 } from "../model/catalog.ts";
 import type { HeldIp, PortRecord } from "../model/port-record.ts";
-import { slotName, slotSeries } from "../model/slots.ts";
-import type { AddressState, FreedAddress, NewEvent, Snapshot, Writes } from "../model/snapshot.ts";
+import type { AddressState, FreedAddress, FreedState, NewEvent, Snapshot, Writes } from "../model/snapshot.ts";
+import { WorkingSlots } from "./slots/working-slots.ts";
 
 interface AddressEntry extends HeldIp {
   before: AddressState | undefined;
   now: AddressState | undefined;
-}
-
-interface VacantSlots {
-  /** The snapshot's, less those that the batch has used. */
-  left: number[];
-  /** Numbers whose ports the batch deleted. */
-  vacated: Set<number>;
 }
 
 /** A decision needs pools that the snapshot lacks: the store loads them and decides the batch again. */
@@ -45,9 +38,7 @@ export class WorkingState {
   readonly #snapshot: Snapshot;
   readonly #before = new Map<number, PortRecord>();
   readonly #ports = new Map<string, PortRecord>();
-  /** By series and number. */
-  readonly #slots = new Map<string, Map<number, PortRecord>>();
-  readonly #vacantSlots = new Map<string, VacantSlots>();
+  readonly #slots: WorkingSlots;
   readonly #touched = new Map<number, PortRecord | undefined>();
   readonly #addresses = new Map<string, AddressEntry>();
   readonly #macs = new Map<string, string | undefined>();
@@ -60,10 +51,11 @@ export class WorkingState {
     this.#snapshot = snapshot;
     this.catalog = snapshot.catalog;
     this.#nextPortKey = snapshot.nextPortKey;
+    this.#slots = new WorkingSlots(snapshot);
     for (const port of snapshot.ports) {
       this.#before.set(port.key, port);
       this.#ports.set(port.name, port);
-      this.#addSlot(port);
+      this.#slots.put(port);
     }
     for (const { subnetId, offset, state } of snapshot.addresses) {
       this.#addresses.set(addressKey({ subnetId, offset }), { subnetId, offset, before: state, now: state });
@@ -86,35 +78,12 @@ export class WorkingState {
 
   /** The ports of a series of slots. */
   slots(series: string): Iterable<PortRecord> {
-    return this.#slots.get(series)?.values() ?? [];
-  }
-
-  #addSlot(port: PortRecord): void {
-    if (!port.slot) return;
-    const { of, number } = port.slot;
-    const numbers = this.#slots.get(of);
-    if (numbers) numbers.set(number, port);
-    else this.#slots.set(of, new Map([[number, port]]));
+    return this.#slots.of(series);
   }
 
   /** The lowest slot number whose name no port has. */
   vacantSlot(slotOf: SlotOf): number {
-    const series = slotSeries(slotOf);
-    const { left, vacated } = this.#vacanciesOf(series);
-    const isUsed = (number: number) => this.#ports.has(slotName(slotOf, number));
-    while (left[0] !== undefined && isUsed(left[0])) left.shift();
-    const lowest = Math.min(...left.slice(0, 1), ...[...vacated].filter(number => !isUsed(number)));
-    if (lowest === Number.POSITIVE_INFINITY) throw new Error(`the snapshot has too few vacant slots of ${series}`);
-    return lowest;
-  }
-
-  #vacanciesOf(series: string): VacantSlots {
-    let vacancies = this.#vacantSlots.get(series);
-    if (!vacancies) {
-      vacancies = { left: [...(this.#snapshot.vacantSlots.get(series) ?? [])], vacated: new Set() };
-      this.#vacantSlots.set(series, vacancies);
-    }
-    return vacancies;
+    return this.#slots.lowestVacant(slotOf, name => this.#ports.has(name));
   }
 
   newPortKey(): number {
@@ -130,17 +99,14 @@ export class WorkingState {
     if (old) this.#macs.set(macKey(old.networkId, old.mac), undefined);
     this.#macs.set(macKey(port.networkId, port.mac), port.name);
     this.#ports.set(port.name, port);
-    this.#addSlot(port);
+    this.#slots.put(port);
     this.#touched.set(port.key, port);
   }
 
   removePort(port: PortRecord): void {
     this.#macs.set(macKey(port.networkId, port.mac), undefined);
     this.#ports.delete(port.name);
-    if (port.slot) {
-      this.#slots.get(port.slot.of)?.delete(port.slot.number);
-      this.#vacanciesOf(port.slot.of).vacated.add(port.slot.number);
-    }
+    this.#slots.remove(port);
     this.#touched.set(port.key, undefined);
   }
 
@@ -176,6 +142,7 @@ export class WorkingState {
     const pooled = poolAt(subnet, ip.offset) !== undefined;
     const entry = this.#entryOf(ip, undefined);
     if (entry.now && "heldBy" in entry.now) throw new Error(`address ${addressKey(ip)} is held already`);
+    if (entry.now?.conflict) throw new Error(`address ${addressKey(ip)} has a conflict`);
     this.#changeCounters(subnet, { held: 1, outside: pooled ? 0 : 1, freed: entry.now && pooled ? -1 : 0 });
     entry.now = { heldBy: portKey };
   }
@@ -188,8 +155,31 @@ export class WorkingState {
       throw new Error(`address ${addressKey(ip)} is not held by port ${port.name}`);
     }
     this.#changeCounters(subnet, { held: -1, outside: pooled ? 0 : -1, freed: pooled ? 1 : 0 });
-    entry.now = { freedAt, lastPort: port.name };
-    if (pooled) this.#freedQueue(subnet.id).push({ offset: ip.offset, freedAt, lastPort: port.name });
+    const released = port.binding === undefined && port.previousBindingReleased;
+    entry.now = { freedAt, lastPort: port.name, released, conflict: undefined };
+    if (pooled) this.#freedQueue(subnet.id).push({ offset: ip.offset, ...entry.now });
+  }
+
+  /** Takes an address that the batch has freed out of use. */
+  markConflict(ip: HeldIp, conflict: { mac: string; host: string }): void {
+    const { subnet, entry, state } = this.#freedEntry(ip);
+    if (poolAt(subnet, ip.offset)) this.#changeCounters(subnet, { freed: -1 });
+    entry.now = { ...state, conflict };
+  }
+
+  /** Appends the address to the queue of freed ones. */
+  clearConflict(ip: HeldIp, freedAt: number): void {
+    const { subnet, entry, state } = this.#freedEntry(ip);
+    entry.now = { ...state, freedAt, conflict: undefined };
+    if (!poolAt(subnet, ip.offset)) return;
+    this.#changeCounters(subnet, { freed: 1 });
+    this.#freedQueue(subnet.id).push({ offset: ip.offset, ...entry.now });
+  }
+
+  #freedEntry(ip: HeldIp): { subnet: SubnetRecord; entry: AddressEntry; state: FreedState } {
+    const entry = this.#entryOf(ip, undefined);
+    if (!entry.now || "heldBy" in entry.now) throw new Error(`address ${addressKey(ip)} is not freed`);
+    return { subnet: this.catalog.subnet(ip.subnetId), entry, state: entry.now };
   }
 
   /** @param stored the state in the store of an address that neither snapshot nor batch has */
@@ -221,7 +211,8 @@ export class WorkingState {
       const oldest = queue[0];
       if (!oldest) return undefined;
       const entry = this.#entryOf({ subnetId: subnet.id, offset: oldest.offset }, oldest);
-      if (entry.now && "freedAt" in entry.now && entry.now.freedAt === oldest.freedAt) return oldest;
+      const { now } = entry;
+      if (now && "freedAt" in now && now.freedAt === oldest.freedAt && !now.conflict) return oldest;
       queue.shift();
     }
   }
@@ -271,7 +262,7 @@ export class WorkingState {
     if (!now) return;
     if ("heldBy" in now) writes.insertedHeld.push({ subnetId, offset, portKey: now.heldBy });
     else {
-      const pooled = poolAt(this.catalog.subnet(subnetId), offset) !== undefined;
+      const pooled = !now.conflict && poolAt(this.catalog.subnet(subnetId), offset) !== undefined;
       writes.insertedFreed.push({ subnetId, offset, ...now, pooled });
     }
   }

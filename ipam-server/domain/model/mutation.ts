@@ -24,7 +24,8 @@ export type Mutation =
   | { kind: "reserve"; name: string; reservation: PortReservation; caller: string }
   | { kind: "deletePort"; name: string; precondition?: PortPrecondition; caller: string }
   /** Ends the binding and deletes the port, if its last claim came from this cluster. */
-  | { kind: "purgePort"; name: string; cluster: string; caller: string };
+  | { kind: "purgePort"; name: string; cluster: string; caller: string }
+  | { kind: "clearConflict"; address: string; network?: string; caller: string };
 
 /** `expire`: the store itself asks to delete an unbound port whose retention has ended. */
 export type Item = Mutation | { kind: "expire"; name: string; caller: string };
@@ -40,6 +41,7 @@ export interface OutcomeByKind {
   reserve: ReserveResult | { problem: Problem };
   deletePort: { deleted: Port } | { problem: Problem };
   purgePort: { purged: "deleted" | "unbound" | "kept" } | { problem: Problem };
+  clearConflict: { cleared: true } | { problem: Problem };
 }
 export type Outcome = OutcomeByKind[Mutation["kind"]];
 

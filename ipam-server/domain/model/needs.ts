@@ -45,6 +45,7 @@ export function planNeeds(batch: readonly Item[], catalog: Catalog): Needs {
       bindings.push({ host, sandboxId: sandbox?.id, ownerUid });
     }
     if (item.kind === "claim" && item.claim.leasedPort !== undefined) portNames.add(item.claim.leasedPort);
+    if (item.kind === "clearConflict") addresses.push(...locate(item.address, catalog));
     const request = placementRequestOf(item);
     if (request?.mac !== undefined) macs.add(request.mac.toLowerCase());
     for (const ip of request?.ips ?? []) addresses.push(...locate(ip, catalog));
@@ -66,6 +67,7 @@ export function nameOf(item: Item): string | undefined {
   if (item.kind === "activate") return item.activation.name;
   if (item.kind === "release") return item.release.name;
   if (item.kind === "report") return item.report.name;
+  if (item.kind === "clearConflict") return undefined;
   return item.name;
 }
 

@@ -9,6 +9,10 @@ export interface FreedState {
   freedAt: number;
   /** The name of the port that held it last. */
   lastPort: string;
+  /** True if that port was released by its own host, which had unplugged it. */
+  released: boolean;
+  /** Set if another machine answers for the address: it is not assigned, and `freedAt` says since when. */
+  conflict: { mac: string; host: string } | undefined;
 }
 
 export interface FreedAddress extends FreedState {

@@ -160,12 +160,14 @@ export class TransferPlaces {
     };
   }
 
-  toFreed({ network, address, pooled, freedAt, lastPort }: TransferFreed): HeldIp & FreedState & { pooled: boolean } {
+  toFreed(row: TransferFreed): HeldIp & FreedState & { pooled: boolean } {
+    const { network, address, pooled, freedAt, lastPort, released = false, conflict } = row;
     const { ip, subnet } = locateIn(this.#network(network), address, "address");
-    if (pooled !== (poolAt(subnet, ip.offset) !== undefined)) {
+    if (conflict && pooled) fail("pooled", `true, but ${address} has a conflict, so it is in no queue`);
+    if (!conflict && pooled !== (poolAt(subnet, ip.offset) !== undefined)) {
       fail("pooled", `${pooled}, but ${address} is ${pooled ? "in no pool" : "in a pool"} of ${subnet.cidr.text}`);
     }
-    return { ...ip, pooled, freedAt: Date.parse(freedAt), lastPort };
+    return { ...ip, pooled, freedAt: Date.parse(freedAt), lastPort, released, conflict };
   }
 
   #network(name: string): NetworkRecord {

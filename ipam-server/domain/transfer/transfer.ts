@@ -114,6 +114,9 @@ export interface TransferFreed {
   pooled: boolean;
   freedAt: Timestamp;
   lastPort: string;
+  /** Absent in exports of earlier versions: false. */
+  released?: boolean;
+  conflict?: { mac: string; host: string };
 }
 
 /** Without the pass that its controller holds, which that decides again. */
@@ -232,7 +235,7 @@ function toWorkload({ kind, namespace, name, uid, ordinal }: Workload): Workload
 export function toTransferFreed(
   network: NetworkRecord,
   subnet: SubnetRecord,
-  { offset, pooled, freedAt, lastPort }: FreedAddress & { pooled: boolean },
+  { offset, pooled, freedAt, lastPort, released, conflict }: FreedAddress & { pooled: boolean },
 ): TransferFreed {
   return {
     kind: "freed",
@@ -241,6 +244,8 @@ export function toTransferFreed(
     pooled,
     freedAt: toTimestamp(freedAt),
     lastPort,
+    ...(released && { released }),
+    ...(conflict && { conflict: { mac: conflict.mac, host: conflict.host } }),
   };
 }
 

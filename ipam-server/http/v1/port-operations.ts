@@ -3,7 +3,7 @@ import type { Mutation, OutcomeByKind } from "../../domain/model/mutation.ts";
 import type { Store } from "../../domain/store.ts";
 import type { CommitQueue } from "../../engine/commit-queue.ts";
 import { type Operation, operation } from "../operation.ts";
-import { portName } from "./schema/fields.ts";
+import { ip, portName } from "./schema/fields.ts";
 import * as requests from "./schema/requests.ts";
 import * as responses from "./schema/responses.ts";
 
@@ -54,6 +54,36 @@ export function portOperations(store: Store, batcher: CommitQueue): Operation[] 
           timeoutMs,
         );
         return { status: result.created ? 201 : 200, json: result.port };
+      },
+    }),
+    operation({
+      method: "GET",
+      path: "/v1/conflicts",
+      id: "listConflicts",
+      summary: "Addresses that other machines answer for; the first 1000",
+      action: "read",
+      read: "short",
+      responses: { 200: { about: "The conflicts", schema: responses.conflictList } },
+      handle: async () => ({ status: 200, json: { conflicts: await store.readConflicts() } }),
+    }),
+    operation({
+      method: "DELETE",
+      path: "/v1/conflicts/{address}",
+      id: "clearConflict",
+      summary: "Let an address be assigned again, after the reuse delay and a probe",
+      action: "deletePort",
+      params: { address: ip },
+      query: requests.conflictQuery,
+      responses: { 204: { about: "Cleared" } },
+      async handle({ params, query, caller, timeoutMs }) {
+        const mutation = {
+          kind: "clearConflict",
+          address: params.address ?? "",
+          ...query,
+          caller: caller.name,
+        } as const;
+        await submitOne(batcher, mutation, timeoutMs);
+        return { status: 204 };
       },
     }),
     operation({

@@ -27,7 +27,7 @@ import { countDeleted, expireItems, networkEvents } from "../commit.ts";
 import { EventNotifier } from "../event-notifier.ts";
 import { findNetwork } from "../network-plan.ts";
 import { identityOf, portNotFound } from "../port-query.ts";
-import { buildContext, eventRetentionOf, reuseDelayOf } from "../store-options.ts";
+import { buildContext, eventRetentionOf, reuseTimesOf } from "../store-options.ts";
 import { checkStore } from "./check/check-store.ts";
 import { TIMEOUTS } from "./database/connect.ts";
 import { DiskSpaceProbe } from "./database/disk-space-probe.ts";
@@ -48,7 +48,7 @@ import { readClusters, writeCluster } from "./statements/cluster-table.ts";
 import { EventPruner, lastSeqOf, planEvents } from "./statements/event-log.ts";
 import { readEvents } from "./statements/event-reader.ts";
 import { deleteNetwork, putNetwork } from "./statements/network-writer.ts";
-import { findExpired, findKeys, readPort, readPorts } from "./statements/port-reader.ts";
+import { findExpired, findKeys, readConflicts, readPort, readPorts } from "./statements/port-reader.ts";
 import { writeRecovery } from "./statements/recovery-column.ts";
 import type { PostgresStoreOptions } from "./store-options.ts";
 import { Transfers } from "./transfer/transfers.ts";
@@ -131,9 +131,7 @@ class PostgresStore implements Store {
     return this.#listener.ready;
   }
 
-  async commit(batch: readonly Mutation[]): Promise<Outcome[]> {
-    return this.#decideAndApply(batch);
-  }
+  readonly commit = (batch: readonly Mutation[]) => this.#decideAndApply(batch);
 
   async #decideAndApply(batch: readonly Item[]): Promise<Outcome[]> {
     this.#transfers.gate.assertNotImporting();
@@ -188,7 +186,7 @@ class PostgresStore implements Store {
     const now = this.#clock();
     const { result, writes, answers } = await this.#writer.transact("change", async send => {
       const { catalog } = await loadCatalog(send);
-      const { events, result } = await change(send, catalog, { now, reuseDelayMs: reuseDelayOf(this.#options) });
+      const { events, result } = await change(send, catalog, reuseTimesOf(this.#options, now));
       if (events.length === 0) return { writes: [], result };
       return { writes: [{ statement: NEXT_REVISION, values: [] }, ...this.#planEvents(events, now)], result };
     });
@@ -242,6 +240,8 @@ class PostgresStore implements Store {
       return toPort(port, catalog);
     });
   }
+
+  readonly readConflicts = () => this.#read(readConflicts);
 
   async readEvents(query: EventQuery): Promise<EventList> {
     return this.#read(async (send, catalog) => {

@@ -14,7 +14,6 @@ import { type Catalog, toNetwork } from "../../domain/model/catalog.ts";
 import { type Duty, leadAlone } from "../../domain/model/leadership.ts";
 import type { Item, Mutation, Outcome } from "../../domain/model/mutation.ts";
 import type { NewEvent } from "../../domain/model/snapshot.ts";
-import type { ReuseTimes } from "../../domain/networks/cooling.ts";
 import { applyEdit, type NetworkEdit } from "../../domain/networks/network-edit.ts";
 import { planRecoveryChange, type RecoveryChange } from "../../domain/recovery/change-recovery.ts";
 import type { RecoveryState } from "../../domain/recovery/recovery-state.ts";
@@ -24,7 +23,7 @@ import { countDeleted, expireItems, hasChanges, networkEvents, updateCatalog } f
 import { EventNotifier } from "../event-notifier.ts";
 import { MAX_EXPIRED } from "../limits.ts";
 import { findNetwork } from "../network-plan.ts";
-import { buildContext, eventRetentionOf, reuseDelayOf } from "../store-options.ts";
+import { buildContext, eventRetentionOf, reuseDelayOf, reuseTimesOf } from "../store-options.ts";
 import { DiskSpaceProbe } from "./database/disk-space-probe.ts";
 import { toIpamError } from "./database/errors.ts";
 import { FileIdentity } from "./database/file-identity.ts";
@@ -35,6 +34,7 @@ import { StoreReads } from "./reads/store-reads.ts";
 import { loadCatalog } from "./rows/catalog-rows.ts";
 import { decideBatch } from "./statements/batch-decider.ts";
 import { readClusters, writeCluster } from "./statements/cluster-table.ts";
+import { readConflicts } from "./statements/conflict-reader.ts";
 import { EventLog } from "./statements/event-log.ts";
 import { NetworkWriter } from "./statements/network-writer.ts";
 import { readRecovery, writeRecovery } from "./statements/recovery-column.ts";
@@ -142,7 +142,7 @@ class SqliteStore implements Store {
       const manifest = applyEdit(edit, this.#catalog.networks);
       const network = manifest.metadata.name;
       const change = this.#transact(() => {
-        const planned = this.#networks.put(manifest, this.#catalog, this.#reuseTimes(now));
+        const planned = this.#networks.put(manifest, this.#catalog, reuseTimesOf(this.#options, now));
         const events = networkEvents(planned, network, caller);
         if (events.length > 0) this.#append(events, now);
         return planned;
@@ -159,16 +159,12 @@ class SqliteStore implements Store {
     this.#guard(() => {
       const now = this.#clock();
       this.#transact(() => {
-        this.#networks.delete(name, this.#catalog, this.#reuseTimes(now));
+        this.#networks.delete(name, this.#catalog, reuseTimesOf(this.#options, now));
         this.#append([{ type: "network.deleted", caller, network: name }], now);
       });
       this.#catalog = loadCatalog(this.#database);
       this.#notifier.notify(this.#events.lastSeq);
     });
-  }
-
-  #reuseTimes(now: number): ReuseTimes {
-    return { now, reuseDelayMs: reuseDelayOf(this.#options) };
   }
 
   async changeCluster(name: string, change: ClusterChange, caller: string): Promise<Cluster | undefined> {
@@ -215,6 +211,7 @@ class SqliteStore implements Store {
   readonly readPorts = (query: PortQuery) => this.#reads.readPorts(query);
   readonly readPort = (name: string) => this.#reads.readPort(name);
   readonly readEvents = (query: EventQuery) => this.#reads.readEvents(query);
+  readonly readConflicts = async () => this.#guard(() => readConflicts(this.#database, this.#catalog));
 
   onEvents(listener: (lastSeq: number) => void): () => void {
     return this.#notifier.add(listener);

@@ -82,7 +82,7 @@ export function testAllocation(engine: Engine): void {
         refused(cooling, "address_in_use", /59 s/);
         assert.ok("problem" in cooling && cooling.problem.retryAfterSeconds === 59);
         const again = await attach(store, claim("p", "a", "p", { ips: ["10.0.0.7"] }));
-        assert.equal(again.previousBindingReleased, false, "its last holder was not seen to be gone for long enough");
+        assert.equal(again.previousBindingReleased, false, "a wanted address is probed");
         const [tenancy] = (await store.readNetworks()).flatMap(({ subnets }) => subnets);
         assert.deepEqual(tenancy?.usage, { size: "2", held: 1, freed: 0 });
       });

@@ -35,7 +35,7 @@ export function testBindings(engine: Engine): void {
 
     it("ends a binding only by its own release", async () => {
       await withStore(engine, networks, async store => {
-        assert.equal((await attach(store, claim(NAME, "a", "s1", sticky))).previousBindingReleased, true);
+        assert.equal((await attach(store, claim(NAME, "a", "s1", sticky))).previousBindingReleased, false);
         assert.equal(
           (await attach(store, claim(NAME, "b", "s2", { owner: bornAt("s2", 1), ...sticky }))).previousBindingReleased,
           false,

@@ -1,6 +1,7 @@
 import { testAllocation } from "./allocation.ts";
 import { testBindings } from "./bindings.ts";
 import { testClusters } from "./clusters.ts";
+import { testConflicts } from "./conflicts.ts";
 import type { Engine } from "./engine.ts";
 import { testHistory } from "./history.ts";
 import { testIdentities } from "./identities.ts";
@@ -27,6 +28,7 @@ export function testStore(engine: Engine): void {
   testReallocation(engine);
   testClusters(engine);
   testRecovery(engine);
+  testConflicts(engine);
   testHistory(engine);
   testOrders(engine);
   testSlots(engine);

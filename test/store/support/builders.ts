@@ -76,8 +76,10 @@ export const bornAt = (uid: string, seconds: number): Claim["owner"] => ({
   createdAt: new Date(START + seconds * 1000).toISOString(),
 });
 
+/** By default from the host itself, after it has unplugged the sandbox. */
 export function release(host: string, sandboxId: string, more: Partial<Release> = {}): Mutation {
-  return { kind: "release", caller: "test", release: { host, sandbox: { id: sandboxId, interface: "eth0" }, ...more } };
+  const sandbox = { id: sandboxId, interface: "eth0" };
+  return { kind: "release", caller: "test", release: { host, sandbox, unplugged: true, ...more } };
 }
 
 /** Commits one item and answers its outcome. */

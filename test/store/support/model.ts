@@ -45,7 +45,7 @@ export class Model {
       else if (item.kind === "release") this.#release(item.release, outcome, now);
       else if (item.kind === "report") this.#report(item.report.name, item.report.epoch, item.report.state, outcome);
       else if (item.kind === "reserve") this.#reserve(item.name, outcome, now);
-      else this.#delete(item.name, outcome, now);
+      else if (item.kind === "deletePort") this.#delete(item.name, outcome, now);
     });
   }
 

@@ -165,7 +165,9 @@ describe("ADD", () => {
     const error = await harness.fail("ADD");
     assert.equal(error.code, 11);
     assert.match(error.msg, /answered 500 without saying why: check that a Mooring IPAM listens there/);
-    assert.deepEqual(harness.ipam.releases, [{ host: "node-a", sandbox: { id: "sandbox-1", interface: "eth0" } }]);
+    assert.deepEqual(harness.ipam.releases, [
+      { host: "node-a", sandbox: { id: "sandbox-1", interface: "eth0" }, unplugged: true },
+    ]);
   });
 
   it("names the missing field of an invalid answer and releases the claim", async () => {

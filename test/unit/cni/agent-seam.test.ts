@@ -160,7 +160,7 @@ describe("the agent's socket", () => {
     assert.deepEqual(entry, {
       version: 1,
       kind: "release",
-      release: { sandbox: { id: "sandbox-1", interface: "eth0" } },
+      release: { sandbox: { id: "sandbox-1", interface: "eth0" }, unplugged: true },
     });
   });
 });

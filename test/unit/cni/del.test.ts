@@ -4,7 +4,7 @@ import { DatapathError } from "../../../cni/datapath/datapath-error.ts";
 import { problem } from "../../fakes/ipam-server.ts";
 import { Harness } from "./harness.ts";
 
-const RELEASE = { host: "node-a", sandbox: { id: "sandbox-1", interface: "eth0" } };
+const RELEASE = { host: "node-a", sandbox: { id: "sandbox-1", interface: "eth0" }, unplugged: true };
 
 describe("DEL", () => {
   it("unplugs, then releases, and answers nothing", async () => {

@@ -47,6 +47,8 @@ function decided(...args: Parameters<typeof decideOver>) {
   return decision;
 }
 
+const UNRELEASED = { released: false, conflict: undefined };
+
 describe("decide", () => {
   it("applies items in order, and writes only events for what cancels out", () => {
     const { outcomes, writes } = decided([NET], [claim("p", "a", "s"), release("a", "s"), claim("p", "a", "s2")]);
@@ -108,8 +110,8 @@ describe("decide", () => {
         [
           1,
           [
-            { offset: 5n, freedAt: START - age, lastPort: "x" },
-            { offset: 2n, freedAt: START - age, lastPort: "y" },
+            { offset: 5n, freedAt: START - age, lastPort: "x", ...UNRELEASED },
+            { offset: 2n, freedAt: START - age, lastPort: "y", ...UNRELEASED },
           ],
         ],
       ]),

@@ -37,7 +37,7 @@ export function decideActivate({ name, host, epoch }: Activation, scope: Decisio
     lastEpoch: newEpoch,
     underlay: "BUILD",
     overlay: context.fabricManaged ? "BUILD" : "ACTIVE",
-    previousBindingReleased: binding === undefined,
+    previousBindingReleased: binding === undefined && port.previousBindingReleased,
     updatedAt: context.now,
     releasedAt: undefined,
     expiresAt: undefined,

@@ -3,7 +3,7 @@ import { contains, familyOf, formatAddress, type ParsedAddress, parseAddress, ra
 import type { NetworkRecord, SubnetRecord } from "../../model/catalog.ts";
 import { freeShare, sizeNumberOf } from "../../model/free-share.ts";
 import { isReachable, type PlacementRequest } from "../../model/placement-request.ts";
-import type { HeldIp, PlacedPort } from "../../model/port-record.ts";
+import { type HeldIp, type PlacedPort, toTimestamp } from "../../model/port-record.ts";
 import type { DecisionScope } from "../decision-scope.ts";
 import type { WorkingState } from "../working-state.ts";
 import { checkMac } from "./check-mac.ts";
@@ -14,13 +14,14 @@ export interface Placement {
   network: NetworkRecord;
   ips: HeldIp[];
   mac: string;
-  /** True if no address is still within its reuse delay. */
+  /** True if the last holder of every address was released by its own host. */
   previousBindingReleased: boolean;
 }
 
 interface Picked {
   ip: HeldIp;
-  cooling: boolean;
+  /** True if its last holder was released by its own host, and the address was not asked for. */
+  released: boolean;
 }
 
 interface PlacementSearch {
@@ -59,7 +60,7 @@ export function choosePlacement(
       if (!picked) continue;
       const ips = picked.map(({ ip }) => ip);
       const mac = checkMac(request.mac, { network, ips, port, isPlugged: request.plugged }, working);
-      return { network, ips, mac, previousBindingReleased: !picked.some(({ cooling }) => cooling) };
+      return { network, ips, mac, previousBindingReleased: picked.every(({ released }) => released) };
     } catch (error) {
       // A wanted address or MAC that is in use on one network may be free on another.
       if (!(error instanceof IpamError)) throw error;
@@ -179,7 +180,7 @@ function pickAddresses(network: NetworkRecord, search: PlacementSearch): Picked[
       address && subnet
         ? pickWanted(subnet, address, search)
         : kept
-          ? { ip: kept.ip, cooling: false }
+          ? { ip: kept.ip, released: false }
           : pickAny(network, subnets, search);
     if (!found) return undefined;
     picked.push(found);
@@ -207,12 +208,21 @@ function pickWanted(
   if (barred && !request.plugged)
     throw invalid("ips", `the wanted address ${text} is ${barred.why} of subnet ${subnet.cidr.text}; choose another`);
   const state = working.address(ip);
-  if (!state) return { ip, cooling: false };
+  if (!state) return { ip, released: false };
   if ("heldBy" in state) {
-    if (state.heldBy === port.key) return { ip, cooling: false };
+    if (state.heldBy === port.key) return { ip, released: false };
     throw new IpamError(
       "address_in_use",
       `the wanted address ${text} is held by another port; \`mooringctl get ports --ip ${text}\` shows which`,
+      { field: "ips" },
+    );
+  }
+  if (state.conflict) {
+    const { mac, host } = state.conflict;
+    const at = toTimestamp(state.freedAt);
+    throw new IpamError(
+      "address_in_use",
+      `the wanted address ${text} is used by another machine: MAC ${mac} answered for it to host ${host} at ${at}; remove that machine and clear the address (mooringctl delete conflict ${text}), or choose another`,
       { field: "ips" },
     );
   }
@@ -225,7 +235,7 @@ function pickWanted(
       { field: "ips", retryAfterSeconds },
     );
   }
-  return { ip, cooling: waitMs > 0 };
+  return { ip, released: false };
 }
 
 /** The next never-used address in order of the pools; else the one freed longest ago, if its reuse delay is over. */
@@ -242,14 +252,14 @@ function pickAny(
   for (const subnet of ordered) {
     for (const pool of subnet.ranges) {
       const offset = working.nextFresh(subnet, pool);
-      if (offset !== undefined) return { ip: { subnetId: subnet.id, offset }, cooling: false };
+      if (offset !== undefined) return { ip: { subnetId: subnet.id, offset }, released: false };
     }
   }
   for (const subnet of ordered) {
     const oldest = working.oldestFreed(subnet);
     const waitMs = oldest && oldest.freedAt + context.reuseDelayMs - context.now;
     if (oldest && waitMs !== undefined && waitMs <= 0) {
-      return { ip: { subnetId: subnet.id, offset: oldest.offset }, cooling: false };
+      return { ip: { subnetId: subnet.id, offset: oldest.offset }, released: oldest.released };
     }
     const { held, freed } = working.counters(subnet);
     shortages.push({ network, subnet, held, freed, waitMs });

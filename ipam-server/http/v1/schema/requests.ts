@@ -3,6 +3,7 @@ import {
   type Activation,
   type Claim,
   type ClusterRegistration,
+  type ConflictQuery,
   EVENT_TYPES,
   type EventQuery,
   type NetworkManifest,
@@ -95,6 +96,8 @@ export const release = z
     sandbox: optional(sandbox),
     ownerUid: optional(f.identifier),
     unused: optional(z.literal(true)),
+    unplugged: optional(z.boolean()),
+    conflict: optional(z.strictObject({ address: f.ip, mac: f.mac })),
   })
   .refine(item => item.sandbox !== undefined || item.ownerUid !== undefined, {
     error: "needs sandbox or ownerUid: a binding ends only by its own sandbox or owner",
@@ -180,6 +183,8 @@ export const portQuery = z.strictObject({
   limit: optional(f.limit),
   cursor: optional(z.string().max(1024)),
 }) satisfies z.ZodType<PortQuery>;
+
+export const conflictQuery = z.strictObject({ network: optional(f.networkName) }) satisfies z.ZodType<ConflictQuery>;
 
 export const portPrecondition = z.strictObject({
   id: optional(f.identifier),

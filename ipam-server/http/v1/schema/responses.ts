@@ -4,6 +4,7 @@ import {
   type ClaimResult,
   type Cluster,
   type ClusterList,
+  type ConflictList,
   ERROR_CODES,
   type ErrorCode,
   EVENT_TYPES,
@@ -144,6 +145,14 @@ export const putNetworkResponse = z
 export const networkList = z.object({ networks: z.array(network) }) satisfies z.ZodType<NetworkList>;
 export const subnetList = z.object({ subnets: z.array(subnet) });
 export const portList = z.object({ ports: z.array(port), nextCursor: optional(text) }) satisfies z.ZodType<PortList>;
+
+export const conflictList = z.object({
+  conflicts: z.array(
+    z
+      .object({ address: text, network: text, subnet: text, mac: text, host: text, port: text, foundAt: time })
+      .meta({ id: "Conflict" }),
+  ),
+}) satisfies z.ZodType<ConflictList>;
 
 export const event = z
   .object({

@@ -96,6 +96,8 @@ const freed = z.strictObject({
   pooled: z.boolean(),
   freedAt: f.timestamp,
   lastPort: z.string(),
+  released: optional(z.boolean()),
+  conflict: optional(z.strictObject({ mac: f.mac, host: f.identifier })),
 }) satisfies z.ZodType<TransferFreed>;
 
 const cluster = z.strictObject({

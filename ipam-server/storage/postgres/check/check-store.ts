@@ -63,7 +63,8 @@ const inRange = (table: string, condition = "") =>
   prepare(`SELECT count(*) FROM ${table} WHERE subnet_id = $1 AND ip_offset BETWEEN $2 AND $3 ${condition}`);
 const HELD = inRange("fixed_ips");
 const FREED = inRange("freed", "AND pooled = 1");
-const UNPOOLED = inRange("freed", "AND pooled = 0");
+const UNPOOLED = inRange("freed", "AND pooled = 0 AND conflict_mac IS NULL");
+const CONFLICTS = inRange("freed", "AND conflict_mac IS NOT NULL");
 const ALL_HELD = prepare("SELECT count(*) FROM fixed_ips WHERE subnet_id = $1");
 
 /** Recounts and compares everything that the tables must keep consistent. Requires a transaction that sees one state. */
@@ -96,8 +97,9 @@ export async function checkStore(send: Send, catalog: Catalog): Promise<Finding[
       pooled += await within(FREED, first, last);
       report("unpooled freed addresses inside a pool", 0, await within(UNPOOLED, first, last));
       if (cursor < first || cursor > last + 1n) findings.push({ what: `cursor ${cursor} outside its pool`, where });
-      // Every address below the cursor is held or freed.
-      const below = (await within(HELD, first, cursor - 1n)) + (await within(FREED, first, cursor - 1n));
+      // Every address below the cursor is held or freed, or has a conflict.
+      let below = 0;
+      for (const statement of [HELD, FREED, CONFLICTS]) below += await within(statement, first, cursor - 1n);
       report("used addresses below the cursor", cursor - first, below);
     }
     report("held outside the pools", subnet.outside, held - inside);

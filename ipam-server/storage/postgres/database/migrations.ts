@@ -288,4 +288,12 @@ CREATE INDEX ports_inactive ON ports (inactive_host) WHERE inactive_host IS NOT 
     // JSON, see RecoveryState; NULL while there is none.
     sql: "ALTER TABLE catalog_state ADD COLUMN recovery text;",
   },
+  {
+    version: 11,
+    name: "releases on record, and conflicts",
+    oldestProgram: 1,
+    sql: `UPDATE ports SET fenced = 0; -- Of earlier releases nothing is known.
+ALTER TABLE freed ADD released smallint NOT NULL DEFAULT 0, ADD conflict_mac bigint, ADD conflict_host text;
+CREATE INDEX freed_conflict ON freed (subnet_id, ip_offset) WHERE conflict_mac IS NOT NULL;`,
+  },
 ];

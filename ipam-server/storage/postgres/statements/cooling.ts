@@ -7,7 +7,8 @@ import { prepare, type Send } from "../database/statement.ts";
 const PRUNE = prepare("DELETE FROM cooling WHERE freed_at <= $1");
 const KEEP = prepare(
   `INSERT INTO cooling (segment, cidr, ip_offset, freed_at, last_port)
-   SELECT $1::text, $2::text, ip_offset, freed_at, last_port FROM freed WHERE subnet_id = $3 AND freed_at > $4`,
+   SELECT $1::text, $2::text, ip_offset, freed_at, last_port FROM freed
+   WHERE subnet_id = $3 AND freed_at > $4 AND conflict_mac IS NULL`,
 );
 const FORMER = prepare("SELECT DISTINCT cidr FROM cooling WHERE segment = $1");
 const ADOPT = prepare(

@@ -48,7 +48,7 @@ const INSERT_POOLS = prepare(
 const DISOWN = prepare("UPDATE freed SET pooled = 0 WHERE subnet_id = $1");
 const ADOPT = prepare(
   `UPDATE freed AS t SET pooled = 1 FROM pools AS p
-   WHERE p.subnet_id = $1 AND t.subnet_id = $1 AND t.ip_offset BETWEEN p.first_offset AND p.last_offset`,
+   WHERE p.subnet_id = $1 AND t.subnet_id = $1 AND t.conflict_mac IS NULL AND t.ip_offset BETWEEN p.first_offset AND p.last_offset`,
 );
 const RECOUNT = prepare(
   `UPDATE subnets SET freed = (SELECT count(*) FROM freed WHERE subnet_id = $1 AND pooled = 1),

@@ -1,9 +1,10 @@
-import type { PortList, PortQuery } from "../../../contract/index.ts";
+import type { Conflict, PortList, PortQuery } from "../../../contract/index.ts";
 import type { Catalog } from "../../../domain/model/catalog.ts";
 import { parseMac } from "../../../domain/model/mac.ts";
 import { type PortRecord, toPort } from "../../../domain/model/port-record.ts";
 import { parseSelector, type Selector } from "../../../domain/model/selector.ts";
-import { MAX_EXPIRED, MAX_SCANNED, pageSize } from "../../limits.ts";
+import { decodeConflicts, FREED_STATE_COLUMNS, type PlacedFreedRow } from "../../freed-rows.ts";
+import { MAX_CONFLICTS, MAX_EXPIRED, MAX_SCANNED, pageSize } from "../../limits.ts";
 import { encodeOffset } from "../../offset-code.ts";
 import { hasLabels, isScan, locateAddress, networkIdOf, type PortIdentity, parsePortState } from "../../port-query.ts";
 import { type Element, toArray } from "../database/array-literal.ts";
@@ -17,6 +18,10 @@ const CHUNK = 2000;
 const FIXED_IPS = prepare(
   "SELECT port_key, subnet_id, ip_offset::text FROM fixed_ips WHERE port_key = ANY ($1::bigint[])",
 );
+const CONFLICTS = prepare(
+  `SELECT subnet_id, ip_offset::text, ${FREED_STATE_COLUMNS} FROM freed
+   WHERE conflict_mac IS NOT NULL ORDER BY subnet_id, ip_offset LIMIT ${MAX_CONFLICTS}`,
+);
 const BY_NAME = prepare(`SELECT ${PORT_COLUMN_LIST} FROM ports WHERE name = $1`);
 const KEYS_BY_NAME = prepare("SELECT key FROM ports WHERE name = $1");
 const KEYS_BY_MAC = prepare("SELECT key FROM ports WHERE mac = $1::bigint");
@@ -29,6 +34,10 @@ const LAST_SCANNED = prepare(`SELECT name FROM ports WHERE name > $1 ORDER BY na
 export async function readPort(send: Send, name: string, catalog: Catalog): Promise<PortRecord | undefined> {
   const [port] = await addFixedIps(send, await send<PortRow>(BY_NAME, name), catalog);
   return port;
+}
+
+export async function readConflicts(send: Send, catalog: Catalog): Promise<Conflict[]> {
+  return decodeConflicts(await send<PlacedFreedRow>(CONFLICTS), catalog);
 }
 
 export async function addFixedIps(send: Send, rows: readonly PortRow[], catalog: Catalog): Promise<PortRecord[]> {

@@ -3,6 +3,7 @@ import type { Item } from "../../../domain/model/mutation.ts";
 import { type AllocationNeeds, type BindingKey, type Needs, nameOf } from "../../../domain/model/needs.ts";
 import type { HeldIp, PortRecord } from "../../../domain/model/port-record.ts";
 import type { AddressState, FreedAddress, Snapshot } from "../../../domain/model/snapshot.ts";
+import { decodeFreedState, FREED_STATE_COLUMNS, type FreedStateRow } from "../../freed-rows.ts";
 import { decodeOffset, encodeOffset } from "../../offset-code.ts";
 import { toArray } from "../database/array-literal.ts";
 import { prepare, type Send } from "../database/statement.ts";
@@ -47,16 +48,16 @@ const WINDOW = prepare(
 );
 /** Only for subnets whose pools may be exhausted, or for all if $3 is 1. */
 const QUEUES = prepare(
-  `SELECT s.id, q.ip_offset::text, q.freed_at, q.last_port FROM subnets AS s
+  `SELECT s.id, q.ip_offset::text, q.freed_at, q.last_port, q.released FROM subnets AS s
    CROSS JOIN LATERAL (
-     SELECT ip_offset, freed_at, last_port FROM freed WHERE subnet_id = s.id AND pooled = 1
+     SELECT ip_offset, freed_at, last_port, released FROM freed WHERE subnet_id = s.id AND pooled = 1
      ORDER BY subnet_id, freed_at, ip_offset LIMIT $2::int) AS q
    WHERE s.id = ANY ($1::int[]) AND s.freed > 0 AND ($3 = 1 OR $2::int > (
      SELECT coalesce(sum(last_offset::numeric - next_offset::numeric + 1), 0) FROM pools WHERE subnet_id = s.id))
    ORDER BY s.id, q.freed_at, q.ip_offset`,
 );
 const STATES = prepare(
-  `SELECT w.subnet_id, w.ip_offset::text, fixed_ips.port_key, freed.freed_at, freed.last_port
+  `SELECT w.subnet_id, w.ip_offset::text, fixed_ips.port_key, ${FREED_STATE_COLUMNS}
    FROM unnest($1::int[], $2::bigint[]) AS w (subnet_id, ip_offset)
    LEFT JOIN fixed_ips ON fixed_ips.subnet_id = w.subnet_id AND fixed_ips.ip_offset = w.ip_offset
    LEFT JOIN freed ON freed.subnet_id = w.subnet_id AND freed.ip_offset = w.ip_offset`,
@@ -81,8 +82,13 @@ const HOLDERS = prepare(
 
 export type FixedIpRow = [portKey: number, subnetId: number, offset: string];
 type PoolRow = [id: number, from: string | null, to: string | null, used: string[]];
-type QueueRow = [subnetId: number, offset: string, freedAt: number, lastPort: string];
-type StateRow = [subnetId: number, offset: string, heldBy: number | null, freedAt: number | null, lastPort: string];
+type QueueRow = [subnetId: number, offset: string, freedAt: number, lastPort: string, released: number];
+type StateRow = [
+  subnetId: number,
+  offset: string,
+  heldBy: number | null,
+  ...state: FreedStateRow | [freedAt: null, ...absent: null[]],
+];
 
 export interface Loaded {
   snapshot: Omit<Snapshot, "nextPortKey">;
@@ -146,7 +152,10 @@ export async function loadSnapshot(send: Send, plan: LoadPlan, catalog: Catalog)
     const rows = queueOf.get(subnet.id) ?? (await send<QueueRow>(QUEUES, toArray([subnet.id]), count, 1));
     freed.set(
       subnet.id,
-      rows.map(([, offset, freedAt, lastPort]) => ({ offset: decode(subnet, offset), freedAt, lastPort })),
+      rows.map(([, offset, freedAt, lastPort, released]) => ({
+        ...{ offset: decode(subnet, offset), freedAt, lastPort },
+        ...{ released: released === 1, conflict: undefined },
+      })),
     );
   }
   const known = hasAllSubnets(catalog, fixedIps) ? withFixedIps(ports, fixedIps, catalog) : [];
@@ -264,12 +273,14 @@ async function loadStates(send: Send, ips: readonly HeldIp[], catalog: Catalog):
     toArray(ips.map(({ subnetId }) => subnetId)),
     toArray(ips.map(({ subnetId, offset }) => encode(catalog.subnet(subnetId), offset))),
   );
-  return rows.flatMap(([subnetId, stored, heldBy, freedAt, lastPort]) => {
+  return rows.flatMap(([subnetId, stored, heldBy, ...freed]) => {
     const state: AddressState | undefined =
-      heldBy !== null ? { heldBy } : freedAt !== null ? { freedAt, lastPort } : undefined;
+      heldBy !== null ? { heldBy } : isFreed(freed) ? decodeFreedState(freed) : undefined;
     return state ? [{ subnetId, offset: decode(catalog.subnet(subnetId), stored), state }] : [];
   });
 }
+
+const isFreed = (row: readonly unknown[]): row is FreedStateRow => row[0] !== null;
 
 async function findMacs(send: Send, macs: readonly string[]): Promise<Snapshot["macs"]> {
   const encoded = macs.map(encodeMac).filter(Number.isSafeInteger);

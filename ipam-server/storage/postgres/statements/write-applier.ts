@@ -1,6 +1,7 @@
 import type { Catalog } from "../../../domain/model/catalog.ts";
 import type { HeldIp } from "../../../domain/model/port-record.ts";
 import type { Writes } from "../../../domain/model/snapshot.ts";
+import { encodeFreedState } from "../../freed-rows.ts";
 import { encodeOffset } from "../../offset-code.ts";
 import { type Element, toArray, toColumns } from "../database/array-literal.ts";
 import { type Bound, prepare } from "../database/statement.ts";
@@ -28,6 +29,9 @@ export const FREED_COLUMNS = [
   ["pooled", "smallint"],
   ["freed_at", "bigint"],
   ["last_port", "text"],
+  ["released", "smallint"],
+  ["conflict_mac", "bigint"],
+  ["conflict_host", "text"],
 ] as const;
 
 /** Fails by a division by zero unless the statement changes $1 rows, all those of the snapshot. */
@@ -59,7 +63,7 @@ const INSERT_HELD = prepare(
   `INSERT INTO fixed_ips (subnet_id, ip_offset, port_key) SELECT * FROM ${unnest(HELD_COLUMNS)}`,
 );
 const INSERT_FREED = prepare(
-  `INSERT INTO freed (subnet_id, ip_offset, pooled, freed_at, last_port)
+  `INSERT INTO freed (${FREED_COLUMNS.map(([name]) => name).join(", ")})
    SELECT * FROM ${unnest(FREED_COLUMNS)}`,
 );
 const SET_CURSORS = prepare(
@@ -85,7 +89,7 @@ export const SET_COUNTERS = prepare(
 const DELETE_UNPOOLED = prepare(
   `DELETE FROM freed WHERE ctid = ANY (ARRAY(
      SELECT old.place FROM unnest($1::int[]) AS s (id) CROSS JOIN LATERAL (
-       SELECT ctid AS place FROM freed WHERE subnet_id = s.id AND pooled = 0 AND freed_at <= $2
+       SELECT ctid AS place FROM freed WHERE subnet_id = s.id AND pooled = 0 AND conflict_mac IS NULL AND freed_at <= $2
        ORDER BY freed_at LIMIT 200) AS old))`,
 );
 
@@ -143,7 +147,7 @@ export function planWrites(writes: Writes, catalog: Catalog): Bound[] {
   step("held");
   add(
     INSERT_FREED,
-    writes.insertedFreed.map(ip => [...stored(ip), ip.pooled ? 1 : 0, ip.freedAt, ip.lastPort]),
+    writes.insertedFreed.map(ip => [...stored(ip), ip.pooled ? 1 : 0, ...encodeFreedState(ip)]),
   );
   add(
     SET_CURSORS,

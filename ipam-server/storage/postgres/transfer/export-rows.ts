@@ -3,6 +3,7 @@ import type { Catalog, SubnetRecord } from "../../../domain/model/catalog.ts";
 import type { PortRecord } from "../../../domain/model/port-record.ts";
 import type { FreedPage, TransferSource } from "../../../domain/transfer/export-store.ts";
 import type { TransferState } from "../../../domain/transfer/transfer.ts";
+import { decodeFreedState, FREED_STATE_COLUMNS, type FreedStateRow } from "../../freed-rows.ts";
 import { decodeOffset, encodeOffset } from "../../offset-code.ts";
 import { prepare, type Send } from "../database/statement.ts";
 import { loadCatalog } from "../rows/catalog-rows.ts";
@@ -14,14 +15,14 @@ import { addFixedIps } from "../statements/port-reader.ts";
 const PAGE = 1000;
 const PORTS = prepare(`SELECT ${PORT_COLUMN_LIST} FROM ports WHERE key > $1 ORDER BY key LIMIT ${PAGE}`);
 const FREED = prepare(
-  `SELECT ip_offset::text, pooled, freed_at, last_port FROM freed WHERE subnet_id = $1 AND ip_offset >= $2
+  `SELECT ip_offset::text, pooled, ${FREED_STATE_COLUMNS} FROM freed WHERE subnet_id = $1 AND ip_offset >= $2
    ORDER BY ip_offset LIMIT ${PAGE}`,
 );
 const STATE = prepare(
   `SELECT last_seq, next_port_key, epoch_floor FROM event_counter CROSS JOIN port_keys CROSS JOIN catalog_state`,
 );
 
-type FreedRow = [offset: string, pooled: number, freedAt: number, lastPort: string];
+type FreedRow = [offset: string, pooled: number, ...FreedStateRow];
 
 /** Reads in one transaction, which sees one state of the database. */
 export class PostgresSource implements TransferSource {
@@ -41,11 +42,10 @@ export class PostgresSource implements TransferSource {
 
   async readFreed({ id, cidr: { version } }: SubnetRecord, fromOffset: bigint): Promise<FreedPage> {
     const rows = await this.#send<FreedRow>(FREED, id, encodeOffset(version, fromOffset));
-    return rows.map(([stored, pooled, freedAt, lastPort]) => ({
+    return rows.map(([stored, pooled, ...state]) => ({
       offset: decodeOffset(version, stored),
       pooled: pooled === 1,
-      freedAt,
-      lastPort,
+      ...decodeFreedState(state),
     }));
   }
 

@@ -10,6 +10,7 @@ import {
 } from "../../../domain/transfer/import-store.ts";
 import type { TransferState } from "../../../domain/transfer/transfer.ts";
 import type { ImportedNetwork } from "../../../domain/transfer/transfer-records.ts";
+import { encodeFreedState } from "../../freed-rows.ts";
 import { encodeOffset } from "../../offset-code.ts";
 import { checkStore } from "../check/check-store.ts";
 import { toColumns } from "../database/array-literal.ts";
@@ -96,7 +97,7 @@ export class PostgresSink extends PostgresSource implements TransferSink {
   async addFreed(freed: readonly ImportedFreed[], catalog: Catalog): Promise<Duplicate | undefined> {
     const rows = freed.map((ip, index) => ({ ip, index, stored: encode(catalog, ip) }));
     const columns = toColumns(
-      rows.map(({ ip: { pooled, freedAt, lastPort }, stored }) => [...stored, pooled ? 1 : 0, freedAt, lastPort]),
+      rows.map(({ ip, stored }) => [...stored, ip.pooled ? 1 : 0, ...encodeFreedState(ip)]),
       FREED_COLUMNS.length,
     );
     const missing = firstMissing(rows, await this.#send<AddressRow>(INSERT_FREED, ...columns));

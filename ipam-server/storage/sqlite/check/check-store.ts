@@ -92,7 +92,8 @@ function checkSubnets(database: Database.Database, catalog: Catalog): Finding[] 
       .pluck();
   const held = count("fixed_ips");
   const freed = count("freed", "AND pooled = 1");
-  const unpooled = count("freed", "AND pooled = 0");
+  const unpooled = count("freed", "AND pooled = 0 AND conflict_mac IS NULL");
+  const conflicts = count("freed", "AND conflict_mac IS NOT NULL");
   for (const subnet of catalog.networks.flatMap(network => network.subnets)) {
     const where = `subnet ${subnet.cidr.text}`;
     const encode = (offset: bigint) => encodeOffset(subnet.cidr.version, offset);
@@ -115,11 +116,11 @@ function checkSubnets(database: Database.Database, catalog: Catalog): Finding[] 
       pooled += within(freed, first, last);
       report("unpooled freed addresses inside a pool", 0, within(unpooled, first, last));
       if (cursor < first || cursor > last + 1n) findings.push({ what: `cursor ${cursor} outside its pool`, where });
-      // Every address below the cursor is held or freed.
+      // Every address below the cursor is held or freed, or has a conflict.
       report(
         "used addresses below the cursor",
         cursor - first,
-        within(held, first, cursor - 1n) + within(freed, first, cursor - 1n),
+        [held, freed, conflicts].reduce((sum, statement) => sum + within(statement, first, cursor - 1n), 0),
       );
     }
     report("held outside the pools", subnet.outside, all("fixed_ips") - inside);

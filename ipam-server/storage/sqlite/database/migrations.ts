@@ -215,4 +215,17 @@ CREATE INDEX ports_inactive ON ports (inactive_host) WHERE inactive_host IS NOT 
     // JSON, see RecoveryState; NULL while there is none.
     sql: "ALTER TABLE store_state ADD COLUMN recovery TEXT;",
   },
+  {
+    version: 10,
+    name: "releases on record, and conflicts",
+    sql: `
+-- 1: the last holder was released by its own host. Of earlier releases nothing is known.
+ALTER TABLE freed ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
+UPDATE ports SET fenced = 0;
+-- Set: another machine answers for the address. The row is in no queue, and freed_at says since when.
+ALTER TABLE freed ADD COLUMN conflict_mac INTEGER;
+ALTER TABLE freed ADD COLUMN conflict_host TEXT;
+CREATE INDEX freed_conflict ON freed (subnet_id, offset) WHERE conflict_mac IS NOT NULL;
+`,
+  },
 ];

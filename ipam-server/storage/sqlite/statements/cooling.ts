@@ -25,7 +25,7 @@ export class Cooling {
     this.#database
       .prepare(
         `INSERT INTO cooling (segment, cidr, offset, freed_at, last_port)
-         SELECT ?, ?, offset, freed_at, last_port FROM freed WHERE subnet_id = ? AND freed_at > ?`,
+         SELECT ?, ?, offset, freed_at, last_port FROM freed WHERE subnet_id = ? AND freed_at > ? AND conflict_mac IS NULL`,
       )
       .run(segmentKey(segment), subnet.cidr.text, id, cutoff);
   }

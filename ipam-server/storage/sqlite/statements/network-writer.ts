@@ -155,7 +155,9 @@ export class NetworkWriter {
   #recount(id: number, subnet: SubnetDeclaration): void {
     const { version } = subnet.cidr;
     this.#database.prepare("UPDATE freed SET pooled = 0 WHERE subnet_id = ?").run(id);
-    const adopt = this.#database.prepare("UPDATE freed SET pooled = 1 WHERE subnet_id = ? AND offset BETWEEN ? AND ?");
+    const adopt = this.#database.prepare(
+      "UPDATE freed SET pooled = 1 WHERE subnet_id = ? AND conflict_mac IS NULL AND offset BETWEEN ? AND ?",
+    );
     let freed = 0;
     let inside = 0;
     for (const { first, last } of subnet.ranges) {

@@ -3,6 +3,7 @@ import type { Catalog, Pool, SubnetRecord } from "../../../domain/model/catalog.
 import type { AllocationNeeds, BindingKey, Needs } from "../../../domain/model/needs.ts";
 import type { HeldIp, PortRecord } from "../../../domain/model/port-record.ts";
 import type { AddressState, FreedAddress, Snapshot } from "../../../domain/model/snapshot.ts";
+import { decodeFreedState, FREED_STATE_COLUMNS, type FreedStateRow } from "../../freed-rows.ts";
 import { decodeOffset, encodeOffset } from "../../offset-code.ts";
 import { bindingKeysOf, encodeBindingKey } from "../rows/binding-key.ts";
 import { decodeMac, decodePort, encodeMac, type PortRow, QUALIFIED_PORT_COLUMNS } from "../rows/port-rows.ts";
@@ -21,10 +22,10 @@ export class SnapshotLoader {
   readonly #byKey: Database.Statement<[string], PortRow>;
   readonly #fixedIps: Database.Statement<[string], [bigint, bigint, bigint]>;
   readonly #heldAt: Database.Statement<[number, bigint], number>;
-  readonly #freedAt: Database.Statement<[number, bigint], { freedAt: number; lastPort: string }>;
+  readonly #freedAt: Database.Statement<[number, bigint], FreedStateRow>;
   readonly #byMac: Database.Statement<[string], { networkId: number; mac: number; portName: string }>;
   readonly #used: Database.Statement<{ subnet: number; from: bigint; to: bigint }, bigint>;
-  readonly #queue: Database.Statement<[number, number], [bigint, bigint, string]>;
+  readonly #queue: Database.Statement<[number, number], [bigint, bigint, string, bigint]>;
   readonly #slots: SlotFinder;
 
   constructor(database: Database.Database) {
@@ -55,9 +56,11 @@ export class SnapshotLoader {
     this.#heldAt = database
       .prepare<[number, bigint], number>("SELECT port_key FROM fixed_ips WHERE subnet_id = ? AND offset = ?")
       .pluck();
-    this.#freedAt = database.prepare(
-      "SELECT freed_at AS freedAt, last_port AS lastPort FROM freed WHERE subnet_id = ? AND offset = ?",
-    );
+    this.#freedAt = database
+      .prepare<[number, bigint], FreedStateRow>(
+        `SELECT ${FREED_STATE_COLUMNS} FROM freed WHERE subnet_id = ? AND offset = ?`,
+      )
+      .raw();
     this.#byMac = database.prepare(
       "SELECT network_id AS networkId, mac, name AS portName FROM json_each(?) AS wanted CROSS JOIN ports ON ports.mac = wanted.value",
     );
@@ -69,8 +72,8 @@ export class SnapshotLoader {
       .pluck()
       .safeIntegers();
     this.#queue = database
-      .prepare<[number, number], [bigint, bigint, string]>(
-        "SELECT offset, freed_at, last_port FROM freed WHERE subnet_id = ? AND pooled = 1 ORDER BY freed_at, offset LIMIT ?",
+      .prepare<[number, number], [bigint, bigint, string, bigint]>(
+        "SELECT offset, freed_at, last_port, released FROM freed WHERE subnet_id = ? AND pooled = 1 ORDER BY freed_at, offset LIMIT ?",
       )
       .raw()
       .safeIntegers();
@@ -181,17 +184,21 @@ export class SnapshotLoader {
   }
 
   #oldestFreed(subnet: SubnetRecord, count: number): FreedAddress[] {
-    return this.#queue.all(subnet.id, count).map(([offset, freedAt, lastPort]) => ({
+    return this.#queue.all(subnet.id, count).map(([offset, freedAt, lastPort, released]) => ({
       offset: decodeOffset(subnet.cidr.version, offset),
       freedAt: Number(freedAt),
       lastPort,
+      released: released === 1n,
+      conflict: undefined,
     }));
   }
 
   #stateOf({ subnetId, offset }: HeldIp, catalog: Catalog): AddressState | undefined {
     const stored = encodeOffset(catalog.subnet(subnetId).cidr.version, offset);
     const heldBy = this.#heldAt.get(subnetId, stored);
-    return heldBy === undefined ? this.#freedAt.get(subnetId, stored) : { heldBy };
+    if (heldBy !== undefined) return { heldBy };
+    const row = this.#freedAt.get(subnetId, stored);
+    return row && decodeFreedState(row);
   }
 
   #findMacs(macs: readonly string[]): Snapshot["macs"] {

@@ -2,6 +2,7 @@ import type Database from "better-sqlite3";
 import type { Catalog } from "../../../domain/model/catalog.ts";
 import type { HeldIp } from "../../../domain/model/port-record.ts";
 import type { Writes } from "../../../domain/model/snapshot.ts";
+import { encodeFreedState, FREED_STATE_COLUMNS, type FreedStateRow } from "../../freed-rows.ts";
 import { MAX_UNPOOLED } from "../../limits.ts";
 import { encodeCount, encodeOffset } from "../../offset-code.ts";
 import { encodeMac, encodePort, PORT_COLUMNS, type PortRow } from "../rows/port-rows.ts";
@@ -32,7 +33,7 @@ export class WriteApplier {
   readonly #renamePort: Database.Statement<[string, number]>;
   readonly #insertPort: Database.Statement<PortRow>;
   readonly #insertHeld: Database.Statement<[...Address, number]>;
-  readonly #insertFreed: Database.Statement<[...Address, number, number, string]>;
+  readonly #insertFreed: Database.Statement<[...Address, number, ...FreedStateRow]>;
   readonly #setCursor: Database.Statement<[bigint, number]>;
   readonly #setCounters: Database.Statement<[number, number, number, number]>;
   readonly #deleteUnpooled: Database.Statement<[number]>;
@@ -53,13 +54,13 @@ export class WriteApplier {
     this.#insertPort = database.prepare(`INSERT INTO ports (${PORT_COLUMNS.join(", ")}) VALUES (${marks})`);
     this.#insertHeld = database.prepare("INSERT INTO fixed_ips (subnet_id, offset, port_key) VALUES (?, ?, ?)");
     this.#insertFreed = database.prepare(
-      "INSERT INTO freed (subnet_id, offset, pooled, freed_at, last_port) VALUES (?, ?, ?, ?, ?)",
+      `INSERT INTO freed (subnet_id, offset, pooled, ${FREED_STATE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#setCursor = database.prepare("UPDATE pools SET passed = ? WHERE id = ?");
     this.#setCounters = database.prepare("UPDATE subnets SET held = ?, outside = ?, freed = ? WHERE id = ?");
     this.#deleteUnpooled = database.prepare(
       `DELETE FROM freed WHERE (subnet_id, offset) IN
-         (SELECT subnet_id, offset FROM freed WHERE pooled = 0 AND freed_at <= ? LIMIT ${MAX_UNPOOLED})`,
+         (SELECT subnet_id, offset FROM freed WHERE pooled = 0 AND conflict_mac IS NULL AND freed_at <= ? LIMIT ${MAX_UNPOOLED})`,
     );
     this.#setNextPortKey = database.prepare("UPDATE store_state SET next_port_key = ?");
   }
@@ -92,7 +93,7 @@ export class WriteApplier {
     for (const ip of writes.insertedHeld) this.#insertHeld.run(...stored(ip), ip.portKey);
     failpoint("held");
     for (const ip of writes.insertedFreed) {
-      this.#insertFreed.run(...stored(ip), ip.pooled ? 1 : 0, ip.freedAt, ip.lastPort);
+      this.#insertFreed.run(...stored(ip), ip.pooled ? 1 : 0, ...encodeFreedState(ip));
     }
     for (const [pool, cursor] of writes.cursors) this.#setCursor.run(encodeCount(cursor - pool.first), pool.id);
     for (const [id, { held, outside, freed }] of writes.counters) this.#setCounters.run(held, outside, freed, id);

@@ -5,6 +5,7 @@ import type { Catalog, SubnetRecord } from "../../../domain/model/catalog.ts";
 import type { PortRecord } from "../../../domain/model/port-record.ts";
 import type { FreedPage, TransferSource } from "../../../domain/transfer/export-store.ts";
 import type { TransferState } from "../../../domain/transfer/transfer.ts";
+import { decodeFreedState, FREED_STATE_COLUMNS, type FreedStateRow } from "../../freed-rows.ts";
 import { decodeOffset, encodeOffset } from "../../offset-code.ts";
 import { loadCatalog } from "../rows/catalog-rows.ts";
 import { PORT_COLUMNS, type PortRow } from "../rows/port-rows.ts";
@@ -14,7 +15,7 @@ import { SnapshotLoader } from "../statements/snapshot-loader.ts";
 /** Rows read at once, in a few milliseconds, so that claims run in between. */
 const PAGE = 200;
 
-type FreedRow = [offset: bigint, pooled: bigint, freedAt: bigint, lastPort: string];
+type FreedRow = [offset: string, pooled: number, ...FreedStateRow];
 
 /** Reads a database that nothing changes meanwhile. */
 export class SqliteSource implements TransferSource {
@@ -33,11 +34,10 @@ export class SqliteSource implements TransferSource {
       .raw();
     this.#freed = database
       .prepare<[number, bigint], FreedRow>(
-        `SELECT offset, pooled, freed_at, last_port FROM freed WHERE subnet_id = ? AND offset >= ?
+        `SELECT CAST(offset AS TEXT), pooled, ${FREED_STATE_COLUMNS} FROM freed WHERE subnet_id = ? AND offset >= ?
          ORDER BY offset LIMIT ${PAGE}`,
       )
-      .raw()
-      .safeIntegers();
+      .raw();
   }
 
   async readCatalog(): Promise<Catalog> {
@@ -51,11 +51,10 @@ export class SqliteSource implements TransferSource {
 
   async readFreed({ id, cidr: { version } }: SubnetRecord, fromOffset: bigint): Promise<FreedPage> {
     await nextTurn();
-    return this.#freed.all(id, encodeOffset(version, fromOffset)).map(([stored, pooled, freedAt, lastPort]) => ({
+    return this.#freed.all(id, encodeOffset(version, fromOffset)).map(([stored, pooled, ...state]) => ({
       offset: decodeOffset(version, stored),
-      pooled: pooled === 1n,
-      freedAt: Number(freedAt),
-      lastPort,
+      pooled: pooled === 1,
+      ...decodeFreedState(state),
     }));
   }
 

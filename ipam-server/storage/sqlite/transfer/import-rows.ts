@@ -13,6 +13,7 @@ import {
 import type { TransferRow, TransferState } from "../../../domain/transfer/transfer.ts";
 import type { ImportedNetwork } from "../../../domain/transfer/transfer-records.ts";
 import { encodeNetwork, encodeSubnet, NEW_NETWORK_COLUMNS } from "../../catalog-rows.ts";
+import { encodeFreedState, FREED_STATE_COLUMNS } from "../../freed-rows.ts";
 import { encodeCount, encodeOffset } from "../../offset-code.ts";
 import { checkStore } from "../check/check-store.ts";
 import { loadCatalog } from "../rows/catalog-rows.ts";
@@ -54,7 +55,7 @@ class SqliteSink extends SqliteSource implements TransferSink {
     this.#insertPort = database.prepare(`INSERT INTO ports (${PORT_COLUMNS.join(", ")}) VALUES (${marks})`);
     this.#insertHeld = database.prepare("INSERT INTO fixed_ips (subnet_id, offset, port_key) VALUES (?, ?, ?)");
     this.#insertFreed = database.prepare(
-      "INSERT INTO freed (subnet_id, offset, pooled, freed_at, last_port) VALUES (?, ?, ?, ?, ?)",
+      `INSERT INTO freed (subnet_id, offset, pooled, ${FREED_STATE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     );
   }
 
@@ -106,9 +107,9 @@ class SqliteSink extends SqliteSource implements TransferSink {
   }
 
   async addFreed(freed: readonly ImportedFreed[], catalog: Catalog): Promise<Duplicate | undefined> {
-    return firstClash(freed, ({ subnetId, offset, pooled, freedAt, lastPort }) => {
+    return firstClash(freed, ({ subnetId, offset, pooled, ...state }) => {
       const stored = encodeOffset(catalog.subnet(subnetId).cidr.version, offset);
-      this.#insertFreed.run(subnetId, stored, pooled ? 1 : 0, freedAt, lastPort);
+      this.#insertFreed.run(subnetId, stored, pooled ? 1 : 0, ...encodeFreedState(state));
     });
   }
 

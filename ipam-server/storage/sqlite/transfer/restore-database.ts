@@ -128,6 +128,8 @@ function startRecovery(database: Database.Database): void {
 }
 
 function raiseFloors(database: Database.Database): Pick<RestoredContent, "minimumEpoch" | "minimumSeq"> {
+  // Others may have had the addresses since, so that no release is on record.
+  database.exec("UPDATE freed SET released = 0; UPDATE ports SET fenced = 0");
   const floors = database
     .prepare<[], Pick<RestoredContent, "minimumEpoch" | "minimumSeq">>(
       `UPDATE store_state SET

@@ -127,11 +127,19 @@ describe("Calls", () => {
     await using harness = await Harness.start();
     harness.addPod("web-0");
     await harness.call("DEL", "web-0", "s0");
-    assert.deepEqual(harness.ipam.releases.pop(), { host: "node-a", sandbox: { id: "s0", interface: "eth0" } });
+    assert.deepEqual(harness.ipam.releases.pop(), {
+      host: "node-a",
+      sandbox: { id: "s0", interface: "eth0" },
+      unplugged: true,
+    });
 
     await harness.call("ADD", "web-0", "s1");
     await harness.call("DEL", "web-0", "s0");
-    assert.deepEqual(harness.ipam.releases.pop(), { host: "node-a", sandbox: { id: "s0", interface: "eth0" } });
+    assert.deepEqual(harness.ipam.releases.pop(), {
+      host: "node-a",
+      sandbox: { id: "s0", interface: "eth0" },
+      unplugged: true,
+    });
 
     await harness.call("DEL", "web-0", "s1");
     assert.deepEqual(harness.ipam.releases.pop(), {
@@ -139,6 +147,7 @@ describe("Calls", () => {
       name: "c1/default/web-0",
       sandbox: { id: "s1", interface: "eth0" },
       ownerUid: "uid-of-web-0",
+      unplugged: true,
     });
   });
 

@@ -294,7 +294,7 @@ describe("removals of a sweep", () => {
     const [action] = decideSweep(view({ local: [], pods: NO_POD }));
     assert.ok(action?.kind === "release");
     const sandbox = { id: "s1", interface: "eth0" };
-    assert.deepEqual(action.release, { name: NAME, host: "node-a", ownerUid: "u1", sandbox });
+    assert.deepEqual(action.release, { name: NAME, host: "node-a", ownerUid: "u1", sandbox, unplugged: true });
   });
 });
 describe("selectDue", () => {

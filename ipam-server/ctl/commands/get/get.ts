@@ -1,9 +1,10 @@
 import type { Command } from "commander";
-import { addGetClusters } from "../clusters/get-clusters.ts";
-import type { Context } from "../context.ts";
-import { addGetNetworks } from "./get-networks.ts";
-import { addGetPorts } from "./get-ports.ts";
-import { addGetSubnets } from "./get-subnets.ts";
+import { addGetClusters } from "../../clusters/get-clusters.ts";
+import type { Context } from "../../context.ts";
+import { addGetConflicts } from "./conflicts.ts";
+import { addGetNetworks } from "./networks.ts";
+import { addGetPorts } from "./ports.ts";
+import { addGetSubnets } from "./subnets.ts";
 
 const EXAMPLES = `
 Examples:
@@ -16,11 +17,12 @@ Examples:
 export function addGetCommand(parent: Command, context: Context): void {
   const get = parent
     .command("get")
-    .summary("list networks, subnets, ports or clusters")
-    .description("Lists networks, subnets, ports or clusters as a table, JSON or YAML.")
+    .summary("list networks, subnets, ports, clusters or conflicts")
+    .description("Lists networks, subnets, ports, clusters or conflicts as a table, JSON or YAML.")
     .addHelpText("after", EXAMPLES);
   addGetNetworks(get, context);
   addGetSubnets(get, context);
   addGetPorts(get, context);
   addGetClusters(get, context);
+  addGetConflicts(get, context);
 }

@@ -1,11 +1,11 @@
 import type { Command } from "commander";
-import type { Network } from "../../contract/index.ts";
-import type { Context } from "../context.ts";
-import { CtlError } from "../ctl-error.ts";
-import { formatLabels, formatSegment, formatSince } from "../output/format.ts";
-import { writeItem, writeList } from "../output/output.ts";
-import { createOutputOption, type OutputFlag } from "../output/output-option.ts";
-import type { Column } from "../output/table.ts";
+import type { Network } from "../../../contract/index.ts";
+import type { Context } from "../../context.ts";
+import { CtlError } from "../../ctl-error.ts";
+import { formatLabels, formatSegment, formatSince } from "../../output/format.ts";
+import { writeItem, writeList } from "../../output/output.ts";
+import { createOutputOption, type OutputFlag } from "../../output/output-option.ts";
+import type { Column } from "../../output/table.ts";
 
 const EXAMPLES = `
 Examples:

@@ -1,10 +1,10 @@
 import type { Command } from "commander";
-import { IpamError, type Subnet } from "../../contract/index.ts";
-import type { Context } from "../context.ts";
-import { formatCount, formatShare } from "../output/format.ts";
-import { writeItem, writeList } from "../output/output.ts";
-import { createOutputOption, type OutputFlag } from "../output/output-option.ts";
-import type { Column } from "../output/table.ts";
+import { IpamError, type Subnet } from "../../../contract/index.ts";
+import type { Context } from "../../context.ts";
+import { formatCount, formatShare } from "../../output/format.ts";
+import { writeItem, writeList } from "../../output/output.ts";
+import { createOutputOption, type OutputFlag } from "../../output/output-option.ts";
+import type { Column } from "../../output/table.ts";
 
 const EXAMPLES = `
 Examples:

@@ -1,12 +1,12 @@
-import { type Claim, type ClaimResult, IpamError, LEASE_PREFIX, type SlotOf } from "../../contract/index.ts";
-import { type ParsedClaim, parseClaim } from "../model/mutation.ts";
-import type { PortRecord } from "../model/port-record.ts";
-import { mayClaim } from "../model/reservation.ts";
-import { findSlotNetworks, hasRoomForSlot, slotName, slotSeries } from "../model/slots.ts";
-import { bindPort, createBound } from "./decide-claim.ts";
-import type { DecisionScope } from "./decision-scope.ts";
-import { assertMigration } from "./inactive/inactive-binding.ts";
-import type { WorkingState } from "./working-state.ts";
+import { type Claim, type ClaimResult, IpamError, LEASE_PREFIX, type SlotOf } from "../../../contract/index.ts";
+import { type ParsedClaim, parseClaim } from "../../model/mutation.ts";
+import type { PortRecord } from "../../model/port-record.ts";
+import { mayClaim } from "../../model/reservation.ts";
+import { findSlotNetworks, hasRoomForSlot, slotName, slotSeries } from "../../model/slots.ts";
+import { bindPort, createBound } from "../decide-claim.ts";
+import type { DecisionScope } from "../decision-scope.ts";
+import { assertMigration } from "../inactive/inactive-binding.ts";
+import type { WorkingState } from "../working-state.ts";
 
 /**
  * "One of this application's addresses, bound to me": the owner's own slot, else the lowest that is free for it.
