@@ -83,6 +83,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       },
       journalDir: config.journalDir,
       datapath,
+      bridges,
       condition,
       metrics,
       log,
@@ -93,7 +94,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       delivers: true,
     }),
   );
-  const { ipam, journals, held, queue, leases, confirmations, unreported } = core;
+  const { ipam, journals, held, queue, leases, probes, confirmations, unreported } = core;
   const journal = journals.of("agent");
   metrics.registerGauges({
     journalDepth: () => journals.depth(),
@@ -111,12 +112,15 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const upkeep = await startUpkeep?.({ ...shared, pods, api, journal, queue, condition, log });
   if (upkeep !== undefined) stack.use(upkeep);
   const defaultNetwork = new DefaultNetwork(config.preclaim);
-  stack.use(new Preclaims({ nodeName, pods, claims, defaultNetwork, ipam, held, leases, journal, metrics, log }));
+  stack.use(
+    new Preclaims({ nodeName, pods, claims, defaultNetwork, ipam, held, leases, probes, journal, metrics, log }),
+  );
 
   // CNI calls.
   const backend: AgentBackendOptions = {
     ...shared,
     claims,
+    probes,
     journalOf: name => journals.of(name),
     confirmLater(claim, expected) {
       confirmations.add(claim, expected);

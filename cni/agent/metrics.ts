@@ -53,6 +53,11 @@ export class AgentMetrics {
     help: "Ports whose tag, vlan_mode or trunks were changed in OVS, and restored: a fault of isolation",
     registers: [this.registry],
   });
+  readonly addressConflicts = new Counter({
+    name: "mooring_agent_address_conflicts_total",
+    help: "Addresses of new pods that another machine on the network used already",
+    registers: [this.registry],
+  });
   readonly failures = new Counter({
     name: "mooring_agent_failures_total",
     help: "Failures of background work, which is retried, by component",

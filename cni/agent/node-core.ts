@@ -1,8 +1,10 @@
 import type { Logger } from "pino";
 import type { Claim } from "../../ipam-server/contract/index.ts";
+import type { IntegrationBridge } from "../datapath/bridges/integration-bridges.ts";
 import type { NodeDatapath } from "../datapath/node-datapath.ts";
 import { describeError } from "../spec/cni-error.ts";
 import { KeyedQueue } from "./calls/keyed-queue.ts";
+import { AddressProbes } from "./claims/address-probes.ts";
 import { Confirmations } from "./claims/confirmations.ts";
 import { type AgentIpam, type AgentIpamOptions, createAgentIpam } from "./ipam/agent-ipam.ts";
 import { Delivery } from "./ipam/delivery.ts";
@@ -19,8 +21,9 @@ interface NodeCoreOptions {
   nodeName: string;
   ipam: AgentIpamOptions;
   journalDir: string;
-  /** Disconnects ports that the IPAM rejects. */
-  datapath: Pick<NodeDatapath, "fence">;
+  /** Disconnects ports that the IPAM rejects, and probes addresses claimed for pods to come. */
+  datapath: Pick<NodeDatapath, "fence" | "probe">;
+  bridges: readonly IntegrationBridge[];
   condition: Pick<AddressCondition, "setFault">;
   metrics: AgentMetrics;
   log: Logger;
@@ -42,6 +45,7 @@ export interface NodeCore extends AsyncDisposable {
   /** One queue a sandbox: CNI calls, upkeep and confirmations of it never interleave. */
   queue: KeyedQueue;
   leases: Leases;
+  probes: AddressProbes;
   rejected: RejectedPorts;
   confirmations: Confirmations;
   unreported: UnreportedLeases;
@@ -56,7 +60,8 @@ export async function createNodeCore(options: NodeCoreOptions): Promise<NodeCore
   const held = new HeldPorts();
   const queue = new KeyedQueue();
   const ipam = stack.use(createAgentIpam(options.ipam));
-  const leases = stack.use(new Leases({ ipam, canUse, metrics, log, now, wallClock: () => new Date() }));
+  const probes = new AddressProbes(datapath, options.bridges);
+  const leases = stack.use(new Leases({ ipam, probes, canUse, metrics, log, now, wallClock: () => new Date() }));
   ipam.onReachable(() => leases.retry());
 
   const rejected = new RejectedPorts({ datapath, held, condition, metrics, log });
@@ -80,7 +85,7 @@ export async function createNodeCore(options: NodeCoreOptions): Promise<NodeCore
 
   const owned = stack.move();
   return {
-    ...{ ipam, journals, held, queue, leases, rejected, confirmations, unreported },
+    ...{ ipam, journals, held, queue, leases, probes, rejected, confirmations, unreported },
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   };
 }

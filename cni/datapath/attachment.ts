@@ -1,3 +1,5 @@
+import type { Probe, ProbeConflict } from "./probe/probe.ts";
+
 /** An attachment to plug, free of IPAM and Kubernetes: their identities travel in `externalIds` unchanged. */
 export interface Attachment {
   /** Path of the sandbox's netns (CNI_NETNS). */
@@ -15,8 +17,6 @@ export interface Attachment {
   addresses: { address: string; prefixLength: number }[];
   /** gw absent: on-link. Added in this order. */
   routes: { dst: string; gw?: string }[];
-  /** True: skip duplicate address detection, because the previous binding was released. */
-  skipDad: boolean;
   /** Further external_ids of the OVS Interface; see `formatPortIds`. */
   externalIds: Record<string, string>;
 }
@@ -71,8 +71,13 @@ export interface Difference {
  * failed `plug` undoes its steps in reverse.
  */
 export interface Datapath extends AsyncDisposable {
-  /** Idempotent for the same sandbox and interface: a correct attachment stays untouched. */
-  plug(attachment: Attachment): Promise<Plugged>;
+  /**
+   * Idempotent for the same sandbox and interface: a correct attachment stays untouched. A new one waits for `probe`
+   * before its interface comes up and announces the addresses; rejects with AddressConflictError if it finds a conflict.
+   */
+  plug(attachment: Attachment, probe?: () => Promise<ProbeConflict | undefined>): Promise<Plugged>;
+  /** Resolves with another machine that uses one of the addresses. Takes 200 ms if there is none. */
+  probe(wanted: Probe): Promise<ProbeConflict | undefined>;
   /**
    * Removes the OVS port and the veth, also after the netns is gone; true if anything existed. No traffic passes once
    * it resolves; an agent's links may exist, down, a little longer.

@@ -3,7 +3,7 @@ import type { RouteSocket } from "./netlink/socket.ts";
 import type { OvsdbClient } from "./ovsdb/client.ts";
 
 /** The steps of a plug, each reported after it has taken effect. */
-export const PLUG_STEPS = ["veth", "host", "ofport", "offload", "sysctl", "address", "up", "route", "dad"] as const;
+export const PLUG_STEPS = ["veth", "host", "ofport", "offload", "sysctl", "address", "probe", "up", "route"] as const;
 export type PlugStep = (typeof PLUG_STEPS)[number];
 
 /** Resources that the operations share: kept open in the agent, opened for one call in the executable. */

@@ -44,7 +44,12 @@ export function openDatapath({ ovsdb: remote, timeoutMs, onStep, removal }: Data
     ...(onStep && { onStep }),
   };
   return {
-    plug: attachment => as("configure", plug(context, attachment)),
+    plug: (attachment, probe) => as("configure", plug(context, attachment, probe)),
+    probe: wanted =>
+      as(
+        "probe",
+        import("./probe/probe.ts").then(({ probe }) => probe(context, wanted)),
+      ),
     unplug: (sandboxId, containerInterface) => as("unplug", unplug(context, { sandboxId, containerInterface })),
     check: attachment =>
       as(

@@ -23,6 +23,10 @@ export function deriveHostInterfaces(sandboxId: string, containerInterface: stri
   });
 }
 
+/** The name of the host's own interface on a network, for probes; 15 characters long at most. */
+export const deriveProbeInterface = (bridge: string, vlan: number): string =>
+  `mprb${hash64(bridge).toString(32).padStart(13, "0").slice(-6)}-${vlan}`;
+
 /**
  * A fixed MAC of the host link, because udev replaces random ones. High, because a bridge adopts its ports' lowest
  * MAC.

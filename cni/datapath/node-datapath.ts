@@ -12,7 +12,7 @@ export interface HostLink {
 }
 
 /** The part of an attachment that OVS needs; replugging does not touch the pod. */
-export type Replug = Omit<Attachment, "netns" | "mtu" | "routes" | "skipDad"> & {
+export type Replug = Omit<Attachment, "netns" | "mtu" | "routes"> & {
   /** Absent: lost with OVSDB. */
   netns?: string;
 };

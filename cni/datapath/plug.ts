@@ -1,6 +1,6 @@
 import type { Attachment, Plugged } from "./attachment.ts";
 import type { DatapathContext, PlugStep } from "./datapath-context.ts";
-import { DatapathError } from "./datapath-error.ts";
+import { AddressConflictError, DatapathError } from "./datapath-error.ts";
 import { Deadline } from "./deadline.ts";
 import { deriveExternalIds, findDifferences, findIdDifferences } from "./differences.ts";
 import { deleteHostLink } from "./host-link.ts";
@@ -12,12 +12,15 @@ import { createVeth, fetchLink, setLinkAlias, setLinkUp } from "./netlink/link.t
 import { NetlinkError, type RouteSocket } from "./netlink/socket.ts";
 import { fetchObservedState, fetchOvsState, type ObservedState, type OvsState } from "./observed-state.ts";
 import { addPort, fetchPorts, missingBridge, removePorts, setExternalIds, waitForConfigured } from "./ovsdb/ports.ts";
-import { addAddresses, addRoutes, awaitDad, explain, openPod } from "./pod-interface.ts";
+import { addAddresses, addRoutes, explain, openPod } from "./pod-interface.ts";
+import type { ProbeConflict } from "./probe/probe.ts";
 
 const MIN_IPV6_MTU = 1280;
 
-/** Plugs the attachment; keeps one that is correct, and rebuilds one that is not. */
-export async function plug(context: DatapathContext, attachment: Attachment): Promise<Plugged> {
+type ProbeAddresses = (() => Promise<ProbeConflict | undefined>) | undefined;
+
+/** Plugs the attachment; keeps one that is correct, and rebuilds one that is not. See `Datapath.plug`. */
+export async function plug(context: DatapathContext, attachment: Attachment, probe?: ProbeAddresses): Promise<Plugged> {
   const deadline = new Deadline(context.timeoutMs);
   assertInterfaceName(attachment.containerInterface);
   using netns = openNetns(await loadLibc(), attachment.netns);
@@ -25,8 +28,8 @@ export async function plug(context: DatapathContext, attachment: Attachment): Pr
   if (state.bridge === undefined) throw missingBridge(attachment.bridge);
   // Awaited here because the netns must stay open until the end.
   return (
-    (await plugNew(context, attachment, netns, state, deadline)) ??
-    (await repairOrKeep(context, attachment, netns, state, deadline))
+    (await plugNew(context, attachment, netns, state, probe, deadline)) ??
+    (await repairOrKeep(context, attachment, netns, state, probe, deadline))
   );
 }
 
@@ -39,12 +42,13 @@ async function plugNew(
   attachment: Attachment,
   netns: Netns,
   state: OvsState,
+  probe: ProbeAddresses,
   deadline: Deadline,
 ): Promise<Plugged | undefined> {
   if (state.ports.length > 0 || state.interfaces.length > 0 || state.takenNames.size > 0) return undefined;
   const [name = ""] = deriveHostInterfaces(attachment.sandboxId, attachment.containerInterface);
   try {
-    return await build(context, attachment, netns, state, name, deadline);
+    return await build(context, attachment, netns, state, name, probe, deadline);
   } catch (error) {
     const { step, cause } = error instanceof DatapathError ? error : {};
     if (step === "veth" && cause instanceof NetlinkError && cause.code === "EEXIST") return undefined;
@@ -58,6 +62,7 @@ async function repairOrKeep(
   attachment: Attachment,
   netns: Netns,
   state: OvsState,
+  probe: ProbeAddresses,
   deadline: Deadline,
 ): Promise<Plugged> {
   const found = await fetchObservedState(context, attachment, netns, state, deadline);
@@ -67,7 +72,7 @@ async function repairOrKeep(
   if (found.freeName === undefined) {
     throw new DatapathError("veth", "all candidate names of the host interface belong to other pods");
   }
-  return await build(context, attachment, netns, state, found.freeName, deadline);
+  return await build(context, attachment, netns, state, found.freeName, probe, deadline);
 }
 
 const RESERVED_NAMES = [".", "..", "all", "default"];
@@ -114,12 +119,16 @@ async function build(
   netns: Netns,
   { bridge, pendingCfg }: OvsState,
   name: string,
+  probe: ProbeAddresses,
   deadline: Deadline,
 ): Promise<Plugged> {
   // Wait until OVS has released a device of this name: when it does, it takes down whichever device has the name then.
   if (pendingCfg !== undefined) await waitForConfigured(context.ovsdb, pendingCfg, deadline);
   const [host, mtu] = await Promise.all([context.hostSocket(), findMtu(context, attachment, deadline)]);
   const step = async (name: PlugStep) => context.onStep?.(name);
+  // Overlaps with all that goes before the link is up. Awaited late; until then a failure must not count as unhandled.
+  const probed = probe?.();
+  probed?.catch(() => undefined);
   const undo = new AsyncDisposableStack();
   try {
     undo.defer(async () => void (await deleteHostLink(context, attachment, new Deadline(context.timeoutMs))));
@@ -138,13 +147,14 @@ async function build(
     if (configured.status === "rejected") throw configured.reason;
 
     const { pod, index } = configured.value;
+    const conflict = await probed;
+    if (conflict) throw new AddressConflictError(conflict);
+    await step("probe");
     // Bring the link up last: the kernel then announces the addresses, and OVS forwards them.
     await explain("configure", `cannot bring up ${attachment.containerInterface}`, setLinkUp(pod, index, deadline));
     await step("up");
     await addRoutes(pod, index, attachment, deadline);
     await step("route");
-    await awaitDad(pod, index, attachment, deadline);
-    await step("dad");
     undo.move();
     return { hostInterface: name, hostMac: deriveHostMac(name), mtu, ofport: port.value };
   } catch (error) {

@@ -2,11 +2,11 @@ import type { Attachment } from "./attachment.ts";
 import { DatapathError, type DatapathStep } from "./datapath-error.ts";
 import type { Deadline } from "./deadline.ts";
 import { disableTxChecksumOffload } from "./kernel/ethtool.ts";
-import { formatIp, parseCidr, parseIp } from "./kernel/ip-bytes.ts";
+import { parseCidr, parseIp } from "./kernel/ip-bytes.ts";
 import { loadLibc } from "./kernel/libc.ts";
 import type { Netns } from "./kernel/netns.ts";
 import { writeInterfaceSysctl } from "./kernel/sysctl.ts";
-import { addAddress, RTMGRP_IPV6_IFADDR, waitForDad } from "./netlink/address.ts";
+import { addAddress } from "./netlink/address.ts";
 import { addRoute } from "./netlink/route.ts";
 import { NetlinkError, RouteSocket } from "./netlink/socket.ts";
 
@@ -16,9 +16,9 @@ import { NetlinkError, RouteSocket } from "./netlink/socket.ts";
  * advertisements.
  */
 export async function openPod(netns: Netns, attachment: Attachment, netdev: boolean): Promise<RouteSocket> {
-  const { containerInterface: name, skipDad } = attachment;
+  const { containerInterface: name } = attachment;
   const libc = await loadLibc();
-  const open = await RouteSocket.load(skipDad ? 0 : RTMGRP_IPV6_IFADDR);
+  const open = await RouteSocket.load();
   return netns.run(() => {
     if (netdev) disableTxChecksumOffload(libc, name);
     setPodSysctls(attachment);
@@ -26,27 +26,27 @@ export async function openPod(netns: Netns, attachment: Attachment, netdev: bool
   });
 }
 
-function setPodSysctls({ containerInterface: name, skipDad, addresses }: Attachment): void {
+function setPodSysctls({ containerInterface: name, addresses }: Attachment): void {
   writeInterfaceSysctl("ipv4", name, "arp_notify", 1);
   // Some runtimes disable IPv6 in sandboxes; setting an IPv6 address would then fail.
   const ipv6 = addresses.some(({ address }) => parseIp(address)?.length === 16);
   if (ipv6) writeInterfaceSysctl("ipv6", name, "disable_ipv6", 0);
   writeInterfaceSysctl("ipv6", name, "accept_ra", 0);
-  writeInterfaceSysctl("ipv6", name, "accept_dad", skipDad ? 0 : 1);
+  writeInterfaceSysctl("ipv6", name, "accept_dad", 0);
   writeInterfaceSysctl("ipv6", name, "ndisc_notify", 1);
 }
 
 export async function addAddresses(
   socket: RouteSocket,
   linkIndex: number,
-  { addresses, skipDad, netns, containerInterface }: Attachment,
+  { addresses, netns, containerInterface }: Attachment,
   deadline: Deadline,
 ): Promise<void> {
   for (const { address, prefixLength } of addresses) {
     const bytes = parseIp(address);
     if (bytes === undefined) throw new DatapathError("configure", `${JSON.stringify(address)} is not an IP address`);
     const what = `cannot set ${address}/${prefixLength} on ${containerInterface} in ${netns}`;
-    await explain("configure", what, addAddress(socket, { linkIndex, bytes, prefixLength, skipDad }, deadline));
+    await explain("configure", what, addAddress(socket, { linkIndex, bytes, prefixLength }, deadline));
   }
 }
 
@@ -66,28 +66,6 @@ export async function addRoutes(
     }
     const what = `cannot add the route ${dst}${gw === undefined ? "" : ` via ${gw}`} in ${netns}`;
     await explain("configure", what, addRoute(socket, { linkIndex, ...destination, gateway }, deadline));
-  }
-}
-
-/** Resolves when the IPv6 addresses are usable; rejects if another host has one of them. */
-export async function awaitDad(
-  socket: RouteSocket,
-  linkIndex: number,
-  attachment: Attachment,
-  deadline: Deadline,
-): Promise<void> {
-  const addresses = attachment.addresses.map(({ address }) => parseIp(address)).filter(bytes => bytes?.length === 16);
-  const ipv6 = addresses.filter(bytes => bytes !== undefined);
-  if (attachment.skipDad || ipv6.length === 0) return;
-  const late = () =>
-    new DatapathError("configure", `duplicate address detection did not finish within ${deadline.timeoutMs} ms`);
-  const duplicates = await waitForDad(socket, linkIndex, ipv6, deadline, late);
-  if (duplicates.length > 0) {
-    const list = duplicates.map(formatIp).join(", ");
-    throw new DatapathError(
-      "configure",
-      `another host on the network uses ${list}: duplicate address detection failed`,
-    );
   }
 }
 

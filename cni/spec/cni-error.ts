@@ -26,7 +26,7 @@ export const CNI_CODES = {
 type IpamCode = (typeof ERROR_CODES)[keyof typeof ERROR_CODES]["cni"];
 type CniCode = (typeof CNI_CODES)[keyof typeof CNI_CODES] | IpamCode;
 
-/** Steps `ovs`, `bridge`, `ofport` and `unplug` may succeed when the runtime retries. */
+/** Steps `ovs`, `bridge`, `ofport`, `probe` and `unplug` may succeed when the runtime retries. */
 const CODE_BY_STEP: Record<DatapathStep, CniCode> = {
   netns: CNI_CODES.invalidEnvironment,
   veth: CNI_CODES.datapath,
@@ -36,6 +36,7 @@ const CODE_BY_STEP: Record<DatapathStep, CniCode> = {
   configure: CNI_CODES.datapath,
   unplug: CNI_CODES.tryAgain,
   offload: CNI_CODES.datapath,
+  probe: CNI_CODES.tryAgain,
 };
 
 interface CniErrorOptions {

@@ -2,15 +2,32 @@ import { accessSync } from "node:fs";
 import type { IpamClient } from "../../ipam-server/client/client.ts";
 import { REPORT_POLICY } from "../../ipam-server/client/retry-policy.ts";
 import { mayHaveBeenCarriedOut } from "../../ipam-server/client/transport-error.ts";
-import type { PortAttachment } from "../../ipam-server/contract/index.ts";
+import type { Claim, PortAttachment } from "../../ipam-server/contract/index.ts";
 import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
 import type { Datapath, Plugged } from "../datapath/attachment.ts";
+import { AddressConflictError } from "../datapath/datapath-error.ts";
 import type { Journal } from "../journal/journal.ts";
 import { CNI_CODES, CniError, describeError } from "../spec/cni-error.ts";
 import { appendResult, type CniResult, formatResult } from "../spec/result.ts";
-import { deriveAttachment, formatCidr, isSameBinding } from "./attachment.ts";
+import { deriveAttachment, deriveProbe, formatCidr, isSameBinding } from "./attachment.ts";
 import type { ExpectedPort, VerbCall } from "./backend.ts";
 import { deliverEarlier, disconnect, release } from "./teardown.ts";
+
+/** How many addresses an ADD tries that other machines turn out to use. */
+const MAX_ATTEMPTS = 3;
+
+/** What the attempts of one ADD share. */
+interface AddAttempt {
+  call: VerbCall;
+  claim: Claim;
+  netns: string;
+  ipam: IpamClient;
+  journal: Journal;
+  /** Opens the datapath once, and returns it again. */
+  openDatapath(): Promise<Datapath>;
+  /** The same, if it is open. */
+  datapath(): Datapath | undefined;
+}
 
 /** Claims the port, plugs it and reports it. Leaves neither link nor binding when it fails. */
 export async function add(call: VerbCall): Promise<string> {
@@ -23,34 +40,88 @@ export async function add(call: VerbCall): Promise<string> {
   // Deliver first: this claim may need addresses that earlier calls could not release.
   await deliverEarlier(ipam, journal, call);
 
+  let opened: Datapath | undefined;
+  const openDatapath = async () => {
+    opened ??= held.use(await backend.openDatapath(config));
+    return opened;
+  };
+  const attempt: AddAttempt = { call, claim, netns, ipam, journal, openDatapath, datapath: () => opened };
+  for (let left = MAX_ATTEMPTS - 1; ; left--) {
+    const result = await tryAdd(attempt, left);
+    if (result !== undefined) return result;
+  }
+}
+
+/** Resolves with undefined if another machine uses the address that the claim got, and the next claim gets another. */
+async function tryAdd(attempt: AddAttempt, left: number): Promise<string | undefined> {
+  const { call, claim, netns, ipam, journal } = attempt;
+  const { config, backend } = call;
   const expected = backend.reserveExpectedPort(claim);
-  let datapath: Datapath | undefined;
+  const plug = async (port: PortAttachment): Promise<Plugged> => {
+    const datapath = await attempt.openDatapath();
+    const attachment = deriveAttachment(port, call, netns);
+    if (port.previousBindingReleased) return datapath.plug(attachment);
+    return datapath.plug(attachment, () => backend.findProbe?.(port) ?? datapath.probe(deriveProbe(attachment)));
+  };
   const openAndPlugExpected = async () => {
-    datapath = held.use(await backend.openDatapath(config));
-    const early = expected && (await datapath.plug(deriveAttachment(expected.attachment, call, netns)));
-    return { datapath, early };
+    await attempt.openDatapath();
+    return expected && plug(expected.attachment);
   };
   // Load the datapath and plug the expected port while the IPAM answers.
   const [claimed, opened] = await Promise.allSettled([ipam.claim(claim), openAndPlugExpected()]);
   await using undo = new AsyncDisposableStack();
   if (claimed.status === "fulfilled" || expected !== undefined || mayHaveBeenCarriedOut(claimed.reason)) {
-    undo.defer(() => rollBackAdd(call, datapath, ipam, journal));
+    undo.defer(() => rollBackAdd(call, attempt.datapath(), ipam, journal));
   }
-  const granted = decideGranted(claimed, expected);
-  if (opened.status === "rejected") throw opened.reason;
-  backend.signal.throwIfAborted();
+  try {
+    const granted = decideGranted(claimed, expected);
+    if (opened.status === "rejected") throw opened.reason;
+    backend.signal.throwIfAborted();
 
-  const attachment = deriveAttachment(granted, call, netns);
-  const { early } = opened.value;
-  const isAsExpected = expected !== undefined && isSameBinding(expected.attachment, granted);
-  const plugged = early !== undefined && isAsExpected ? early : await opened.value.datapath.plug(attachment);
-  backend.signal.throwIfAborted();
-  undo.move();
+    const isAsExpected = expected !== undefined && isSameBinding(expected.attachment, granted);
+    const plugged = opened.value !== undefined && isAsExpected ? opened.value : await plug(granted);
+    backend.signal.throwIfAborted();
+    undo.move();
 
-  if (claimed.status === "rejected") expected?.confirmLater();
-  await reportActive(call, ipam, journal, granted);
-  const own = deriveResult(call, granted, plugged, netns);
-  return formatResult(config.prevResult === undefined ? own : appendResult(config.prevResult, own), config.cniVersion);
+    if (claimed.status === "rejected") expected?.confirmLater();
+    await reportActive(call, ipam, journal, granted);
+    const own = deriveResult(call, granted, plugged, netns);
+    return formatResult(
+      config.prevResult === undefined ? own : appendResult(config.prevResult, own),
+      config.cniVersion,
+    );
+  } catch (error) {
+    const { port } = claimed.status === "fulfilled" ? claimed.value : { port: expected?.attachment.port };
+    const hasAddress = (address: string) => port?.fixedIps.some(ip => ip.address === address);
+    if (!(error instanceof AddressConflictError && hasAddress(error.address))) throw error;
+    undo.move();
+    await endForConflict(attempt, error, left);
+    return undefined;
+  }
+}
+
+/** Releases the port and reports the conflict. Rejects unless the next claim gets another address. */
+async function endForConflict(
+  { call, ipam, journal, datapath }: AddAttempt,
+  conflict: AddressConflictError,
+  left: number,
+) {
+  const { invocation, backend } = call;
+  const { address, mac, message } = conflict;
+  const opened = datapath();
+  if (opened !== undefined) await disconnect(opened, call);
+  const sandbox = { id: invocation.containerId, interface: invocation.ifname };
+  const ended = await release(ipam, journal, call, {
+    ...backend.buildRelease(call, sandbox),
+    conflict: { address, mac },
+  });
+  const fail = (what: string) => {
+    throw new CniError(CNI_CODES.tryAgain, `${message}; ${what}`, { cause: conflict });
+  };
+  if (ended === undefined || "problem" in ended || !ended.released) fail("the IPAM has not yet recorded it");
+  else if (!ended.deleted) fail(`port ${ended.name} keeps the address: remove that machine, or delete the port`);
+  else if (left === 0) fail(`so were ${MAX_ATTEMPTS - 1} before: see mooringctl get conflicts`);
+  backend.log(`${message}; claiming another address`);
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { FixedIp, Port, PortAttachment, Route, Segment } from "../../ipam-server/contract/index.ts";
 import type { Attachment } from "../datapath/attachment.ts";
 import { findIntegrationBridge, type IntegrationBridge } from "../datapath/bridges/integration-bridges.ts";
+import type { Probe } from "../datapath/probe/probe.ts";
 import { formatPortIds } from "../external-ids.ts";
 import { CNI_CODES, CniError } from "../spec/cni-error.ts";
 import type { VerbCall } from "./backend.ts";
@@ -13,7 +14,6 @@ interface AttachmentPlan {
   segment: Segment;
   mtu: number;
   routes: Route[];
-  previousBindingReleased: boolean;
 }
 
 export function deriveAttachment(
@@ -21,7 +21,7 @@ export function deriveAttachment(
   { config, invocation, backend }: VerbCall,
   netns: string,
 ): Attachment {
-  const { port, segment, routes, previousBindingReleased } = plan;
+  const { port, segment, routes } = plan;
   assertMtuFits(config.mtu, port);
   return {
     netns,
@@ -33,7 +33,6 @@ export function deriveAttachment(
     mtu: config.mtu || plan.mtu,
     addresses: port.fixedIps.map(({ address, prefixLength }) => ({ address, prefixLength })),
     routes: routes.map(({ dst, gw }) => ({ dst, ...(gw !== undefined && { gw }) })),
-    skipDad: previousBindingReleased,
     externalIds: formatPortIds({
       portName: port.name,
       portId: port.id,
@@ -44,6 +43,13 @@ export function deriveAttachment(
     }),
   };
 }
+
+export const deriveProbe = ({ bridge, vlan = 0, addresses, mac }: Attachment): Probe => ({
+  bridge,
+  vlan,
+  addresses: addresses.map(({ address }) => address),
+  mac,
+});
 
 /** True if both plug alike: same port id, epoch, addresses and network. */
 export function isSameBinding(a: PortAttachment, b: PortAttachment): boolean {

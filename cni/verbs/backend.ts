@@ -3,6 +3,7 @@ import type { RetryPolicy } from "../../ipam-server/client/retry-policy.ts";
 import type { Claim, PortAttachment, Report, Sandbox } from "../../ipam-server/contract/index.ts";
 import type { Datapath } from "../datapath/attachment.ts";
 import type { IntegrationBridge } from "../datapath/bridges/integration-bridges.ts";
+import type { ProbeConflict } from "../datapath/probe/probe.ts";
 import type { PendingRelease } from "../journal/entry.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { NetworkConfig } from "../spec/config.ts";
@@ -27,6 +28,8 @@ export interface VerbBackend {
    * sandbox's from here on. Returns undefined if there is none.
    */
   reserveExpectedPort(claim: Claim): ExpectedPort | undefined;
+  /** Returns a probe of the port's addresses that was begun before the call. */
+  findProbe?(attachment: PortAttachment): Promise<ProbeConflict | undefined> | undefined;
   /** Builds the release of the sandbox's binding. */
   buildRelease(call: CallFacts, sandbox: Sandbox): PendingRelease;
   /** Present if a process outlives the call: it delivers the journals, and a verb need not wait for reports. */

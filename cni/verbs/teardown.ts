@@ -1,5 +1,6 @@
 import type { IpamClient } from "../../ipam-server/client/client.ts";
 import { RELEASE_POLICY } from "../../ipam-server/client/retry-policy.ts";
+import type { ReleaseResult } from "../../ipam-server/contract/index.ts";
 import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
 import type { Datapath } from "../datapath/attachment.ts";
 import { DatapathError } from "../datapath/datapath-error.ts";
@@ -27,24 +28,34 @@ export async function disconnect(
 }
 
 /**
- * Delivers the journal, then the release of what was disconnected, or journals the release. Rejects only if neither
- * works.
+ * Delivers the journal, then the release of what was disconnected, or journals the release and resolves with undefined.
+ * Rejects only if neither works.
  */
-export async function release(ipam: IpamClient, journal: Journal, call: VerbCall, what: PendingRelease): Promise<void> {
+export async function release(
+  ipam: IpamClient,
+  journal: Journal,
+  call: VerbCall,
+  what: PendingRelease,
+): Promise<ReleaseResult | undefined> {
   const { config, backend } = call;
   const host = backend.identify(config)?.host;
   const pending = { ...what, unplugged: true };
   const entry = { kind: "release", release: { ...(host !== undefined && { host }), ...pending } } as const;
   // Only the agent can fill in the missing host.
-  if (host === undefined) return journal.append(entry);
+  if (host === undefined) {
+    await journal.append(entry);
+    return undefined;
+  }
   try {
     if (!backend.background)
       await deliverJournal(journal, ipam, { host, log: backend.log, timeoutMs: RELEASE_POLICY.timeoutMs });
     const [result] = await ipam.release([{ host, ...pending }], RELEASE_POLICY);
     if (result !== undefined && "problem" in result) throw IpamError.fromProblem(result.problem);
+    return result;
   } catch (error) {
     await journal.append(entry);
     backend.log(`release journaled in ${journal.dir}: ${describeError(error)}`);
+    return undefined;
   }
 }
 

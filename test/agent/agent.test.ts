@@ -63,6 +63,24 @@ describe("agent", () => {
     await unplug(agentLab, plugged);
   });
 
+  it("takes the next address when the pre-claim's probe finds another machine", async () => {
+    const last = await agentLab.plug(lab.a, await agentLab.createPod(lab.a, "probe-last"));
+    const next = (by: number) => (last.ipv4 ?? "").replace(/\d+$/, digits => String(Number(digits) + by));
+    const { legacy } = lab.topology;
+    await legacy.ip(`address add ${next(1)}/16 dev eth0`);
+    const sandbox = await agentLab.createPod(lab.a, "probed");
+    const { fixedIps } = await waitForPort("probed", "pre-claimed", port => port?.binding !== undefined);
+    assert.equal(fixedIps[0]?.address, next(1));
+    const plugged = await agentLab.plug(lab.a, sandbox);
+    assert.equal(plugged.ipv4, next(2));
+    const { body } = await agentA.read("/metrics");
+    assert.match(body, /^mooring_agent_address_conflicts_total 1$/m);
+    assert.match(await lab.ipam.mustCtl("get", "conflicts"), new RegExp(`${next(1)} .*${lab.a.name}`));
+    await legacy.ip(`address delete ${next(1)}/16 dev eth0`);
+    await unplug(agentLab, plugged);
+    await unplug(agentLab, last);
+  });
+
   it("releases the port of a pod deleted before its sandbox", async () => {
     await agentLab.createPod(lab.a, "unused");
     await waitForPort("unused", "pre-claimed", port => port?.binding !== undefined);

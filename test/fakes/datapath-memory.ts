@@ -5,6 +5,7 @@ import type {
   ExpectedAttachment,
   PluggedPort,
 } from "../../cni/datapath/attachment.ts";
+import { AddressConflictError } from "../../cni/datapath/datapath-error.ts";
 import { deriveExternalIds } from "../../cni/datapath/differences.ts";
 import type { NodeDatapath } from "../../cni/datapath/node-datapath.ts";
 
@@ -19,6 +20,8 @@ export class FakeNode {
   differences: Difference[] = [];
   /** What the last check was asked to compare. */
   expected: ExpectedAttachment | undefined;
+  /** MACs of other machines, by the address they use. */
+  readonly foreign = new Map<string, string>();
   openHandles = 0;
 
   /** What is plugged and not fenced, as `sandbox/interface`. */
@@ -29,7 +32,9 @@ export class FakeNode {
   open(): Datapath & Pick<NodeDatapath, "fence"> {
     this.openHandles += 1;
     return {
-      plug: async attachment => {
+      plug: async (attachment, probe) => {
+        const found = await probe?.();
+        if (found) throw new AddressConflictError(found);
         const key = `${attachment.sandboxId}/${attachment.containerInterface}`;
         this.calls.push(`plug ${key}`);
         this.#failAt("plug");
@@ -48,6 +53,12 @@ export class FakeNode {
         };
         this.plugged.set(key, { ...port, attachment });
         return { hostInterface, hostMac: "02:00:00:00:00:07", mtu: attachment.mtu || 1450, ofport: 7 };
+      },
+      probe: async ({ addresses }) => {
+        this.calls.push(`probe ${addresses.join(" ")}`);
+        this.#failAt("probe");
+        const address = addresses.find(each => this.foreign.has(each));
+        return address === undefined ? undefined : { address, mac: this.foreign.get(address) ?? "" };
       },
       unplug: async (sandboxId, containerInterface) => {
         this.calls.push(`unplug ${sandboxId}/${containerInterface}`);

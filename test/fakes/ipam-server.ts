@@ -36,6 +36,8 @@ export class FakeIpam implements AsyncDisposable {
   vlan: number | undefined = 100;
   mtu = 1400;
   ipv6 = false;
+  /** No release is on record, so that hosts probe. */
+  isUnknown = false;
   /** The network leases addresses to nodes. */
   nodeLease: NodeLease | undefined;
   leaseMs = 3_600_000;
@@ -191,7 +193,7 @@ export class FakeIpam implements AsyncDisposable {
       mtu: this.mtu,
       routes: this.#routes(),
       dns: { nameservers: ["10.0.0.53"] },
-      previousBindingReleased: old === undefined || old.releasedAt !== undefined,
+      previousBindingReleased: !this.isUnknown && (old === undefined || old.releasedAt !== undefined),
     };
   }
 
@@ -204,7 +206,7 @@ export class FakeIpam implements AsyncDisposable {
       if (binding?.host !== release.host || sandbox?.id !== release.sandbox?.id) continue;
       if (sandbox === undefined && release.name !== undefined && release.name !== port.name) continue;
       if (sandbox?.interface !== release.sandbox?.interface) continue;
-      const deleted = port.retention.policy === "ephemeral";
+      const deleted = port.retention.policy === "ephemeral" || (release.conflict !== undefined && port.epoch === 1);
       if (deleted) this.ports.delete(port.name);
       else {
         const { binding: _ended, ...unbound } = port;

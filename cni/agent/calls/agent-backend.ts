@@ -3,6 +3,7 @@ import type { IntegrationBridge } from "../../datapath/bridges/integration-bridg
 import type { Journal } from "../../journal/journal.ts";
 import { CNI_CODES, CniError } from "../../spec/cni-error.ts";
 import type { VerbBackend } from "../../verbs/backend.ts";
+import type { AddressProbes } from "../claims/address-probes.ts";
 import type { ClaimBuilder } from "../claims/claim-builder.ts";
 import type { AgentConfig } from "../config.ts";
 import { createJournaledIpam, type JournaledIpamOptions, postReport } from "../ipam/journaled-ipam.ts";
@@ -16,6 +17,7 @@ export interface AgentBackendOptions extends JournaledIpamOptions, ExpectedPortO
   bridges: readonly IntegrationBridge[];
   datapath: Datapath;
   claims: ClaimBuilder;
+  probes: Pick<AddressProbes, "find">;
   leases: JournaledIpamOptions["leases"] & ExpectedPortOptions["leases"];
   metrics: JournaledIpamOptions["metrics"];
   /** Returns the journal of a network. The agent delivers all of them in the background. */
@@ -51,6 +53,7 @@ export function createAgentBackend(options: AgentBackendOptions, call: CallConte
       assignLease(options, claim);
       return reserveHeldPort(options, claim);
     },
+    findProbe: attachment => options.probes.find(attachment),
     buildRelease: (facts, sandbox) => buildRelease(held, facts, sandbox),
     openDatapath: async () => measureDatapath(options.datapath, metrics, command),
     openIpam: async ({ name }) => createJournaledIpam(options, { command, signal, journal: options.journalOf(name) }),

@@ -4,7 +4,8 @@ import type { AgentMetrics } from "../metrics.ts";
 /** The agent's open datapath for one call, with `plug` and `unplug` timed. Disposing of it closes nothing. */
 export function measureDatapath(datapath: Datapath, metrics: AgentMetrics, command: string): Datapath {
   return {
-    plug: attachment => metrics.time(command, "plug", datapath.plug(attachment)),
+    plug: (...args) => metrics.time(command, "plug", datapath.plug(...args)),
+    probe: wanted => datapath.probe(wanted),
     unplug: (...args) => metrics.time(command, "unplug", datapath.unplug(...args)),
     check: attachment => datapath.check(attachment),
     list: () => datapath.list(),

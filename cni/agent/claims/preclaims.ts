@@ -10,6 +10,7 @@ import type { AgentMetrics } from "../metrics.ts";
 import { needsPort } from "../pod/pod.ts";
 import type { NodePod, PodChange, PodSource } from "../pod/pods.ts";
 import type { HeldPorts } from "../ports/held-ports.ts";
+import type { AddressProbes } from "./address-probes.ts";
 import type { ClaimBuilder } from "./claim-builder.ts";
 import type { DefaultNetwork } from "./default-network.ts";
 
@@ -21,6 +22,7 @@ interface PreclaimsOptions {
   ipam: Pick<IpamClient, "claim" | "release">;
   held: HeldPorts;
   leases: Pick<Leases, "reserve" | "cancelReservation" | "observe">;
+  probes: Pick<AddressProbes, "begin">;
   journal: Journal;
   metrics: Pick<AgentMetrics, "preclaims">;
   log: Logger;
@@ -92,7 +94,7 @@ export class Preclaims implements AsyncDisposable {
   }
 
   async #claim(pod: NodePod): Promise<void> {
-    const { claims, ipam, held, leases, metrics, log } = this.#options;
+    const { claims, ipam, held, leases, probes, metrics, log } = this.#options;
     try {
       const claim = await claims.derivePreclaim(pod);
       // An ADD has claimed it first.
@@ -102,6 +104,7 @@ export class Preclaims implements AsyncDisposable {
       using drops = held.observeDrops(pod.uid, DEFAULT_INTERFACE);
       const attachment = await ipam.claim(claim);
       metrics.preclaims.inc({ outcome: "claimed" });
+      probes.begin(attachment);
       leases.observe(claim, attachment);
       const { port } = attachment;
       // If a DEL came before the answer, the binding may have ended: do not cache it.

@@ -55,7 +55,10 @@ export function createJournaledIpam(options: JournaledIpamOptions, call: Journal
     },
     async release(releases, policy) {
       // Before the IPAM answers, because from here on no ADD may expect a port of this sandbox.
-      for (const release of releases) dropHeld(held, release);
+      for (const release of releases) {
+        dropHeld(held, release);
+        if (release.conflict !== undefined) metrics.addressConflicts.inc();
+      }
       const results = releases.map(
         release => unreported.releaseAfterClaim(release, policy) ?? ipam.release([release], policy),
       );

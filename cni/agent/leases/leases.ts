@@ -5,6 +5,7 @@ import type { Claim, Owner, Port, PortAttachment } from "../../../ipam-server/co
 import { IpamError, LEASE_PREFIX } from "../../../ipam-server/contract/index.ts";
 import { BackgroundLoop } from "../../../ipam-server/process/background-loop.ts";
 import { isFinalRejection } from "../../journal/rejection.ts";
+import type { AddressProbes } from "../claims/address-probes.ts";
 import type { AgentIpam } from "../ipam/agent-ipam.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import { LeasePool } from "./lease-pool.ts";
@@ -14,6 +15,7 @@ export interface LeasesOptions {
   ipam: Pick<AgentIpam, "claim" | "release" | "isReachable">;
   /** True if a claim may be granted any address. See `canUseLease`. */
   canUse(claim: Claim): boolean;
+  probes: Pick<AddressProbes, "begin">;
   metrics: Pick<AgentMetrics, "leases">;
   log: Logger;
   /** Milliseconds of a clock that nothing sets and that counts while the machine sleeps. */
@@ -191,7 +193,7 @@ export class Leases implements AsyncDisposable {
 
   /** Claims or renews a lease. Rejects with IpamError. */
   async #claim(pool: LeasePool, name: string, outcome: "leased" | "renewed"): Promise<PortAttachment> {
-    const { ipam, now, metrics } = this.#options;
+    const { ipam, now, metrics, probes } = this.#options;
     const isKnown = pool.has(name);
     const sentAt = now();
     this.#claiming.add(name);
@@ -199,6 +201,7 @@ export class Leases implements AsyncDisposable {
       const retention = { policy: "ephemeral" } as const;
       const attachment = await ipam.claim({ ...pool.request, name, owner: this.#owner, retention });
       metrics.leases.inc({ outcome });
+      if (outcome === "leased") probes.begin(attachment);
       if (attachment.nodeLease !== undefined) pool.terms = attachment.nodeLease;
       // Assigned or dropped since: do not add it again.
       if (isKnown && !pool.has(name)) return attachment;

@@ -5,6 +5,11 @@ export interface Libc {
   setns(fd: number, kind: number): number;
   socket(domain: number, type: number, protocol: number): number;
   ioctl(fd: number, request: number, argument: unknown): number;
+  bind(fd: number, address: Buffer, length: number): number;
+  /** Returns the number of bytes sent. */
+  send(fd: number, bytes: Buffer, length: number, flags: number): number;
+  /** Fills `buffer` and returns the number of bytes received. */
+  recv(fd: number, buffer: Buffer, length: number, flags: number): number;
   close(fd: number): number;
   /** Ends the process without clean-up. */
   abort(): never;
@@ -36,6 +41,9 @@ async function bindLibc(): Promise<Libc> {
       setns: lib.func("int setns(int fd, int nstype)"),
       socket: lib.func("int socket(int domain, int type, int protocol)"),
       ioctl: lib.func("int ioctl(int fd, unsigned long request, _Inout_ mooring_ifreq *argument)"),
+      bind: lib.func("int bind(int fd, const void *address, uint32_t length)"),
+      send: lib.func("int64_t send(int fd, const void *bytes, size_t length, int flags)"),
+      recv: lib.func("int64_t recv(int fd, _Out_ void *buffer, size_t length, int flags)"),
       close: lib.func("int close(int fd)"),
       abort: lib.func("void abort()") as unknown as () => never,
       errorName: () => names.get(koffi.errno()) ?? `errno ${koffi.errno()}`,

@@ -5,8 +5,6 @@ import type { RouteSocket } from "./socket.ts";
 // linux/rtnetlink.h, linux/if_addr.h
 const RTM_NEWADDR = 20;
 const RTM_GETADDR = 22;
-/** Notifies of IPv6 addresses when their duplicate address detection ends. */
-export const RTMGRP_IPV6_IFADDR = 0x100;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
 const IFA_BROADCAST = 4;
@@ -31,11 +29,11 @@ interface NewAddress {
   linkIndex: number;
   bytes: Buffer;
   prefixLength: number;
-  skipDad: boolean;
 }
 
+/** The kernel does no duplicate address detection of its own: the address was probed, or needs none. */
 export async function addAddress(socket: RouteSocket, address: NewAddress, deadline: Deadline): Promise<void> {
-  const { bytes, prefixLength, linkIndex, skipDad } = address;
+  const { bytes, prefixLength, linkIndex } = address;
   const ipv4 = bytes.length === 4;
   const header = Buffer.alloc(8);
   header.writeUInt8(ipv4 ? AF_INET : AF_INET6, 0);
@@ -43,7 +41,7 @@ export async function addAddress(socket: RouteSocket, address: NewAddress, deadl
   header.writeUInt32LE(linkIndex, 4);
   const attributes = [encodeAttribute(IFA_LOCAL, bytes), encodeAttribute(IFA_ADDRESS, bytes)];
   if (ipv4 && prefixLength < 31) attributes.push(encodeAttribute(IFA_BROADCAST, deriveBroadcast(bytes, prefixLength)));
-  if (!ipv4 && skipDad) attributes.push(encodeAttribute(IFA_FLAGS, encodeU32(IFA_F_NODAD)));
+  if (!ipv4) attributes.push(encodeAttribute(IFA_FLAGS, encodeU32(IFA_F_NODAD)));
   await socket.request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, [header, ...attributes], deadline);
 }
 
@@ -55,32 +53,6 @@ export async function fetchAddresses(
 ): Promise<LinkAddress[]> {
   const messages = await socket.dump(RTM_GETADDR, [Buffer.alloc(8)], deadline);
   return messages.map(message => decodeAddress(message.payload)).filter(address => address.linkIndex === linkIndex);
-}
-
-/** Resolves with the duplicates once no given address is tentative. */
-export async function waitForDad(
-  socket: RouteSocket,
-  linkIndex: number,
-  wanted: readonly Buffer[],
-  deadline: Deadline,
-  late: () => Error,
-): Promise<Buffer[]> {
-  const changed = { resolve: () => {} };
-  const unlisten = socket.listen(() => changed.resolve());
-  try {
-    for (;;) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      changed.resolve = resolve;
-      const present = await fetchAddresses(socket, linkIndex, deadline);
-      const states = wanted.map(bytes => present.find(address => address.bytes.equals(bytes)));
-      if (states.every(state => state !== undefined && (state.duplicate || !state.tentative))) {
-        return wanted.filter((_, index) => states[index]?.duplicate);
-      }
-      await deadline.race(promise, late);
-    }
-  } finally {
-    unlisten();
-  }
 }
 
 function decodeAddress(payload: Buffer): LinkAddress {

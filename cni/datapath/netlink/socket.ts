@@ -39,12 +39,11 @@ interface Pending {
 }
 
 /**
- * An rtnetlink socket: matches answers to requests by sequence number, and passes on notifications of joined groups.
+ * An rtnetlink socket: matches answers to requests by sequence number.
  */
 export class RouteSocket implements AsyncDisposable {
   readonly #raw: RawNetlinkSocket;
   readonly #pending = new Map<number, Pending>();
-  readonly #listeners = new Set<(message: NetlinkMessage) => void>();
   readonly #port: number;
   /** Callers wait in order of arrival; each earlier one has a deadline. */
   readonly #semaphore = new Semaphore(MAX_UNANSWERED);
@@ -58,19 +57,19 @@ export class RouteSocket implements AsyncDisposable {
   }
 
   /**
-   * Opens the socket in `namespace`, or in the host's own, and joins `groups` (RTMGRP_ bits). Only the transport of the
-   * netlink package is loaded: its generated rtnetlink types cost more at start than all else this plugin does.
+   * Opens the socket in `namespace`, or in the host's own. Only the transport of the netlink package is loaded: its
+   * generated rtnetlink types cost more at start than all else this plugin does.
    */
-  static async open(netns?: Netns, groups = 0): Promise<RouteSocket> {
-    const open = await RouteSocket.load(groups);
+  static async open(netns?: Netns): Promise<RouteSocket> {
+    const open = await RouteSocket.load();
     return netns === undefined ? open() : netns.run(open);
   }
 
   /** What opens a socket where it is called: for those who have more to do in a namespace than that. */
-  static async load(groups: number): Promise<() => RouteSocket> {
+  static async load(): Promise<() => RouteSocket> {
     const { RawNetlinkSocket } = await import("netlink/dist/raw.js");
     // Its type asks for the buffer sizes; 0 leaves the kernel's defaults.
-    const options = { localGroups: groups, recvBufferSize: 0, sendBufferSize: 0 };
+    const options = { localGroups: 0, recvBufferSize: 0, sendBufferSize: 0 };
     return () => new RouteSocket(new RawNetlinkSocket(NETLINK_ROUTE, options));
   }
 
@@ -104,12 +103,6 @@ export class RouteSocket implements AsyncDisposable {
     }
   }
 
-  /** Calls back for every notification of the joined groups. Returns its own undo. */
-  listen(listener: (message: NetlinkMessage) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     // Not in the turn of a reply: the addon is still reading from the descriptor that this closes.
     await new Promise(resolve => setImmediate(resolve));
@@ -126,8 +119,7 @@ export class RouteSocket implements AsyncDisposable {
     }
     for (const message of messages) {
       const pending = message.port === this.#port ? this.#pending.get(message.seq) : undefined;
-      if (pending === undefined) for (const listener of this.#listeners) listener(message);
-      else settle(pending, message);
+      if (pending !== undefined) settle(pending, message);
     }
   }
 

@@ -53,7 +53,9 @@ interface NewPort {
   /** 802.1Q id; 0: untagged. */
   vlan: number;
   externalIds: Record<string, string>;
-  identity: SandboxIds;
+  identity?: SandboxIds;
+  /** OVS makes the interface, with this MAC. Absent: it opens the device of that name. */
+  internalMac?: string;
 }
 
 export const PORT_COLUMNS = ["_uuid", "name", "tag", "vlan_mode", "trunks", "interfaces"];
@@ -137,9 +139,11 @@ export function dropFenced(identity: SandboxIds) {
   return { op: "mutate", table: "Bridge", where: [], mutations };
 }
 
-/** Adds a port in one transaction and resolves with the `ofport` that OVS assigned. */
+/** Adds an access port in one transaction and resolves with the `ofport` that OVS assigned. */
 export async function addPort(client: OvsdbClient, port: NewPort, deadline: Deadline): Promise<number> {
-  const ids = { ...port.externalIds, ...formatSandboxIds(port.identity) };
+  const { identity, internalMac } = port;
+  // Where Mooring looks for what it made besides pods' ports.
+  const made = identity ? {} : { external_ids: encodeMap(port.externalIds) };
   const rows = [{ name: port.bridge }];
   const bridge = [["name", "==", port.bridge]];
   const operations: Operation[] = [
@@ -148,20 +152,20 @@ export async function addPort(client: OvsdbClient, port: NewPort, deadline: Dead
       op: "insert",
       table: "Interface",
       "uuid-name": "interface",
-      row: { name: port.name, external_ids: encodeMap(ids) },
+      row: {
+        name: port.name,
+        external_ids: encodeMap({ ...port.externalIds, ...(identity && formatSandboxIds(identity)) }),
+        ...(internalMac !== undefined && { type: "internal", mac: internalMac }),
+      },
     },
     {
       op: "insert",
       table: "Port",
       "uuid-name": "port",
-      row: {
-        name: port.name,
-        interfaces: ["named-uuid", "interface"],
-        ...accessRow(port.vlan),
-      },
+      row: { name: port.name, interfaces: ["named-uuid", "interface"], ...accessRow(port.vlan), ...made },
     },
     { op: "mutate", table: "Bridge", where: bridge, mutations: [["ports", "insert", ["named-uuid", "port"]]] },
-    dropFenced(port.identity),
+    ...(identity ? [dropFenced(identity)] : []),
   ];
   const plug = async () => {
     try {

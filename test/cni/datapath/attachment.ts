@@ -18,7 +18,6 @@ export function attach(pod: Pod, n: number, changes: Partial<Attachment> = {}): 
       { dst: "0.0.0.0/0", gw: "10.100.0.1" },
       { dst: "::/0", gw: "fd00:100::ffff" },
     ],
-    skipDad: true,
     externalIds: { "mooring-port": `port-${n}`, "mooring-epoch": "1" },
     ...changes,
   };

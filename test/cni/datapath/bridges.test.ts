@@ -58,8 +58,8 @@ describe("bridges", { skip }, () => {
     await datapath.ensureBridges(PLAN);
     using a = new Pod();
     using b = new Pod();
-    const inside = attach(a, 1, { skipDad: true });
-    const outside = attach(b, 2, { bridge: "br-ex", skipDad: true });
+    const inside = attach(a, 1);
+    const outside = attach(b, 2, { bridge: "br-ex" });
     await datapath.plug(inside);
     await datapath.plug(outside);
     try {

@@ -69,7 +69,7 @@ export class Harness implements AsyncDisposable {
     const { journals, confirmations } = this;
     const backend: AgentBackendOptions = {
       ...{ config, bridges: deriveBridges(config), ipam: core.ipam, datapath: world.node.open(), claims, metrics },
-      ...{ held: core.held, leases: core.leases, unreported: core.unreported },
+      ...{ held: core.held, leases: core.leases, probes: core.probes, unreported: core.unreported },
       journalOf: name => journals.of(name),
       confirmLater: (claim, expected) => confirmations.add(claim, expected),
     };
@@ -212,6 +212,7 @@ async function assemble(world: World, deadlineMs: number, ownsWorld: boolean, br
     ipam: { url: ipam.url, timeoutMs: 500 },
     journalDir: join(dir, "journal"),
     datapath: node.open(),
+    bridges: deriveBridges(config),
     condition: {
       setFault: (ownerUid, reason, message) => void faults.push({ ownerUid, reason, message }),
     },

@@ -25,7 +25,6 @@ describe("ADD", () => {
       mtu: 1400,
       addresses: [{ address: "10.100.1.10", prefixLength: 16 }],
       routes: [{ dst: "0.0.0.0/0", gw: "10.100.0.1" }],
-      skipDad: true,
       externalIds: {
         "mooring-port": "c1/default/web-0",
         "mooring-port-id": "id-of-c1/default/web-0",
@@ -134,6 +133,7 @@ describe("ADD", () => {
     configure: 120,
     unplug: 11,
     offload: 120,
+    probe: 11,
   };
   for (const [step, code] of Object.entries(CODES) as [DatapathStep, number][]) {
     for (const retain of ["ephemeral", "sticky"]) {
@@ -149,6 +149,79 @@ describe("ADD", () => {
       });
     }
   }
+
+  describe("of an address of which nothing is known", () => {
+    const MAC = "02:00:00:00:00:09";
+    const start = async (...used: string[]) => {
+      const harness = await Harness.start();
+      harness.ipam.isUnknown = true;
+      for (const address of used) harness.node.foreign.set(address, MAC);
+      return harness;
+    };
+    const addressOf = (harness: Harness) => harness.node.plugged.get(KEY)?.attachment?.addresses[0]?.address;
+
+    it("probes it before it plugs, and not what its last host released", async () => {
+      await using harness = await start();
+      await harness.succeed("ADD");
+      await harness.succeed("DEL");
+      harness.ipam.isUnknown = false;
+      await harness.succeed("ADD");
+      assert.deepEqual(harness.node.calls, ["probe 10.100.1.10", `plug ${KEY}`, `unplug ${KEY}`, `plug ${KEY}`]);
+    });
+
+    for (const retain of ["ephemeral", "sticky"]) {
+      it(`takes the next one for a new ${retain} port when another machine answers`, async () => {
+        await using harness = await start("10.100.1.10", "10.100.1.11");
+        const { ips } = await harness.succeed("ADD", { retain });
+        assert.deepEqual([ips?.[0]?.address, addressOf(harness)], ["10.100.1.12/16", "10.100.1.12"]);
+        assert.deepEqual(
+          harness.ipam.releases.map(({ conflict, unplugged }) => [conflict?.address, conflict?.mac, unplugged]),
+          [
+            ["10.100.1.10", MAC, true],
+            ["10.100.1.11", MAC, true],
+          ],
+        );
+        assert.match(harness.log[0] ?? "", /uses 10\.100\.1\.10: MAC 02:00:00:00:00:09 .*claiming another address/);
+      });
+    }
+
+    it("gives up after three, and names the last MAC", async () => {
+      await using harness = await start("10.100.1.10", "10.100.1.11", "10.100.1.12");
+      const error = await harness.fail("ADD");
+      assert.equal(error.code, 11);
+      assert.match(
+        error.msg,
+        /another machine .* uses 10\.100\.1\.12: MAC 02:00:00:00:00:09 .*mooringctl get conflicts/,
+      );
+      assert.deepEqual([harness.ipam.ports.size, harness.node.plugged.size, harness.ipam.releases.length], [0, 0, 3]);
+    });
+
+    it("fails for a port that keeps its address, and leaves it the address", async () => {
+      await using harness = await start();
+      await harness.succeed("ADD", { retain: "sticky" });
+      await harness.succeed("DEL", { retain: "sticky" });
+      harness.node.foreign.set("10.100.1.10", MAC);
+      const error = await harness.fail("ADD", { retain: "sticky" });
+      assert.match(error.msg, /MAC 02:00:00:00:00:09 .*port c1\/default\/web-0 keeps the address/);
+      assert.deepEqual(harness.ipam.ports.get("c1/default/web-0")?.fixedIps[0]?.address, "10.100.1.10");
+      assert.equal(harness.node.plugged.size, 0);
+    });
+
+    it("fails when it cannot probe, and releases the port", async () => {
+      await using harness = await start();
+      harness.node.failures.probe = new DatapathError("probe", "no raw sockets");
+      assert.deepEqual([(await harness.fail("ADD")).msg, harness.ipam.ports.size], ["no raw sockets", 0]);
+    });
+
+    it("fails when the conflict cannot be reported, and journals it", async () => {
+      await using harness = await start("10.100.1.10");
+      harness.ipam.onRelease = () => harness.ipam.instead.push(...Array(9).fill(problem("unavailable", "away")));
+      harness.ipam.onClaim = () => harness.ipam.instead.push(...Array(9).fill(problem("unavailable", "away")));
+      const error = await harness.fail("ADD");
+      assert.match(error.msg, /MAC 02:00:00:00:00:09 .*the IPAM has not yet recorded it/);
+      assert.equal((await harness.journaled()).length, 1);
+    });
+  });
 
   it("releases the port when the datapath cannot be opened", async () => {
     await using harness = await Harness.start();

@@ -54,6 +54,7 @@ describe("Preclaims", () => {
     readonly claims: Claim[] = [];
     readonly releases: Release[] = [];
     readonly outcomes: string[] = [];
+    readonly probed: string[] = [];
     readonly defaultNetwork: DefaultNetwork;
     readonly journal;
     answer: (claim: Claim) => Promise<PortAttachment> = async claim => attach(claim);
@@ -74,6 +75,7 @@ describe("Preclaims", () => {
           cancelReservation: uid => void this.leased.delete(uid),
           observe: (_claim, { port }) => void this.learned.push(port.name),
         },
+        probes: { begin: ({ port }) => void this.probed.push(port.name) },
         journal: this.journal,
         log: pino({ level: "silent" }),
         metrics: { preclaims: { inc: ({ outcome }: { outcome: string }) => this.outcomes.push(outcome) } as never },
@@ -129,10 +131,11 @@ describe("Preclaims", () => {
     return { port } as PortAttachment;
   }
 
-  it("claims once for each pod, however often it changes", async () => {
+  it("claims once for each pod, however often it changes, and begins to probe", async () => {
     const harness = new Harness("once");
     for (let turn = 0; turn < 3; turn++) await harness.hold("u1");
     await harness.settle();
+    assert.deepEqual(harness.probed, ["c/default/pod-u1"]);
     assert.equal(harness.claims.length, 1);
     assert.equal(harness.claims[0]?.sandbox, undefined);
     assert.equal(harness.held.find("u1", "eth0")?.attachment?.port.epoch, 1);

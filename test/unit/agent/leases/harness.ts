@@ -19,6 +19,7 @@ const SERVER_NOW = Date.parse("2031-05-05T05:05:05.000Z");
 export class Harness implements AsyncDisposable {
   readonly claims: Claim[] = [];
   readonly releases: Release[] = [];
+  readonly probed: string[] = [];
   readonly outcomes = new Map<string, number>();
   /** The leases in the IPAM, with their port ids. */
   readonly held = new Map<string, string>();
@@ -42,6 +43,7 @@ export class Harness implements AsyncDisposable {
           return !isAway();
         },
       },
+      probes: { begin: ({ port }) => void this.probed.push(port.name) },
       canUse: ({ labels }) => labels?.fixed === undefined,
       metrics: {
         leases: {

@@ -5,7 +5,7 @@ import { waitFor } from "../../../../scripts/lab/command.ts";
 import { AWAY, Harness, LEASE_MS, pod, TEN_MINUTES } from "./harness.ts";
 
 describe("Leases", () => {
-  it("claims the node's share in one batch once an answer grants leases", async () => {
+  it("claims the node's share in one batch once an answer grants leases, and probes it", async () => {
     await using harness = await Harness.filled({ size: 4, low: 2 });
     assert.equal(harness.claims.length, 4);
     for (const { name, owner, sandbox, retention, networkSelector, cluster, host } of harness.claims) {
@@ -14,6 +14,7 @@ describe("Leases", () => {
       assert.deepEqual([networkSelector, cluster, host], ["env=prod", "c1", "node-a"]);
     }
     assert.equal(new Set(harness.claims.map(({ owner }) => owner.uid)).size, 1);
+    assert.deepEqual(harness.probed.toSorted(), harness.claims.map(({ name = "" }) => name).sort());
   });
 
   it("claims nothing for networks without leases, or pods that cannot use them", async () => {
