@@ -1,6 +1,8 @@
 import { Command, CommanderError } from "commander";
 import { createIpamClient } from "../client/client.ts";
 import { addOptions, readOptions } from "../process/options.ts";
+import { addActivateCommand } from "./bindings/activate.ts";
+import { addReleaseCommand } from "./bindings/release.ts";
 import { addConfirmCommand } from "./clusters/confirm.ts";
 import { addPurgeCommand } from "./clusters/purge.ts";
 import { addApplyCommand } from "./commands/apply.ts";
@@ -11,7 +13,6 @@ import { addDescribeCommand } from "./commands/describe.ts";
 import { addExportCommand } from "./commands/export.ts";
 import { addGetCommand } from "./commands/get/get.ts";
 import { addImportCommand } from "./commands/import.ts";
-import { addReleaseCommand } from "./commands/release.ts";
 import { addReserveCommand } from "./commands/reserve.ts";
 import { addStatusCommand } from "./commands/status.ts";
 import { addTraceCommand } from "./commands/trace.ts";
@@ -54,6 +55,7 @@ export async function runProgram(argv: readonly string[], io: Io): Promise<ExitC
   addTraceCommand(program, context);
   addReserveCommand(program, context);
   addReleaseCommand(program, context);
+  addActivateCommand(program, context);
   addDeleteCommand(program, context);
   addConfirmCommand(program, context);
   addPurgeCommand(program, context);

@@ -1,4 +1,4 @@
-import type { Network, Port, Timestamp } from "../../contract/index.ts";
+import type { Binding, InactiveBinding, Network, Port, Timestamp } from "../../contract/index.ts";
 import { formatLabels, formatMtu, formatRetention, formatSegment, formatSince } from "./format.ts";
 import { formatFields } from "./output.ts";
 
@@ -23,6 +23,7 @@ export function describePort(port: Port, network: Network, now: Date): string {
     ],
     ["State", `${port.state} (underlay ${port.underlay}, overlay ${port.overlay})`],
     ["Binding", describeBinding(port, at)],
+    ["Migrates to", port.inactiveBinding && describeTarget(port.inactiveBinding, at)],
     ["Epoch", String(port.epoch)],
     ["Owner", port.owner && `${port.owner.kind} ${port.owner.uid}, created ${at(port.owner.createdAt)}`],
     ["Workload", workload && `${workload.kind} ${workload.namespace}/${workload.name}`],
@@ -45,11 +46,19 @@ export function describePort(port: Port, network: Network, now: Date): string {
 
 function describeBinding({ binding, releasedAt }: Port, at: (time: Timestamp) => string): string[] {
   if (binding === undefined) return [releasedAt === undefined ? "never bound" : `unbound since ${at(releasedAt)}`];
-  const { host, sandbox, ownerUid, boundAt } = binding;
+  return [`host ${binding.host}, since ${at(binding.boundAt)}`, describeSandbox(binding)];
+}
+
+function describeTarget(binding: InactiveBinding, at: (time: Timestamp) => string): string[] {
+  const { host, boundAt, epoch, migration } = binding;
   return [
-    `host ${host}, since ${at(boundAt)}`,
-    sandbox === undefined
-      ? `no sandbox yet, claimed by ${ownerUid}`
-      : `sandbox ${sandbox.id}, interface ${sandbox.interface}, owner ${ownerUid}`,
+    `host ${host}, INACTIVE since ${at(boundAt)}`,
+    describeSandbox(binding),
+    `migration ${migration.id}, epoch ${epoch}`,
   ];
+}
+
+function describeSandbox({ sandbox, ownerUid }: Binding): string {
+  if (sandbox === undefined) return `no sandbox yet, claimed by ${ownerUid}`;
+  return `sandbox ${sandbox.id}, interface ${sandbox.interface}, owner ${ownerUid}`;
 }

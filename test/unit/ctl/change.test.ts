@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { IpamError } from "../../../ipam-server/contract/index.ts";
 import { runCtl } from "./fake-io.ts";
 import { errorReply, FakeServer, type Reply } from "./fake-server.ts";
 import { boundPort, network, unboundPort } from "./fixtures.ts";
@@ -55,6 +56,52 @@ describe("mooringctl commands that change", () => {
     assert.deepEqual(server.requests[1]?.body, {
       releases: [{ name: boundPort.name, host: "node-a", ownerUid: "8e5c" }],
     });
+  });
+
+  const migrating = {
+    ...boundPort,
+    inactiveBinding: {
+      host: "node-b",
+      ownerUid: "8e5d",
+      boundAt: boundPort.createdAt,
+      epoch: 4,
+      migration: { id: "m1" },
+    },
+  };
+
+  it("release --host ends the binding of a migration's target", async () => {
+    await using server = releasing(migrating, { released: true, name: boundPort.name, deleted: false });
+    const world = { server: await server.listen() };
+    const run = await runCtl(["release", boundPort.name, "--host", "node-b"], world);
+    assert.match(run.stdout, /released from host node-b, owner 8e5d/);
+    const release = { name: boundPort.name, host: "node-b", ownerUid: "8e5d" };
+    assert.deepEqual(server.requests[1]?.body, { releases: [release] });
+    const elsewhere = await runCtl(["release", boundPort.name, "--host", "node-c"], world);
+    assert.match(elsewhere.stdout, /is not bound on node-c: nothing to release/);
+    const both = await runCtl(["release", "p", "--host", "node-b", "--fence", "host=node-b,owner=8e5d"], world);
+    assert.equal(both.exitCode, 2);
+    assert.match(both.stderr, /--fence and --host cannot be given together/);
+  });
+
+  it("activate makes the target's binding ACTIVE, and says what it has", async () => {
+    const port = { ...boundPort, binding: migrating.inactiveBinding, epoch: 5 };
+    const result = { port, segment: network.segment, mtu: 1500, routes: [], dns: {}, previousBindingReleased: false };
+    await using server = new FakeServer(() => ({ body: { results: [result] } }));
+    const run = await runCtl(["activate", boundPort.name, "--host", "node-b"], { server: await server.listen() });
+    assert.match(
+      run.stdout,
+      /^port\/c1\/default\/web-0 is ACTIVE on node-b with 10\.100\.1\.7,fd00:100::7, epoch 5\n$/,
+    );
+    const activations = [{ name: boundPort.name, host: "node-b" }];
+    assert.deepEqual(server.requests, [{ method: "POST", url: "/v1/activations", body: { activations } }]);
+  });
+
+  it("activate reports why there is nothing to activate", async () => {
+    const { problem } = { problem: new IpamError("not_found", "port p has no INACTIVE binding on host b").toProblem() };
+    await using server = new FakeServer(() => ({ body: { results: [{ problem }] } }));
+    const run = await runCtl(["activate", "p", "--host", "b"], { server: await server.listen() });
+    assert.equal(run.exitCode, 1);
+    assert.match(run.stderr, /no INACTIVE binding on host b/);
   });
 
   it("release rejects an unexpired lease and suggests kubectl cordon", async () => {

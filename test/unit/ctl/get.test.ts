@@ -83,8 +83,8 @@ describe("mooringctl get and describe", () => {
   it("wide tables show more", async () => {
     await using server = new FakeServer(() => ({ body: { ports: [boundPort] } }));
     const { stdout } = await runCtl(["get", "ports", "-o", "wide"], { server: await server.listen() });
-    assert.match(stdout, /SANDBOX +INTERFACE +OWNER +LABELS\n/);
-    assert.match(stdout, /4c1f9a +eth0 +pod\/8e5c +app=web\n/);
+    assert.match(stdout, /SANDBOX +INTERFACE +MIGRATES TO +OWNER +LABELS\n/);
+    assert.match(stdout, /4c1f9a +eth0 +<none> +pod\/8e5c +app=web\n/);
   });
 
   it("get networks sums the held addresses of its subnets", async () => {
@@ -144,6 +144,18 @@ describe("mooringctl get and describe", () => {
     ]) {
       assert.match(stdout, line);
     }
+  });
+
+  it("describe port shows where it migrates to", async () => {
+    const inactiveBinding = {
+      ...{ host: "node-b", ownerUid: "8e5d", boundAt: boundPort.createdAt, epoch: 4, migration: { id: "m1" } },
+      sandbox: { id: "77a0", interface: "eth0" },
+    };
+    const port = { ...boundPort, inactiveBinding };
+    await using server = new FakeServer(({ url }) => ({ body: url.startsWith("/v1/ports") ? port : network }));
+    const { stdout } = await runCtl(["describe", "port", boundPort.name], { server: await server.listen() });
+    assert.match(stdout, /^Binding: +host node-a/m);
+    assert.match(stdout, /^Migrates to: +host node-b, INACTIVE since .*\n +sandbox 77a0.*\n +migration m1, epoch 4$/m);
   });
 
   it("describe network shows its subnets", async () => {

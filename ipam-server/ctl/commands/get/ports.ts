@@ -30,6 +30,7 @@ function createPortColumns(now: Date): Column<Port>[] {
     { header: "AGE", cell: port => formatSince(port.createdAt, now) },
     { header: "SANDBOX", wide: true, cell: port => port.binding?.sandbox?.id.slice(0, 12) },
     { header: "INTERFACE", wide: true, cell: port => port.binding?.sandbox?.interface },
+    { header: "MIGRATES TO", wide: true, cell: port => port.inactiveBinding?.host },
     { header: "OWNER", wide: true, cell: port => port.owner && `${port.owner.kind}/${port.owner.uid}` },
     { header: "LABELS", wide: true, cell: port => formatLabels(port.labels) },
   ];

@@ -1,18 +1,20 @@
 import type { Command } from "commander";
 import { IpamError, type Port } from "../../contract/index.ts";
-import { type BindingRef, parseBindingRef } from "../binding-ref.ts";
 import type { Context } from "../context.ts";
 import { CtlError, EXIT_CODES } from "../ctl-error.ts";
+import { type BindingRef, parseBindingRef } from "./binding-ref.ts";
 
 const EXAMPLES = `
 Examples:
   $ mooringctl release c1/default/web-0
   $ mooringctl release c1/default/web-0 --fence host=node-a,sandbox=4c1f9a,interface=eth0
   $ mooringctl release vm-7 --fence host=node-a,owner=8e5c01
+  $ mooringctl release vm-7 --host node-b
 
 Without --fence the current binding is read first, and only that one is ended; a binding made in between is kept. A port
 that is still plugged on its host loses its address: delete the pod instead if you can. A lease belongs to its node
-until it expires; --fence host=H,owner=UID ends it earlier.`;
+until it expires; --fence host=H,owner=UID ends it earlier. While a machine migrates, the port has an INACTIVE binding on
+the target too: --host ends that one, which cancels the migration, and leaves the other.`;
 
 export function addReleaseCommand(parent: Command, { io, action }: Context): void {
   parent
@@ -21,12 +23,17 @@ export function addReleaseCommand(parent: Command, { io, action }: Context): voi
     .description("Ends a port's binding if it is still the current one. An ephemeral port is deleted with it.")
     .argument("<name>")
     .option("--fence <fence>", "the binding to end: host=H and sandbox=ID,interface=IF (or owner=UID)", parseBindingRef)
+    .option("--host <host>", "the host of the binding to end, ACTIVE or INACTIVE (default: the ACTIVE one)")
     .addHelpText("after", EXAMPLES)
     .action(
-      action(async (client, name: string, { fence }: { fence?: BindingRef }) => {
-        const ref = fence ?? toBindingRef(await client.readPort(name), io.clock());
+      action(async (client, name: string, { fence, host }: Flags) => {
+        if (fence !== undefined && host !== undefined) {
+          throw new CtlError("usage", "--fence and --host cannot be given together: --fence names the host");
+        }
+        const ref = fence ?? toBindingRef(await client.readPort(name), host, io.clock());
         if (ref === undefined) {
-          await io.stdout.write(`port/${name} is not bound: nothing to release\n`);
+          const where = host === undefined ? "" : ` on ${host}`;
+          await io.stdout.write(`port/${name} is not bound${where}: nothing to release\n`);
           return undefined;
         }
         const [result] = await client.release([{ name, ...ref }]);
@@ -51,7 +58,15 @@ export function addReleaseCommand(parent: Command, { io, action }: Context): voi
     );
 }
 
-function toBindingRef({ name, owner, binding, expiresAt = "" }: Port, now: Date): BindingRef | undefined {
+interface Flags {
+  fence?: BindingRef;
+  host?: string;
+}
+
+function toBindingRef(port: Port, wanted: string | undefined, now: Date): BindingRef | undefined {
+  const { name, owner, expiresAt = "" } = port;
+  const bindings = [port.binding, port.inactiveBinding].filter(each => each !== undefined);
+  const binding = wanted === undefined ? bindings[0] : bindings.find(({ host }) => host === wanted);
   if (binding === undefined) return undefined;
   // The node may have assigned the address to a pod that it has not reported yet.
   if (owner?.kind === "lease" && !(Date.parse(expiresAt) <= now.getTime())) {

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from "commander";
-import type { Release } from "../contract/index.ts";
-import { DEFAULT_INTERFACE } from "../contract/port.ts";
+import type { Release } from "../../contract/index.ts";
+import { DEFAULT_INTERFACE } from "../../contract/port.ts";
 
 /** Identifies the binding to release. */
 export type BindingRef = Omit<Release, "name">;
