@@ -17,6 +17,11 @@ export interface Attachment {
   addresses: { address: string; prefixLength: number }[];
   /** gw absent: on-link. Added in this order. */
   routes: { dst: string; gw?: string }[];
+  /**
+   * True: plugged without traffic, as the fence leaves a port: its host link is down and no bridge has it. The target of a
+   * migration; the agent's `replug` connects it.
+   */
+  isSilent?: true;
   /** Further external_ids of the OVS Interface; see `formatPortIds`. */
   externalIds: Record<string, string>;
 }
@@ -37,8 +42,8 @@ export interface Plugged {
   hostMac: string;
   /** Bytes. */
   mtu: number;
-  /** The host interface's OpenFlow port number. */
-  ofport: number;
+  /** The host interface's OpenFlow port number; absent while it is silent. */
+  ofport?: number;
 }
 
 /** A port of Mooring in OVS. */

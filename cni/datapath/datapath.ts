@@ -13,6 +13,7 @@ import { OvsdbClient } from "./ovsdb/client.ts";
 import { missingBridge, select, selectBridge } from "./ovsdb/ports.ts";
 import { readUuid } from "./ovsdb/value.ts";
 import { plug } from "./plug.ts";
+import { announce } from "./pod-interface.ts";
 import { fence, unplug } from "./unplug.ts";
 
 interface DatapathOptions {
@@ -92,6 +93,8 @@ export function openDatapath({ ovsdb: remote, timeoutMs, onStep, removal }: Data
         "configure",
         import("./replug.ts").then(({ replug }) => replug(context, attachment)),
       ),
+    announce: (netns, containerInterface) =>
+      as("configure", announce(netns, containerInterface, new Deadline(timeoutMs))),
     restoreVlan: sandbox =>
       as(
         "ovs",

@@ -12,7 +12,7 @@ export interface HostLink {
 }
 
 /** The part of an attachment that OVS needs; replugging does not touch the pod. */
-export type Replug = Omit<Attachment, "netns" | "mtu" | "routes"> & {
+export type Replug = Omit<Attachment, "netns" | "mtu" | "routes" | "isSilent"> & {
   /** Absent: lost with OVSDB. */
   netns?: string;
 };
@@ -33,6 +33,11 @@ export interface NodeDatapath extends Datapath {
    * gone.
    */
   replug(attachment: Replug): Promise<Plugged | undefined>;
+  /**
+   * Announces the pod's addresses on its link, once that has a carrier. Needed after `replug` connected it, because
+   * switches expect its MAC where it was before.
+   */
+  announce(netns: string, containerInterface: string): Promise<void>;
   /**
    * Makes our port of this sandbox an access port of its recorded VLAN again. True if a port was changed; false if all
    * were right or none says which VLAN is its own. Idempotent.

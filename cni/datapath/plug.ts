@@ -11,6 +11,7 @@ import { writeInterfaceSysctl } from "./kernel/sysctl.ts";
 import { createVeth, fetchLink, setLinkAlias, setLinkUp } from "./netlink/link.ts";
 import { NetlinkError, type RouteSocket } from "./netlink/socket.ts";
 import { fetchObservedState, fetchOvsState, type ObservedState, type OvsState } from "./observed-state.ts";
+import { recordFenced, removeFenced } from "./ovsdb/fenced-ports.ts";
 import { addPort, fetchPorts, missingBridge, removePorts, setExternalIds, waitForConfigured } from "./ovsdb/ports.ts";
 import { addAddresses, addRoutes, explain, openPod } from "./pod-interface.ts";
 import type { ProbeConflict } from "./probe/probe.ts";
@@ -136,7 +137,7 @@ async function build(
     await step("veth");
 
     // OVS opens the device while the links are configured; only the pod's link waits for it.
-    undo.defer(() => removeOwnPorts(context, attachment));
+    undo.defer(() => removeFromOvs(context, attachment));
     const [port, configured] = await Promise.allSettled([
       plugIntoOvs(context, attachment, name, deadline),
       configureLinks(context, attachment, { host, netns, name, netdev: bridge?.netdev ?? false }, deadline),
@@ -156,7 +157,8 @@ async function build(
     await addRoutes(pod, index, attachment, deadline);
     await step("route");
     undo.move();
-    return { hostInterface: name, hostMac: deriveHostMac(name), mtu, ofport: port.value };
+    const ofport = port.value !== undefined && { ofport: port.value };
+    return { hostInterface: name, hostMac: deriveHostMac(name), mtu, ...ofport };
   } catch (error) {
     throw await unwind(undo, error);
   }
@@ -184,10 +186,10 @@ async function createPodVeth(
   name: string,
   deadline: Deadline,
 ): Promise<void> {
-  const { containerInterface, mac, mtu } = attachment;
+  const { containerInterface, mac, mtu, isSilent = false } = attachment;
   const peer = { name: containerInterface, mac, netnsFd: netns.fd };
   try {
-    await createVeth(host, { name, mac: deriveHostMac(name), mtu, peer }, deadline);
+    await createVeth(host, { name, mac: deriveHostMac(name), mtu, peer, isDown: isSilent }, deadline);
   } catch (error) {
     if (!(error instanceof NetlinkError)) throw error;
     const why = error.code === "EEXIST" ? `${containerInterface} already exists in ${netns.path}` : error.message;
@@ -200,10 +202,13 @@ async function plugIntoOvs(
   attachment: Attachment,
   name: string,
   deadline: Deadline,
-): Promise<number> {
-  const { bridge, vlan = 0 } = attachment;
+): Promise<number | undefined> {
+  const { bridge, vlan = 0, isSilent } = attachment;
   const externalIds = deriveExternalIds(attachment);
-  const ofport = await addPort(context.ovsdb, { bridge, name, vlan, externalIds, identity: attachment }, deadline);
+  const port = { bridge, name, vlan, externalIds, identity: attachment };
+  const ofport = isSilent
+    ? await recordFenced(context.ovsdb, port, deadline).then(() => undefined)
+    : await addPort(context.ovsdb, port, deadline);
   await context.onStep?.("ofport");
   return ofport;
 }
@@ -255,8 +260,12 @@ async function prepareHostLink(
   return link.peerIndex;
 }
 
-async function removeOwnPorts({ ovsdb, timeoutMs }: DatapathContext, attachment: Attachment): Promise<void> {
+async function removeFromOvs({ ovsdb, timeoutMs }: DatapathContext, attachment: Attachment): Promise<void> {
   const deadline = new Deadline(timeoutMs);
+  if (attachment.isSilent) {
+    await removeFenced(ovsdb, attachment, deadline);
+    return;
+  }
   const ports = await fetchPorts(ovsdb, attachment, deadline);
   if (ports.length > 0) await removePorts(ovsdb, ports, deadline);
 }

@@ -1,12 +1,14 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Attachment } from "./attachment.ts";
 import { DatapathError, type DatapathStep } from "./datapath-error.ts";
 import type { Deadline } from "./deadline.ts";
 import { disableTxChecksumOffload } from "./kernel/ethtool.ts";
 import { parseCidr, parseIp } from "./kernel/ip-bytes.ts";
 import { loadLibc } from "./kernel/libc.ts";
-import type { Netns } from "./kernel/netns.ts";
+import { type Netns, openNetns } from "./kernel/netns.ts";
 import { writeInterfaceSysctl } from "./kernel/sysctl.ts";
 import { addAddress } from "./netlink/address.ts";
+import { fetchLink, repeatMac } from "./netlink/link.ts";
 import { addRoute } from "./netlink/route.ts";
 import { NetlinkError, RouteSocket } from "./netlink/socket.ts";
 
@@ -76,5 +78,28 @@ export async function explain<T>(step: DatapathStep, what: string, work: Promise
   } catch (error) {
     if (error instanceof NetlinkError) throw new DatapathError(step, `${what}: ${error.message}`, error);
     throw error;
+  }
+}
+
+/** The kernel reports a carrier at most once a second. */
+const CARRIER_MS = 2000;
+const PAUSE_MS = 20;
+
+/** See NodeDatapath. */
+export async function announce(path: string, containerInterface: string, deadline: Deadline): Promise<void> {
+  using netns = openNetns(await loadLibc(), path);
+  await using socket = await RouteSocket.open(netns);
+  for (const until = performance.now() + CARRIER_MS; ; await delay(PAUSE_MS)) {
+    const link = await fetchLink(socket, containerInterface, deadline);
+    if (link === undefined || !link.up) {
+      throw new DatapathError(
+        "configure",
+        `${containerInterface} in ${path} is not up and cannot announce its addresses`,
+      );
+    }
+    // Without a carrier the kernel would drop the announcement.
+    if (!link.hasCarrier && performance.now() < until) continue;
+    await repeatMac(socket, link, deadline);
+    return;
   }
 }

@@ -60,7 +60,8 @@ async function tryAdd(attempt: AddAttempt, left: number): Promise<string | undef
   const plug = async (port: PortAttachment): Promise<Plugged> => {
     const datapath = await attempt.openDatapath();
     const attachment = deriveAttachment(port, call, netns);
-    if (port.previousBindingReleased) return datapath.plug(attachment);
+    // The machine itself answers for a migration target's addresses, where it still runs.
+    if (port.previousBindingReleased || port.inactive) return datapath.plug(attachment);
     return datapath.plug(attachment, () => backend.findProbe?.(port) ?? datapath.probe(deriveProbe(attachment)));
   };
   const openAndPlugExpected = async () => {
@@ -84,7 +85,7 @@ async function tryAdd(attempt: AddAttempt, left: number): Promise<string | undef
     undo.move();
 
     if (claimed.status === "rejected") expected?.confirmLater();
-    await reportActive(call, ipam, journal, granted);
+    if (!granted.inactive) await reportActive(call, ipam, journal, granted);
     const own = deriveResult(call, granted, plugged, netns);
     return formatResult(
       config.prevResult === undefined ? own : appendResult(config.prevResult, own),

@@ -1,4 +1,4 @@
-import type { FixedIp, Port, PortAttachment, Route, Segment } from "../../ipam-server/contract/index.ts";
+import type { FixedIp, Port, PortAttachment, Route, Sandbox, Segment } from "../../ipam-server/contract/index.ts";
 import type { Attachment } from "../datapath/attachment.ts";
 import { findIntegrationBridge, type IntegrationBridge } from "../datapath/bridges/integration-bridges.ts";
 import type { Probe } from "../datapath/probe/probe.ts";
@@ -14,6 +14,7 @@ interface AttachmentPlan {
   segment: Segment;
   mtu: number;
   routes: Route[];
+  inactive?: true;
 }
 
 export function deriveAttachment(
@@ -21,7 +22,8 @@ export function deriveAttachment(
   { config, invocation, backend }: VerbCall,
   netns: string,
 ): Attachment {
-  const { port, segment, routes } = plan;
+  const { port, segment, routes, inactive } = plan;
+  const { epoch, ownerUid } = findBinding(plan);
   assertMtuFits(config.mtu, port);
   return {
     netns,
@@ -33,15 +35,27 @@ export function deriveAttachment(
     mtu: config.mtu || plan.mtu,
     addresses: port.fixedIps.map(({ address, prefixLength }) => ({ address, prefixLength })),
     routes: routes.map(({ dst, gw }) => ({ dst, ...(gw !== undefined && { gw }) })),
+    ...(inactive && { isSilent: inactive }),
     externalIds: formatPortIds({
       portName: port.name,
       portId: port.id,
-      epoch: port.epoch,
+      epoch,
       network: config.name,
       physicalNetwork: segment.physicalNetwork,
-      ...(port.owner !== undefined && { ownerUid: port.owner.uid }),
+      ...(ownerUid !== undefined && { ownerUid }),
     }),
   };
+}
+
+/** What the claim got: the port's ACTIVE binding or, for a migration's target, its INACTIVE one. */
+export function findBinding({ port, inactive }: Pick<PortAttachment, "port" | "inactive">): {
+  epoch: number;
+  ownerUid?: string;
+  sandbox?: Sandbox;
+} {
+  const { epoch, owner, binding, inactiveBinding } = port;
+  if (inactive && inactiveBinding) return inactiveBinding;
+  return { epoch, ...(owner && { ownerUid: owner.uid }), ...(binding?.sandbox && { sandbox: binding.sandbox }) };
 }
 
 export const deriveProbe = ({ bridge, vlan = 0, addresses, mac }: Attachment): Probe => ({
@@ -51,10 +65,13 @@ export const deriveProbe = ({ bridge, vlan = 0, addresses, mac }: Attachment): P
   mac,
 });
 
-/** True if both plug alike: same port id, epoch, addresses and network. */
+/** True if both plug alike: same port id, binding, addresses and network. */
 export function isSameBinding(a: PortAttachment, b: PortAttachment): boolean {
-  const facts = ({ port, segment, mtu, routes }: PortAttachment) =>
-    JSON.stringify([port.id, port.epoch, port.mac, port.fixedIps, segment, mtu, routes]);
+  const facts = (attachment: PortAttachment) => {
+    const { port, segment, mtu, routes, inactive } = attachment;
+    const { epoch } = findBinding(attachment);
+    return JSON.stringify([port.id, epoch, inactive, port.mac, port.fixedIps, segment, mtu, routes]);
+  };
   return facts(a) === facts(b);
 }
 

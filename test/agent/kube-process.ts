@@ -6,7 +6,10 @@ import { FakeKubeApi } from "../fakes/k8s-api.ts";
  * test/k8s has the tests with a real cluster.
  */
 const kube = await FakeKubeApi.start(
-  ["/api/v1/pods", "/api/v1/namespaces", "/api/v1/events", "/api/v1/nodes"],
+  [
+    ...["/api/v1/pods", "/api/v1/namespaces", "/api/v1/events", "/api/v1/nodes"],
+    "/apis/kubevirt.io/v1/virtualmachineinstances",
+  ],
   process.argv[2],
 );
 

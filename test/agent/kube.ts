@@ -76,6 +76,12 @@ export class LabKube implements AsyncDisposable {
     });
   }
 
+  /** A KubeVirt instance that runs on this node, as its status says. */
+  async putInstance(name: string, nodeName: string): Promise<void> {
+    const metadata = { name, namespace: "default" };
+    await this.ask("put", "/apis/kubevirt.io/v1/virtualmachineinstances", { metadata, status: { nodeName } });
+  }
+
   async removePod(name: string): Promise<void> {
     await this.ask("remove", "/api/v1/pods", "default", name);
   }

@@ -22,10 +22,10 @@ export class AddressProbes {
 
   /** Begins a probe if the addresses need one that has not begun. */
   begin(attachment: PortAttachment): void {
-    const { port, segment, previousBindingReleased } = attachment;
+    const { port, segment, previousBindingReleased, inactive } = attachment;
     const key = keyOf(attachment);
     const bridge = findIntegrationBridge(this.#bridges, segment.physicalNetwork);
-    if (previousBindingReleased || bridge === undefined || this.#begun.has(key)) return;
+    if (previousBindingReleased || inactive || bridge === undefined || this.#begun.has(key)) return;
     const vlan = segment.type === "vlan" ? segment.id : 0;
     const addresses = port.fixedIps.map(({ address }) => address);
     const probe = this.#datapath.probe({ bridge, vlan, addresses, mac: port.mac });

@@ -2,7 +2,7 @@ import type { IpamClient } from "../../../ipam-server/client/client.ts";
 import { type Claim, IpamError, type PortAttachment } from "../../../ipam-server/contract/index.ts";
 import { formatPortKey, formatSandboxKey } from "../../journal/entry.ts";
 import { isFinalRejection } from "../../journal/rejection.ts";
-import { isSameBinding } from "../../verbs/attachment.ts";
+import { findBinding, isSameBinding } from "../../verbs/attachment.ts";
 import { type KeyedQueue, sandboxKey } from "../calls/keyed-queue.ts";
 import type { HeldPorts } from "../ports/held-ports.ts";
 import type { RejectedPorts } from "../ports/rejected-ports.ts";
@@ -21,9 +21,9 @@ interface Unconfirmed {
 }
 
 /** A release of the port's earlier sandbox would free the address that the new one uses. */
-function listOwnKeys({ sandbox }: Claim, { port }: PortAttachment): string[] {
-  const sandboxes = [sandbox, port.binding?.sandbox].filter(each => each !== undefined);
-  return [formatPortKey(port.name), ...sandboxes.map(formatSandboxKey)];
+function listOwnKeys({ sandbox }: Claim, attachment: PortAttachment): string[] {
+  const sandboxes = [sandbox, findBinding(attachment).sandbox].filter(each => each !== undefined);
+  return [formatPortKey(attachment.port.name), ...sandboxes.map(formatSandboxKey)];
 }
 
 /**

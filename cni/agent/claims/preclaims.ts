@@ -4,6 +4,7 @@ import { RELEASE_POLICY } from "../../../ipam-server/client/retry-policy.ts";
 import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import type { Journal } from "../../journal/journal.ts";
 import { describeError } from "../../spec/cni-error.ts";
+import { findBinding } from "../../verbs/attachment.ts";
 import { buildUnusedRelease } from "../calls/build-release.ts";
 import type { Leases } from "../leases/leases.ts";
 import type { AgentMetrics } from "../metrics.ts";
@@ -109,7 +110,7 @@ export class Preclaims implements AsyncDisposable {
       const { port } = attachment;
       // If a DEL came before the answer, the binding may have ended: do not cache it.
       if (!drops.wasDropped && held.find(pod.uid, DEFAULT_INTERFACE)?.attachment === undefined) {
-        const sandboxId = port.binding?.sandbox?.id;
+        const sandboxId = findBinding(attachment).sandbox?.id;
         held.put(pod.uid, DEFAULT_INTERFACE, {
           port,
           attachment,

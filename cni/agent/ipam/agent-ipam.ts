@@ -1,11 +1,13 @@
 import { createIpamClient, type IpamClient } from "../../../ipam-server/client/client.ts";
 import type { RetryPolicy } from "../../../ipam-server/client/retry-policy.ts";
 import type {
+  Activation,
   Claim,
   ClaimResult,
   MooringEvent,
   Network,
   Port,
+  PortAttachment,
   Recovery,
   RecoveryReport,
   Release,
@@ -22,7 +24,9 @@ export interface AgentIpam extends IpamClient {
   readNetwork(name: string): Promise<Network>;
   /** Returns what is left of the recovery after a restore. */
   reportRecovery(report: RecoveryReport): Promise<Recovery>;
-  /** Returns all ports bound to this host. Rejects if a page cannot be read. */
+  /** Makes an INACTIVE binding the ACTIVE one. */
+  activate(activation: Activation): Promise<PortAttachment>;
+  /** Returns all ports with a binding on this host, ACTIVE or INACTIVE. Rejects if a page cannot be read. */
   readPortsOfHost(host: string): Promise<Port[]>;
   /** Returns the sequence number of the newest event. */
   readLastSeq(): Promise<number>;
@@ -132,6 +136,12 @@ export function createAgentIpam(options: AgentIpamOptions): AgentIpam {
     onReachable: listener => void listeners.push(listener),
     async claim(claim) {
       const result = await claims.push(claim);
+      if ("problem" in result) throw IpamError.fromProblem(result.problem);
+      return result;
+    },
+    async activate(activation) {
+      const [result] = await trackReachability(client.activate([activation]));
+      if (result === undefined) throw new IpamError("internal", "the IPAM answered an activation with no result");
       if ("problem" in result) throw IpamError.fromProblem(result.problem);
       return result;
     },

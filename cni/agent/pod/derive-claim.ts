@@ -1,6 +1,7 @@
 import type { Claim, IpFamily, Labels, Retention, Sandbox } from "../../../ipam-server/contract/index.ts";
 import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import { type PodAnnotations, readAnnotations } from "./annotations.ts";
+import { deriveMigration } from "./migration.ts";
 import type { Namespace, Pod } from "./pod.ts";
 import { derivePortName } from "./port-name.ts";
 import { deriveMembership, type Membership } from "./workload.ts";
@@ -41,6 +42,7 @@ const MACHINE_LABELS = new Set([
 export function deriveClaim(pod: Pod, namespace: Namespace, defaults: ClaimDefaults, place: ClaimPlace): Claim {
   const annotations = readAnnotations(pod, namespace);
   const membership = deriveMembership(pod);
+  const migration = deriveMigration(pod);
   const retention = deriveRetention(annotations, membership, defaults);
   const naming = derivePortName(
     pod,
@@ -66,6 +68,7 @@ export function deriveClaim(pod: Pod, namespace: Namespace, defaults: ClaimDefau
       createdAt: new Date(pod.createdAt).toISOString(),
     },
     ...(membership.workload && isOfIdentity(membership, retention) && { workload: membership.workload }),
+    ...(migration && { migration: { id: migration.id } }),
     networkSelector: where.networkSelector ?? defaults.networkSelector,
     ...(families && { families }),
     retention,

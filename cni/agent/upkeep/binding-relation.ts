@@ -55,6 +55,8 @@ export function bindingOf({ id, epoch, cluster, binding }: Port): NewerBinding |
  */
 export function endsHeldBinding(held: Port, { type, port, portId, epoch = 0 }: MooringEvent): boolean {
   if (port !== held.name || portId !== held.id) return false;
+  // Events of the other host's INACTIVE binding do not reach this node.
+  if (type === "port.inactive-released") return epoch === held.inactiveBinding?.epoch;
   if (type === "port.bound" || type === "port.moved") return epoch > held.epoch;
   return (type === "port.released" || type === "port.deleted" || type === "port.reallocated") && epoch >= held.epoch;
 }

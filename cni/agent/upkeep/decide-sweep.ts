@@ -1,4 +1,4 @@
-import type { Port, Release } from "../../../ipam-server/contract/index.ts";
+import type { Binding, InactiveBinding, Port, Release } from "../../../ipam-server/contract/index.ts";
 import { bindingOf, classifyBinding, type NodeIdentity } from "./binding-relation.ts";
 import { bindingKey, keyOf, type LocalPort } from "./local-port.ts";
 
@@ -8,6 +8,10 @@ export interface SweepView {
   local: readonly LocalPort[];
   /** Ports of this cluster that are bound to this host. */
   bindings?: readonly Port[];
+  /** Ports whose INACTIVE binding is on this host: the targets of migrations. */
+  inactive?: readonly InactivePort[];
+  /** Migration targets of this node by pod UID. */
+  migrations: ReadonlyMap<string, "waiting" | "ready">;
   /** Ports of local names that are not among the bindings. Undefined: the IPAM has no such port. */
   others: ReadonlyMap<string, Port | undefined>;
   /** Pods of this node by UID, from the watch, which may lag: a removal takes a fresh read of its pod, see `confirmDue`. */
@@ -18,9 +22,14 @@ export interface SweepView {
   isLeaseInUse(name: string): boolean;
 }
 
+export type FenceReason = "moved" | "released" | "inactive";
+export type InactivePort = Port & { inactiveBinding: InactiveBinding };
+
 /** Repairs, and changes that the IPAM's answer proves: applied by the sweep that finds them. */
 type ImmediateAction =
-  | { kind: "fence"; local: LocalPort; reason: "moved" | "released" }
+  | { kind: "fence"; local: LocalPort; reason: FenceReason }
+  /** Makes the INACTIVE binding ACTIVE and connects the port. */
+  | { kind: "activate"; local: LocalPort; port: InactivePort }
   /** Makes it an access port of its own VLAN again. */
   | { kind: "restoreVlan"; local: LocalPort; found: string }
   /** Adds the port to OVS again, or corrects its external_ids. */
@@ -44,7 +53,8 @@ export type SweepAction = ImmediateAction | DestructiveAction;
  *     there          the IPAM is unreachable                    restore what OVS lost since this agent read it
  *     there          a newer one of the port                    fence, and keep it so until its sandbox is gone
  *     there, fenced  its own again                              replug
- *     there          none, pod there                            claim again
+ *     there          its own, INACTIVE                          activate once the machine runs here, else keep it fenced
+ *     there          none, pod there                            claim again, unless it is a target whose machine runs elsewhere
  *     there          a lease that is assigned to the pod        none while its claim is journaled, else claim
  *     there          none, pod gone                             fence if an event ended it, else unplug after the grace
  *     link gone      any                                        unplug after the grace; release if the pod is gone or in another sandbox
@@ -71,7 +81,8 @@ function findMisplaced(local: LocalPort): SweepAction[] {
 }
 
 function classifyLocal(local: LocalPort, view: SweepView): SweepAction[] {
-  const bound = view.bindings?.find(port => isBoundTo(port, local));
+  const bound = view.bindings?.find(port => isBoundTo(port.binding, local));
+  const inactive = view.inactive?.find(port => isBoundTo(port.inactiveBinding, local));
   const ownerUid = local.ovs?.ownerUid ?? bound?.binding?.ownerUid;
   const isAbandoned = isGone(ownerUid, view) || runsElsewhere(local, ownerUid, view);
   const of = { local, ...(ownerUid !== undefined && { ownerUid }) };
@@ -83,7 +94,13 @@ function classifyLocal(local: LocalPort, view: SweepView): SweepAction[] {
     return isAbandoned ? [{ kind: "unplug", ...of, release: true, why: "its sandbox and its pod are gone" }] : [];
   }
   if (view.bindings === undefined) return isLost(local) ? [{ kind: "restore", local }] : [];
-  return bound === undefined ? classifyUnbound(local, view) : classifyBound(local, bound);
+  if (bound !== undefined) return classifyBound(local, bound);
+  return inactive === undefined ? classifyUnbound(local, view) : classifyInactive(local, inactive, view);
+}
+
+function classifyInactive(local: LocalPort, port: InactivePort, { migrations }: SweepView): SweepAction[] {
+  if (migrations.get(port.inactiveBinding.ownerUid) === "ready") return [{ kind: "activate", local, port }];
+  return local.isFenced ? [] : [{ kind: "fence", local, reason: "inactive" }];
 }
 
 /** A live sandbox with its own binding: bring OVS and the IPAM up to date. */
@@ -115,6 +132,8 @@ function classifyUnbound(local: LocalPort, view: SweepView): SweepAction[] {
     if (relation === "unclear") return [];
   }
   if (ownerUid === undefined || view.pods === undefined) return [];
+  // Claimed before the source's claim, it would take the port from the running machine.
+  if (local.isFenced && view.migrations.get(ownerUid) === "waiting") return [];
   if (view.pods.has(ownerUid)) return [{ kind: "claim", local, ownerUid, ...(lease && { leasedPort: lease }) }];
   if (newer !== undefined) return [];
   if (view.ended.has(bindingKey(local)) && !local.isFenced) return [{ kind: "fence", local, reason: "released" }];
@@ -123,11 +142,14 @@ function classifyUnbound(local: LocalPort, view: SweepView): SweepAction[] {
 
 /** Bindings of this host without a plugged port. */
 function classifyBindings(view: SweepView): SweepAction[] {
-  const { bindings = [], pods, local, self } = view;
+  const { bindings = [], inactive = [], pods, local, self } = view;
   if (pods === undefined) return [];
   const used = (port: Port) =>
-    local.some(each => isBoundTo(port, each) || (each.ovs?.portName === port.name && each.hasLink && !each.isFenced));
-  return bindings.flatMap((port): SweepAction[] => {
+    local.some(
+      each => isBoundTo(port.binding, each) || (each.ovs?.portName === port.name && each.hasLink && !each.isFenced),
+    );
+  const targets = inactive.map(({ inactiveBinding, ...port }) => ({ ...port, binding: inactiveBinding }));
+  return [...bindings, ...targets].flatMap((port): SweepAction[] => {
     const { binding, owner } = port;
     if (binding === undefined || owner?.kind === "device" || used(port)) return [];
     if (isLease(port)) {
@@ -155,7 +177,7 @@ function isLost({ ovs, lastKnown, isFenced }: LocalPort): boolean {
 
 const isLease = ({ owner }: Port): boolean => owner?.kind === "lease";
 
-function isBoundTo({ binding }: Port, { sandboxId, containerInterface }: LocalPort): boolean {
+function isBoundTo(binding: Binding | undefined, { sandboxId, containerInterface }: LocalPort): boolean {
   return binding?.sandbox?.id === sandboxId && binding.sandbox.interface === containerInterface;
 }
 

@@ -5,10 +5,12 @@ import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import { findIntegrationBridge, type IntegrationBridge } from "../../datapath/bridges/integration-bridges.ts";
 import type { Replug } from "../../datapath/node-datapath.ts";
 import { formatPortIds } from "../../external-ids.ts";
+import { describeError } from "../../spec/cni-error.ts";
 import { sandboxKey } from "../calls/keyed-queue.ts";
 import { ClaimBuilder } from "../claims/claim-builder.ts";
 import { NETWORK_NAME } from "../install/cni-configuration.ts";
 import type { NodePod } from "../pod/pods.ts";
+import type { FenceReason, InactivePort } from "./decide-sweep.ts";
 import type { LocalPort, OvsSide } from "./local-port.ts";
 import type { NodeView } from "./node-view.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
@@ -29,7 +31,7 @@ export class LocalChanges {
   }
 
   /** Disconnects a port whose binding has moved or ended, even if a pod still uses it; `replug` undoes it. */
-  async fence(local: LocalPort, reason: "moved" | "released"): Promise<boolean> {
+  async fence(local: LocalPort, reason: FenceReason): Promise<boolean> {
     return this.#enqueue(local, async () => this.#disconnect(local, reason));
   }
 
@@ -78,6 +80,18 @@ export class LocalChanges {
     return this.#enqueue(local, () => this.#replug(local, port, segment));
   }
 
+  /** Makes the INACTIVE binding of a migration's target ACTIVE, which ends the source's, and connects it. */
+  async activate(local: LocalPort, { name, inactiveBinding: { host, epoch } }: InactivePort): Promise<boolean> {
+    const { ipam, log } = this.#context;
+    return this.#enqueue(local, async () => {
+      const { port, segment } = await ipam.activate({ name, host, epoch });
+      log.info({ port: name, sandboxId: local.sandboxId, epoch: port.epoch }, "activated a migration's target");
+      const isConnected = await this.#replug(local, port, segment);
+      if (isConnected) await ipam.report([{ name, epoch: port.epoch, plane: "underlay", state: "ACTIVE" }]);
+      return isConnected;
+    });
+  }
+
   /** Adds a live sandbox's port to OVS again as OVS has or had it, on its own bridge, without the IPAM. */
   async restore(local: LocalPort): Promise<boolean> {
     const { datapath, bridges, log } = this.#context;
@@ -123,12 +137,13 @@ export class LocalChanges {
     this.#context.condition.setFault(uid, "AddressLost", message);
   }
 
-  async #disconnect(local: LocalPort, reason: "moved" | "released"): Promise<boolean> {
+  async #disconnect(local: LocalPort, reason: FenceReason): Promise<boolean> {
     const { datapath, log, metrics } = this.#context;
     if (local.isFenced) return false;
     this.#dropHeld(local);
     await datapath.fence(local);
-    this.#setFault(local, reason);
+    // A migration's target is not connected yet, and has lost nothing.
+    if (reason !== "inactive") this.#setFault(local, reason);
     metrics.fencedPorts.inc({ reason });
     log.warn({ port: local.ovs?.portName, epoch: local.ovs?.epoch, sandboxId: local.sandboxId, reason }, "fenced");
     return true;
@@ -153,8 +168,21 @@ export class LocalChanges {
     }
     const plugged = await datapath.replug(deriveReplug(local, port, segment, bridges));
     log.info({ port: port.name, sandboxId: local.sandboxId, ofport: plugged?.ofport }, "replugged");
-    if (local.isFenced && plugged !== undefined) this.#context.condition.setConnected(port.owner?.uid);
-    return plugged !== undefined;
+    if (plugged === undefined) return false;
+    if (local.isFenced) {
+      this.#context.condition.setConnected(port.owner?.uid);
+      await this.#announce(local);
+    }
+    return true;
+  }
+
+  /** Switches have its MAC where it was before. Its next frame corrects that too, so a failure is only logged. */
+  async #announce({ sandboxId, containerInterface, ovs }: LocalPort): Promise<void> {
+    const { datapath, log } = this.#context;
+    if (ovs?.netns === undefined) return;
+    await datapath
+      .announce(ovs.netns, containerInterface)
+      .catch(error => log.warn({ sandboxId, reason: describeError(error) }, "cannot announce a port's addresses"));
   }
 
   async #release({ sandboxId, containerInterface }: LocalPort): Promise<void> {

@@ -5,6 +5,7 @@ import {
   confirmDue,
   type DestructiveAction,
   decideSweep,
+  type InactivePort,
   type PendingRemovals,
   type SweepAction,
   type SweepView,
@@ -12,6 +13,7 @@ import {
 } from "./decide-sweep.ts";
 import type { LocalChanges } from "./local-changes.ts";
 import { bindingKey, type LocalPort } from "./local-port.ts";
+import type { MigrationTargets } from "./migration-targets.ts";
 import type { NodeView } from "./node-view.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
 
@@ -21,6 +23,7 @@ export interface SweeperOptions {
   context: UpkeepContext;
   view: NodeView;
   changes: LocalChanges;
+  migrations: Pick<MigrationTargets, "states">;
   now?(): number;
 }
 
@@ -114,6 +117,9 @@ export class Sweeper {
       leases.dropWhere(port => leasedBefore.has(port) && isLost(port));
     }
     const others = bindings === undefined ? new Map() : await this.#fetchOthers(local, bindings);
+    const inactive = bindings?.filter(
+      (port): port is InactivePort => port.inactiveBinding !== undefined && port.inactiveBinding.host === self.host,
+    );
     const pods = source.items;
     const isLeaseInUse = (name: string) => leases.isInUse(name) || unreported.has(name);
     return {
@@ -122,7 +128,9 @@ export class Sweeper {
       others,
       ended: this.ended,
       isLeaseInUse,
-      ...(bindings && { bindings }),
+      migrations: this.#options.migrations.states,
+      ...(inactive && { inactive }),
+      ...(bindings && { bindings: bindings.filter(({ binding }) => binding?.host === self.host) }),
       // As they are now: the watch changes the map.
       ...(pods && { pods: new Map(pods) }),
     };
@@ -150,6 +158,8 @@ export class Sweeper {
       switch (action.kind) {
         case "fence":
           return void (await changes.fence(action.local, action.reason));
+        case "activate":
+          return void (await changes.activate(action.local, action.port));
         case "restoreVlan":
           return void (await changes.restoreVlan(action.local, action.found));
         case "replug":

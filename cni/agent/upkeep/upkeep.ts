@@ -1,6 +1,7 @@
 import { deriveSource, Installer } from "../install/installer.ts";
 import { Fence } from "./fence.ts";
 import { LocalChanges } from "./local-changes.ts";
+import { MigrationTargets } from "./migration-targets.ts";
 import { NodeView } from "./node-view.ts";
 import { ReconcileLoop } from "./reconcile-loop.ts";
 import { Sweeper } from "./sweeper.ts";
@@ -14,8 +15,10 @@ export const startUpkeep: StartUpkeep = async (context: UpkeepContext) => {
   await using stack = new AsyncDisposableStack();
   const view = new NodeView(context.datapath, context.bridges);
   const changes = new LocalChanges(context, view);
-  const sweeper = new Sweeper({ context, view, changes });
+  const migrations = new MigrationTargets(context);
+  const sweeper = new Sweeper({ context, view, changes, migrations });
   const loop = stack.use(new ReconcileLoop({ context, sweeper }));
+  stack.use(migrations.watch(() => loop.request()));
   stack.use(
     new Fence({
       context,

@@ -37,6 +37,7 @@ const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
 const IFF_UP = 1;
+const IFF_LOWER_UP = 0x10000;
 
 /** The interface group of links pending deletion: "moor". Every link in it gets deleted. */
 const PENDING_DELETION_GROUP = 0x6d6f6f72;
@@ -47,6 +48,7 @@ export interface Link {
   mac: string | undefined;
   mtu: number | undefined;
   up: boolean;
+  hasCarrier: boolean;
   alias: string | undefined;
   /** `veth`, `bridge` and so on; absent for hardware. */
   kind: string | undefined;
@@ -62,11 +64,13 @@ interface VethPair {
   /** Bytes; 0 leaves the kernel's default. */
   mtu: number;
   peer: { name: string; mac: string; netnsFd: number };
+  /** True: this end stays down, so that the peer has no carrier and no frame passes. */
+  isDown?: boolean;
 }
 
 /**
- * Creates both ends at once, the peer inside its netns under its final name. This end is up, and has no carrier until
- * the peer is up.
+ * Creates both ends at once, the peer inside its netns under its final name. This end is up unless `isDown`, and has no
+ * carrier until the peer is up.
  */
 export async function createVeth(socket: RouteSocket, pair: VethPair, deadline: Deadline): Promise<void> {
   const mtu = pair.mtu > 0 ? [encodeAttribute(IFLA_MTU, encodeU32(pair.mtu))] : [];
@@ -84,7 +88,7 @@ export async function createVeth(socket: RouteSocket, pair: VethPair, deadline: 
     encodeAttribute(IFLA_INFO_DATA, peer),
   );
   const payload = [
-    linkHeader(0, IFF_UP, IFF_UP),
+    pair.isDown ? linkHeader(0, 0, 0) : linkHeader(0, IFF_UP, IFF_UP),
     encodeAttribute(IFLA_IFNAME, encodeText(pair.name)),
     encodeAttribute(IFLA_ADDRESS, encodeMac(pair.mac)),
     ...mtu,
@@ -131,6 +135,17 @@ export async function setLinkUp(socket: RouteSocket, index: number, deadline: De
 
 export async function setLinkDown(socket: RouteSocket, index: number, deadline: Deadline): Promise<void> {
   await socket.request(RTM_SETLINK, 0, [linkHeader(index, 0, IFF_UP)], deadline);
+}
+
+/** Sets the MAC that the link has: the kernel then announces its addresses again (`arp_notify`, `ndisc_notify`). */
+export async function repeatMac(socket: RouteSocket, { index, mac }: Link, deadline: Deadline): Promise<void> {
+  if (mac === undefined) return;
+  await socket.request(
+    RTM_SETLINK,
+    0,
+    [linkHeader(index, 0, 0), encodeAttribute(IFLA_ADDRESS, encodeMac(mac))],
+    deadline,
+  );
 }
 
 /** Deletes the link and its peer. False if it does not exist. */
@@ -183,6 +198,7 @@ function decodeLink(payload: Buffer): Link {
   return {
     index: payload.readInt32LE(4),
     up: (payload.readUInt32LE(8) & IFF_UP) !== 0,
+    hasCarrier: (payload.readUInt32LE(8) & IFF_LOWER_UP) !== 0,
     name: decodeText(attributes.get(IFLA_IFNAME)) ?? "",
     mac: decodeMac(attributes.get(IFLA_ADDRESS)),
     mtu: decodeU32(attributes.get(IFLA_MTU)),

@@ -1,7 +1,15 @@
 import { formatFenced, formatFencedKey, formatSandboxIds, type SandboxIds } from "../../external-ids.ts";
 import type { Deadline } from "../deadline.ts";
 import type { OvsdbClient } from "./client.ts";
-import { dropFenced, fetchPortsOf, readInterface, removePorts, select, selectInterfaces } from "./ports.ts";
+import {
+  dropFenced,
+  fetchPortsOf,
+  type NewPort,
+  readInterface,
+  removePorts,
+  select,
+  selectInterfaces,
+} from "./ports.ts";
 import { encodeMap, readMap } from "./value.ts";
 
 /**
@@ -26,6 +34,19 @@ export async function fencePorts(client: OvsdbClient, identity: SandboxIds, dead
   );
   await removePorts(client, ports, deadline, remember);
   return true;
+}
+
+/** Records in the bridge a port that was never on it, as `fencePorts` records one that was. */
+export async function recordFenced(
+  client: OvsdbClient,
+  { bridge, name, externalIds, identity }: Omit<NewPort, "vlan" | "identity"> & { identity: SandboxIds },
+  deadline: Deadline,
+): Promise<void> {
+  const port = { hostInterface: name, externalIds: { ...externalIds, ...formatSandboxIds(identity) } };
+  const insert = [["external_ids", "insert", encodeMap(formatFenced(identity, port))]];
+  const where = [["name", "==", bridge]];
+  // OVSDB inserts no key that exists.
+  await select(client, [dropFenced(identity), { op: "mutate", table: "Bridge", where, mutations: insert }], deadline);
 }
 
 /** Drops the record of a fenced port. True if there was one. */

@@ -47,7 +47,7 @@ export interface OvsBridge {
   netdev: boolean;
 }
 
-interface NewPort {
+export interface NewPort {
   bridge: string;
   name: string;
   /** 802.1Q id; 0: untagged. */

@@ -134,7 +134,7 @@ describe("unplug and undo", { skip }, () => {
     const descriptors = readdirSync("/proc/self/fd").length;
     for (let round = 0; round < 10; round++) {
       const { ofport } = await datapath.plug(attachment);
-      assert.ok(ofport > 0);
+      assert.ok(ofport !== undefined && ofport > 0);
       assert.deepEqual(await datapath.check(attachment), []);
       await datapath.unplug(attachment.sandboxId, "eth0", pod.netns);
     }

@@ -14,6 +14,20 @@ describe("the fields of a derived claim", () => {
     assert.equal(claimOf({ owner: VIRTUAL_MACHINE }).owner.kind, "vm");
   });
 
+  it("names the migration of a KubeVirt target, which only its owner reference proves", () => {
+    const labels = { "kubevirt.io/migrationJobUID": "job-1" };
+    assert.deepEqual(claimOf({ owner: VIRTUAL_MACHINE, labels }).migration, { id: "job-1" });
+    const foreign = { ...VIRTUAL_MACHINE, apiVersion: "example.com/v1" };
+    const others = [
+      { labels },
+      { owner: STATEFUL_SET, labels },
+      { owner: foreign, labels },
+      { owner: VIRTUAL_MACHINE },
+    ];
+    for (const pod of others) assert.equal(claimOf(pod).migration, undefined);
+    assert.equal(claimOf({ owner: { ...VIRTUAL_MACHINE, controller: false }, labels }).migration, undefined);
+  });
+
   it("has no sandbox in a pre-claim, and the caller's at ADD", () => {
     const pod = readPod(podObject());
     const namespace = readNamespace(namespaceObject());

@@ -25,6 +25,7 @@ function view(changes: Partial<SweepView>): SweepView {
     pods: POD,
     ended: new Set(),
     isLeaseInUse: () => false,
+    migrations: new Map(),
     ...changes,
   };
 }
@@ -219,7 +220,14 @@ describe("decideSweep", () => {
     ["link gone, pod gone", view({ local: [LINKLESS], pods: NO_POD }), ["unplug+release"]],
     [
       "link gone, Kubernetes and IPAM down",
-      { self: SELF, local: [LINKLESS], others: new Map(), ended: new Set(), isLeaseInUse: () => false },
+      {
+        self: SELF,
+        local: [LINKLESS],
+        others: new Map(),
+        ended: new Set(),
+        isLeaseInUse: () => false,
+        migrations: new Map(),
+      },
       ["unplug"],
     ],
 
@@ -239,8 +247,65 @@ describe("decideSweep", () => {
     ],
     [
       "Kubernetes and IPAM down",
-      { self: SELF, local: [local()], others: new Map(), ended: new Set(), isLeaseInUse: () => false },
+      {
+        self: SELF,
+        local: [local()],
+        others: new Map(),
+        ended: new Set(),
+        isLeaseInUse: () => false,
+        migrations: new Map(),
+      },
       [],
+    ],
+  ];
+  for (const [what, given, expected] of cases) {
+    it(`${what}: ${expected.join(", ") || "nothing"}`, () =>
+      assert.deepEqual(decideSweep(given).map(format), expected));
+  }
+});
+
+describe("a sweep of a migration's target", () => {
+  const fenced = local({ isFenced: true });
+  const { binding: inactiveBinding, ...away } = port();
+  assert.ok(inactiveBinding);
+  const inactive = [
+    {
+      ...away,
+      ...(ELSEWHERE.binding && { binding: ELSEWHERE.binding }),
+      epoch: 2,
+      inactiveBinding: { ...inactiveBinding, epoch: 3, migration: { id: "m1" } },
+    },
+  ];
+  const migrations = (state: "waiting" | "ready") => new Map([["u1", state] as const]);
+  const target = (changes: Partial<SweepView>) => view({ local: [fenced], bindings: [], inactive, ...changes });
+  const cases: [string, SweepView, string[]][] = [
+    ["plugged silent, the machine runs elsewhere", target({ migrations: migrations("waiting") }), []],
+    ["plugged silent, nothing known of its pod", target({}), []],
+    ["connected by mistake", target({ local: [local()], migrations: migrations("waiting") }), ["fence inactive"]],
+    ["the machine runs here", target({ migrations: migrations("ready") }), ["activate"]],
+    [
+      "its sandbox and its pod are gone",
+      target({ local: [local({ isFenced: true, sandbox: "gone" })], pods: NO_POD }),
+      ["unplug+release"],
+    ],
+    ["its pod is gone, nothing plugged", target({ local: [], pods: NO_POD }), ["release"]],
+    ["its pod has failed, nothing plugged", target({ local: [], pods: FINISHED }), ["release"]],
+    ["its pod waits, nothing plugged", target({ local: [], pods: WAITING }), []],
+    ["activated", target({ inactive: [], bindings: [port({ epoch: 4 })] }), ["replug"]],
+    [
+      "its binding was dropped, the source has the port",
+      target({ inactive: [], others: new Map([[NAME, { ...ELSEWHERE, epoch: 2 }]]) }),
+      [],
+    ],
+    [
+      "the IPAM has lost the port, the machine runs elsewhere",
+      target({ inactive: [], others: new Map([[NAME, undefined]]), migrations: migrations("waiting") }),
+      [],
+    ],
+    [
+      "the IPAM has lost the port, the machine runs here",
+      target({ inactive: [], others: new Map([[NAME, undefined]]), migrations: migrations("ready") }),
+      ["claim"],
     ],
   ];
   for (const [what, given, expected] of cases) {
@@ -272,6 +337,7 @@ describe("removals of a sweep", () => {
                 others: other,
                 ended: ends,
                 isLeaseInUse: () => false,
+                migrations: new Map(),
               };
               if (bound) Object.assign(given, { bindings: bound });
               if (pods) Object.assign(given, { pods });

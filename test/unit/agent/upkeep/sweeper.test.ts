@@ -58,7 +58,12 @@ class Node {
       claimAgain: async (_: LocalPort, { uid }: NodePod) => void this.removed.push(`claim for ${uid}`),
     };
     const view = { read: async () => this.local };
-    this.sweeper = new Sweeper({ context, view, changes } as never as SweeperOptions);
+    this.sweeper = new Sweeper({
+      context,
+      view,
+      changes,
+      migrations: { states: new Map() },
+    } as never as SweeperOptions);
   }
 
   async sweepTwice(): Promise<void> {
