@@ -3,7 +3,7 @@ import { type ParsedClaim, parseClaim } from "../model/mutation.ts";
 import { locate } from "../model/needs.ts";
 import type { PortRecord } from "../model/port-record.ts";
 import { slotName, slotSeries } from "../model/slots.ts";
-import { isWaitingFor } from "../recovery/recovery-state.ts";
+import { isWaitingFor, type RecoveryState } from "../recovery/recovery-state.ts";
 import { bindPort, createBound } from "./decide-claim.ts";
 import { removePort } from "./decide-delete.ts";
 import type { DecisionScope } from "./decision-scope.ts";
@@ -20,10 +20,26 @@ export function decidePluggedClaim(unparsed: Claim, scope: DecisionScope): Claim
   const claim: ParsedClaim = { ...parsed, onMismatch: "reallocate" };
   freeFromBackup(name, claim, scope);
   const port = scope.working.port(name);
-  return port
-    ? bindPort(port, claim, scope)
-    : createBound({ name, slot: claim.slotOf && parseSlot(name, claim.slotOf) }, claim, scope);
+  const { recovery } = scope.context;
+  if (recovery && claim.migration && port?.binding === undefined) {
+    throw waitError(`port ${name} is not bound yet, and a migration's target comes after its source`, name);
+  }
+  if (!port) return createBound({ name, slot: claim.slotOf && parseSlot(name, claim.slotOf) }, claim, scope);
+  try {
+    return bindPort(port, claim, scope);
+  } catch (error) {
+    if (!recovery || !mayBeOutdated(port, recovery)) throw error;
+    const { message } = IpamError.from(error);
+    throw waitError(`${message}, in the backup; waiting for host ${port.binding?.host}'s report`, name);
+  }
 }
+
+/** True while the host that has the port in the backup may have lost it since. */
+const mayBeOutdated = ({ binding, cluster }: PortRecord, recovery: RecoveryState): boolean =>
+  binding !== undefined && isWaitingFor(recovery, cluster, binding.host);
+
+const waitError = (message: string, port: string) =>
+  new IpamError("unavailable", message, { ports: [port], retryAfterSeconds: RETRY_AFTER_SECONDS });
 
 function assertComplete({ name, sandbox, ips, leasedPort }: Claim): string {
   const fail = (field: string, message: string): never => {
@@ -57,11 +73,11 @@ function freeFromBackup(name: string, claim: ParsedClaim, scope: DecisionScope):
     if (holder === undefined || holder.name === name) continue;
     if (holder.binding === undefined) {
       removePort(holder, scope);
-    } else if (isWaitingFor(recovery, holder.cluster, holder.binding.host)) {
-      throw new IpamError(
-        "unavailable",
-        `${working.addressTexts([ip])} is bound to port ${holder.name} on host ${holder.binding.host} in the backup; waiting for that host's report`,
-        { field: "ips", ports: [holder.name], retryAfterSeconds: RETRY_AFTER_SECONDS },
+    } else if (mayBeOutdated(holder, recovery)) {
+      const { host } = holder.binding;
+      throw waitError(
+        `${working.addressTexts([ip])} is bound to port ${holder.name} on host ${host} in the backup; waiting for that host's report`,
+        holder.name,
       );
     }
   }

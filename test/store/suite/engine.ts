@@ -14,6 +14,8 @@ export interface TestDatabase extends AsyncDisposable {
   failAt(step: string | undefined): void;
   /** Runs a statement of SQL past the store, which is closed. */
   execute(sql: string): Promise<void>;
+  /** Backs the database up while no store is open on it. The function it returns restores it, likewise. */
+  backUp(): Promise<(now: number) => Promise<void>>;
   /** Continues with the state that a crash at this moment would leave. */
   crash(): Promise<void>;
 }

@@ -190,6 +190,35 @@ export function testRecovery(engine: Engine): void {
       });
     });
 
+    it("waits with a name that another owner has in the backup for that owner's host", async () => {
+      const labels = { ...STICKY, nameFrom: "labels" } as const;
+      const before = async (store: Store) => void (await attach(store, claim("shard", "a", "old", labels)));
+      await withRestored(engine, ["a"], before, async store => {
+        const moved = plugged("shard", "b", "new", ["10.0.0.1"], labels);
+        const early = problemOf(await commitOne(store, moved));
+        assert.equal(early.code, "unavailable");
+        assert.match(early.detail, /in the backup; waiting for host a's report/);
+        await commitOne(store, release("a", "old"));
+        assert.equal((await attach(store, moved)).port.binding?.host, "b");
+      });
+    });
+
+    it("makes a migration's target wait for its source", async () => {
+      const migration = { migration: { id: "m1" } };
+      await withRestored(
+        engine,
+        ["a", "b"],
+        async () => {},
+        async store => {
+          const target = plugged("vm", "b", "target", ["10.0.0.9"], migration);
+          assert.equal(problemOf(await commitOne(store, target)).code, "unavailable");
+          await attach(store, plugged("vm", "a", "source", ["10.0.0.9"]));
+          const { port } = await attach(store, target);
+          assert.deepEqual([port.binding?.host, port.inactiveBinding?.host], ["a", "b"]);
+        },
+      );
+    });
+
     it("names what a claim of something plugged lacks", async () => {
       await withStore(engine, [NET], async store => {
         const lacking = async (more: Partial<Claim>, field: string, pattern: RegExp) => {

@@ -11,6 +11,7 @@ import { testLeaseAssignment } from "./lease-assignment.ts";
 import { testLeases } from "./leases.ts";
 import { testNetworks } from "./networks.ts";
 import { testOrders } from "./orders.ts";
+import { testRandomRecovery } from "./random-recovery.ts";
 import { testRandomWork } from "./random-work.ts";
 import { testReallocation } from "./reallocation.ts";
 import { testRecovery } from "./recovery.ts";
@@ -36,4 +37,5 @@ export function testStore(engine: Engine): void {
   testLeaseAssignment(engine);
   testLeadership(engine);
   testRandomWork(engine);
+  testRandomRecovery(engine);
 }

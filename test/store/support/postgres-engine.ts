@@ -1,5 +1,6 @@
 import type { Store } from "../../../ipam-server/domain/store.ts";
 import { openPostgresStore } from "../../../ipam-server/storage/postgres/postgres-store.ts";
+import { finishRestoration } from "../../../ipam-server/storage/postgres/transfer/restore-database.ts";
 import type { Engine, TestDatabase } from "../suite/engine.ts";
 import type { PrivatePostgres } from "./private-postgres.ts";
 
@@ -44,6 +45,13 @@ export function postgresEngine(serverOf: () => PrivatePostgres): Engine {
         },
         async execute(sql) {
           await server.query(sql, url);
+        },
+        async backUp() {
+          const backup = await server.copyDatabase(url);
+          return async now => {
+            await server.replaceDatabase(url, backup);
+            await finishRestoration(url, now);
+          };
         },
         async crash() {
           await server.terminate(url);

@@ -149,8 +149,19 @@ export class PrivatePostgres implements AsyncDisposable {
     return this.urlOf(name);
   }
 
+  /** A copy of a database that has no session; answers its URL. */
+  async copyDatabase(url: string): Promise<string> {
+    return this.createDatabase(`TEMPLATE ${nameOf(url)}`);
+  }
+
+  /** Puts the copy in the place of a database that has no session. */
+  async replaceDatabase(url: string, copy: string): Promise<void> {
+    await this.dropDatabase(url);
+    await this.query(`ALTER DATABASE ${nameOf(copy)} RENAME TO ${nameOf(url)}`);
+  }
+
   async dropDatabase(url: string): Promise<void> {
-    await this.query(`DROP DATABASE ${new URL(url).pathname.slice(1)} WITH (FORCE)`);
+    await this.query(`DROP DATABASE ${nameOf(url)} WITH (FORCE)`);
   }
 
   /** Ends all sessions on the database, as kill -9 of their processes' clients would. */
@@ -233,3 +244,5 @@ async function pickFreePort(): Promise<number> {
   if (address === null || typeof address === "string") throw new Error("no free TCP port");
   return address.port;
 }
+
+const nameOf = (url: string): string => new URL(url).pathname.slice(1);

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Store } from "../../../ipam-server/domain/store.ts";
 import { openSqliteStore } from "../../../ipam-server/storage/sqlite/sqlite-store.ts";
+import { restoreDatabase } from "../../../ipam-server/storage/sqlite/transfer/restore-database.ts";
 import type { Engine, TestDatabase } from "../suite/engine.ts";
 import { PlainDatabase } from "./plain-database.ts";
 
@@ -34,6 +35,11 @@ export const sqliteEngine: Engine = {
       async execute(sql) {
         using plain = new PlainDatabase(path());
         plain.database.exec(sql);
+      },
+      async backUp() {
+        const backup = join(directory, "backup.db");
+        await cp(path(), backup);
+        return async now => void (await restoreDatabase({ backup, path: path(), force: true, now }));
       },
       async crash() {
         // The files as they lie there, log included: no close, no checkpoint. The lock goes with the old process.
