@@ -27,10 +27,10 @@ export class LabNode extends Endpoint {
     await this.ovs.vsctl("add-port", BRIDGE, TRUNK);
   }
 
-  /** Names of the bridge's ports apart from the trunk: what is plugged. */
+  /** Names of the bridge's ports apart from the trunk and those for probes: what is plugged. */
   async listPluggedPorts(): Promise<string[]> {
     const ports = await this.ovs.vsctl("list-ports", BRIDGE);
-    return ports.split("\n").filter(port => port !== "" && port !== TRUNK);
+    return ports.split("\n").filter(port => port !== "" && port !== TRUNK && !port.startsWith("mprb"));
   }
 
   /** Names of the namespace's network devices that neither the lab nor OVS itself made: what is left over. */
