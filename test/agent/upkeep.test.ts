@@ -61,8 +61,12 @@ describe("upkeep of a node", () => {
     const sandbox = { id: containerId, interface: "eth0" };
     const name = `lab/default/${pod.name}`;
     const retention = { policy: "sticky" };
+    const [set] = stateful(pod.name);
+    const workload = { kind: set?.kind, namespace: pod.namespace, name: set?.name, uid: set?.uid };
     const claim = { name, nameFrom: "pod", cluster: "lab", host: node.name, networkSelector: "env=prod" };
-    const body = JSON.stringify({ claims: [{ ...claim, namespace: pod.namespace, sandbox, owner, retention }] });
+    const body = JSON.stringify({
+      claims: [{ ...claim, namespace: pod.namespace, sandbox, owner, retention, workload }],
+    });
     const script = `fetch(process.argv[1], { method: "POST", headers: { "content-type": "application/json" },
       body: process.argv[2] }).then(async answer => console.log(answer.status, await answer.text()))`;
     const { stdout } = await topology.mgmt.run([NODE, "-e", script, `${ipam.url}/v1/claims`, body]);
@@ -131,6 +135,7 @@ describe("upkeep of a node", () => {
     await claimFor(old);
     await waitFor("the pod to answer", () => answers(old, 1));
     assert.equal(await old.endpoint.must(["ip", "-o", "address", "show", "dev", "eth0"]), before);
+    expectSuccess(await agentLab.lab.runtime.check(a, old, { ...agentLab.conf(a), prevResult: old.result }));
     await waitForUnplugged(b);
     await unplug(agentLab, old);
     assert.deepEqual(await a.listVeths(), []);
