@@ -1,5 +1,13 @@
-import { integerBetween, oneOf, parseDurationMs, parseListenAddress, parseSwitch } from "./process/option-parsers.ts";
+import {
+  accepting,
+  integerBetween,
+  oneOf,
+  parseDurationMs,
+  parseListenAddress,
+  parseSwitch,
+} from "./process/option-parsers.ts";
 import type { OptionValues } from "./process/options.ts";
+import { parseRetentionTime, RETENTION_TIME_ACCEPTS } from "./process/retention-time.ts";
 import { parsePostgresUrl } from "./storage/postgres/database/postgres-url.ts";
 
 type DatabaseAddress = { engine: "sqlite"; path: string } | { engine: "postgres"; url: string };
@@ -43,6 +51,18 @@ export const SERVER_OPTIONS = {
     placeholder: "duration",
     default: "1h",
     parse: parseDurationMs,
+  },
+  retainWhenDeleted: {
+    about: `how long ports are kept whose workload is deleted: ${RETENTION_TIME_ACCEPTS}`,
+    placeholder: "time",
+    default: "7d",
+    parse: accepting(parseRetentionTime, RETENTION_TIME_ACCEPTS),
+  },
+  retainWhenScaled: {
+    about: `how long ports are kept whose workload was scaled down: ${RETENTION_TIME_ACCEPTS}`,
+    placeholder: "time",
+    default: "7d",
+    parse: accepting(parseRetentionTime, RETENTION_TIME_ACCEPTS),
   },
   eventRetention: {
     about: "how long events are kept",

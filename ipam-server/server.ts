@@ -101,8 +101,13 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
 }
 
 function openStore(config: ServerConfig, log: Logger): Promise<Store> {
-  const { database, reuseDelay, leaseTime, eventRetention } = config;
-  const options = { reuseDelayMs: reuseDelay, leaseMs: leaseTime, eventRetentionMs: eventRetention };
+  const { database, reuseDelay, leaseTime, eventRetention, retainWhenDeleted, retainWhenScaled } = config;
+  const options = {
+    reuseDelayMs: reuseDelay,
+    leaseMs: leaseTime,
+    eventRetentionMs: eventRetention,
+    retention: { whenDeleted: retainWhenDeleted, whenScaled: retainWhenScaled },
+  };
   return database.engine === "sqlite"
     ? openSqliteStore({ path: database.path, ...options })
     : openPostgresStore({ url: database.url, ...options, onPromotion: message => log.warn(message) });

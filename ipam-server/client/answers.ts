@@ -21,6 +21,8 @@ import type {
   ReleasesResponse,
   ReportResult,
   ReportsResponse,
+  WorkloadReportResult,
+  WorkloadReportsResponse,
 } from "../contract/index.ts";
 import { IpamError } from "../contract/ipam-error.ts";
 import { UnexpectedAnswerError } from "./transport-error.ts";
@@ -68,6 +70,12 @@ export function parseConflicts(value: unknown): Conflict[] {
   for (const conflict of conflicts)
     for (const key of keys) need(typeof conflict?.[key] === "string", `conflicts.${key}`);
   return conflicts;
+}
+
+export function parseNeeds(value: unknown, count: number): WorkloadReportResult[] {
+  const { results } = parseResults<WorkloadReportsResponse>(value, count);
+  for (const result of results) need("problem" in result || typeof result.applied === "boolean", "applied");
+  return results;
 }
 
 export function parsePort(value: unknown): Port {

@@ -13,7 +13,6 @@ import type {
   NetworkManifest,
   Port,
   PortAttachment,
-  PortPrecondition,
   PortQuery,
   PortReservation,
   PurgeResponse,
@@ -24,6 +23,8 @@ import type {
   ReleaseResult,
   Report,
   ReportResult,
+  WorkloadReport,
+  WorkloadReportResult,
 } from "../contract/index.ts";
 import { IpamError } from "../contract/ipam-error.ts";
 import * as answers from "./answers.ts";
@@ -66,8 +67,8 @@ export interface FullIpamClient extends IpamClient {
   listPorts(query: PortQuery, signal?: AbortSignal): Promise<Port[]>;
   reservePort(name: string, reservation: PortReservation): Promise<{ port: Port; created: boolean }>;
   deletePort(name: string): Promise<void>;
-  /** Returns false, and changes nothing, if the port is gone or no longer matches the precondition. */
-  deletePortIfUnchanged(name: string, precondition: Required<PortPrecondition>): Promise<boolean>;
+  /** Returns results in request order; a problem of one item is in its result. */
+  reportWorkloads(reports: WorkloadReport[]): Promise<WorkloadReportResult[]>;
   readNetwork(name: string): Promise<Network>;
   listConflicts(): Promise<Conflict[]>;
   clearConflict(address: string, network?: string): Promise<void>;
@@ -214,10 +215,7 @@ export function createIpamClient(options: IpamClientOptions): FullIpamClient {
         created: status === 201,
       })),
     deletePort: name => send("DELETE", portPath(name), undefined, ignore),
-    deletePortIfUnchanged(name, { id, epoch }) {
-      const deleted = send("DELETE", `${portPath(name)}${formatQuery({ id, epoch })}`, undefined, () => true);
-      return deleted.catch(error => valueUnless(error, false, "conflict", "not_found"));
-    },
+    reportWorkloads: needs => complete("/v1/needs", { needs }, value => answers.parseNeeds(value, needs.length)),
     readNetwork: name => get(networkPath(name), answers.parseNetwork),
     listNetworks: label => get(`/v1/networks${formatQuery({ label })}`, answers.parseNetworks),
     listConflicts: () => get("/v1/conflicts", answers.parseConflicts),

@@ -1,16 +1,7 @@
-import type {
-  Migration,
-  Owner,
-  Plane,
-  PlaneState,
-  PortAttachment,
-  Retention,
-  Sandbox,
-  SlotOf,
-  Workload,
-} from "./port.ts";
+import type { Migration, Owner, Plane, PlaneState, PortAttachment, Sandbox, SlotOf, Workload } from "./port.ts";
 import type { Problem } from "./problem.ts";
-import type { IpFamily, Labels } from "./values.ts";
+import type { Retention } from "./retention.ts";
+import type { IpFamily, Labels, Timestamp } from "./values.ts";
 
 /** Where a port's name comes from decides who wins when two owners want it. */
 export type NameFrom =
@@ -113,6 +104,19 @@ export interface Report {
   message?: string;
 }
 
+/** The controller of the port's cluster observed whether the workload needs the unbound port. */
+export interface WorkloadReport {
+  name: string;
+  /** Of the port that was seen: another one is `stale`. */
+  id: string;
+  epoch: number;
+  need: "needed" | "deleted" | "scaled";
+  /** False: a port that would be kept for less than an hour is left as it is, and the answer is `ends`. Default true. */
+  mayEnd?: boolean;
+  /** For people. */
+  message?: string;
+}
+
 export type ClaimResult = PortAttachment | { problem: Problem };
 export type ActivationResult = PortAttachment | { problem: Problem };
 export type ReleaseResult =
@@ -121,6 +125,12 @@ export type ReleaseResult =
   | { released: false; reason: "stale" | "unbound" | "not_found"; name?: string }
   | { problem: Problem };
 export type ReportResult = { applied: true } | { applied: false; reason: "stale" | "not_found" } | { problem: Problem };
+
+/** `stale`: bound or changed by now, or a port whose retention does not depend on a workload. */
+export type WorkloadReportResult =
+  | { applied: true; deleted: boolean; expiresAt?: Timestamp }
+  | { applied: false; reason: "stale" | "not_found" | "ends" }
+  | { problem: Problem };
 
 /** Results come in request order. */
 export interface ClaimsResponse {
@@ -134,4 +144,7 @@ export interface ReleasesResponse {
 }
 export interface ReportsResponse {
   results: ReportResult[];
+}
+export interface WorkloadReportsResponse {
+  results: WorkloadReportResult[];
 }

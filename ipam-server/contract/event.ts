@@ -13,6 +13,7 @@ export const EVENT_TYPES = [
   "port.inactive-released",
   "port.reallocated",
   "port.deleted",
+  "port.retained",
   "port.state",
   "cluster.registered",
   "cluster.held",

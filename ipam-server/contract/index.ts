@@ -26,5 +26,6 @@ export * from "./network.ts";
 export * from "./port.ts";
 export * from "./problem.ts";
 export * from "./recovery.ts";
+export * from "./retention.ts";
 export * from "./transfer.ts";
 export * from "./values.ts";

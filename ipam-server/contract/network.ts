@@ -1,3 +1,4 @@
+import type { WorkloadRetention } from "./retention.ts";
 import type { Labels, Timestamp } from "./values.ts";
 
 export type Segment =
@@ -53,6 +54,8 @@ export interface NetworkSpec {
   mtu?: number;
   /** Absent: every claim asks the IPAM. */
   nodeLease?: { size: number; low?: number };
+  /** For ports that do not say; absent: the server's. */
+  retention?: WorkloadRetention;
   subnets?: SubnetSpec[];
 }
 
@@ -93,6 +96,7 @@ export interface Network {
   segment: Segment;
   mtu: number;
   nodeLease?: NodeLease;
+  retention?: WorkloadRetention;
   subnets: Subnet[];
   createdAt: Timestamp;
   updatedAt: Timestamp;

@@ -1,4 +1,5 @@
 import type { Dns, NodeLease, Route, Segment } from "./network.ts";
+import type { Retention } from "./retention.ts";
 import type { IpFamily, Labels, Timestamp } from "./values.ts";
 
 export type PlaneState = "DOWN" | "BUILD" | "ACTIVE" | "ERROR";
@@ -59,12 +60,6 @@ export interface Sandbox {
   interface: string;
 }
 
-export interface Retention {
-  policy: "ephemeral" | "sticky";
-  /** Sticky only: how long an unbound port is kept. Absent: until its owner is gone or a person deletes it. */
-  ttlSeconds?: number;
-}
-
 export interface Binding {
   host: string;
   ownerUid: string;
@@ -119,6 +114,8 @@ export interface Port {
   cluster?: string;
   namespace?: string;
   workload?: Workload;
+  /** The workload no longer needs the port, which is kept nevertheless; `expiresAt` says until when. Absent: it does. */
+  unneeded?: "deleted" | "scaled";
   /** The slot that the IPAM picked for a claim by `slotOf`. */
   slot?: number;
   /** Of the ACTIVE binding, or the last one; 0 before the first. */

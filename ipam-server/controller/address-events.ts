@@ -2,6 +2,7 @@ import type { HeldPass, MooringEvent, Port, Workload } from "../contract/index.t
 import type { KubeEvent, Subject } from "../kube/kube-events.ts";
 import type { PodView } from "../kube/objects.ts";
 import type { Reclaim } from "./decide-reclaims.ts";
+import type { Outcome } from "./sweeper.ts";
 
 /**
  * Returns the Kubernetes event for a pod whose address moved with it from another node; undefined if the IPAM's event
@@ -20,13 +21,19 @@ export function buildMoveEvent(
   return { subject: podSubject(pod), type: "Normal", reason: "AddressKept", message };
 }
 
-/** Returns the event for a reclaimed address: on the workload that no longer needs it, or on the deleted pod. */
-export function buildReclaimEvent({ port, decision }: Reclaim, podName: string | undefined): KubeEvent | undefined {
+/** Returns the event for what became of a port: on the workload that no longer needs it, or on the deleted pod. */
+export function buildReclaimEvent({ port, decision }: Reclaim, outcome: Outcome): KubeEvent | undefined {
   const addresses = port.fixedIps.map(ip => ip.address).join(", ");
-  if (decision.action === "delete") {
+  if (decision.action === "restore") return undefined;
+  if (decision.action === "retire") {
     if (port.workload === undefined) return undefined;
-    const message = `Reclaimed ${addresses} (port ${port.name}): ${decision.reason}`;
-    return { subject: workloadSubject(port.workload), type: "Normal", reason: "AddressReclaimed", message };
+    const subject = workloadSubject(port.workload);
+    const of = `${addresses} (port ${port.name})`;
+    if (outcome.deleted) {
+      return { subject, type: "Normal", reason: "AddressReclaimed", message: `Reclaimed ${of}: ${decision.reason}` };
+    }
+    const until = outcome.expiresAt === undefined ? "until it is deleted by hand" : `until ${outcome.expiresAt}`;
+    return { subject, type: "Normal", reason: "AddressRetained", message: `Keeps ${of} ${until}: ${decision.reason}` };
   }
   const { namespace } = port;
   if (namespace === undefined) return undefined;
@@ -34,7 +41,7 @@ export function buildReclaimEvent({ port, decision }: Reclaim, podName: string |
     apiVersion: "v1",
     kind: "Pod",
     namespace,
-    name: podName ?? lastPart(port),
+    name: lastPart(port),
     uid: decision.binding.ownerUid,
   };
   const message = `Released ${addresses} (port ${port.name}) on ${decision.binding.host}: ${decision.reason}`;

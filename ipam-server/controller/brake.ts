@@ -23,6 +23,8 @@ export class Brake {
   readonly #options: BrakeOptions;
   #held: { id: string; keys: ReadonlySet<string>; count: number } | undefined;
   #reported: string | undefined;
+  /** True once the IPAM has stored that no pass is held. */
+  #isFree = false;
 
   constructor(options: BrakeOptions) {
     this.#options = options;
@@ -39,10 +41,12 @@ export class Brake {
    */
   async admit(due: readonly Reclaim[], unconfirmed: number, ports: number): Promise<readonly Reclaim[]> {
     if (due.length + unconfirmed <= limitOf(ports)) {
-      await this.#options.register(null);
+      if (!this.#isFree) await this.#options.register(null);
+      this.#isFree = true;
       this.#held = undefined;
       return due;
     }
+    this.#isFree = false;
     const keys = due.map(keyOf);
     if (!keys.every(key => this.#held?.keys.has(key))) {
       this.#held = { id: digest(keys), keys: new Set(keys), count: due.length };
@@ -60,6 +64,7 @@ export class Brake {
   reset(): void {
     this.#held = undefined;
     this.#reported = undefined;
+    this.#isFree = false;
   }
 }
 

@@ -88,7 +88,6 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     new PortView({ client: ipam, cluster, onEvent, onError: error => failed("ipam-events")(error) }),
   );
   const brake = new Brake({
-    // Proves before each pass that this controller acts on the cluster that the name belongs to.
     register: async heldPass => ipam.registerCluster(cluster, { uid: await readClusterUid(api), heldPass }),
     onHeld(held) {
       log.error({ ...held }, "one pass would end too many ports, waiting for mooringctl confirm");
@@ -98,6 +97,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   const sweeper = new Sweeper({
     cluster,
     brake,
+    assertOwnCluster: async () => ipam.registerCluster(cluster, { uid: await readClusterUid(api) }),
     graceMs,
     ports,
     watch,
@@ -105,10 +105,11 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     ipam,
     mayAct: () => leader.isLeader(),
     now: () => performance.now(),
-    onReclaimed(due) {
-      metrics.reclaimed.inc({ action: due.decision.action });
-      log.info({ port: due.port.name, action: due.decision.action, reason: due.decision.reason }, "reclaimed");
-      const kubeEvent = buildReclaimEvent(due, undefined);
+    onReclaimed(due, outcome) {
+      const action = outcome.deleted && due.decision.action === "retire" ? "delete" : due.decision.action;
+      metrics.reclaimed.inc({ action });
+      log.info({ port: due.port.name, action, reason: due.decision.reason, expiresAt: outcome.expiresAt }, "reclaimed");
+      const kubeEvent = buildReclaimEvent(due, outcome);
       if (kubeEvent !== undefined) events.write(kubeEvent);
     },
     onError: (error, what) => failed(what.split(" ")[0] ?? "sweep")(error),

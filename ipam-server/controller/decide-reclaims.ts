@@ -5,8 +5,10 @@ import { type KubeView, nameKey } from "./kube-view.ts";
 type ReclaimDecision =
   /** The binding's node no longer runs, so that its agent cannot release the binding itself. */
   | { action: "release"; binding: Binding; reason: string }
-  /** No workload needs the sticky port any longer. */
-  | { action: "delete"; reason: string };
+  /** The workload needs the sticky port no longer: the IPAM keeps it for its retention's time. */
+  | { action: "retire"; need: "deleted" | "scaled"; reason: string }
+  /** It needs the port again, before that time has ended. */
+  | { action: "restore"; need: "needed"; reason: string };
 
 export interface Reclaim {
   port: Port;
@@ -50,8 +52,8 @@ export function decideReclaims(
  * - bound: release if no pod has the owner's UID, and its node does not exist or is out of service. While the node may run,
  *   so may the pod: only the node's agent sees its sandbox, and a claim by the same name may move the binding;
  * - a lease: release if it has expired and its node does not exist or is out of service;
- * - unbound, sticky, without a TTL (the server ends those) and not reserved (a person deletes those): delete if the
- *   workload named by its last claim no longer needs it;
+ * - unbound, sticky, without a TTL (the server ends those) and not reserved (a person deletes those): report whether the
+ *   workload named by its last claim needs it, if the port says otherwise;
  * - anything else, and any port for which the view lacks a resource: keep (undefined).
  */
 export function classifyPort(port: Port, view: KubeView, cluster: string): ReclaimDecision | undefined {
@@ -68,11 +70,10 @@ export function classifyPort(port: Port, view: KubeView, cluster: string): Recla
   }
   const isKeptForItself = port.retention.policy === "sticky" && port.retention.ttlSeconds === undefined;
   if (!isKeptForItself || port.reservation !== undefined || workload === undefined) return undefined;
-  // While a pod of that name exists it may still claim the port.
-  const pod = podName(workload);
-  if (pod !== undefined && view.pods.names.has(`${workload.namespace}/${pod}`)) return undefined;
-  const reason = reasonGone(workload, port.slot, view);
-  return reason === undefined ? undefined : { action: "delete", reason };
+  const observed = observeNeed(workload, port.slot, view, view.pods.names);
+  if (observed === undefined || observed.need === (port.unneeded ?? "needed")) return undefined;
+  if (observed.need === "needed") return { action: "restore", need: "needed", reason: observed.reason };
+  return { action: "retire", need: observed.need, reason: observed.reason };
 }
 
 export const isLease = ({ owner }: Port): boolean => owner?.kind === "lease";
@@ -91,19 +92,31 @@ function findStoppedNode(host: string, { nodes }: KubeView): string | undefined 
   return nodes.outOfService.has(host) ? `node ${host} is out of service` : undefined;
 }
 
-function reasonGone(workload: Workload, slot: number | undefined, view: KubeView): string | undefined {
+/** Returns undefined if the view lacks the workload's kind. The name decides, not the UID: a workload may be replaced. */
+function observeNeed(
+  workload: Workload,
+  slot: number | undefined,
+  view: KubeView,
+  pods: ReadonlySet<string>,
+): { need: "needed" | "deleted" | "scaled"; reason: string } | undefined {
   const label = `${workload.kind} ${nameKey(workload)}`;
-  if (workload.kind === "Pod") return `${label} is gone`;
+  const pod = podName(workload);
+  // While a pod of that name exists it may still claim the port.
+  if (pod !== undefined && pods.has(`${workload.namespace}/${pod}`)) {
+    return { need: "needed", reason: `pod ${workload.namespace}/${pod} is there` };
+  }
+  if (workload.kind === "Pod") return { need: "deleted", reason: `${label} is gone` };
   const listed = view.workloads[workload.kind];
   if (listed === undefined) return undefined;
   const now = listed.get(nameKey(workload));
-  if (now === undefined) return `${label} is gone`;
-  if (workload.uid !== undefined && now.uid !== workload.uid) return `${label} was created again`;
+  if (now === undefined) return { need: "deleted", reason: `${label} is gone` };
   const index = workload.kind === "StatefulSet" ? workload.ordinal : slot;
-  if (index === undefined || (index >= now.from && index < now.to)) return undefined;
+  if (index === undefined || (index >= now.from && index < now.to)) {
+    return { need: "needed", reason: `${label} needs it` };
+  }
   const what = workload.kind === "StatefulSet" ? "ordinal" : "slot";
   const asked = now.to > now.from ? `${what}s ${now.from} to ${now.to - 1}` : `no ${what}`;
-  return `${label} asks for ${asked}, not ${index}`;
+  return { need: "scaled", reason: `${label} asks for ${asked}, not ${index}` };
 }
 
 /**

@@ -10,7 +10,7 @@ export class ControllerMetrics {
   readonly registry = new Registry();
   readonly reclaimed = new Counter({
     name: "mooring_controller_reclaimed_total",
-    help: "Bindings released and ports deleted because no Kubernetes workload uses them",
+    help: "Bindings released, and ports deleted, retired (kept for a time) or restored because of their workload",
     labelNames: ["action"],
     registers: [this.registry],
   });

@@ -1,5 +1,5 @@
 import type { FullIpamClient } from "../client/client.ts";
-import type { Port, Release, Workload } from "../contract/index.ts";
+import type { Port, Release, Workload, WorkloadReport } from "../contract/index.ts";
 import type { KubeApi } from "../kube/kube-api.ts";
 import { inParallel } from "../process/in-parallel.ts";
 import type { Brake } from "./brake.ts";
@@ -13,15 +13,24 @@ export interface SweeperOptions {
   ports: { refresh(): Promise<Iterable<Port>>; markStale(name: string): void };
   watch: { view(): KubeView };
   api: Pick<KubeApi, "list">;
-  ipam: Pick<FullIpamClient, "release" | "deletePortIfUnchanged">;
+  ipam: Pick<FullIpamClient, "release" | "reportWorkloads">;
   brake: Pick<Brake, "admit">;
+  /** Rejects with `conflict` if the cluster's name belongs to another cluster. Nothing is changed before. */
+  assertOwnCluster(): Promise<unknown>;
   /** Checked before every release and deletion: false once this replica no longer leads. */
   mayAct(): boolean;
   now(): number;
-  /** After a port or binding was reclaimed; receives the port as it was before. */
-  onReclaimed?(due: Reclaim): void;
+  /** After a binding ended or a workload was reported; receives the port as it was before. */
+  onReclaimed?(due: Reclaim, outcome: Outcome): void;
   /** Called for a namespace, batch or port that failed; the others continue, and the next pass retries it. */
   onError?(error: unknown, what: string): void;
+}
+
+/** What became of the port. */
+export interface Outcome {
+  deleted: boolean;
+  /** Until when the port is kept. */
+  expiresAt?: string;
 }
 
 const BATCH = 200;
@@ -57,8 +66,18 @@ export class Sweeper {
     this.#suspects = suspects;
     const { confirmed, failed } = await this.#confirm(due, signal);
     if (signal.aborted || !this.#options.mayAct()) return 0;
-    const admitted = await this.#options.brake.admit(confirmed, failed, known.length);
-    return (await this.#release(admitted)) + (await this.#delete(admitted));
+    await this.#options.assertOwnCluster();
+    const releases = confirmed.filter(each => each.decision.action === "release");
+    const others = confirmed.filter(each => each.decision.action !== "release");
+    // What is only kept for a time, or needed again, can be undone: the brake is for the rest.
+    const first = await this.#report(others, false);
+    const admitted = await this.#options.brake.admit([...releases, ...first.ending], failed, known.length);
+    const released = await this.#release(admitted.filter(each => each.decision.action === "release"));
+    const ended = await this.#report(
+      admitted.filter(each => each.decision.action !== "release"),
+      true,
+    );
+    return first.done + released + ended.done;
   }
 
   /** Reads the owners again. `failed` counts those that could not be read. */
@@ -101,46 +120,52 @@ export class Sweeper {
     return { ...(await fetchFreshView(this.#options.api, namespace, kinds, signal)), ...(nodes && { nodes }) };
   }
 
-  async #release(due: readonly Reclaim[]): Promise<number> {
-    const items = due.filter(each => each.decision.action === "release");
+  #release(items: readonly Reclaim[]): Promise<number> {
+    const send = (batch: readonly Reclaim[]) => this.#options.ipam.release(batch.map(toRelease));
+    return this.#sendAll("release", items, send, result =>
+      "released" in result && result.released ? result : undefined,
+    );
+  }
+
+  /** `ending`: those that the IPAM would delete at once or soon, and has not because they may not end yet. */
+  async #report(items: readonly Reclaim[], mayEnd: boolean): Promise<{ done: number; ending: Reclaim[] }> {
+    const ending: Reclaim[] = [];
+    const send = (batch: readonly Reclaim[]) =>
+      this.#options.ipam.reportWorkloads(batch.map(item => toReport(item, mayEnd)));
+    const done = await this.#sendAll("report", items, send, (result, item) => {
+      if ("reason" in result && result.reason === "ends") ending.push(item);
+      return "applied" in result && result.applied ? result : undefined;
+    });
+    return { done, ending };
+  }
+
+  /** Returns how many were done. A batch or an item that fails is reported, and the next pass retries it. */
+  async #sendAll<R extends object>(
+    verb: string,
+    items: readonly Reclaim[],
+    send: (batch: readonly Reclaim[]) => Promise<R[]>,
+    toOutcome: (result: R, item: Reclaim) => Outcome | undefined,
+  ): Promise<number> {
+    const { ports, mayAct, onError, onReclaimed } = this.#options;
     let done = 0;
-    for (let from = 0; from < items.length && this.#options.mayAct(); from += BATCH) {
+    for (let from = 0; from < items.length && mayAct(); from += BATCH) {
       const batch = items.slice(from, from + BATCH);
       try {
-        const results = await this.#options.ipam.release(batch.map(toRelease));
-        for (const [index, result] of results.entries()) {
+        for (const [index, result] of (await send(batch)).entries()) {
           const item = batch[index];
           if (item === undefined) continue;
-          this.#options.ports.markStale(item.port.name);
-          if ("problem" in result) this.#options.onError?.(result.problem, `release ${item.port.name}`);
-          else if (result.released) done += this.#report(item);
+          ports.markStale(item.port.name);
+          const outcome = toOutcome(result, item);
+          if ("problem" in result) onError?.(result.problem, `${verb} ${item.port.name}`);
+          if (outcome === undefined) continue;
+          done++;
+          onReclaimed?.(item, outcome);
         }
       } catch (error) {
-        this.#options.onError?.(error, `release ${batch.length} bindings`);
+        onError?.(error, `${verb} ${batch.length} ports`);
       }
     }
     return done;
-  }
-
-  async #delete(due: readonly Reclaim[]): Promise<number> {
-    let done = 0;
-    const items = due.filter(each => each.decision.action === "delete");
-    await inParallel(16, items, async item => {
-      const { name, id, epoch } = item.port;
-      if (!this.#options.mayAct()) return;
-      this.#options.ports.markStale(name);
-      try {
-        if (await this.#options.ipam.deletePortIfUnchanged(name, { id, epoch })) done += this.#report(item);
-      } catch (error) {
-        this.#options.onError?.(error, `delete ${name}`);
-      }
-    });
-    return done;
-  }
-
-  #report(item: Reclaim): number {
-    this.#options.onReclaimed?.(item);
-    return 1;
   }
 }
 
@@ -148,6 +173,11 @@ function toRelease({ port, decision }: Reclaim): Release {
   if (decision.action !== "release") throw new TypeError("not a release");
   const { host, ownerUid, sandbox } = decision.binding;
   return { name: port.name, host, ownerUid, ...(sandbox && { sandbox }) };
+}
+
+function toReport({ port: { name, id, epoch }, decision }: Reclaim, mayEnd: boolean): WorkloadReport {
+  if (decision.action === "release") throw new TypeError("not a report");
+  return { name, id, epoch, need: decision.need, mayEnd, message: decision.reason };
 }
 
 /** Returns the namespace to read again; undefined for a lease, which depends on nodes. */

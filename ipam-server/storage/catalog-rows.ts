@@ -1,4 +1,4 @@
-import type { Labels, NodeLease, Segment, SubnetSpec } from "../contract/index.ts";
+import type { Labels, NodeLease, Segment, SubnetSpec, WorkloadRetention } from "../contract/index.ts";
 import {
   Catalog,
   type NetworkDeclaration,
@@ -11,7 +11,7 @@ import { toSpec } from "../domain/networks/network-manifest.ts";
 import { parseSubnet } from "../domain/networks/parse-subnet.ts";
 import { parseColumn } from "./port-rows.ts";
 
-const DECLARED = "name, labels, vpc, availability_zone, segment, mtu, node_lease";
+const DECLARED = "name, labels, vpc, availability_zone, segment, mtu, node_lease, retention";
 /** Columns of `networks` on every engine, in the order of NetworkRow. */
 export const NETWORK_COLUMNS = `id, ${DECLARED}, created_at, updated_at`;
 /** Columns of `networks` that are inserted: those of DeclaredRow, then the times. */
@@ -27,14 +27,16 @@ type DeclaredRow = [
   segment: string,
   mtu: number,
   nodeLease: string | null,
+  retention: string | null,
 ];
 export type NetworkRow = [id: number, ...DeclaredRow, createdAt: number, updatedAt: number];
 export type SubnetRow = [id: number, networkId: number, spec: string, held: number, outside: number, freed: number];
 
 export function encodeNetwork(declaration: NetworkDeclaration): DeclaredRow {
-  const { name, labels, vpc, availabilityZone, segment, mtu, nodeLease } = declaration;
+  const { name, labels, vpc, availabilityZone, segment, mtu, nodeLease, retention } = declaration;
   const lease = nodeLease ? JSON.stringify(nodeLease) : null;
-  return [name, JSON.stringify(labels), vpc, availabilityZone ?? null, JSON.stringify(segment), mtu, lease];
+  const kept = retention ? JSON.stringify(retention) : null;
+  return [name, JSON.stringify(labels), vpc, availabilityZone ?? null, JSON.stringify(segment), mtu, lease, kept];
 }
 
 type RangesOf = (subnetId: number, declaration: SubnetDeclaration) => SubnetRecord["ranges"];
@@ -53,7 +55,7 @@ export function buildCatalog(
 }
 
 function decodeNetwork(row: NetworkRow, subnets: SubnetRecord[]): NetworkRecord {
-  const [id, name, labels, vpc, availabilityZone, segment, mtu, nodeLease, createdAt, updatedAt] = row;
+  const [id, name, labels, vpc, availabilityZone, segment, mtu, nodeLease, retention, createdAt, updatedAt] = row;
   return {
     id,
     name,
@@ -63,6 +65,7 @@ function decodeNetwork(row: NetworkRow, subnets: SubnetRecord[]): NetworkRecord 
     segment: parseColumn<Segment>(segment),
     mtu,
     nodeLease: nodeLease === null ? undefined : parseColumn<NodeLease>(nodeLease),
+    retention: retention === null ? undefined : parseColumn<WorkloadRetention>(retention),
     subnets,
     createdAt: toTimestamp(createdAt),
     updatedAt: toTimestamp(updatedAt),

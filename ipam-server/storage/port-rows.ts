@@ -1,4 +1,13 @@
-import type { Labels, NameFrom, OwnerKind, PlaneState, Reservation, Workload } from "../contract/index.ts";
+import type {
+  Labels,
+  NameFrom,
+  OwnerKind,
+  PlaneState,
+  Port,
+  Reservation,
+  Workload,
+  WorkloadRetention,
+} from "../contract/index.ts";
 import type { HeldIp, InactiveRecord, PortRecord } from "../domain/model/port-record.ts";
 
 /** Columns of `ports` on every engine, in the order of PortRow. Times are milliseconds; MACs are 48-bit integers. */
@@ -36,6 +45,7 @@ export const PORT_COLUMNS = [
   "last_epoch",
   "inactive_host",
   "inactive",
+  "keep",
 ] as const;
 
 export type PortColumn = (typeof PORT_COLUMNS)[number];
@@ -74,6 +84,7 @@ export type PortRow = [
   lastEpoch: number | null,
   inactiveHost: string | null,
   inactive: string | null,
+  keep: string | null,
 ];
 
 /** Encodes every port and event, so it computes two small integers and allocates no text. */
@@ -136,7 +147,16 @@ export function encodePort(port: PortRecord): PortRow {
     port.lastEpoch > port.epoch ? port.lastEpoch : null,
     port.inactive?.host ?? null,
     port.inactive ? JSON.stringify(port.inactive) : null,
+    encodeKeep(port),
   ];
+}
+
+/** How long the port is kept without its workload, which few ports say themselves. */
+type Keep = WorkloadRetention & Pick<Port, "unneeded">;
+
+function encodeKeep({ retention: { whenDeleted, whenScaled }, unneeded }: PortRecord): string | null {
+  if (whenDeleted === undefined && whenScaled === undefined && unneeded === undefined) return null;
+  return JSON.stringify({ whenDeleted, whenScaled, unneeded });
 }
 
 /** Trusts the row, because only Mooring writes it. An engine may have more columns after these. */
@@ -144,7 +164,8 @@ export function decodePort(row: readonly [...PortRow, ...unknown[]], fixedIps: r
   const [key, id, name, networkId, mac, labels, sticky, ttlSeconds, ownerKind, ownerUid, ownerCreatedAt, ...rest] = row;
   const [host, sandboxId, sandboxInterface, boundAt, reservation, cluster, namespace, workload, ...states] = rest;
   const [epoch, underlay, overlay, fenced, createdAt, updatedAt, releasedAt, expiresAt, ...added] = states;
-  const [slotOf, slot, nameFrom, lastEpoch, , inactive] = added;
+  const [slotOf, slot, nameFrom, lastEpoch, , inactive, keep] = added;
+  const { unneeded, ...times }: Keep = keep === null ? {} : parseColumn<Keep>(keep);
   return {
     key,
     id,
@@ -153,7 +174,7 @@ export function decodePort(row: readonly [...PortRow, ...unknown[]], fixedIps: r
     mac: decodeMac(mac),
     fixedIps,
     labels: labels === null ? {} : parseColumn<Labels>(labels),
-    retention: { policy: sticky ? "sticky" : "ephemeral", ...(ttlSeconds !== null && { ttlSeconds }) },
+    retention: { policy: sticky ? "sticky" : "ephemeral", ...(ttlSeconds !== null && { ttlSeconds }), ...times },
     owner:
       ownerKind !== null && ownerUid !== null && ownerCreatedAt !== null
         ? { kind: ownerKind, uid: ownerUid, createdAt: ownerCreatedAt }
@@ -186,6 +207,7 @@ export function decodePort(row: readonly [...PortRow, ...unknown[]], fixedIps: r
     updatedAt,
     releasedAt: releasedAt ?? undefined,
     expiresAt: expiresAt ?? undefined,
+    unneeded,
   };
 }
 

@@ -1,4 +1,6 @@
 import { randomUUID } from "node:crypto";
+import type { WorkloadRetention } from "../contract/index.ts";
+import { DEFAULT_RETENTION } from "../domain/clusters/workload-retention.ts";
 import { type DecisionContext, LEASE_MS } from "../domain/decide/decision-scope.ts";
 import type { ReuseTimes } from "../domain/networks/cooling.ts";
 
@@ -10,6 +12,8 @@ export interface StoreOptions {
   reuseDelayMs?: number;
   /** How long a node may assign a leased address after it was leased or renewed. Default an hour. */
   leaseMs?: number;
+  /** How long ports are kept that their workload no longer needs. Default 7 days. */
+  retention?: Required<WorkloadRetention>;
   /** True: a fabric driver reports the overlay plane. Default false: the fabric is static, the overlay always ready. */
   fabricManaged?: boolean;
   /** How long events are kept. Default 30 days. */
@@ -33,6 +37,7 @@ export function buildContext(options: StoreOptions, now: number): DecisionContex
     now,
     reuseDelayMs: reuseDelayOf(options),
     leaseMs: options.leaseMs ?? LEASE_MS,
+    retention: options.retention ?? DEFAULT_RETENTION,
     fabricManaged: options.fabricManaged ?? false,
     newId: randomUUID,
   };

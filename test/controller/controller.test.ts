@@ -32,6 +32,21 @@ describe("the controller", { timeout: 120_000 }, () => {
     await eventually("an event", () => reasons().includes("AddressReclaimed"));
   });
 
+  it("retires the port of a deleted StatefulSet, and restores it when the set is back", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { kube, ipam, run, reasons } = await setUp(stack);
+    ipam.retention = "keep";
+    kube.put(SETS, set(3));
+    ipam.put(stickyPort());
+    run("a");
+    kube.remove(SETS, "shop", "web");
+    await eventually("the port to be retired", () => ipam.ports.get("c1/shop/web-2")?.unneeded === "deleted");
+    await eventually("an event", () => reasons().includes("AddressRetained"));
+    kube.put(SETS, set(3, "another-uid"));
+    await eventually("the port to be restored", () => ipam.ports.get("c1/shop/web-2")?.unneeded === undefined);
+    assert.equal(ipam.ports.get("c1/shop/web-2")?.expiresAt, undefined);
+  });
+
   it("reclaims the ports a scaled-down set no longer needs", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run } = await setUp(stack);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { pino } from "pino";
 import { createIpamClient } from "../../ipam-server/client/client.ts";
-import type { Claim, MooringEvent, NetworkManifest, Port } from "../../ipam-server/contract/index.ts";
+import type { Claim, MooringEvent, NetworkManifest, Port, WorkloadReport } from "../../ipam-server/contract/index.ts";
 import { PortView } from "../../ipam-server/controller/port-view.ts";
 import { startServer } from "../../ipam-server/server.ts";
 import { eventually } from "./eventually.ts";
@@ -48,6 +48,8 @@ async function setUp(stack: AsyncDisposableStack) {
         reuseDelay: 0,
         leaseTime: 3_600_000,
         eventRetention: 86_400_000,
+        retainWhenDeleted: 3600,
+        retainWhenScaled: "Delete",
         maxQueue: 1000,
         requestTimeout: 5_000,
         logLevel: "fatal",
@@ -102,18 +104,27 @@ describe("IPAM client of the controller", () => {
     assert.deepEqual(await client.release([seen]), [{ released: true, name: "c1/shop/web-0", deleted: false }]);
   });
 
-  it("a port is deleted only if id and epoch match", async () => {
+  it("a port is retired only if id and epoch match, and restored", async () => {
     await using stack = new AsyncDisposableStack();
     const { client, claims } = await setUp(stack);
     const [port] = await claims(claim(0));
     assert.ok(port);
     const { name, id, epoch } = port;
-    assert.equal(await client.deletePortIfUnchanged(name, { id, epoch }), false, "bound");
+    const report = async (change: Partial<WorkloadReport> = {}) =>
+      (await client.reportWorkloads([{ name, id, epoch, need: "deleted", ...change }]))[0];
+    const stale = { applied: false, reason: "stale" };
+    assert.deepEqual(await report(), stale, "bound");
     await client.release([{ name, host: "node-a", ownerUid: UID, sandbox: { id: "sandbox-0", interface: "eth0" } }]);
-    assert.equal(await client.deletePortIfUnchanged(name, { id, epoch: epoch + 1 }), false, "another epoch");
-    assert.equal(await client.deletePortIfUnchanged(name, { id: "another", epoch }), false, "another life");
-    assert.equal(await client.deletePortIfUnchanged(name, { id, epoch }), true);
-    assert.equal(await client.deletePortIfUnchanged(name, { id, epoch }), false, "gone");
+    assert.deepEqual(await report({ epoch: epoch + 1 }), stale);
+    assert.deepEqual(await report({ id: "another" }), stale);
+    const kept = await report();
+    assert.ok(kept && "applied" in kept && kept.applied && !kept.deleted && kept.expiresAt !== undefined);
+    assert.equal((await client.readPort(name)).unneeded, "deleted");
+    assert.deepEqual(await report({ need: "needed" }), { applied: true, deleted: false });
+    const { unneeded, expiresAt } = await client.readPort(name);
+    assert.deepEqual([unneeded, expiresAt], [undefined, undefined]);
+    assert.deepEqual(await report({ need: "scaled" }), { applied: true, deleted: true });
+    assert.deepEqual(await report(), { applied: false, reason: "not_found" });
     assert.equal(await client.findPort(name), undefined);
   });
 
@@ -154,7 +165,7 @@ describe("IPAM client of the controller", () => {
     });
     const released = await eventually("its event", () => events.find(event => event.type === "port.released"));
     assert.equal(released.host, "node-a", "the host shows a later pod that the port moved");
-    await client.deletePortIfUnchanged(port.name, { id: port.id, epoch: port.epoch });
+    await client.deletePort(port.name);
     await eventually("the deletion", async () => !(await names()).includes("c1/shop/web-1"));
   });
 });

@@ -62,6 +62,17 @@ describe("the controller and its cluster's name", { timeout: 120_000 }, () => {
     await eventually("nothing to be held", () => ipam.clusters.get("c1")?.heldPass === undefined);
   });
 
+  it("does not hold what is only kept for a time", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { ipam, run } = await setUp(stack);
+    ipam.retention = "keep";
+    for (const port of many(30)) ipam.put(port);
+    run("a");
+    const isRetired = () => [...ipam.ports.values()].every(port => port.unneeded === "deleted");
+    await eventually("all to be retired", isRetired);
+    assert.equal(ipam.clusters.get("c1")?.heldPass, undefined);
+  });
+
   it("ends nothing while Kubernetes lists no pod at all", async () => {
     await using stack = new AsyncDisposableStack();
     const { kube, ipam, run } = await setUp(stack);

@@ -7,7 +7,11 @@ import type {
   Port,
   Release,
   ReleaseResult,
+  WorkloadReport,
+  WorkloadReportResult,
 } from "../../ipam-server/contract/index.ts";
+
+const EXPIRES_AT = "2099-01-01T00:00:00.000Z";
 
 /** The IPAM as far as the controller sees it: ports of a cluster, fenced releases and deletions, the event stream. */
 export class FakeIpam implements AsyncDisposable {
@@ -15,6 +19,8 @@ export class FakeIpam implements AsyncDisposable {
   readonly #server: Server;
   readonly #streams = new Set<ServerResponse>();
   readonly #events: MooringEvent[] = [];
+  /** What becomes of a port that its workload does not need. */
+  retention: "Delete" | "keep" = "Delete";
   readonly clusters = new Map<string, Cluster>();
   /** Answers everything with 503 while true. */
   isDown = false;
@@ -89,23 +95,36 @@ export class FakeIpam implements AsyncDisposable {
       this.beforeWrite?.();
       return answer(response, { results: releases.map(release => this.#release(release)) });
     }
+    if (url.pathname === "/v1/needs") {
+      const { needs } = JSON.parse(await text(request)) as { needs: WorkloadReport[] };
+      this.beforeWrite?.();
+      return answer(response, { results: needs.map(report => this.#report(report)) });
+    }
     const name = decodeURIComponent(url.pathname.slice("/v1/ports/".length));
-    if (request.method === "DELETE") this.beforeWrite?.();
     const port = this.ports.get(name);
-    if (port === undefined) return problem(response, 404, "not_found");
-    if (request.method === "GET") return answer(response, port);
-    const isSeen = url.searchParams.get("id") === port.id && url.searchParams.get("epoch") === String(port.epoch);
-    if (!isSeen || port.binding !== undefined) return problem(response, 409, "conflict");
-    this.ports.delete(name);
-    this.sendEvent({ type: "port.deleted", port: name, ...(port.cluster && { cluster: port.cluster }) });
-    return answer(response, port);
+    return port === undefined ? problem(response, 404, "not_found") : answer(response, port);
+  }
+
+  #report({ name, id, epoch, need, mayEnd }: WorkloadReport): WorkloadReportResult {
+    const port = this.ports.get(name);
+    if (port === undefined) return { applied: false, reason: "not_found" };
+    if (port.id !== id || port.epoch !== epoch || port.binding) return { applied: false, reason: "stale" };
+    const { unneeded: _, expiresAt: __, ...kept } = port;
+    const deleted = need !== "needed" && this.retention === "Delete";
+    if (deleted && mayEnd === false) return { applied: false, reason: "ends" };
+    if (deleted) this.ports.delete(name);
+    else this.ports.set(name, need === "needed" ? kept : { ...kept, unneeded: need, expiresAt: EXPIRES_AT });
+    const type = deleted ? "port.deleted" : "port.retained";
+    this.sendEvent({ type, port: name, ...(port.cluster && { cluster: port.cluster }) });
+    return { applied: true, deleted, ...(!deleted && need !== "needed" && { expiresAt: EXPIRES_AT }) };
   }
 
   #register(response: ServerResponse, name: string, { uid, heldPass }: ClusterRegistration): unknown {
     const time = "2026-11-20T08:00:00.000Z";
     const { heldPass: held, ...cluster } = this.clusters.get(name) ?? { name, uid, registeredAt: time };
+    if (!this.clusters.has(name)) this.clusters.set(name, cluster);
     if (cluster.uid !== uid) return problem(response, 409, "conflict");
-    if (held?.id !== heldPass?.id || held === undefined) {
+    if (heldPass !== undefined && held?.id !== heldPass?.id) {
       this.clusters.set(name, { ...cluster, ...(heldPass && { heldPass: { ...heldPass, heldAt: time } }) });
     }
     return answer(response, this.clusters.get(name));

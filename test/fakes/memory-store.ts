@@ -136,6 +136,8 @@ export class MemoryStore implements Store {
         if (port) return { deleted: port };
         return { problem: new IpamError("not_found", `there is no port ${mutation.name}`).toProblem() };
       }
+      case "workloadReport":
+        return { applied: true, deleted: false };
       case "purgePort":
         return { purged: "deleted" };
       case "clearConflict":

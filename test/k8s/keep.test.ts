@@ -10,6 +10,9 @@ import { deployment, statefulSet, webPod } from "./support/workloads.ts";
 const NS = "e2e-keep";
 const ROLLING = { strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } } };
 
+/** By default ports are kept for a week, which no test waits for. */
+const AT_ONCE = { "mooring.dev/retain-when-deleted": "Delete", "mooring.dev/retain-when-scaled": "Delete" };
+
 describe("addresses of workloads", { timeout: 900_000 }, () => {
   const cluster = new Cluster();
   const stack = new AsyncDisposableStack();
@@ -17,7 +20,8 @@ describe("addresses of workloads", { timeout: 900_000 }, () => {
 
   before(async () => {
     ipam = await Ipam.find(cluster);
-    stack.use(await openNamespace(cluster, NS, { "mooring.dev/network-selector": "env=prod" }));
+    const annotations = { "mooring.dev/network-selector": "env=prod", ...AT_ONCE };
+    stack.use(await openNamespace(cluster, NS, annotations));
   });
   after(async () => {
     await stack.disposeAsync();

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
-import { IpamError, type IpFamily, type Retention } from "../../../ipam-server/contract/index.ts";
+import { IpamError, type IpFamily, type Retention, type RetentionTime } from "../../../ipam-server/contract/index.ts";
+import { parseRetentionTime, RETENTION_TIME_ACCEPTS } from "../../../ipam-server/process/retention-time.ts";
 import { parseRetention, RETENTION_ACCEPTS } from "../../spec/retention.ts";
 import type { Namespace, Pod } from "./pod.ts";
 
@@ -12,6 +13,8 @@ export interface PodAnnotations {
   mac?: string;
   families?: IpFamily[];
   retention?: Retention;
+  whenDeleted?: RetentionTime;
+  whenScaled?: RetentionTime;
   portName?: string;
   portNameFrom?: string[];
   onMismatch?: "fail" | "reallocate";
@@ -45,6 +48,8 @@ const RULES: Record<string, Rule> = {
   mac: { field: "mac", accepts: "a unicast MAC address such as 0a:58:0a:00:00:05", podOnly: true, parse: parseMac },
   families: { field: "families", accepts: '"ipv4", "ipv6" or "ipv4,ipv6"', parse: parseFamilies },
   retain: { field: "retention", accepts: RETENTION_ACCEPTS, parse: parseRetention },
+  "retain-when-deleted": { field: "whenDeleted", accepts: RETENTION_TIME_ACCEPTS, parse: parseRetentionTime },
+  "retain-when-scaled": { field: "whenScaled", accepts: RETENTION_TIME_ACCEPTS, parse: parseRetentionTime },
   "port-name": {
     field: "portName",
     accepts: "the name of a reserved port: 1 to 253 characters of A-Z a-z 0-9 . _ : / @ -",
@@ -100,6 +105,8 @@ const CLAIM_FIELDS: Record<string, string> = {
   mac: "mac",
   families: "families",
   retention: "retain",
+  whenDeleted: "retain-when-deleted",
+  whenScaled: "retain-when-scaled",
   name: "port-name",
   onMismatch: "on-mismatch",
 };

@@ -93,8 +93,14 @@ function deriveRetention(annotations: PodAnnotations, membership: Membership, de
     membership.kind === "StatefulSet" || membership.kind === "VirtualMachine" || annotations.portNameFrom !== undefined;
   const asked = annotations.retention ?? defaults.retention ?? { policy: returns ? "sticky" : "ephemeral" };
   const isUnwatched = membership.kind !== "pod" && membership.workload === undefined;
-  if (asked.policy === "ephemeral" || asked.ttlSeconds !== undefined || !isUnwatched) return asked;
-  return { ...asked, ttlSeconds: UNWATCHED_TTL_SECONDS };
+  if (asked.policy === "ephemeral" || asked.ttlSeconds !== undefined) return asked;
+  if (isUnwatched) return { ...asked, ttlSeconds: UNWATCHED_TTL_SECONDS };
+  const { whenDeleted, whenScaled } = annotations;
+  return {
+    ...asked,
+    ...(whenDeleted !== undefined && { whenDeleted }),
+    ...(whenScaled !== undefined && { whenScaled }),
+  };
 }
 
 function portLabels(labels: Labels): Labels {

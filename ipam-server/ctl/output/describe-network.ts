@@ -1,5 +1,13 @@
 import type { Network, Subnet, Timestamp } from "../../contract/index.ts";
-import { formatCount, formatLabels, formatMtu, formatSegment, formatShare, formatSince } from "./format.ts";
+import {
+  formatCount,
+  formatLabels,
+  formatMtu,
+  formatRetentionTimes,
+  formatSegment,
+  formatShare,
+  formatSince,
+} from "./format.ts";
 import { formatFields } from "./output.ts";
 
 /** Formats one network and its subnets for people. */
@@ -15,6 +23,7 @@ export function describeNetwork(network: Network, now: Date): string {
       "Node lease",
       network.nodeLease && `${network.nodeLease.size} addresses a node, more below ${network.nodeLease.low}`,
     ],
+    ["Ports kept when", network.retention && formatRetentionTimes(network.retention)],
     ["Labels", formatLabels(network.labels)],
     ["Created", at(network.createdAt)],
     ["Updated", at(network.updatedAt)],

@@ -1,6 +1,15 @@
 import type { Binding, InactiveBinding, Network, Port, Timestamp } from "../../contract/index.ts";
-import { formatLabels, formatMtu, formatRetention, formatSegment, formatSince } from "./format.ts";
+import {
+  formatLabels,
+  formatMtu,
+  formatRetention,
+  formatRetentionTimes,
+  formatSegment,
+  formatSince,
+} from "./format.ts";
 import { formatFields } from "./output.ts";
+
+const UNNEEDED = { deleted: "deleted", scaled: "scaled down" } as const;
 
 /** Formats one port for people. */
 export function describePort(port: Port, network: Network, now: Date): string {
@@ -28,6 +37,8 @@ export function describePort(port: Port, network: Network, now: Date): string {
     ["Owner", port.owner && `${port.owner.kind} ${port.owner.uid}, created ${at(port.owner.createdAt)}`],
     ["Workload", workload && `${workload.kind} ${workload.namespace}/${workload.name}`],
     ["Retention", formatRetention(port.retention)],
+    ...optional("Kept when", formatRetentionTimes(port.retention)),
+    ...optional("Workload is", port.unneeded && UNNEEDED[port.unneeded]),
     ...(port.expiresAt === undefined
       ? []
       : ([[port.owner?.kind === "lease" ? "Lease ends" : "Kept until", port.expiresAt]] as const)),
@@ -62,3 +73,6 @@ function describeSandbox({ sandbox, ownerUid }: Binding): string {
   if (sandbox === undefined) return `no sandbox yet, claimed by ${ownerUid}`;
   return `sandbox ${sandbox.id}, interface ${sandbox.interface}, owner ${ownerUid}`;
 }
+
+const optional = (label: string, value: string | undefined): [label: string, value: string][] =>
+  value === undefined ? [] : [[label, value]];

@@ -1,4 +1,12 @@
-import type { Labels, Port, Retention, Segment, SubnetUsage, Timestamp } from "../../contract/index.ts";
+import type {
+  Labels,
+  Port,
+  Retention,
+  Segment,
+  SubnetUsage,
+  Timestamp,
+  WorkloadRetention,
+} from "../../contract/index.ts";
 import { formatAge } from "./age.ts";
 
 export function formatLabels(labels: Labels): string {
@@ -22,6 +30,14 @@ export function formatAddresses(port: Port): string {
 
 export function formatRetention({ policy, ttlSeconds }: Retention): string {
   return ttlSeconds === undefined ? policy : `${policy} for ${formatAge(ttlSeconds * 1000)}`;
+}
+
+/** How long the port is kept without its workload, where it says so itself. */
+export function formatRetentionTimes({ whenDeleted, whenScaled }: WorkloadRetention): string | undefined {
+  const times = Object.entries({ deleted: whenDeleted, scaled: whenScaled }).flatMap(([when, time]) =>
+    time === undefined ? [] : [`${when}: ${typeof time === "number" ? formatAge(time * 1000) : time}`],
+  );
+  return times.length === 0 ? undefined : times.join(", ");
 }
 
 export function formatSince(time: Timestamp, now: Date): string {

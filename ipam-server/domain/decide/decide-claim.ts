@@ -132,6 +132,7 @@ export function createPort(
     createdAt: context.now,
     updatedAt: context.now,
     releasedAt: undefined,
+    unneeded: undefined,
     expiresAt: undefined,
   };
   for (const ip of port.fixedIps) working.hold(ip, port.key);
@@ -207,6 +208,7 @@ function bind(before: PortRecord, claim: ParsedClaim, scope: DecisionScope): Cla
     overlay: context.fabricManaged ? "BUILD" : "ACTIVE",
     updatedAt: context.now,
     releasedAt: undefined,
+    unneeded: undefined,
     expiresAt: isLeased ? context.now + context.leaseMs : undefined,
   };
   working.putPort(bound);

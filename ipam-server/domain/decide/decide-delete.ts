@@ -46,9 +46,9 @@ function deletePort(port: PortRecord, scope: DecisionScope): Port {
 }
 
 /** Removes the port and appends its addresses to the queue of freed ones. */
-export function removePort(port: PortRecord, scope: DecisionScope): void {
+export function removePort(port: PortRecord, scope: DecisionScope, message?: string): void {
   const { working, context } = scope;
   for (const ip of port.fixedIps) working.free(ip, port, context.now);
   working.removePort(port);
-  emitPortEvent("port.deleted", port, scope);
+  emitPortEvent("port.deleted", port, scope, message === undefined ? {} : { message });
 }

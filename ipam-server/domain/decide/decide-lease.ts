@@ -105,6 +105,7 @@ export function assignLease(
     namespace: claim.namespace,
     underlay: "BUILD",
     updatedAt: context.now,
+    unneeded: undefined,
     expiresAt: undefined,
   };
   // A pre-claim whose answer the node never received: nothing was plugged for it.

@@ -104,6 +104,7 @@ function changeReservation(
     labels,
     reservation,
     retention: { policy: "sticky" },
+    unneeded: undefined,
     expiresAt: undefined,
     updatedAt: context.now,
   };

@@ -8,6 +8,7 @@ import { decidePluggedClaim } from "./decide-plugged-claim.ts";
 import { decidePurge, decideRelease } from "./decide-release.ts";
 import { decideReport } from "./decide-report.ts";
 import { decideReserve } from "./decide-reserve.ts";
+import { decideWorkloadReport } from "./decide-workload-report.ts";
 import type { DecisionContext, DecisionScope } from "./decision-scope.ts";
 import { decideActivate } from "./inactive/decide-activate.ts";
 import { assertNotRecovering } from "./recovery-gate.ts";
@@ -52,6 +53,8 @@ function decideItem(item: Item, scope: DecisionScope): Outcome {
       return decideReserve(item.name, item.reservation, scope);
     case "deletePort":
       return decideDelete(item.name, item.precondition, scope);
+    case "workloadReport":
+      return decideWorkloadReport(item.report, scope);
     case "purgePort":
       return decidePurge(item.name, item.cluster, scope);
     case "clearConflict":

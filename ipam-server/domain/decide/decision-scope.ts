@@ -1,3 +1,4 @@
+import type { WorkloadRetention } from "../../contract/index.ts";
 import type { RecoveryState } from "../recovery/recovery-state.ts";
 import type { WorkingState } from "./working-state.ts";
 
@@ -12,6 +13,8 @@ export interface DecisionContext {
   reuseDelayMs: number;
   /** How long a node may assign a leased address after it was leased or renewed. */
   leaseMs: number;
+  /** The server's times for ports whose workload no longer needs them. */
+  retention: Required<WorkloadRetention>;
   /** True: a fabric driver reports the overlay plane. False: the fabric is static, the overlay always ready. */
   fabricManaged: boolean;
   /**

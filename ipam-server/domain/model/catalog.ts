@@ -1,4 +1,13 @@
-import type { Dns, Labels, Network, NodeLease, Route, Segment, Timestamp } from "../../contract/index.ts";
+import type {
+  Dns,
+  Labels,
+  Network,
+  NodeLease,
+  Route,
+  Segment,
+  Timestamp,
+  WorkloadRetention,
+} from "../../contract/index.ts";
 import { type Cidr, contains, formatAddress, lengthOf, type Range } from "./address.ts";
 import { matches, parseSelector } from "./selector.ts";
 
@@ -29,6 +38,7 @@ export interface NetworkDeclaration<S extends SubnetDeclaration = SubnetDeclarat
   /** 0: the least MTU of the host's uplinks. */
   mtu: number;
   nodeLease: NodeLease | undefined;
+  retention: WorkloadRetention | undefined;
   subnets: S[];
 }
 
@@ -132,6 +142,7 @@ export function toNetwork(network: NetworkRecord): Network {
     segment: network.segment,
     mtu: network.mtu,
     ...(network.nodeLease && { nodeLease: network.nodeLease }),
+    ...(network.retention && { retention: network.retention }),
     subnets: network.subnets.map(subnet => ({
       cidr: subnet.cidr.text,
       ipVersion: subnet.cidr.version,

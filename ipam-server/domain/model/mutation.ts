@@ -12,6 +12,8 @@ import {
   type ReleaseResult,
   type Report,
   type ReportResult,
+  type WorkloadReport,
+  type WorkloadReportResult,
 } from "../../contract/index.ts";
 import type { PortRecord } from "./port-record.ts";
 
@@ -21,6 +23,7 @@ export type Mutation =
   | { kind: "activate"; activation: Activation; caller: string }
   | { kind: "release"; release: Release; caller: string }
   | { kind: "report"; report: Report; caller: string }
+  | { kind: "workloadReport"; report: WorkloadReport; caller: string }
   | { kind: "reserve"; name: string; reservation: PortReservation; caller: string }
   | { kind: "deletePort"; name: string; precondition?: PortPrecondition; caller: string }
   /** Ends the binding and deletes the port, if its last claim came from this cluster. */
@@ -38,6 +41,7 @@ export interface OutcomeByKind {
   activate: ActivationResult;
   release: ReleaseResult;
   report: ReportResult;
+  workloadReport: WorkloadReportResult;
   reserve: ReserveResult | { problem: Problem };
   deletePort: { deleted: Port } | { problem: Problem };
   purgePort: { purged: "deleted" | "unbound" | "kept" } | { problem: Problem };

@@ -66,7 +66,7 @@ export function nameOf(item: Item): string | undefined {
   if (item.kind === "claim") return item.claim.name;
   if (item.kind === "activate") return item.activation.name;
   if (item.kind === "release") return item.release.name;
-  if (item.kind === "report") return item.report.name;
+  if (item.kind === "report" || item.kind === "workloadReport") return item.report.name;
   if (item.kind === "clearConflict") return undefined;
   return item.name;
 }

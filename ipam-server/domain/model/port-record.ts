@@ -77,6 +77,8 @@ export interface PortRecord {
   releasedAt: number | undefined;
   /** When the retention's TTL of an unbound port ends, or a lease. */
   expiresAt: number | undefined;
+  /** The workload does not need the unbound port, which is kept. */
+  unneeded: Port["unneeded"] | undefined;
 }
 
 /** The port that a placement is for: one to come has only the name and the key. */
@@ -131,6 +133,7 @@ export function toPort(port: PortRecord, catalog: Catalog): Port {
   if (port.workload) view.workload = port.workload;
   if (port.slot) view.slot = port.slot.number;
   if (port.releasedAt !== undefined) view.releasedAt = toTimestamp(port.releasedAt);
+  if (port.unneeded) view.unneeded = port.unneeded;
   if (port.expiresAt !== undefined) view.expiresAt = toTimestamp(port.expiresAt);
   return view;
 }

@@ -2,11 +2,11 @@ import type { NetworkManifest, SubnetSpec } from "../../contract/index.ts";
 import type { NetworkRecord, SubnetDeclaration } from "../model/catalog.ts";
 
 type NetworkFields = Pick<NetworkRecord, "name" | "labels" | "vpc" | "segment" | "mtu"> &
-  Partial<Pick<NetworkRecord, "availabilityZone" | "nodeLease">>;
+  Partial<Pick<NetworkRecord, "availabilityZone" | "nodeLease" | "retention">>;
 
 /** The manifest that declares this network, with the defaults written out. */
 export function toManifest(
-  { name, labels, vpc, availabilityZone, segment, mtu, nodeLease }: NetworkFields,
+  { name, labels, vpc, availabilityZone, segment, mtu, nodeLease, retention }: NetworkFields,
   subnets: SubnetSpec[],
 ): NetworkManifest {
   return {
@@ -19,6 +19,7 @@ export function toManifest(
       segment,
       mtu,
       ...(nodeLease && { nodeLease }),
+      ...(retention && { retention }),
       subnets,
     },
   };

@@ -48,7 +48,7 @@ export function planNetworkChange(old: NetworkRecord | undefined, now: NetworkDe
   const undeclared = new Map(before);
   for (const { cidr } of now.subnets) undeclared.delete(cidr.text);
   if (old) {
-    for (const field of ["labels", "vpc", "availabilityZone", "segment", "mtu", "nodeLease"] as const) {
+    for (const field of ["labels", "vpc", "availabilityZone", "segment", "mtu", "nodeLease", "retention"] as const) {
       if (!same(old[field], now[field])) plan.changes.push(`${field}: ${show(old[field])} -> ${show(now[field])}`);
     }
     const why = "is plugged into the present segment";

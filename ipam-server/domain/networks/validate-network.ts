@@ -5,6 +5,7 @@ import {
   type NodeLease,
   type Segment,
 } from "../../contract/index.ts";
+import { toWorkloadRetention } from "../clusters/workload-retention.ts";
 import { type Cidr, overlaps, parseCidr, rangeOf } from "../model/address.ts";
 import type { NetworkDeclaration } from "../model/catalog.ts";
 import { validateLabels } from "../model/labels.ts";
@@ -46,6 +47,7 @@ export function validateNetwork(
     segment: parseSegment(spec.segment),
     mtu: spec.mtu ?? 0,
     nodeLease: spec.nodeLease && parseNodeLease(spec.nodeLease),
+    retention: spec.retention && toWorkloadRetention(spec.retention),
     subnets: (spec.subnets ?? []).map((subnet, index) => parseSubnet(subnet, `spec.subnets[${index}]`)),
   };
   assertNotSpecial(declaration);

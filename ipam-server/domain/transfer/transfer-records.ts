@@ -157,6 +157,7 @@ export class TransferPlaces {
       updatedAt: Date.parse(row.updatedAt),
       releasedAt: parseTime(row.releasedAt),
       expiresAt: parseTime(row.expiresAt),
+      unneeded: row.unneeded,
     };
   }
 

@@ -12,7 +12,9 @@ import type {
   SubnetSpec,
   Timestamp,
   Workload,
+  WorkloadRetention,
 } from "../../contract/index.ts";
+import { toRetention, toWorkloadRetention } from "../clusters/workload-retention.ts";
 import {
   addressAt,
   type Catalog,
@@ -47,6 +49,7 @@ export interface TransferNetwork {
   segment: Segment;
   mtu: number;
   nodeLease?: NodeLease;
+  retention?: WorkloadRetention;
   createdAt: Timestamp;
   updatedAt: Timestamp;
   subnets: TransferSubnet[];
@@ -104,6 +107,7 @@ export interface TransferPort {
   updatedAt: Timestamp;
   releasedAt?: Timestamp;
   expiresAt?: Timestamp;
+  unneeded?: "deleted" | "scaled";
 }
 
 export interface TransferFreed {
@@ -140,7 +144,8 @@ export interface TransferState {
 export const encodeTransferRow = (row: TransferRow): string => `${JSON.stringify(row)}\n`;
 
 export function toTransferNetwork(network: NetworkRecord): TransferNetwork {
-  const { name, labels, vpc, availabilityZone, segment, mtu, nodeLease, createdAt, updatedAt, subnets } = network;
+  const { name, labels, vpc, availabilityZone, segment, mtu, nodeLease, retention, createdAt, updatedAt, subnets } =
+    network;
   return {
     kind: "network",
     name,
@@ -153,6 +158,7 @@ export function toTransferNetwork(network: NetworkRecord): TransferNetwork {
         : { type: "flat", physicalNetwork: segment.physicalNetwork },
     mtu,
     ...(nodeLease && { nodeLease: { size: nodeLease.size, low: nodeLease.low } }),
+    ...(retention && { retention: toWorkloadRetention(retention) }),
     createdAt,
     updatedAt,
     subnets: subnets.map(toTransferSubnet),
@@ -175,7 +181,6 @@ export const rangeText = (subnet: SubnetDeclaration, { first, last }: Omit<Pool,
 
 export function toTransferPort(port: PortRecord, catalog: Catalog): TransferPort {
   const { owner, binding, inactive, reservation, workload, slot, retention } = port;
-  const { ttlSeconds } = retention;
   return {
     kind: "port",
     key: port.key,
@@ -185,7 +190,7 @@ export function toTransferPort(port: PortRecord, catalog: Catalog): TransferPort
     mac: port.mac,
     addresses: port.fixedIps.map(({ subnetId, offset }) => addressAt(catalog.subnet(subnetId), offset)),
     labels: sortLabels(port.labels),
-    retention: { policy: retention.policy, ...(ttlSeconds !== undefined && { ttlSeconds }) },
+    retention: toRetention(retention),
     ...(owner && { owner: toOwner(owner) }),
     ...(binding && { binding: toBinding(binding) }),
     ...(inactive && { inactive: toInactive(inactive) }),
@@ -204,6 +209,7 @@ export function toTransferPort(port: PortRecord, catalog: Catalog): TransferPort
     updatedAt: toTimestamp(port.updatedAt),
     ...(port.releasedAt !== undefined && { releasedAt: toTimestamp(port.releasedAt) }),
     ...(port.expiresAt !== undefined && { expiresAt: toTimestamp(port.expiresAt) }),
+    ...(port.unneeded && { unneeded: port.unneeded }),
   };
 }
 

@@ -53,12 +53,22 @@ export function batchOperations(batcher: CommitQueue): Operation[] {
       result: responses.reportResult,
       toMutation: (report, caller) => ({ kind: "report", report, caller: caller.name }),
     }),
+    batchOperation({
+      batcher,
+      key: "needs",
+      action: "deletePort",
+      id: "reportWorkloads",
+      summary: "Report whether workloads need their unbound ports, which are then kept for their retention's time",
+      item: requests.workloadReport,
+      result: responses.workloadReportResult,
+      toMutation: (report, caller) => ({ kind: "workloadReport", report, caller: caller.name }),
+    }),
   ];
 }
 
 interface Batch<I extends z.ZodType> {
   batcher: CommitQueue;
-  key: "claims" | "activations" | "releases" | "reports";
+  key: "claims" | "activations" | "releases" | "reports" | "needs";
   action: Action;
   id: string;
   summary: string;

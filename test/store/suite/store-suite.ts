@@ -16,6 +16,7 @@ import { testRandomWork } from "./random-work.ts";
 import { testReallocation } from "./reallocation.ts";
 import { testRecovery } from "./recovery.ts";
 import { testRedeclared } from "./redeclared.ts";
+import { testRetention } from "./retention.ts";
 import { testSlots } from "./slots.ts";
 
 /** What every engine promises. */
@@ -25,6 +26,7 @@ export function testStore(engine: Engine): void {
   testIdentities(engine);
   testAllocation(engine);
   testNetworks(engine);
+  testRetention(engine);
   testRedeclared(engine);
   testReallocation(engine);
   testClusters(engine);

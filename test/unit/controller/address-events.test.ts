@@ -40,8 +40,8 @@ describe("buildMoveEvent", () => {
 describe("buildReclaimEvent", () => {
   it("names the workload that no longer needs the address", () => {
     const kubeEvent = buildReclaimEvent(
-      { port: stickyPort(), decision: { action: "delete", reason: "it is gone" } },
-      undefined,
+      { port: stickyPort(), decision: { action: "retire", need: "deleted", reason: "it is gone" } },
+      { deleted: true },
     );
     assert.deepEqual(kubeEvent?.subject, {
       apiVersion: "apps/v1",
@@ -52,11 +52,20 @@ describe("buildReclaimEvent", () => {
     });
     assert.match(kubeEvent?.message ?? "", /Reclaimed 10\.100\.0\.5 .*: it is gone/);
   });
+  it("says until when an address is kept that its workload does not need", () => {
+    const decision = { action: "retire", need: "scaled", reason: "it asks for less" } as const;
+    const retained = (outcome: { expiresAt?: string }) =>
+      buildReclaimEvent({ port: stickyPort(), decision }, { deleted: false, ...outcome });
+    const kubeEvent = retained({ expiresAt: "2026-11-27T08:00:00.000Z" });
+    assert.equal(kubeEvent?.reason, "AddressRetained");
+    assert.match(kubeEvent?.message ?? "", /Keeps 10\.100\.0\.5 .* until 2026-11-27T08:00:00\.000Z: it asks for less/);
+    assert.match(retained({})?.message ?? "", /until it is deleted by hand: it asks for less/);
+  });
   it("names a deleted pod by its UID", () => {
     const port = boundPort();
     assert.ok(port.binding);
     const decision = { action: "release", binding: port.binding, reason: "it is gone" } as const;
-    const kubeEvent = buildReclaimEvent({ port, decision }, undefined);
+    const kubeEvent = buildReclaimEvent({ port, decision }, { deleted: false });
     assert.deepEqual(kubeEvent?.subject, {
       apiVersion: "v1",
       kind: "Pod",

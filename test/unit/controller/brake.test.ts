@@ -8,7 +8,7 @@ import { stickyPort } from "./ports.ts";
 const due = (count: number, from = 0): Reclaim[] =>
   Array.from({ length: count }, (_, at) => ({
     port: stickyPort({ name: `c1/shop/p-${from + at}`, id: `port-${from + at}` }),
-    decision: { action: "delete", reason: "it is gone" },
+    decision: { action: "retire", need: "deleted", reason: "it is gone" },
   }));
 
 /** An IPAM that keeps the held pass, and a person's confirmation of it. */

@@ -127,7 +127,7 @@ interface Row {
   workload: Workload;
   seen: Shape;
   slot?: number;
-  action?: "delete";
+  action?: "retire";
 }
 const deployment: Workload = { kind: "Deployment", namespace: "shop", name: "web" };
 const replicaSet: Workload = { kind: "ReplicaSet", namespace: "shop", name: "web", uid: "set-uid" };
@@ -137,22 +137,21 @@ const lonePod: Workload = { kind: "Pod", namespace: "shop", name: "job-x1", uid:
 const ROWS: Row[] = [
   { behaviour: "is kept while its StatefulSet needs it", workload: SET, seen: { workloads: one("StatefulSet") } },
   {
-    behaviour: "is deleted when its StatefulSet is gone",
+    behaviour: "is retired when its StatefulSet is gone",
     workload: SET,
     seen: { workloads: none("StatefulSet") },
-    action: "delete",
+    action: "retire",
   },
   {
-    behaviour: "is deleted when only another namespace has a StatefulSet of that name",
+    behaviour: "is retired when only another namespace has a StatefulSet of that name",
     workload: SET,
     seen: { workloads: one("StatefulSet", { namespace: "other" }) },
-    action: "delete",
+    action: "retire",
   },
   {
-    behaviour: "is deleted when its StatefulSet was recreated",
+    behaviour: "is kept when its StatefulSet was recreated, because the name decides",
     workload: SET,
     seen: { workloads: one("StatefulSet", { uid: "new" }) },
-    action: "delete",
   },
   {
     behaviour: "is kept when the recreated set has a pod to claim it",
@@ -160,10 +159,10 @@ const ROWS: Row[] = [
     seen: { workloads: one("StatefulSet", { uid: "new" }), pods: [{ name: "web-2", uid: OTHER_UID }] },
   },
   {
-    behaviour: "is deleted when the set is scaled below its ordinal",
+    behaviour: "is retired when the set is scaled below its ordinal",
     workload: SET,
     seen: { workloads: one("StatefulSet", { to: 2 }) },
-    action: "delete",
+    action: "retire",
   },
   {
     behaviour: "is kept while the scaled-down pod still terminates",
@@ -171,10 +170,10 @@ const ROWS: Row[] = [
     seen: { workloads: one("StatefulSet", { to: 2 }), pods: [{ name: "web-2", uid: POD_UID }] },
   },
   {
-    behaviour: "is deleted when the set is scaled to zero",
+    behaviour: "is retired when the set is scaled to zero",
     workload: SET,
     seen: { workloads: one("StatefulSet", { to: 0 }) },
-    action: "delete",
+    action: "retire",
   },
   {
     behaviour: "is kept when the set's ordinals start above 0 and reach it",
@@ -182,10 +181,10 @@ const ROWS: Row[] = [
     seen: { workloads: one("StatefulSet", { from: 2, to: 3 }) },
   },
   {
-    behaviour: "is deleted when the set's ordinals start above it",
+    behaviour: "is retired when the set's ordinals start above it",
     workload: SET,
     seen: { workloads: one("StatefulSet", { from: 3, to: 6 }) },
-    action: "delete",
+    action: "retire",
   },
   { behaviour: "is kept while StatefulSets were not read", workload: SET, seen: { workloads: none("Deployment") } },
   {
@@ -200,18 +199,18 @@ const ROWS: Row[] = [
     seen: { workloads: one("Deployment") },
   },
   {
-    behaviour: "in a slot is deleted above the Deployment's replicas",
+    behaviour: "in a slot is retired above the Deployment's replicas",
     workload: deployment,
     slot: 3,
     seen: { workloads: one("Deployment") },
-    action: "delete",
+    action: "retire",
   },
   {
-    behaviour: "in a slot is deleted when its Deployment is gone",
+    behaviour: "in a slot is retired when its Deployment is gone",
     workload: deployment,
     slot: 0,
     seen: { workloads: none("Deployment") },
-    action: "delete",
+    action: "retire",
   },
   {
     behaviour: "in a slot is kept when its Deployment is recreated under the same name",
@@ -226,18 +225,17 @@ const ROWS: Row[] = [
   },
   { behaviour: "in a slot is kept while Deployments were not read", workload: deployment, slot: 9, seen: {} },
   {
-    behaviour: "of a lone ReplicaSet is deleted above its replicas",
+    behaviour: "of a lone ReplicaSet is retired above its replicas",
     workload: replicaSet,
     slot: 3,
     seen: { workloads: one("ReplicaSet") },
-    action: "delete",
+    action: "retire",
   },
   {
-    behaviour: "of a lone ReplicaSet is deleted when that was recreated",
+    behaviour: "of a lone ReplicaSet is kept when that was recreated",
     workload: replicaSet,
     slot: 0,
     seen: { workloads: one("ReplicaSet", { uid: "new" }) },
-    action: "delete",
   },
   {
     behaviour: "of a machine is kept while the machine is there, running or not",
@@ -245,13 +243,13 @@ const ROWS: Row[] = [
     seen: { workloads: one("VirtualMachine") },
   },
   {
-    behaviour: "of a machine is deleted when the machine is gone",
+    behaviour: "of a machine is retired when the machine is gone",
     workload: machine,
     seen: { workloads: none("VirtualMachine") },
-    action: "delete",
+    action: "retire",
   },
   { behaviour: "of a machine is kept where KubeVirt is not installed", workload: machine, seen: {} },
-  { behaviour: "of a lone pod is deleted when the pod is gone", workload: lonePod, seen: {}, action: "delete" },
+  { behaviour: "of a lone pod is retired when the pod is gone", workload: lonePod, seen: {}, action: "retire" },
   {
     behaviour: "of a lone pod is kept while a pod of its name is there",
     workload: lonePod,
@@ -283,6 +281,34 @@ describe("an unbound sticky port", () => {
   });
   it("is kept while pods were not read", () => {
     assert.equal(actionOf(stickyPort(), { workloads: none("StatefulSet") }), undefined);
+  });
+});
+
+describe("a retired port", () => {
+  const retired = (unneeded: "deleted" | "scaled") => ({
+    ...stickyPort(),
+    unneeded,
+    expiresAt: "2026-11-27T08:00:00.000Z",
+  });
+  const needOf = (port: Port, seen: KubeView) => {
+    const decision = classifyPort(port, seen, "c1");
+    return decision && "need" in decision ? decision.need : undefined;
+  };
+  it("is left alone while the reason is the same", () => {
+    assert.equal(needOf(retired("deleted"), view({ workloads: none("StatefulSet") })), undefined);
+    assert.equal(needOf(retired("scaled"), view({ workloads: one("StatefulSet", { to: 0 }) })), undefined);
+  });
+  it("is reported again when the reason changes", () => {
+    assert.equal(needOf(retired("scaled"), view({ workloads: none("StatefulSet") })), "deleted");
+    assert.equal(needOf(retired("deleted"), view({ workloads: one("StatefulSet", { to: 0 }) })), "scaled");
+  });
+  it("is restored when its workload needs it again, or a pod of its name is there", () => {
+    assert.equal(needOf(retired("deleted"), view({ workloads: one("StatefulSet", { uid: "new" }) })), "needed");
+    const pods = [{ name: "web-2", uid: OTHER_UID }];
+    assert.equal(needOf(retired("deleted"), view({ pods, workloads: none("StatefulSet") })), "needed");
+  });
+  it("is left alone while its workload's kind was not read", () => {
+    assert.equal(needOf(retired("deleted"), view()), undefined);
   });
 });
 

@@ -35,6 +35,7 @@ function decideOver(manifests: NetworkManifest[], batch: Item[], more: Partial<S
     now: START,
     reuseDelayMs: REUSE_DELAY_MS,
     leaseMs: 3_600_000,
+    retention: { whenDeleted: 60, whenScaled: 60 },
     fabricManaged: false,
     newId: () => `id-${++ids}`,
   };

@@ -43,6 +43,7 @@ function slotPort(number: number, networkId: number, ownerUid: string, bound: bo
     updatedAt: START,
     releasedAt: undefined,
     expiresAt: undefined,
+    unneeded: undefined,
   };
 }
 
@@ -58,6 +59,7 @@ function picked(batch: Item[], ports: PortRecord[], vacant: number[]): string[] 
     now: START,
     reuseDelayMs: REUSE_DELAY_MS,
     leaseMs: 3_600_000,
+    retention: { whenDeleted: 60, whenScaled: 60 },
     fabricManaged: false,
     newId: () => "id",
   };

@@ -40,6 +40,7 @@ export function decideActivate({ name, host, epoch }: Activation, scope: Decisio
     previousBindingReleased: binding === undefined && port.previousBindingReleased,
     updatedAt: context.now,
     releasedAt: undefined,
+    unneeded: undefined,
     expiresAt: undefined,
   };
   working.putPort(activated);

@@ -17,6 +17,7 @@ import {
   type Release,
   type Report,
   type SubnetSpec,
+  type WorkloadReport,
 } from "../../../contract/index.ts";
 import * as f from "./fields.ts";
 
@@ -29,9 +30,17 @@ export const owner = z.strictObject({
   uid: f.identifier,
   createdAt: f.timestamp,
 });
+const seconds = z.int().min(1).max(3_153_600_000);
+/** For ever, not at all, or seconds. */
+const retentionTime = z.union([z.enum(["Retain", "Delete"]), seconds], {
+  error: 'is not "Retain", "Delete" or a number of seconds from 1',
+});
+const retentionTimes = { whenDeleted: optional(retentionTime), whenScaled: optional(retentionTime) };
+export const workloadRetention = z.strictObject(retentionTimes);
 export const retention = z.strictObject({
   policy: z.enum(["ephemeral", "sticky"]),
-  ttlSeconds: optional(z.int().min(1).max(3_153_600_000)),
+  ttlSeconds: optional(seconds),
+  ...retentionTimes,
 });
 export const segment = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("flat"), physicalNetwork: f.identifier }),
@@ -116,6 +125,18 @@ export const report = z
   })
   .meta({ id: "Report" }) satisfies z.ZodType<Report>;
 
+export const workloadNeed = z.enum(["needed", "deleted", "scaled"]);
+export const workloadReport = z
+  .strictObject({
+    name: f.portName,
+    id: f.identifier,
+    epoch: z.int().min(0),
+    need: workloadNeed,
+    mayEnd: optional(z.boolean()),
+    message: optional(f.message),
+  })
+  .meta({ id: "WorkloadReport" }) satisfies z.ZodType<WorkloadReport>;
+
 export const subnetSpec = z
   .strictObject({
     cidr: f.syntax,
@@ -148,6 +169,7 @@ export const networkManifest = z
           .refine(mtu => mtu === 0 || mtu >= 68, { error: "is below 68, the minimum of IPv4 (0: default)" }),
       ),
       nodeLease: optional(nodeLease),
+      retention: optional(workloadRetention),
       subnets: optional(z.array(subnetSpec).max(256)),
     }),
   })

@@ -23,8 +23,9 @@ import {
   type ReleaseResult,
   type ReportResult,
   type Subnet,
+  type WorkloadReportResult,
 } from "../../../contract/index.ts";
-import { dns, owner, planeState, retention, route, sandbox, segment, workload } from "./requests.ts";
+import { dns, owner, planeState, retention, route, sandbox, segment, workload, workloadRetention } from "./requests.ts";
 
 /** Schemas of responses, for the OpenAPI document. `satisfies` checks them against the contract's types. */
 const optional = z.exactOptional;
@@ -71,6 +72,7 @@ export const network = z
     segment,
     mtu: z.int(),
     nodeLease: optional(nodeLease),
+    retention: optional(workloadRetention),
     subnets: z.array(subnet),
     createdAt: time,
     updatedAt: time,
@@ -105,6 +107,7 @@ export const port = z
     createdAt: time,
     updatedAt: time,
     releasedAt: optional(time),
+    unneeded: optional(z.enum(["deleted", "scaled"])),
     expiresAt: optional(time),
   })
   .meta({ id: "Port" }) satisfies z.ZodType<Port>;
@@ -138,6 +141,12 @@ export const reportResult = z.union([
   z.object({ applied: z.literal(false), reason: z.enum(["stale", "not_found"]) }),
   failed,
 ]) satisfies z.ZodType<ReportResult>;
+
+export const workloadReportResult = z.union([
+  z.object({ applied: z.literal(true), deleted: z.boolean(), expiresAt: optional(time) }),
+  z.object({ applied: z.literal(false), reason: z.enum(["stale", "not_found", "ends"]) }),
+  failed,
+]) satisfies z.ZodType<WorkloadReportResult>;
 
 export const putNetworkResponse = z
   .object({ network, outcome: z.enum(["created", "changed", "unchanged"]), changes: texts })

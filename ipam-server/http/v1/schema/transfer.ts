@@ -18,6 +18,7 @@ import {
   segment,
   subnetSpec,
   workload,
+  workloadRetention,
 } from "./requests.ts";
 
 /** Schemas of an export's lines. They are strict, so that an import drops nothing silently. */
@@ -42,6 +43,7 @@ const network = z.strictObject({
   segment,
   mtu: count,
   nodeLease: optional(z.strictObject({ size: z.int().min(1), low: z.int().min(1) })),
+  retention: optional(workloadRetention),
   createdAt: f.timestamp,
   updatedAt: f.timestamp,
   subnets: z.array(
@@ -87,6 +89,7 @@ const port = z.strictObject({
   updatedAt: f.timestamp,
   releasedAt: optional(f.timestamp),
   expiresAt: optional(f.timestamp),
+  unneeded: optional(z.enum(["deleted", "scaled"])),
 }) satisfies z.ZodType<TransferPort>;
 
 const freed = z.strictObject({

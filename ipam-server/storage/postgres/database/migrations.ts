@@ -256,16 +256,10 @@ CREATE TABLE database_history (
     version: 8,
     name: "clusters",
     oldestProgram: 1,
-    sql: `
-CREATE TABLE clusters (
-  name text COLLATE "C" PRIMARY KEY,
-  -- Of its namespace kube-system.
-  uid text COLLATE "C" NOT NULL UNIQUE,
-  registered_at bigint NOT NULL,
-  -- JSON; NULL while the controller holds no pass.
-  held_pass text
-);
-`,
+    // uid: of its namespace kube-system. held_pass: JSON; NULL while the controller holds no pass.
+    sql: `CREATE TABLE clusters (
+  name text COLLATE "C" PRIMARY KEY, uid text COLLATE "C" NOT NULL UNIQUE, registered_at bigint NOT NULL, held_pass text
+);`,
   },
   {
     version: 9,
@@ -295,5 +289,12 @@ CREATE INDEX ports_inactive ON ports (inactive_host) WHERE inactive_host IS NOT 
     sql: `UPDATE ports SET fenced = 0; -- Of earlier releases nothing is known.
 ALTER TABLE freed ADD released smallint NOT NULL DEFAULT 0, ADD conflict_mac bigint, ADD conflict_host text;
 CREATE INDEX freed_conflict ON freed (subnet_id, ip_offset) WHERE conflict_mac IS NOT NULL;`,
+  },
+  {
+    version: 12,
+    name: "retention by workload",
+    oldestProgram: 1,
+    // JSON: the times of ports and networks, and whether the workload needs the port.
+    sql: "ALTER TABLE ports ADD keep text; ALTER TABLE networks ADD retention text;",
   },
 ];

@@ -23,10 +23,10 @@ const NAMES = prepare(
 );
 const PUT = prepare(
   `INSERT INTO networks AS t (${NEW_NETWORK_COLUMNS})
-   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
    ON CONFLICT (name) DO UPDATE SET labels = excluded.labels, vpc = excluded.vpc,
      availability_zone = excluded.availability_zone, segment = excluded.segment, mtu = excluded.mtu,
-     node_lease = excluded.node_lease, updated_at = excluded.updated_at
+     node_lease = excluded.node_lease, retention = excluded.retention, updated_at = excluded.updated_at
    RETURNING id`,
 );
 const DELETE_NETWORK = prepare("DELETE FROM networks WHERE id = $1");

@@ -228,4 +228,13 @@ ALTER TABLE freed ADD COLUMN conflict_host TEXT;
 CREATE INDEX freed_conflict ON freed (subnet_id, offset) WHERE conflict_mac IS NOT NULL;
 `,
   },
+  {
+    version: 11,
+    name: "retention by workload",
+    sql: `
+-- JSON: the port's own times, and whether its workload needs it.
+ALTER TABLE ports ADD COLUMN keep TEXT;
+ALTER TABLE networks ADD COLUMN retention TEXT;
+`,
+  },
 ];

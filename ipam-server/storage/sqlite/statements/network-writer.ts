@@ -66,10 +66,10 @@ export class NetworkWriter {
   #writeNetwork(declaration: NetworkDeclaration, now: number): number {
     const id = this.#database
       .prepare(
-        `INSERT INTO networks (${NEW_NETWORK_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        `INSERT INTO networks (${NEW_NETWORK_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (name) DO UPDATE SET labels = excluded.labels, vpc = excluded.vpc,
            availability_zone = excluded.availability_zone, segment = excluded.segment, mtu = excluded.mtu,
-           node_lease = excluded.node_lease, updated_at = excluded.updated_at
+           node_lease = excluded.node_lease, retention = excluded.retention, updated_at = excluded.updated_at
          RETURNING id`,
       )
       .pluck()

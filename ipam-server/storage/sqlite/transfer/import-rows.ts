@@ -70,7 +70,7 @@ class SqliteSink extends SqliteSource implements TransferSink {
 
   async addNetwork({ declaration, createdAt, updatedAt, subnets: imported }: ImportedNetwork): Promise<void> {
     const { lastInsertRowid: networkId } = this.#database
-      .prepare(`INSERT INTO networks (${NEW_NETWORK_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+      .prepare(`INSERT INTO networks (${NEW_NETWORK_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
       .run(...encodeNetwork(declaration), createdAt, updatedAt);
     for (const [position, subnet] of declaration.subnets.entries()) {
       const kept = imported[position];

@@ -24,6 +24,8 @@ const BAD: Record<string, string[]> = {
   mac: ["", "0a:58:0a:00:00", "0b:58:0a:00:00:05", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00", "0a-58-0a-00-00-05"],
   families: ["", "ipv5", "IPv4", "ipv4 ipv6", "ipv4,ipv4", "both"],
   retain: ["", "yes", "Sticky", "0s", "24", "-1h", "1h1d", "h", "99999d", "1.5h", "24 h"],
+  "retain-when-deleted": ["", "retain", "delete", "sticky", "0s", "500ms", "24", "99999d"],
+  "retain-when-scaled": ["", "Keep", "Delete now", "-1h"],
   "port-name": ["", "a b", "ä", "x".repeat(254), "a\n"],
   "port-name-from": ["", "app,", "app,,shard", "app,app", "app shard", "-app", "/app"],
   "on-mismatch": ["", "ignore", "Reallocate"],

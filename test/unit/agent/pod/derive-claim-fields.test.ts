@@ -46,6 +46,17 @@ describe("the fields of a derived claim", () => {
     assert.deepEqual({ ...preclaim, sandbox }, add);
   });
 
+  it("has the times without its workload, unless ephemeral or with a time of its own", () => {
+    const ns = { "mooring.dev/retain-when-scaled": "Delete", "mooring.dev/retain-when-deleted": "Retain" };
+    const retention = (annotations: Record<string, string>, owner = STATEFUL_SET) =>
+      claimOf({ owner, annotations }, { ns }).retention;
+    const deleted = { "mooring.dev/retain-when-deleted": "36h" };
+    assert.deepEqual(retention(deleted), { policy: "sticky", whenDeleted: 129_600, whenScaled: "Delete" });
+    assert.deepEqual(retention({}), { policy: "sticky", whenDeleted: "Retain", whenScaled: "Delete" });
+    assert.deepEqual(retention({ "mooring.dev/retain": "24h" }), { policy: "sticky", ttlSeconds: 86_400 });
+    assert.deepEqual(retention({}, REPLICA_SET), { policy: "ephemeral" });
+  });
+
   it("selects networks by pod, then namespace, then configuration", () => {
     const pod = { annotations: { "mooring.dev/network-selector": "env=pod" } };
     const ns = { "mooring.dev/network-selector": "env=ns" };
