@@ -1,5 +1,13 @@
 import type { Probe, ProbeConflict } from "./probe/probe.ts";
 
+export interface Route {
+  dst: string;
+  /** Absent: on-link. */
+  gw?: string;
+  /** Absent: the main table. */
+  table?: number;
+}
+
 /** An attachment to plug, free of IPAM and Kubernetes: their identities travel in `externalIds` unchanged. */
 export interface Attachment {
   /** Path of the sandbox's netns (CNI_NETNS). */
@@ -14,9 +22,9 @@ export interface Attachment {
   mac: string;
   /** Bytes. 0: the least MTU of the bridge's uplinks. */
   mtu: number;
-  addresses: { address: string; prefixLength: number }[];
-  /** gw absent: on-link. Added in this order. */
-  routes: { dst: string; gw?: string }[];
+  addresses: { address: string; prefixLength: number; gateway?: string }[];
+  /** Added in this order. */
+  routes: Route[];
   /**
    * True: plugged without traffic, as the fence leaves a port: its host link is down and no bridge has it. The target of a
    * migration; the agent's `replug` connects it.
@@ -44,6 +52,8 @@ export interface Plugged {
   mtu: number;
   /** The host interface's OpenFlow port number; absent while it is silent. */
   ofport?: number;
+  /** The attachment's routes that exist, except those to its subnets. */
+  routes: Route[];
 }
 
 /** A port of Mooring in OVS. */

@@ -13,7 +13,7 @@ import { OvsdbClient } from "./ovsdb/client.ts";
 import { missingBridge, select, selectBridge } from "./ovsdb/ports.ts";
 import { readUuid } from "./ovsdb/value.ts";
 import { plug } from "./plug.ts";
-import { announce } from "./pod-interface.ts";
+import { announce } from "./pod/pod-interface.ts";
 import { fence, unplug } from "./unplug.ts";
 
 interface DatapathOptions {
@@ -51,7 +51,8 @@ export function openDatapath({ ovsdb: remote, timeoutMs, onStep, removal }: Data
         "probe",
         import("./probe/probe.ts").then(({ probe }) => probe(context, wanted)),
       ),
-    unplug: (sandboxId, containerInterface) => as("unplug", unplug(context, { sandboxId, containerInterface })),
+    unplug: (sandboxId, containerInterface, netns) =>
+      as("unplug", unplug(context, { sandboxId, containerInterface }, netns)),
     check: attachment =>
       as(
         "configure",

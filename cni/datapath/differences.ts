@@ -10,6 +10,7 @@ import { deriveAlias } from "./interface-name.ts";
 import { formatIp, parseCidr, parseIp } from "./kernel/ip-bytes.ts";
 import type { ObservedState, PodState } from "./observed-state.ts";
 import { formatAccess, isAccessPort, type OvsPort } from "./ovsdb/ports.ts";
+import { tableDifferences } from "./pod/own-table.ts";
 
 /** The netns path is unknown after OVSDB was lost, and earlier versions recorded no physical network. */
 const MAY_BE_ABSENT: ReadonlySet<string> = new Set([EXTERNAL_IDS.netns, EXTERNAL_IDS.physicalNetwork]);
@@ -86,6 +87,7 @@ function podDifferences(attachment: ExpectedAttachment, { hostLink, pod }: Obser
     ...differ(`state of ${name}`, "up", pod.link.up ? "up" : "down"),
     ...addressDifferences(attachment, pod),
     ...routeDifferences(attachment, pod),
+    ...tableDifferences(attachment, pod),
   ];
 }
 

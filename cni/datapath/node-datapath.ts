@@ -17,6 +17,8 @@ export type Replug = Omit<Attachment, "netns" | "mtu" | "routes" | "isSilent"> &
   netns?: string;
 };
 
+export type Replugged = Pick<Plugged, "hostInterface" | "ofport">;
+
 /** Operations of the node's agent, in addition to those of the CNI verbs. */
 export interface NodeDatapath extends Datapath {
   /** Creates missing bridges, patch ports and uplinks, and removes our patch ports that are not planned; see BridgePlan. */
@@ -32,7 +34,7 @@ export interface NodeDatapath extends Datapath {
    * Restores a sandbox's port in OVS, or its external_ids, without touching the pod. Undefined if the host link is
    * gone.
    */
-  replug(attachment: Replug): Promise<Plugged | undefined>;
+  replug(attachment: Replug): Promise<Replugged | undefined>;
   /**
    * Announces the pod's addresses on its link, once that has a carrier. Needed after `replug` connected it, because
    * switches expect its MAC where it was before.

@@ -7,6 +7,7 @@ import type { Netns } from "./kernel/netns.ts";
 import { fetchAddresses, type LinkAddress } from "./netlink/address.ts";
 import { fetchLink, type Link } from "./netlink/link.ts";
 import { fetchRoutes, type LinkRoute } from "./netlink/route.ts";
+import { fetchRules, type SourceRule } from "./netlink/rule.ts";
 import { RouteSocket } from "./netlink/socket.ts";
 import * as ovs from "./ovsdb/ports.ts";
 import { readInteger } from "./ovsdb/value.ts";
@@ -28,6 +29,7 @@ export interface PodState {
   addresses: LinkAddress[];
   /** Routes of the netns, of all interfaces and tables. */
   routes: LinkRoute[];
+  rules: SourceRule[];
 }
 
 /** The state of one attachment in OVS, on the host and in the pod. */
@@ -96,5 +98,6 @@ async function fetchPodState(netns: Netns, name: string, deadline: Deadline): Pr
   const link = await fetchLink(socket, name, deadline);
   if (link === undefined) return undefined;
   const addresses = await fetchAddresses(socket, link.index, deadline);
-  return { link, addresses, routes: await fetchRoutes(socket, deadline) };
+  const routes = await fetchRoutes(socket, deadline);
+  return { link, addresses, routes, rules: await fetchRules(socket, deadline) };
 }

@@ -1,4 +1,5 @@
 import type { Attachment, Plugged } from "./attachment.ts";
+import { fetchMtu } from "./bridges/uplink-mtu.ts";
 import type { DatapathContext, PlugStep } from "./datapath-context.ts";
 import { AddressConflictError, DatapathError } from "./datapath-error.ts";
 import { Deadline } from "./deadline.ts";
@@ -13,10 +14,10 @@ import { NetlinkError, type RouteSocket } from "./netlink/socket.ts";
 import { fetchObservedState, fetchOvsState, type ObservedState, type OvsState } from "./observed-state.ts";
 import { recordFenced, removeFenced } from "./ovsdb/fenced-ports.ts";
 import { addPort, fetchPorts, missingBridge, removePorts, setExternalIds, waitForConfigured } from "./ovsdb/ports.ts";
-import { addAddresses, addRoutes, explain, openPod } from "./pod-interface.ts";
+import { removePodRules } from "./pod/own-table.ts";
+import { addAddresses, explain, openPod } from "./pod/pod-interface.ts";
+import { addRoutes, findRoutes } from "./pod/pod-routes.ts";
 import type { ProbeConflict } from "./probe/probe.ts";
-
-const MIN_IPV6_MTU = 1280;
 
 type ProbeAddresses = (() => Promise<ProbeConflict | undefined>) | undefined;
 
@@ -96,12 +97,24 @@ async function adopt(
 ): Promise<Plugged | undefined> {
   const { hostLink } = found;
   const [row] = found.ovs.interfaces;
-  if (hostLink === undefined || row?.ofport === undefined || findDifferences(attachment, found).length > 0)
+  if (
+    hostLink === undefined ||
+    found.pod === undefined ||
+    row?.ofport === undefined ||
+    findDifferences(attachment, found).length > 0
+  )
     return undefined;
   if (findIdDifferences(attachment, found).length > 0) {
     await setExternalIds(ovsdb, row.uuid, attachment, deriveExternalIds(attachment), deadline);
   }
-  return { hostInterface: hostLink.name, hostMac: hostLink.mac ?? "", mtu: hostLink.mtu ?? 0, ofport: row.ofport };
+  const { link, routes } = found.pod;
+  return {
+    hostInterface: hostLink.name,
+    hostMac: hostLink.mac ?? "",
+    mtu: hostLink.mtu ?? 0,
+    ofport: row.ofport,
+    routes: findRoutes(attachment, link.index, routes),
+  };
 }
 
 /** Removes this identity's OVS ports and link. */
@@ -125,7 +138,7 @@ async function build(
 ): Promise<Plugged> {
   // Wait until OVS has released a device of this name: when it does, it takes down whichever device has the name then.
   if (pendingCfg !== undefined) await waitForConfigured(context.ovsdb, pendingCfg, deadline);
-  const [host, mtu] = await Promise.all([context.hostSocket(), findMtu(context, attachment, deadline)]);
+  const [host, mtu] = await Promise.all([context.hostSocket(), fetchMtu(context.ovsdb, attachment, deadline)]);
   const step = async (name: PlugStep) => context.onStep?.(name);
   // Overlaps with all that goes before the link is up. Awaited late; until then a failure must not count as unhandled.
   const probed = probe?.();
@@ -154,29 +167,15 @@ async function build(
     // Bring the link up last: the kernel then announces the addresses, and OVS forwards them.
     await explain("configure", `cannot bring up ${attachment.containerInterface}`, setLinkUp(pod, index, deadline));
     await step("up");
-    await addRoutes(pod, index, attachment, deadline);
+    undo.defer(() => removePodRules(netns, attachment.containerInterface, new Deadline(context.timeoutMs)));
+    const routes = await addRoutes(pod, index, attachment, deadline);
     await step("route");
     undo.move();
     const ofport = port.value !== undefined && { ofport: port.value };
-    return { hostInterface: name, hostMac: deriveHostMac(name), mtu, ...ofport };
+    return { hostInterface: name, hostMac: deriveHostMac(name), mtu, routes, ...ofport };
   } catch (error) {
     throw await unwind(undo, error);
   }
-}
-
-/** The kernel refuses IPv6 on a link below its minimum with EINVAL, after half of a plug (RFC 8200 section 5). */
-async function findMtu(
-  { ovsdb }: DatapathContext,
-  { mtu: stated, bridge, addresses }: Attachment,
-  deadline: Deadline,
-): Promise<number> {
-  if (stated > 0) return stated;
-  const { fetchUplinkMtu } = await import("./bridges/uplink-mtu.ts");
-  const mtu = await fetchUplinkMtu(ovsdb, bridge, deadline);
-  const ipv6 = addresses.find(({ address }) => address.includes(":"))?.address;
-  if (ipv6 === undefined || mtu >= MIN_IPV6_MTU) return mtu;
-  const why = `an uplink of ${bridge} has the MTU ${mtu}, but ${ipv6} needs ${MIN_IPV6_MTU} or more`;
-  throw new DatapathError("configure", `${why}: raise it, or declare the network's mtu`);
 }
 
 async function createPodVeth(

@@ -1,5 +1,4 @@
 import { parseExternalIds, type SandboxIds } from "../external-ids.ts";
-import type { Plugged } from "./attachment.ts";
 import type { DatapathContext } from "./datapath-context.ts";
 import { DatapathError } from "./datapath-error.ts";
 import { Deadline } from "./deadline.ts";
@@ -8,7 +7,7 @@ import { findHostLink } from "./host-link.ts";
 import { parseAlias } from "./interface-name.ts";
 import { fetchLinks, setLinkUp } from "./netlink/link.ts";
 import { RouteSocket } from "./netlink/socket.ts";
-import type { HostLink, Replug } from "./node-datapath.ts";
+import type { HostLink, Replug, Replugged } from "./node-datapath.ts";
 import { fetchOvsState } from "./observed-state.ts";
 import {
   addPort,
@@ -26,7 +25,7 @@ import {
 } from "./ovsdb/ports.ts";
 
 /** See NodeDatapath. The host link proves that the pod exists, because its peer is the pod's interface. */
-export async function replug(context: DatapathContext, attachment: Replug): Promise<Plugged | undefined> {
+export async function replug(context: DatapathContext, attachment: Replug): Promise<Replugged | undefined> {
   const deadline = new Deadline(context.timeoutMs);
   const { ovsdb } = context;
   const { bridge, vlan = 0 } = attachment;
@@ -44,7 +43,7 @@ export async function replug(context: DatapathContext, attachment: Replug): Prom
   const [row] = state.interfaces;
   const [port] = state.ports;
   const ids = deriveExternalIds(attachment);
-  const plugged = { hostInterface: link.name, hostMac: link.mac ?? "", mtu: link.mtu ?? 0 };
+  const plugged = { hostInterface: link.name };
   const actualBridge = port && (await fetchBridgeOf(ovsdb, port, deadline));
   const isUsable = row?.name === link.name && (row.ofport ?? -1) > 0 && actualBridge === bridge;
   if (isUsable && row.ofport !== undefined && port !== undefined) {

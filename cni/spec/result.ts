@@ -74,6 +74,9 @@ export function appendResult(previous: CniResult, own: CniResult): CniResult {
   };
 }
 
+/** RT_TABLE_MAIN of linux/rtnetlink.h. */
+const MAIN_TABLE = 254;
+
 /** Before 1.0.0 an address carries `version`; since 1.1.0 interfaces and routes carry details. */
 export function formatResult(result: CniResult, cniVersion: CniVersion): string {
   const withFamily = !isAtLeast(cniVersion, "1.0.0");
@@ -91,9 +94,12 @@ export function formatResult(result: CniResult, cniVersion: CniVersion): string 
         : base,
     ),
     ips: result.ips.map(ip => (withFamily ? { version: ip.address.includes(":") ? "6" : "4", ...ip } : ip)),
-    routes: result.routes.map(route =>
-      withDetails ? route : { dst: route.dst, ...(route.gw !== undefined && { gw: route.gw }) },
-    ),
+    // Without details a route of another table would pass for one of the main table.
+    routes: withDetails
+      ? result.routes
+      : result.routes
+          .filter(({ table }) => table === undefined || table === MAIN_TABLE)
+          .map(({ dst, gw }) => ({ dst, ...(gw !== undefined && { gw }) })),
     dns: result.dns,
   });
 }

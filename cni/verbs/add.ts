@@ -192,7 +192,7 @@ async function reportActive(
 
 function deriveResult(
   { invocation, config }: VerbCall,
-  { port, routes, dns }: PortAttachment,
+  { port, dns }: PortAttachment,
   plugged: Plugged,
   netns: string,
 ): CniResult {
@@ -206,7 +206,7 @@ function deriveResult(
       ...(ip.gateway !== undefined && { gateway: ip.gateway }),
       interface: 1,
     })),
-    routes: routes.map(({ dst, gw }) => ({ dst, ...(gw !== undefined && { gw }) })),
+    routes: plugged.routes.map(route => ({ ...route })),
     dns: config.dns ?? dns,
   };
 }

@@ -33,7 +33,10 @@ export function deriveAttachment(
     ...(segment.type === "vlan" && { vlan: segment.id }),
     mac: port.mac,
     mtu: config.mtu || plan.mtu,
-    addresses: port.fixedIps.map(({ address, prefixLength }) => ({ address, prefixLength })),
+    addresses: port.fixedIps.map(({ address, prefixLength, gateway }) => ({
+      ...{ address, prefixLength },
+      ...(gateway !== undefined && { gateway }),
+    })),
     routes: routes.map(({ dst, gw }) => ({ dst, ...(gw !== undefined && { gw }) })),
     ...(inactive && { isSilent: inactive }),
     externalIds: formatPortIds({

@@ -122,7 +122,7 @@ function deriveExpected(
     ...(hostMtu !== undefined && { hostMtu }),
     addresses: previous.ips
       .filter(ip => ip.interface === index)
-      .map(ip => parseCidr(ip.address))
+      .map(({ address, gateway }) => ({ ...parseCidr(address), ...(gateway !== undefined && { gateway }) }))
       .filter(({ address }) => own(address)),
     routes: previous.routes.map(({ dst, gw }) => ({ dst, ...(gw !== undefined && { gw }) })),
   };

@@ -29,6 +29,7 @@ export interface CniJson {
   cniVersion: string;
   interfaces?: { name: string; mac?: string; sandbox?: string }[];
   ips?: { address: string; gateway?: string; interface?: number }[];
+  routes?: { dst: string; gw?: string; table?: number }[];
   code?: number;
   msg?: string;
   details?: string;

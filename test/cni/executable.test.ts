@@ -140,6 +140,30 @@ describe("the CNI executable", () => {
     expectSuccess(await cni(lab.a, "GC", { conf: { ...conf, "cni.dev/valid-attachments": [] } }));
   });
 
+  it("gives a further interface its own table, and lists only routes that it made", async () => {
+    const sandbox = await lab.plug(lab.a, "further");
+    const conf = { ...lab.runtime.derive(lab.a, sandbox, { networkSelector: "env=test" }) };
+    const call = { ...conf, ifname: "net1" };
+    const result = expectSuccess(await cni(lab.a, "ADD", call));
+    const [table] = result?.routes?.map(route => route.table) ?? [];
+    assert.deepEqual(result?.routes, [
+      { dst: "0.0.0.0/0", gw: "10.200.0.1", table },
+      { dst: "::/0", gw: "fd00:200::1", table },
+    ]);
+    const shown = await sandbox.endpoint.must(["ip", "route", "show", "table", String(table)]);
+    assert.match(shown, /^default via 10\.200\.0\.1 dev net1/);
+    assert.match(await sandbox.endpoint.must(["ip", "route"]), /^default via 10\.100\.0\.1 dev eth0/);
+    const check = { ...call, conf: { ...call.conf, prevResult: result } };
+    expectSuccess(await cni(lab.a, "CHECK", check));
+    for (const [, address] of (await sandbox.endpoint.must(["ip", "rule"])).matchAll(/from (10\.200\S+)/g)) {
+      await sandbox.endpoint.must(["ip", "rule", "del", "from", address ?? ""]);
+    }
+    expectError(await cni(lab.a, "CHECK", check), 121, /rule in the pod should be from 10\.200\.\S+ lookup \d+/);
+    expectSuccess(await cni(lab.a, "DEL", call));
+    assert.doesNotMatch(await sandbox.endpoint.must(["ip", "-6", "rule"]), /fd00:200/);
+    await lab.unplug(sandbox);
+  });
+
   it("appends its result and interface when chained after another plugin", async () => {
     const sandbox = await lab.runtime.create("chained");
     const prevResult = {

@@ -52,7 +52,13 @@ export class FakeNode {
           externalIds,
         };
         this.plugged.set(key, { ...port, attachment });
-        return { hostInterface, hostMac: "02:00:00:00:00:07", mtu: attachment.mtu || 1450, ofport: 7 };
+        return {
+          hostInterface,
+          hostMac: "02:00:00:00:00:07",
+          mtu: attachment.mtu || 1450,
+          ofport: 7,
+          routes: attachment.routes,
+        };
       },
       probe: async ({ addresses }) => {
         this.calls.push(`probe ${addresses.join(" ")}`);

@@ -8,7 +8,8 @@ const RTM_GETROUTE = 26;
 const RTA_DST = 1;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
-const RT_TABLE_MAIN = 254;
+const RTA_TABLE = 15;
+export const RT_TABLE_MAIN = 254;
 const RTPROT_STATIC = 4;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
@@ -23,27 +24,29 @@ export interface LinkRoute {
   prefixLength: number;
   /** Absent: on-link. */
   gateway: Buffer | undefined;
+  table: number;
 }
 
 /**
- * Adds a route to the main table. False if the netns has a route to this destination: a pod's first interface keeps
- * its default route, and the kernel adds on-link routes with addresses.
+ * Adds a route. False if the table has a route to this destination: a pod's first interface keeps its default route, and
+ * the kernel adds on-link routes with addresses.
  */
 export async function addRoute(socket: RouteSocket, route: LinkRoute, deadline: Deadline): Promise<boolean> {
-  const { bytes, prefixLength, linkIndex, gateway } = route;
+  const { bytes, prefixLength, linkIndex, gateway, table } = route;
   const ipv4 = bytes.length === 4;
   const header = Buffer.from([
     ipv4 ? AF_INET : AF_INET6,
     prefixLength,
     0,
     0,
-    RT_TABLE_MAIN,
+    // The table is in its attribute, because it may exceed this byte.
+    0,
     RTPROT_STATIC,
     ipv4 && gateway === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
     RTN_UNICAST,
     ...[0, 0, 0, 0],
   ]);
-  const attributes = [encodeAttribute(RTA_OIF, encodeU32(linkIndex))];
+  const attributes = [encodeAttribute(RTA_OIF, encodeU32(linkIndex)), encodeAttribute(RTA_TABLE, encodeU32(table))];
   if (prefixLength > 0) attributes.push(encodeAttribute(RTA_DST, bytes));
   if (gateway !== undefined) attributes.push(encodeAttribute(RTA_GATEWAY, gateway));
   try {
@@ -70,5 +73,6 @@ function decodeRoute(payload: Buffer): LinkRoute {
     prefixLength: payload.readUInt8(1),
     bytes: attributes.get(RTA_DST) ?? Buffer.alloc(payload.readUInt8(0) === AF_INET ? 4 : 16),
     gateway: attributes.get(RTA_GATEWAY),
+    table: decodeU32(attributes.get(RTA_TABLE)) ?? payload.readUInt8(4),
   };
 }

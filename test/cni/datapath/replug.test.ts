@@ -62,8 +62,9 @@ describe("replug", { skip }, () => {
   it("changes only what differs, such as old external_ids", async () => {
     using pod = new Pod();
     const attachment = attach(pod, 3);
-    const first = await plug(attachment);
-    ovs.vsctl("set", "interface", first.hostInterface, "external_ids:theirs=kept");
+    const { hostInterface, ofport } = await plug(attachment);
+    const first = { hostInterface, ofport };
+    ovs.vsctl("set", "interface", hostInterface, "external_ids:theirs=kept");
     assert.deepEqual(await datapath.replug(attachment), first);
     const newer = { ...attachment, externalIds: { ...attachment.externalIds, "mooring-epoch": "9" } };
     assert.deepEqual(await datapath.replug(newer), first);

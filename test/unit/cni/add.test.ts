@@ -23,7 +23,7 @@ describe("ADD", () => {
       vlan: 100,
       mac: "0a:58:0a:64:01:0a",
       mtu: 1400,
-      addresses: [{ address: "10.100.1.10", prefixLength: 16 }],
+      addresses: [{ address: "10.100.1.10", prefixLength: 16, gateway: "10.100.0.1" }],
       routes: [{ dst: "0.0.0.0/0", gw: "10.100.0.1" }],
       externalIds: {
         "mooring-port": "c1/default/web-0",

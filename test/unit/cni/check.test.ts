@@ -52,7 +52,7 @@ describe("CHECK", () => {
       vlan: 100,
       mac: "0a:58:0a:64:01:0a",
       hostMtu: 1400,
-      addresses: [{ address: "10.100.1.10", prefixLength: 16 }],
+      addresses: [{ address: "10.100.1.10", prefixLength: 16, gateway: "10.100.0.1" }],
       routes: prevResult.routes,
     });
   });

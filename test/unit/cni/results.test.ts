@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { formatResult } from "../../../cni/spec/result.ts";
 import { SUPPORTED_VERSIONS } from "../../../cni/spec/versions.ts";
 import { Harness } from "./harness.ts";
 
@@ -40,6 +41,18 @@ const GOLDEN = {
 };
 
 describe("results", () => {
+  it("list a route of another table only where a version can say so", () => {
+    const main = { dst: "198.51.100.0/24", gw: "10.200.1.1" };
+    const own = { dst: "0.0.0.0/0", gw: "10.200.1.1", table: 20_000_000 };
+    for (const [cniVersion, routes] of [
+      ["1.0.0", [main]],
+      ["1.1.0", [main, own]],
+    ] as const) {
+      const result = formatResult({ interfaces: [], ips: [], routes: [main, own], dns: {} }, cniVersion);
+      assert.deepEqual(JSON.parse(result).routes, routes);
+    }
+  });
+
   for (const cniVersion of SUPPORTED_VERSIONS) {
     it(`answers ADD of ${cniVersion} in that version`, async () => {
       await using harness = await Harness.start();

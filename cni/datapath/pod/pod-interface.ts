@@ -1,16 +1,15 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Attachment } from "./attachment.ts";
-import { DatapathError, type DatapathStep } from "./datapath-error.ts";
-import type { Deadline } from "./deadline.ts";
-import { disableTxChecksumOffload } from "./kernel/ethtool.ts";
-import { parseCidr, parseIp } from "./kernel/ip-bytes.ts";
-import { loadLibc } from "./kernel/libc.ts";
-import { type Netns, openNetns } from "./kernel/netns.ts";
-import { writeInterfaceSysctl } from "./kernel/sysctl.ts";
-import { addAddress } from "./netlink/address.ts";
-import { fetchLink, repeatMac } from "./netlink/link.ts";
-import { addRoute } from "./netlink/route.ts";
-import { NetlinkError, RouteSocket } from "./netlink/socket.ts";
+import type { Attachment } from "../attachment.ts";
+import { DatapathError, type DatapathStep } from "../datapath-error.ts";
+import type { Deadline } from "../deadline.ts";
+import { disableTxChecksumOffload } from "../kernel/ethtool.ts";
+import { parseIp } from "../kernel/ip-bytes.ts";
+import { loadLibc } from "../kernel/libc.ts";
+import { type Netns, openNetns } from "../kernel/netns.ts";
+import { writeInterfaceSysctl } from "../kernel/sysctl.ts";
+import { addAddress } from "../netlink/address.ts";
+import { fetchLink, repeatMac } from "../netlink/link.ts";
+import { NetlinkError, RouteSocket } from "../netlink/socket.ts";
 
 /**
  * Opens a socket in the pod and, in the same entry of its netns, sets up the interface before it is up: software
@@ -30,6 +29,9 @@ export async function openPod(netns: Netns, attachment: Attachment, netdev: bool
 
 function setPodSysctls({ containerInterface: name, addresses }: Attachment): void {
   writeInterfaceSysctl("ipv4", name, "arp_notify", 1);
+  // Each interface speaks for its own addresses only: two on one segment would both answer for both.
+  writeInterfaceSysctl("ipv4", name, "arp_ignore", 1);
+  writeInterfaceSysctl("ipv4", name, "arp_announce", 2);
   // Some runtimes disable IPv6 in sandboxes; setting an IPv6 address would then fail.
   const ipv6 = addresses.some(({ address }) => parseIp(address)?.length === 16);
   if (ipv6) writeInterfaceSysctl("ipv6", name, "disable_ipv6", 0);
@@ -49,25 +51,6 @@ export async function addAddresses(
     if (bytes === undefined) throw new DatapathError("configure", `${JSON.stringify(address)} is not an IP address`);
     const what = `cannot set ${address}/${prefixLength} on ${containerInterface} in ${netns}`;
     await explain("configure", what, addAddress(socket, { linkIndex, bytes, prefixLength }, deadline));
-  }
-}
-
-/** Adds the routes in order, so that a gateway outside the subnet can have its on-link route first. */
-export async function addRoutes(
-  socket: RouteSocket,
-  linkIndex: number,
-  { routes, netns }: Attachment,
-  deadline: Deadline,
-): Promise<void> {
-  for (const { dst, gw } of routes) {
-    const destination = parseCidr(dst);
-    const gateway = gw === undefined ? undefined : parseIp(gw);
-    if (destination === undefined) throw new DatapathError("configure", `route ${JSON.stringify(dst)} is not a CIDR`);
-    if (gw !== undefined && gateway?.length !== destination.bytes.length) {
-      throw new DatapathError("configure", `route ${dst}: ${JSON.stringify(gw)} is not a gateway of its family`);
-    }
-    const what = `cannot add the route ${dst}${gw === undefined ? "" : ` via ${gw}`} in ${netns}`;
-    await explain("configure", what, addRoute(socket, { linkIndex, ...destination, gateway }, deadline));
   }
 }
 
