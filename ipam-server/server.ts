@@ -22,6 +22,7 @@ import { eventOperations } from "./http/v1/event-operations.ts";
 import { networkOperations } from "./http/v1/network-operations.ts";
 import { portOperations } from "./http/v1/port-operations.ts";
 import { recoveryOperations } from "./http/v1/recovery-operations.ts";
+import { StreamPlaces } from "./http/v1/stream-places.ts";
 import { transferOperations } from "./http/v1/transfer-operations.ts";
 import { OptionError } from "./process/options.ts";
 import { openPostgresStore } from "./storage/postgres/postgres-store.ts";
@@ -77,7 +78,8 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
     },
   };
 
-  const streams = { keepAliveMs: KEEP_ALIVE_MS, slowReaderMs: SLOW_READER_MS, signal: stopping.signal };
+  const places = new StreamPlaces({ onChange: metrics.onStreams, onRefused: metrics.onRefusedStream });
+  const streams = { places, keepAliveMs: KEEP_ALIVE_MS, slowReaderMs: SLOW_READER_MS, signal: stopping.signal };
   const operations: Operation[] = [
     ...batchOperations(batcher),
     ...networkOperations(store),

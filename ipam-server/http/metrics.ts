@@ -1,6 +1,7 @@
-import { collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { SERVER_CALLER } from "../domain/model/caller.ts";
 import type { Store } from "../domain/store.ts";
+import { STREAM_KINDS, type StreamKind } from "./v1/stream-places.ts";
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 const ITEMS = [1, 2, 5, 10, 20, 50, 100, 200, 400, 1000];
@@ -18,6 +19,19 @@ export class Metrics {
   readonly #term = new Gauge({
     name: "mooring_leader_term",
     help: "Leadership term of this server; 0 while another server is the leader",
+    registers: [this.#registry],
+  });
+
+  readonly #streams = new Gauge({
+    name: "mooring_event_streams",
+    help: "Open event streams by kind: agent, controller, other",
+    labelNames: ["kind"],
+    registers: [this.#registry],
+  });
+  readonly #refusedStreams = new Counter({
+    name: "mooring_event_streams_refused_total",
+    help: "Event streams refused because their kind or their caller had no place left",
+    labelNames: ["kind"],
     registers: [this.#registry],
   });
 
@@ -39,6 +53,10 @@ export class Metrics {
 
   constructor(store: Pick<Store, "readNetworks" | "readConflicts" | "changeRecovery">, queueDepth: () => number) {
     this.#store = store;
+    for (const kind of STREAM_KINDS) {
+      this.#streams.set({ kind }, 0);
+      this.#refusedStreams.inc({ kind }, 0);
+    }
     collectDefaultMetrics({ register: this.#registry });
     new Gauge({
       name: "mooring_queue_items",
@@ -61,6 +79,14 @@ export class Metrics {
 
   readonly onTerm = (term: number | undefined): void => {
     this.#term.set(term ?? 0);
+  };
+
+  readonly onStreams = (kind: StreamKind, open: number): void => {
+    this.#streams.set({ kind }, open);
+  };
+
+  readonly onRefusedStream = (kind: StreamKind): void => {
+    this.#refusedStreams.inc({ kind });
   };
 
   async expose(): Promise<{ contentType: string; text: string }> {

@@ -8,8 +8,8 @@ import { type Operation, operation } from "../operation.ts";
 import { STOPPING } from "../request-pipeline.ts";
 import * as requests from "./schema/requests.ts";
 import * as responses from "./schema/responses.ts";
+import type { StreamPlaces } from "./stream-places.ts";
 
-const MAX_STREAMS = 5000;
 const WRITE_AT_ONCE = 50;
 
 interface EventStreamOptions {
@@ -19,10 +19,10 @@ interface EventStreamOptions {
   slowReaderMs: number;
   /** Aborted when the server stops: every stream ends with a reason. */
   signal: AbortSignal;
+  places: StreamPlaces;
 }
 
 export function eventOperations(store: Store, tail: EventTail, options: EventStreamOptions): Operation[] {
-  let streams = 0;
   return [
     operation({
       method: "GET",
@@ -33,13 +33,10 @@ export function eventOperations(store: Store, tail: EventTail, options: EventStr
       read: "short",
       query: requests.eventQuery,
       responses: { 200: { about: "Events in order", schema: responses.eventList } },
-      async handle({ query, request }) {
+      async handle({ caller, query, request }) {
         if (!wantsStream(request)) return { status: 200, json: await store.readEvents(query) };
-        if (streams >= MAX_STREAMS) {
-          throw new IpamError("overloaded", `${streams} event streams are open; retry later`, {
-            retryAfterSeconds: 30,
-          });
-        }
+        using reserved = new DisposableStack();
+        reserved.use(options.places.reserve(caller, request, query.host));
         const { limit: _, after: asked, ...filter } = query;
         const { lastSeq } = await store.readEvents({ limit: 1 });
         const after = lastEventId(request) ?? asked ?? lastSeq;
@@ -48,14 +45,11 @@ export function eventOperations(store: Store, tail: EventTail, options: EventStr
           const detail = `after: ${after} is later than the newest event, ${lastSeq}: ${replaced}`;
           throw new IpamError("conflict", detail, { field: "after" });
         }
+        const place = reserved.move();
         return {
           async stream(response) {
-            streams++;
-            try {
-              await streamEvents(response, tail, filter, after, options);
-            } finally {
-              streams--;
-            }
+            using _ = place;
+            await streamEvents(response, tail, filter, after, options);
           },
         };
       },

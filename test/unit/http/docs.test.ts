@@ -11,6 +11,7 @@ import { clusterOperations } from "../../../ipam-server/http/v1/cluster-operatio
 import { eventOperations } from "../../../ipam-server/http/v1/event-operations.ts";
 import { networkOperations } from "../../../ipam-server/http/v1/network-operations.ts";
 import { portOperations } from "../../../ipam-server/http/v1/port-operations.ts";
+import { StreamPlaces } from "../../../ipam-server/http/v1/stream-places.ts";
 import { transferOperations } from "../../../ipam-server/http/v1/transfer-operations.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 
@@ -33,7 +34,7 @@ describe("API page", () => {
     const store = new MemoryStore();
     const batcher = new CommitQueue(store, { maxQueue: 1 });
     using tail = new EventTail(store);
-    const timing = { keepAliveMs: 1, slowReaderMs: 1, signal: AbortSignal.abort() };
+    const timing = { places: new StreamPlaces(), keepAliveMs: 1, slowReaderMs: 1, signal: AbortSignal.abort() };
     const operations = [
       ...batchOperations(batcher),
       ...networkOperations(store),

@@ -10,12 +10,13 @@ import { EventTail } from "../../../ipam-server/engine/event-tail.ts";
 import { ReadQueue } from "../../../ipam-server/engine/read-queue.ts";
 import { createApp } from "../../../ipam-server/http/app.ts";
 import { eventOperations } from "../../../ipam-server/http/v1/event-operations.ts";
+import { StreamPlaces } from "../../../ipam-server/http/v1/stream-places.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
 import { EventStream } from "../../server/api/sse.ts";
 
 async function serveEvents(store: MemoryStore, tail = new EventTail(store), keepAliveMs = 60_000) {
   const stopping = new AbortController();
-  const timing = { keepAliveMs, slowReaderMs: 200, signal: stopping.signal };
+  const timing = { places: new StreamPlaces(), keepAliveMs, slowReaderMs: 200, signal: stopping.signal };
   const edge = {
     ...{ admit: () => ({ name: "t", roles: [] }), log: pino({ enabled: false }), onAnswer: () => undefined },
     ...{
