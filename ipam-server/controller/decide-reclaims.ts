@@ -38,7 +38,7 @@ export function decideReclaims(
   for (const port of ports) {
     const decision = classifyPort(port, view, cluster);
     if (decision === undefined) continue;
-    const key = `${decision.action} ${port.id} ${port.epoch}`;
+    const key = `${decision.action} ${port.id} ${epochOf(port, decision)}`;
     const since = previous.get(key) ?? now;
     suspects.set(key, since);
     if (now - since >= graceMs) due.push({ port, decision });
@@ -46,34 +46,43 @@ export function decideReclaims(
   return { suspects, due };
 }
 
+/** Of what the decision is about: an INACTIVE binding has an epoch of its own. */
+const epochOf = ({ epoch, inactiveBinding }: Port, decision: ReclaimDecision): number =>
+  decision.action === "release" && decision.binding === inactiveBinding ? inactiveBinding.epoch : epoch;
+
 /**
  * Decides about one port from one view of Kubernetes:
  *
  * - bound: release if no pod has the owner's UID, and its node does not exist or is out of service. While the node may run,
- *   so may the pod: only the node's agent sees its sandbox, and a claim by the same name may move the binding;
+ *   so may the pod: only the node's agent sees its sandbox, and a claim by the same name may move the binding. The INACTIVE
+ *   binding of a migration's target is released by the same rule;
  * - a lease: release if it has expired and its node does not exist or is out of service;
  * - unbound, sticky, without a TTL (the server ends those) and not reserved (a person deletes those): report whether the
  *   workload named by its last claim needs it, if the port says otherwise;
  * - anything else, and any port for which the view lacks a resource: keep (undefined).
  */
 export function classifyPort(port: Port, view: KubeView, cluster: string): ReclaimDecision | undefined {
-  const { binding, workload } = port;
+  const { binding, inactiveBinding, workload } = port;
   if (port.cluster !== cluster) return undefined;
   if (isLease(port)) return binding && classifyLease(port, binding, view);
   if (view.pods === undefined) return undefined;
-  if (binding !== undefined) {
-    const isPods = port.owner !== undefined && port.owner.kind !== "device" && POD_UID.test(binding.ownerUid);
-    if (!isPods || port.namespace === undefined || view.pods.uids.has(binding.ownerUid)) return undefined;
-    const stopped = findStoppedNode(binding.host, view);
-    if (stopped === undefined) return undefined;
-    return { action: "release", binding, reason: `no pod has the UID ${binding.ownerUid}, and ${stopped}` };
-  }
+  if (binding !== undefined || inactiveBinding !== undefined)
+    return classifyBinding(port, binding, view) ?? classifyBinding(port, inactiveBinding, view);
   const isKeptForItself = port.retention.policy === "sticky" && port.retention.ttlSeconds === undefined;
   if (!isKeptForItself || port.reservation !== undefined || workload === undefined) return undefined;
   const observed = observeNeed(workload, port.slot, view, view.pods.names);
   if (observed === undefined || observed.need === (port.unneeded ?? "needed")) return undefined;
   if (observed.need === "needed") return { action: "restore", need: "needed", reason: observed.reason };
   return { action: "retire", need: observed.need, reason: observed.reason };
+}
+
+function classifyBinding(port: Port, binding: Binding | undefined, view: KubeView): ReclaimDecision | undefined {
+  if (binding === undefined || view.pods === undefined) return undefined;
+  const isPods = port.owner !== undefined && port.owner.kind !== "device" && POD_UID.test(binding.ownerUid);
+  if (!isPods || port.namespace === undefined || view.pods.uids.has(binding.ownerUid)) return undefined;
+  const stopped = findStoppedNode(binding.host, view);
+  if (stopped === undefined) return undefined;
+  return { action: "release", binding, reason: `no pod has the UID ${binding.ownerUid}, and ${stopped}` };
 }
 
 export const isLease = ({ owner }: Port): boolean => owner?.kind === "lease";

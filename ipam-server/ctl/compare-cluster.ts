@@ -18,8 +18,8 @@ export interface ClusterPod {
 
 /**
  * Compares both ways: every binding has its pod on the binding's host, every pod with an address has a binding that
- * holds it, no two pods share an address, and every lease has its node. Ignores ports of devices, machines and other
- * clusters. Pure.
+ * holds it, no two pods share an address unless a machine migrates between them, and every lease has its node. Ignores the
+ * bindings of devices and machines, and ports of other clusters. Pure.
  */
 export function compareCluster(
   ports: readonly Port[],
@@ -29,11 +29,12 @@ export function compareCluster(
 ): Finding[] {
   const all = ports.filter(port => port.cluster === cluster);
   const ours = all.filter(({ owner }) => (owner?.kind ?? "pod") === "pod");
+  const targets = new Set(all.map(({ inactiveBinding }) => inactiveBinding?.ownerUid));
   return [
     ...findLeasesWithoutNode(all, nodes),
     ...findBindingsWithoutPod(ours, new Map(pods.map(pod => [pod.uid, pod]))),
-    ...findPodsWithoutBinding(ours, pods.filter(isPlugged)),
-    ...findSharedAddresses(pods.filter(pod => isPlugged(pod) && !pod.isEnding)),
+    ...findPodsWithoutBinding(all, pods.filter(isPlugged)),
+    ...findSharedAddresses(pods.filter(pod => isPlugged(pod) && !pod.isEnding && !targets.has(pod.uid))),
   ];
 }
 
@@ -41,10 +42,12 @@ const isPlugged = (pod: ClusterPod) => !pod.isOnHostNetwork && !pod.hasEnded && 
 const nameOf = (pod: ClusterPod) => `pod ${pod.namespace}/${pod.name}`;
 
 function findBindingsWithoutPod(ports: readonly Port[], pods: ReadonlyMap<string, ClusterPod>): Finding[] {
-  return ports.flatMap(({ name, binding, retention }) => {
+  return ports.flatMap(({ name, binding, inactiveBinding, retention }) => {
     const where = `port ${name}`;
     if (binding === undefined) {
-      return retention.policy === "ephemeral" ? [{ where, what: "exists, though ephemeral and not bound" }] : [];
+      return retention.policy === "ephemeral" && inactiveBinding === undefined
+        ? [{ where, what: "exists, though ephemeral and not bound" }]
+        : [];
     }
     const pod = pods.get(binding.ownerUid);
     const bound = `is bound on ${binding.host} to ${binding.ownerUid}`;
@@ -65,11 +68,13 @@ function findLeasesWithoutNode(ports: readonly Port[], nodes: ReadonlySet<string
 
 function findPodsWithoutBinding(ports: readonly Port[], pods: readonly ClusterPod[]): Finding[] {
   const bound = Map.groupBy(
-    ports.filter(({ binding }) => binding !== undefined),
-    ({ binding }) => binding?.ownerUid,
+    ports.flatMap(port =>
+      [port.binding, port.inactiveBinding].flatMap(binding => (binding ? [{ port, binding }] : [])),
+    ),
+    ({ binding }) => binding.ownerUid,
   );
   return pods.flatMap(pod => {
-    const podPorts = bound.get(pod.uid);
+    const podPorts = bound.get(pod.uid)?.map(({ port }) => port);
     // DEL may already have released the binding of a terminating pod.
     if (podPorts === undefined && pod.isEnding) return [];
     const has = `has ${pod.addresses.join(", ")}`;

@@ -56,6 +56,18 @@ describe("a binding", () => {
   it("is released when only another pod of its name is there", () => {
     assert.equal(actionOf(bound, view({ pods: [{ name: "web-2", uid: OTHER_UID }] })), "release");
   });
+  it("of a migration's target is released when its pod and node are gone", () => {
+    const inactiveBinding = { host: "node-c", ownerUid: OTHER_UID, boundAt: "", epoch: 2, migration: { id: "m1" } };
+    const source = { name: "web-2", uid: POD_UID };
+    const nodes = [{ name: "node-a" }];
+    const migrating = { ...bound, inactiveBinding };
+    const decision = classifyPort(migrating, view({ pods: [source], nodes }), "c1");
+    assert.deepEqual(decision?.action === "release" && decision.binding, inactiveBinding);
+    assert.equal(actionOf(migrating, view({ pods: [source], nodes: [...nodes, { name: "node-c" }] })), undefined);
+    assert.equal(actionOf(migrating, view({ pods: [source, { name: "t", uid: OTHER_UID }], nodes })), undefined);
+    const { binding: _, ...sourceGone } = migrating;
+    assert.equal(actionOf(sourceGone, view({ pods: [{ name: "t", uid: OTHER_UID }], nodes })), undefined);
+  });
   it("is released from an ephemeral port too", () => {
     assert.equal(actionOf({ ...bound, retention: { policy: "ephemeral" } }, view()), "release");
   });

@@ -32,9 +32,17 @@ const leaseOf = (host: string): Port => ({
   expiresAt: "2026-11-20T09:00:00.000Z",
 });
 
+const machine: Port = { ...bound, owner: { kind: "vm", uid: "8e5c", createdAt: "2026-11-20T08:00:00.000Z" } };
+const migrating: Port = {
+  ...machine,
+  inactiveBinding: { host: "node-b", ownerUid: "8e5d", boundAt: "", epoch: 4, migration: { id: "m1" } },
+};
+
 const CASES: [behaviour: string, ports: Port[], pods: ClusterPod[], found: RegExp[]][] = [
   ["accepts a binding that agrees with its pod", [bound], [pod], []],
   ["accepts an unbound sticky port", [unbound], [], []],
+  ["accepts the pod of a machine", [machine], [pod], []],
+  ["accepts both pods of a machine that migrates", [migrating], [pod, { ...pod, name: "web-1", uid: "8e5d" }], []],
   [
     "reports an unbound ephemeral port as a leak",
     [{ ...unbound, retention: { policy: "ephemeral" } }],
