@@ -95,7 +95,7 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
   const options = { listen, requestTimeoutMs, drainMs: DRAIN_MS, onConnection: acceptPump.onConnection };
   const server = stack.use(await HttpServer.listen(createApp(edge, operations), options));
   stack.defer(() => stopping.abort());
-  stack.use(store.lead(leaderDuty(store, log, metrics.onTerm)));
+  stack.use(store.lead(leaderDuty(store, log, metrics)));
 
   const { url, port } = server;
   const running = stack.move();

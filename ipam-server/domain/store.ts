@@ -63,8 +63,12 @@ export interface Store extends AsyncDisposable {
   /** Calls back after each commit that wrote events, with the newest sequence number. Returns a function that unsubscribes. */
   onEvents(listener: (lastSeq: number) => void): () => void;
 
-  /** Deletes some unbound sticky ports whose TTL has ended and returns how many. Call periodically, until 0. */
-  collectExpired(): Promise<number>;
+  /**
+   * Deletes some unbound sticky ports whose TTL has ended and returns how many. Call periodically, until 0. With `jumpMs`,
+   * how far the clock was set, it first shifts by that what waits (kept ports, leases, freed addresses), and shortens waits
+   * that exceed their delay, as after a jump that was not seen. Give 0 at the start.
+   */
+  collectExpired(jumpMs?: number): Promise<number>;
 
   /** Runs the duty on one replica at a time, this one or another. Disposing ends this replica's term. */
   lead(duty: Duty): AsyncDisposable;

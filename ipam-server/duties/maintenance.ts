@@ -4,6 +4,16 @@ import type { Store } from "../domain/store.ts";
 import { BackgroundLoop } from "../process/background-loop.ts";
 
 const INTERVAL_MS = 60_000;
+/** A smaller difference between the clocks is NTP's slewing, or a pass that was late. */
+const LEAST_JUMP_MS = 2_000;
+
+export interface MaintenanceOptions {
+  intervalMs?: number;
+  /** Milliseconds of the wall clock, and of one that nothing sets. */
+  wallClock?(): number;
+  monotonicClock?(): number;
+  onClockJump?(): void;
+}
 
 /**
  * Deletes expired ports periodically until the signal aborts, then finishes the running pass. Logs a failure and retries
@@ -13,12 +23,25 @@ export async function runMaintenance(
   store: Pick<Store, "collectExpired" | "changeRecovery">,
   log: Logger,
   signal: AbortSignal,
-  intervalMs = INTERVAL_MS,
+  options: MaintenanceOptions = {},
 ): Promise<void> {
+  const { intervalMs = INTERVAL_MS, wallClock = Date.now, monotonicClock = () => performance.now() } = options;
+  const readAhead = () => wallClock() - monotonicClock();
+  let ahead = readAhead();
+  let isFirst = true;
   const pass = async () => {
+    const jumpMs = Math.round(readAhead() - ahead);
+    const hasJumped = Math.abs(jumpMs) >= LEAST_JUMP_MS;
+    if (hasJumped) {
+      options.onClockJump?.();
+      log.warn({ jumpMs }, "the wall clock jumped; kept ports, leases and freed addresses wait on as before");
+    }
     try {
       await store.changeRecovery({ kind: "check" }, SERVER_CALLER);
-      const collected = await collectAll(store, signal);
+      let collected = await store.collectExpired(hasJumped ? jumpMs : isFirst ? 0 : undefined);
+      isFirst = false;
+      if (hasJumped) ahead += jumpMs;
+      if (collected > 0) collected += await collectAll(store, signal);
       if (collected > 0) log.info({ collected }, "deleted ports whose retention has ended");
     } catch (error) {
       log.error({ err: error }, "maintenance failed, retrying");

@@ -34,6 +34,11 @@ export class Metrics {
     labelNames: ["kind"],
     registers: [this.#registry],
   });
+  readonly #clockJumps = new Counter({
+    name: "mooring_clock_jumps_total",
+    help: "Times that the wall clock was set by two seconds or more, as seen by the leader",
+    registers: [this.#registry],
+  });
 
   readonly #held = this.#subnetGauge("held", "Addresses held by ports");
   readonly #freed = this.#subnetGauge("freed", "Released addresses that wait for reuse");
@@ -76,6 +81,8 @@ export class Metrics {
     this.#batches.observe(items);
     this.#commits.observe(milliseconds / 1000);
   };
+
+  readonly onClockJump = (): void => this.#clockJumps.inc();
 
   readonly onTerm = (term: number | undefined): void => {
     this.#term.set(term ?? 0);

@@ -52,8 +52,14 @@ export type Outcome = OutcomeByKind[Mutation["kind"]];
 /** A claim whose owner's time is parsed to milliseconds since the epoch. */
 export type ParsedClaim = Omit<Claim, "owner"> & { owner: NonNullable<PortRecord["owner"]> };
 
-/** Throws `invalid_request` when the owner's time is none. */
-export function parseClaim(claim: Claim): ParsedClaim {
+/** How far an owner's time may be ahead of this clock: Kubernetes has clocks of its own. */
+const MAX_CLOCK_SKEW_MS = 300_000;
+
+/**
+ * Throws `invalid_request` when the owner's time is none. One from a clock that is ahead counts as now, because no newer
+ * owner could ever have the port before that time.
+ */
+export function parseClaim(claim: Claim, now: number): ParsedClaim {
   const { kind, uid, createdAt } = claim.owner;
   const time = Date.parse(createdAt);
   if (Number.isNaN(time)) {
@@ -63,5 +69,5 @@ export function parseClaim(claim: Claim): ParsedClaim {
       { field: "owner.createdAt" },
     );
   }
-  return { ...claim, owner: { kind, uid, createdAt: time } };
+  return { ...claim, owner: { kind, uid, createdAt: time > now + MAX_CLOCK_SKEW_MS ? now : time } };
 }

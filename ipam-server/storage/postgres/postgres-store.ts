@@ -47,8 +47,9 @@ import { BatchDecider, type Decided } from "./statements/batch-decider.ts";
 import { readClusters, writeCluster } from "./statements/cluster-table.ts";
 import { EventPruner, lastSeqOf, planEvents } from "./statements/event-log.ts";
 import { readEvents } from "./statements/event-reader.ts";
+import { findExpired } from "./statements/expiry.ts";
 import { deleteNetwork, putNetwork } from "./statements/network-writer.ts";
-import { findExpired, findKeys, readConflicts, readPort, readPorts } from "./statements/port-reader.ts";
+import { findKeys, readConflicts, readPort, readPorts } from "./statements/port-reader.ts";
 import { writeRecovery } from "./statements/recovery-column.ts";
 import type { PostgresStoreOptions } from "./store-options.ts";
 import { Transfers } from "./transfer/transfers.ts";
@@ -259,9 +260,9 @@ class PostgresStore implements Store {
     return this.#notifier.add(listener);
   }
 
-  async collectExpired(): Promise<number> {
+  async collectExpired(jumpMs?: number): Promise<number> {
     if (this.#transfers.gate.isImporting) return 0;
-    const due = await this.#reader.read(send => findExpired(send, this.#clock()));
+    const due = await this.#reader.write(send => findExpired(send, buildContext(this.#options, this.#clock()), jumpMs));
     if (due.length === 0) return 0;
     return countDeleted(await this.#decideAndApply(expireItems(due)));
   }

@@ -21,7 +21,6 @@ import type { Finding, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
 import { countDeleted, expireItems, hasChanges, networkEvents, updateCatalog } from "../commit.ts";
 import { EventNotifier } from "../event-notifier.ts";
-import { MAX_EXPIRED } from "../limits.ts";
 import { findNetwork } from "../network-plan.ts";
 import { buildContext, eventRetentionOf, reuseDelayOf, reuseTimesOf } from "../store-options.ts";
 import { DiskSpaceProbe } from "./database/disk-space-probe.ts";
@@ -36,6 +35,7 @@ import { decideBatch } from "./statements/batch-decider.ts";
 import { readClusters, writeCluster } from "./statements/cluster-table.ts";
 import { readConflicts } from "./statements/conflict-reader.ts";
 import { EventLog } from "./statements/event-log.ts";
+import { findExpired } from "./statements/expiry.ts";
 import { NetworkWriter } from "./statements/network-writer.ts";
 import { readRecovery, writeRecovery } from "./statements/recovery-column.ts";
 import { SnapshotLoader } from "./statements/snapshot-loader.ts";
@@ -217,14 +217,10 @@ class SqliteStore implements Store {
     return this.#notifier.add(listener);
   }
 
-  async collectExpired(): Promise<number> {
+  async collectExpired(jumpMs?: number): Promise<number> {
     if (this.#transfers.gate.isImporting) return 0;
-    const due = this.#guard(() =>
-      this.#database
-        .prepare<[number], string>(`SELECT name FROM ports WHERE expires_at <= ? AND host IS NULL LIMIT ${MAX_EXPIRED}`)
-        .pluck()
-        .all(this.#clock()),
-    );
+    const context = buildContext(this.#options, this.#clock());
+    const due = this.#guard(() => findExpired(this.#database, context, jumpMs));
     if (due.length === 0) return 0;
     return countDeleted(this.#decideAndApply(expireItems(due)));
   }

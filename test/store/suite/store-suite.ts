@@ -1,5 +1,6 @@
 import { testAllocation } from "./allocation.ts";
 import { testBindings } from "./bindings.ts";
+import { testClockJumps } from "./clock-jumps.ts";
 import { testClusters } from "./clusters.ts";
 import { testConflicts } from "./conflicts.ts";
 import type { Engine } from "./engine.ts";
@@ -32,6 +33,7 @@ export function testStore(engine: Engine): void {
   testClusters(engine);
   testRecovery(engine);
   testConflicts(engine);
+  testClockJumps(engine);
   testHistory(engine);
   testOrders(engine);
   testSlots(engine);

@@ -18,7 +18,7 @@ describe("runMaintenance", () => {
       return passes === 2 ? 4 : 0;
     };
     const over = new AbortController();
-    const maintenance = runMaintenance(store, log, over.signal, 1);
+    const maintenance = runMaintenance(store, log, over.signal, { intervalMs: 1 });
     await third.promise;
     over.abort();
     await maintenance;
@@ -27,6 +27,31 @@ describe("runMaintenance", () => {
     assert.match(lines[1] ?? "", /"collected":4/);
     await new Promise(resolve => setImmediate(resolve));
     assert.equal(passes, after);
+  });
+
+  it("reports that the wall clock was set, and shifts what waits once", async () => {
+    const store = new MemoryStore();
+    const done = Promise.withResolvers<void>();
+    const jumps: (number | undefined)[] = [];
+    let wall = 0;
+    store.collectExpired = async (jumpMs?: number) => {
+      jumps.push(jumpMs);
+      if (jumps.length === 2) wall -= 3_600_000;
+      if (jumps.length === 3) wall += 1_000;
+      if (jumps.length === 5) done.resolve();
+      return 0;
+    };
+    const lines: string[] = [];
+    const over = new AbortController();
+    let reported = 0;
+    const options = { intervalMs: 1, wallClock: () => wall, monotonicClock: () => 0, onClockJump: () => reported++ };
+    const maintenance = runMaintenance(store, pino({}, { write: line => lines.push(line) }), over.signal, options);
+    await done.promise;
+    over.abort();
+    await maintenance;
+    assert.deepEqual(jumps.slice(0, 5), [0, undefined, -3_600_000, undefined, undefined]);
+    assert.equal(reported, 1);
+    assert.match(lines[0] ?? "", /"jumpMs":-3600000.*the wall clock jumped/);
   });
 
   it("collects all due rows in one pass, in batches", async () => {
@@ -40,7 +65,9 @@ describe("runMaintenance", () => {
     };
     const lines: string[] = [];
     const over = new AbortController();
-    const maintenance = runMaintenance(store, pino({}, { write: line => lines.push(line) }), over.signal, 1);
+    const maintenance = runMaintenance(store, pino({}, { write: line => lines.push(line) }), over.signal, {
+      intervalMs: 1,
+    });
     await done.promise;
     over.abort();
     await maintenance;

@@ -19,7 +19,7 @@ import type { WorkingState } from "../working-state.ts";
 export function decideSlotClaim(unparsed: Claim, slotOf: SlotOf, scope: DecisionScope): ClaimResult {
   assertSlotClaim(unparsed, slotOf);
   assertMigration(unparsed);
-  const claim = parseClaim(unparsed);
+  const claim = parseClaim(unparsed, scope.context.now);
   const series = slotSeries(slotOf);
   const candidates = findCandidates(claim, series, scope.working);
   const mine = candidates.bound ?? candidates.last;

@@ -4,7 +4,7 @@ import { parseMac } from "../../../domain/model/mac.ts";
 import { type PortRecord, toPort } from "../../../domain/model/port-record.ts";
 import { parseSelector, type Selector } from "../../../domain/model/selector.ts";
 import { decodeConflicts, FREED_STATE_COLUMNS, type PlacedFreedRow } from "../../freed-rows.ts";
-import { MAX_CONFLICTS, MAX_EXPIRED, MAX_SCANNED, pageSize } from "../../limits.ts";
+import { MAX_CONFLICTS, MAX_SCANNED, pageSize } from "../../limits.ts";
 import { encodeOffset } from "../../offset-code.ts";
 import { hasLabels, isScan, locateAddress, networkIdOf, type PortIdentity, parsePortState } from "../../port-query.ts";
 import { type Element, toArray } from "../database/array-literal.ts";
@@ -142,13 +142,4 @@ function addState(plan: QueryPlan, text: string): void {
   const state = parsePortState(text);
   if ("isBound" in state) add(plan, () => `host IS ${state.isBound ? "NOT " : ""}NULL`);
   else add(plan, (a, b) => `underlay = ${a} AND overlay = ${b}`, state.underlay, state.overlay);
-}
-
-const EXPIRED = prepare(
-  `SELECT name FROM ports WHERE expires_at <= $1 AND host IS NULL ORDER BY expires_at LIMIT ${MAX_EXPIRED}`,
-);
-
-/** Some names of unbound ports whose retention has ended. */
-export async function findExpired(send: Send, now: number): Promise<string[]> {
-  return (await send<[name: string]>(EXPIRED, now)).map(([name]) => name);
 }

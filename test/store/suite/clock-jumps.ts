@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { LEASE_MS } from "../../../ipam-server/domain/decide/decision-scope.ts";
+import type { Store } from "../../../ipam-server/domain/store.ts";
+import {
+  addressesOf,
+  attach,
+  claim,
+  commitOne,
+  leaseClaim,
+  network,
+  REUSE_DELAY_MS,
+  refused,
+  release,
+} from "../support/builders.ts";
+import type { Engine } from "./engine.ts";
+import { withStore } from "./with-store.ts";
+
+const YEAR_MS = 365 * 86_400_000;
+const TTL_MS = 600_000;
+const NETWORKS = [network("net", 10, [{ cidr: "10.0.0.0/30" }], { nodeLease: { size: 1 } })];
+const kept = { retention: { policy: "sticky", ttlSeconds: TTL_MS / 1000 } } as const;
+
+export function testClockJumps(engine: Engine): void {
+  /** Leaves a kept port unbound, and an address that waits for reuse. */
+  const releaseTwo = async (store: Store): Promise<void> => {
+    await attach(store, claim("kept", "a", "kept", kept));
+    await attach(store, claim("gone", "a", "gone"));
+    await store.commit([release("a", "kept"), release("a", "gone")]);
+  };
+
+  describe(`${engine.name}: jumps of the clock`, () => {
+    for (const [how, jumpMs] of [
+      ["ahead", YEAR_MS],
+      ["back", -YEAR_MS],
+    ] as const) {
+      it(`change no wait when the server sees the clock set ${how}`, async () => {
+        await withStore(engine, NETWORKS, async (store, clock) => {
+          await releaseTwo(store);
+          clock.pass(jumpMs);
+          assert.equal(await store.collectExpired(jumpMs), 0);
+          refused(await commitOne(store, claim("new", "a", "new")), "no_address_available", /60 s/);
+          clock.pass(REUSE_DELAY_MS);
+          assert.deepEqual(addressesOf(await attach(store, claim("new", "a", "new"))), ["10.0.0.2"]);
+          clock.pass(TTL_MS - REUSE_DELAY_MS - 1);
+          assert.equal(await store.collectExpired(), 0);
+          clock.pass(1);
+          assert.equal(await store.collectExpired(), 1);
+        });
+      });
+    }
+
+    it("make no wait longer than its delay when the server was not running", async () => {
+      await withStore(engine, NETWORKS, async (store, clock) => {
+        clock.pass(YEAR_MS);
+        await releaseTwo(store);
+        clock.pass(-YEAR_MS);
+        assert.equal(await store.collectExpired(0), 0);
+        clock.pass(REUSE_DELAY_MS);
+        assert.deepEqual(addressesOf(await attach(store, claim("new", "a", "new"))), ["10.0.0.2"]);
+        clock.pass(TTL_MS - REUSE_DELAY_MS);
+        assert.equal(await store.collectExpired(), 1);
+      });
+    });
+
+    it("end leases when a lease that begins now would end", async () => {
+      await withStore(engine, NETWORKS, async (store, clock) => {
+        clock.pass(YEAR_MS);
+        await attach(store, leaseClaim("a", "1"));
+        clock.pass(-YEAR_MS);
+        await store.collectExpired(0);
+        const { expiresAt = "" } = await store.readPort("lease:a/1");
+        assert.equal(Date.parse(expiresAt), clock.now + LEASE_MS);
+      });
+    });
+
+    it("of an owner's clock keep newer owners away no longer than its skew", async () => {
+      await withStore(engine, NETWORKS, async (store, clock) => {
+        const bornAt = (uid: string, ms: number) => ({
+          owner: { kind: "pod", uid, createdAt: new Date(ms).toISOString() } as const,
+        });
+        await attach(store, claim("web", "a", "ahead", { ...kept, ...bornAt("ahead", clock.now + YEAR_MS) }));
+        clock.pass(1000);
+        const next = await attach(store, claim("web", "b", "next", { ...kept, ...bornAt("next", clock.now) }));
+        assert.equal(next.port.binding?.host, "b");
+        const older = claim("web", "a", "older", { ...kept, ...bornAt("older", clock.now - 5000) });
+        refused(await commitOne(store, older), "stale_owner");
+      });
+    });
+  });
+}
