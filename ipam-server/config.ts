@@ -4,6 +4,7 @@ import {
   oneOf,
   parseDurationMs,
   parseListenAddress,
+  parseSizeBytes,
   parseSwitch,
 } from "./process/option-parsers.ts";
 import type { OptionValues } from "./process/options.ts";
@@ -69,6 +70,13 @@ export const SERVER_OPTIONS = {
     placeholder: "duration",
     default: "30d",
     parse: parseDurationMs,
+  },
+  eventSize: {
+    about:
+      "how much space events may take, of which the oldest are deleted first (without it: a third of the volume of an " +
+      "SQLite database, 20GiB of PostgreSQL)",
+    placeholder: "size",
+    parse: parseSizeBytes,
   },
   maxQueue: {
     about: "how many claims, releases and reports may wait before clients get 503 overloaded",

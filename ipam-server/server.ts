@@ -103,12 +103,13 @@ export async function startServer(config: ServerConfig, log: Logger): Promise<Ru
 }
 
 function openStore(config: ServerConfig, log: Logger): Promise<Store> {
-  const { database, reuseDelay, leaseTime, eventRetention, retainWhenDeleted, retainWhenScaled } = config;
+  const { database, reuseDelay, leaseTime, eventRetention, eventSize, retainWhenDeleted, retainWhenScaled } = config;
   const options = {
     reuseDelayMs: reuseDelay,
     leaseMs: leaseTime,
     eventRetentionMs: eventRetention,
     retention: { whenDeleted: retainWhenDeleted, whenScaled: retainWhenScaled },
+    ...(eventSize !== undefined && { eventBytes: eventSize }),
   };
   return database.engine === "sqlite"
     ? openSqliteStore({ path: database.path, ...options })

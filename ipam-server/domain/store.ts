@@ -25,6 +25,19 @@ export interface Finding {
   where: string;
 }
 
+/** Sizes in bytes. */
+export interface StorageUsage {
+  database: number;
+  /** The history's share of the database, estimated. */
+  events: number;
+  /** Milliseconds since the epoch; undefined if there is no event. */
+  oldestEventTime?: number | undefined;
+  /** Changes that are not yet in the database's own file. */
+  log?: number;
+  /** Free space of the volume. */
+  free?: number;
+}
+
 /**
  * The IPAM's database. Every method states an intent and is atomic; once it resolves, the change is durable.
  * Failures of the store itself reject with IpamError `unavailable` (try again) or `internal`.
@@ -73,6 +86,8 @@ export interface Store extends AsyncDisposable {
   /** Runs the duty on one replica at a time, this one or another. Disposing ends this replica's term. */
   lead(duty: Duty): AsyncDisposable;
 
+  /** What the store uses of its disk, as far as the engine knows. */
+  readUsage(): Promise<StorageUsage>;
   /** Rejects with `unavailable` when the store cannot take a write now. */
   ready(): Promise<void>;
   /** Compares counters, held addresses, ports and queues. An empty list means a healthy store. */

@@ -54,9 +54,13 @@ export class Metrics {
     labelNames: ["network"],
     registers: [this.#registry],
   });
-  readonly #store: Pick<Store, "readNetworks" | "readConflicts" | "changeRecovery">;
+  readonly #usage = new Map<string, Gauge>();
+  readonly #store: Pick<Store, "readNetworks" | "readConflicts" | "changeRecovery" | "readUsage">;
 
-  constructor(store: Pick<Store, "readNetworks" | "readConflicts" | "changeRecovery">, queueDepth: () => number) {
+  constructor(
+    store: Pick<Store, "readNetworks" | "readConflicts" | "changeRecovery" | "readUsage">,
+    queueDepth: () => number,
+  ) {
     this.#store = store;
     for (const kind of STREAM_KINDS) {
       this.#streams.set({ kind }, 0);
@@ -110,7 +114,26 @@ export class Metrics {
         this.#size.set(labels, Number(usage.size));
       }
     }
+    await this.#setUsage();
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+  }
+
+  async #setUsage(): Promise<void> {
+    const { database, log, free, events, oldestEventTime } = await this.#store.readUsage();
+    const oldest = oldestEventTime === undefined ? undefined : oldestEventTime / 1000;
+    this.#setGauge("mooring_database_bytes", "Size of the database", database);
+    this.#setGauge("mooring_database_log_bytes", "Size of the database's log", log);
+    this.#setGauge("mooring_database_free_bytes", "Free space of the database's volume", free);
+    this.#setGauge("mooring_events_bytes", "Size of the history, estimated", events);
+    this.#setGauge("mooring_oldest_event_timestamp_seconds", "Time of the oldest event that is kept", oldest);
+  }
+
+  /** A gauge without a value is not exposed. */
+  #setGauge(name: string, help: string, value: number | undefined): void {
+    if (value === undefined) return;
+    const gauge = this.#usage.get(name) ?? new Gauge({ name, help, registers: [this.#registry] });
+    this.#usage.set(name, gauge);
+    gauge.set(value);
   }
 
   #subnetGauge(what: string, help: string): Gauge<"network" | "subnet"> {

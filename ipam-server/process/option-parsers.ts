@@ -1,6 +1,7 @@
 import { CLUSTER_NAME_ACCEPTS, parseClusterName } from "./cluster-name.ts";
 import { DURATION_ACCEPTS, parseDuration } from "./duration.ts";
 import { parseServerUrl, SERVER_URL_ACCEPTS } from "./server-url.ts";
+import { parseSize, SIZE_ACCEPTS } from "./size.ts";
 
 /** Parsers of option values. Each throws an Error whose message completes `"VALUE" ...`. */
 
@@ -14,6 +15,7 @@ export function accepting<T>(parse: (text: string) => T | undefined, accepts: st
 }
 
 export const parseDurationMs = accepting(parseDuration, DURATION_ACCEPTS);
+export const parseSizeBytes = accepting(parseSize, SIZE_ACCEPTS);
 export const parseCluster = accepting(parseClusterName, CLUSTER_NAME_ACCEPTS);
 
 /** An http or https URL without a path, as a text. */

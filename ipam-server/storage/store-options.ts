@@ -3,6 +3,7 @@ import type { WorkloadRetention } from "../contract/index.ts";
 import { DEFAULT_RETENTION } from "../domain/clusters/workload-retention.ts";
 import { type DecisionContext, LEASE_MS } from "../domain/decide/decision-scope.ts";
 import type { ReuseTimes } from "../domain/networks/cooling.ts";
+import type { HistoryLimits } from "./event-size.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -18,6 +19,8 @@ export interface StoreOptions {
   fabricManaged?: boolean;
   /** How long events are kept. Default 30 days. */
   eventRetentionMs?: number;
+  /** Bytes that events may take. The default is the engine's. */
+  eventBytes?: number;
   /** Milliseconds since the epoch. */
   clock?: () => number;
   /** Test failpoint, called at each step inside a transaction: throw to simulate a crash at this step. */
@@ -29,7 +32,12 @@ export const reuseTimesOf = (options: StoreOptions, now: number): ReuseTimes => 
   now,
   reuseDelayMs: reuseDelayOf(options),
 });
-export const eventRetentionOf = ({ eventRetentionMs = 30 * DAY_MS }: StoreOptions): number => eventRetentionMs;
+const eventRetentionOf = ({ eventRetentionMs = 30 * DAY_MS }: StoreOptions): number => eventRetentionMs;
+
+export const historyLimitsOf = (options: StoreOptions, defaultBytes: number): HistoryLimits => ({
+  retentionMs: eventRetentionOf(options),
+  maxBytes: options.eventBytes ?? defaultBytes,
+});
 
 /** The context in which a batch is decided; a restored database adds its minimum epoch. */
 export function buildContext(options: StoreOptions, now: number): DecisionContext {

@@ -50,6 +50,7 @@ async function setUp(stack: AsyncDisposableStack) {
         eventRetention: 86_400_000,
         retainWhenDeleted: 3600,
         retainWhenScaled: "Delete",
+        eventSize: undefined,
         maxQueue: 1000,
         requestTimeout: 5_000,
         logLevel: "fatal",

@@ -113,6 +113,7 @@ export class MemoryStore implements Store {
   ready = async () => {
     if (this.failing) throw this.failing;
   };
+  readUsage = async () => ({ database: 4096, events: 0 });
   check = async () => [];
   readConflicts = async () => [];
   collectExpired = async () => 0;

@@ -27,7 +27,7 @@ import { countDeleted, expireItems, networkEvents } from "../commit.ts";
 import { EventNotifier } from "../event-notifier.ts";
 import { findNetwork } from "../network-plan.ts";
 import { identityOf, portNotFound } from "../port-query.ts";
-import { buildContext, eventRetentionOf, reuseTimesOf } from "../store-options.ts";
+import { buildContext, historyLimitsOf, reuseTimesOf } from "../store-options.ts";
 import { checkStore } from "./check/check-store.ts";
 import { TIMEOUTS } from "./database/connect.ts";
 import { DiskSpaceProbe } from "./database/disk-space-probe.ts";
@@ -45,16 +45,14 @@ import { loadUpdatedCatalog, NEXT_REVISION } from "./replicas/updated-catalog.ts
 import { type CatalogState, loadCatalog, readState, type VersionedCatalog } from "./rows/catalog-rows.ts";
 import { BatchDecider, type Decided } from "./statements/batch-decider.ts";
 import { readClusters, writeCluster } from "./statements/cluster-table.ts";
-import { EventPruner, lastSeqOf, planEvents } from "./statements/event-log.ts";
+import { EventPruner, lastSeqOf, planEvents, readUsage } from "./statements/event-log.ts";
 import { readEvents } from "./statements/event-reader.ts";
 import { findExpired } from "./statements/expiry.ts";
 import { deleteNetwork, putNetwork } from "./statements/network-writer.ts";
 import { findKeys, readConflicts, readPort, readPorts } from "./statements/port-reader.ts";
 import { writeRecovery } from "./statements/recovery-column.ts";
-import type { PostgresStoreOptions } from "./store-options.ts";
+import { DEFAULT_EVENT_BYTES, type PostgresStoreOptions, RETRY_FOR_MS } from "./store-options.ts";
 import { Transfers } from "./transfer/transfers.ts";
-
-const RETRY_FOR_MS = 10_000;
 
 /**
  * Connects, and creates or migrates the tables. Rejects with IpamError `unavailable`, which names the database and the
@@ -114,7 +112,7 @@ class PostgresStore implements Store {
     this.#options = options;
     this.#clock = clock;
     this.#decider = new BatchDecider(work => reader.write(work));
-    this.#pruner = new EventPruner(eventRetentionOf(options));
+    this.#pruner = new EventPruner(historyLimitsOf(options, DEFAULT_EVENT_BYTES));
     const { retryForMs = RETRY_FOR_MS, failpoint } = options;
     this.#transfers = new Transfers(primary, { clock, retryForMs, failpoint }, this.#id);
     this.#diskSpace = new DiskSpaceProbe(reader, clock);
@@ -275,6 +273,8 @@ class PostgresStore implements Store {
     this.#transfers.gate.assertNotImporting();
     await this.#diskSpace.probe();
   }
+
+  readonly readUsage = () => this.#reader.read(readUsage);
 
   async check(): Promise<Finding[]> {
     this.#transfers.gate.assertNotImporting();

@@ -2,6 +2,10 @@ import type { StoreOptions } from "../store-options.ts";
 import type { Timeouts } from "./database/connect.ts";
 import type { LeadershipTimes } from "./replicas/leadership.ts";
 
+export const RETRY_FOR_MS = 10_000;
+/** The size of PostgreSQL's volume is not known to its clients. */
+export const DEFAULT_EVENT_BYTES = 20 * 2 ** 30;
+
 export interface PostgresStoreOptions extends StoreOptions {
   /** `postgres://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE`. */
   url: string;

@@ -22,8 +22,9 @@ import type { TransferRow } from "../../domain/transfer/transfer.ts";
 import { countDeleted, expireItems, hasChanges, networkEvents, updateCatalog } from "../commit.ts";
 import { EventNotifier } from "../event-notifier.ts";
 import { findNetwork } from "../network-plan.ts";
-import { buildContext, eventRetentionOf, reuseDelayOf, reuseTimesOf } from "../store-options.ts";
+import { buildContext, historyLimitsOf, reuseDelayOf, reuseTimesOf } from "../store-options.ts";
 import { DiskSpaceProbe } from "./database/disk-space-probe.ts";
+import { defaultEventBytes, readDiskUsage } from "./database/disk-usage.ts";
 import { toIpamError } from "./database/errors.ts";
 import { FileIdentity } from "./database/file-identity.ts";
 import { inTransaction } from "./database/in-transaction.ts";
@@ -86,7 +87,7 @@ class SqliteStore implements Store {
     this.#clock = clock;
     this.#loader = new SnapshotLoader(database);
     this.#applier = new WriteApplier(database);
-    this.#events = new EventLog(database, eventRetentionOf(options));
+    this.#events = new EventLog(database, historyLimitsOf(options, defaultEventBytes(options.path)));
     this.#reads = new StoreReads({
       database,
       loader: this.#loader,
@@ -235,6 +236,8 @@ class SqliteStore implements Store {
       this.#diskSpace.probe();
     });
   }
+
+  readonly readUsage = async () => readDiskUsage(this.#database);
 
   async check(): Promise<Finding[]> {
     return this.#guard(() => this.#transfers.check(this.#catalog));

@@ -222,6 +222,11 @@ describe("HTTP API", () => {
       /mooring_commit_items_count [1-9]/,
       /mooring_commit_seconds_count [1-9]/,
       /mooring_queue_items 0/,
+      /mooring_database_bytes [1-9]\d+/,
+      /mooring_database_log_bytes [1-9]\d+/,
+      /mooring_database_free_bytes [1-9]\d+/,
+      /mooring_events_bytes [1-9]\d+/,
+      /mooring_oldest_event_timestamp_seconds 1[7-9]\d{8}/,
       /mooring_subnet_held\{network="prod-a",subnet="10\.100\.0\.0\/24"\} [1-9]/,
       /mooring_subnet_size\{network="prod-a",subnet="10\.100\.0\.0\/24"\} 253/,
     ];

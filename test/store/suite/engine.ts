@@ -5,6 +5,7 @@ export interface EngineOptions {
   clock: () => number;
   fabricManaged?: boolean;
   eventRetentionMs?: number;
+  eventBytes?: number;
 }
 
 /** One database of an engine under test, that outlives the stores opened on it. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { NetworkManifest, PortQuery } from "../../../ipam-server/contract/index.ts";
 import { addEvents } from "../support/add-events.ts";
-import { attach, bornAt, Clock, claim, network, REUSE_DELAY_MS, release } from "../support/builders.ts";
+import { attach, bornAt, Clock, claim, network, REUSE_DELAY_MS, release, START } from "../support/builders.ts";
 import type { Engine } from "./engine.ts";
 import { withStore } from "./with-store.ts";
 
@@ -119,6 +119,36 @@ export function testHistory(engine: Engine): void {
           const { events, lastSeq, oldestSeq } = await store.readEvents({});
           assert.deepEqual([events.map(({ port }) => port), oldestSeq, lastSeq], [["new", "new"], 6, 7]);
           assert.deepEqual((await store.readEvents({ port: "gone" })).events, []);
+        },
+        options,
+      );
+    });
+
+    it("keeps the newest events that fit into the size of the history", async () => {
+      const options = { eventBytes: 20_000 };
+      await withStore(
+        engine,
+        networks,
+        async store => {
+          for (let life = 0; life < 100; life++) {
+            await attach(store, claim("old", "a", `s${life}`, { owner: bornAt(`s${life}`, life) }));
+            await store.commit([release("a", `s${life}`)]);
+          }
+          await attach(store, claim("new", "a", "new"));
+          const { events, lastSeq, oldestSeq } = await store.readEvents({ limit: 1000 });
+          assert.equal(lastSeq, 403);
+          assert.equal(events.length, lastSeq - oldestSeq + 1);
+          assert.ok(events.length > 20 && events.length < 100, `${events.length} events`);
+          const { database, events: size, oldestEventTime } = await store.readUsage();
+          assert.ok(size > 10_000 && size <= 21_000, `${size} bytes`);
+          assert.ok(database > size);
+          assert.equal(oldestEventTime, START);
+          // A larger commit grows the history, and the next ones shrink it again.
+          await store.commit(Array.from({ length: 100 }, (_, index) => claim(`p${index}`, "a", `p${index}`)));
+          for (let index = 0; index < 20; index++) await store.commit([release("a", `p${index}`)]);
+          const kept = await store.readEvents({ limit: 1000 });
+          assert.ok(kept.events.length < 100, `${kept.events.length} events`);
+          assert.equal(kept.events.at(-1)?.type, "port.deleted");
         },
         options,
       );

@@ -6,6 +6,7 @@ import { parseClusterName } from "../../../ipam-server/process/cluster-name.ts";
 import { parseDuration } from "../../../ipam-server/process/duration.ts";
 import { findNearest } from "../../../ipam-server/process/nearest-word.ts";
 import { parseServerUrl } from "../../../ipam-server/process/server-url.ts";
+import { parseSize } from "../../../ipam-server/process/size.ts";
 
 describe("parseDuration", () => {
   it("accepts units in descending order, each at most once", () => {
@@ -22,6 +23,19 @@ describe("parseDuration", () => {
   it("accepts at most ten years", () => {
     assert.equal(parseDuration("3650d"), 3650 * 864e5);
     for (const text of ["3651d", "3650d1ms", "999999999d"]) assert.equal(parseDuration(text), undefined, text);
+  });
+});
+
+describe("parseSize", () => {
+  it("accepts whole MiB, GiB and TiB", () => {
+    const accepted = { "1MiB": 2 ** 20, "512MiB": 512 * 2 ** 20, "20GiB": 20 * 2 ** 30, "1TiB": 2 ** 40 };
+    for (const [text, bytes] of Object.entries(accepted)) assert.equal(parseSize(text), bytes, text);
+  });
+
+  it("rejects zero, fractions, other units and bare numbers", () => {
+    for (const text of ["", "0GiB", "1.5GiB", "10", "10GB", "10Gi", "1 GiB", "-1GiB", "1gib"]) {
+      assert.equal(parseSize(text), undefined, text);
+    }
   });
 });
 

@@ -237,4 +237,14 @@ ALTER TABLE ports ADD COLUMN keep TEXT;
 ALTER TABLE networks ADD COLUMN retention TEXT;
 `,
   },
+  {
+    version: 12,
+    name: "size of the history",
+    sql: `
+-- What an event takes, and all of them: see sizeOfEvent. The default is that of events from before.
+ALTER TABLE events ADD COLUMN bytes INTEGER NOT NULL DEFAULT 400;
+ALTER TABLE store_state ADD COLUMN event_bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE store_state SET event_bytes = 400 * (SELECT count(*) FROM events);
+`,
+  },
 ];
