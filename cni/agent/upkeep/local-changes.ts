@@ -124,6 +124,8 @@ export class LocalChanges {
         return isDisconnected;
       }
       const { port, segment } = attachment;
+      // The machine that migrates has claimed it first: the next sweep decides by where it runs.
+      if (attachment.inactive) return false;
       held.put(pod.uid, containerInterface, { port, attachment, claim: preclaim, sandboxId });
       log.warn({ port: port.name, sandboxId }, "binding lost, claimed again");
       return this.#replug(local, port, segment);
