@@ -66,6 +66,7 @@ export interface FullIpamClient extends IpamClient {
   /** Returns all pages. Rejects if one cannot be read. */
   listPorts(query: PortQuery, signal?: AbortSignal): Promise<Port[]>;
   reservePort(name: string, reservation: PortReservation): Promise<{ port: Port; created: boolean }>;
+  protectPort(name: string, isProtected: boolean): Promise<Port>;
   deletePort(name: string): Promise<void>;
   /** Returns results in request order; a problem of one item is in its result. */
   reportWorkloads(reports: WorkloadReport[]): Promise<WorkloadReportResult[]>;
@@ -214,6 +215,7 @@ export function createIpamClient(options: IpamClientOptions): FullIpamClient {
         port: answers.parsePort(value),
         created: status === 201,
       })),
+    protectPort: (name, isProtected) => send("PUT", portPath(name), { protected: isProtected }, answers.parsePort),
     deletePort: name => send("DELETE", portPath(name), undefined, ignore),
     reportWorkloads: needs => complete("/v1/needs", { needs }, value => answers.parseNeeds(value, needs.length)),
     readNetwork: name => get(networkPath(name), answers.parseNetwork),

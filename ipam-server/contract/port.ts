@@ -116,6 +116,8 @@ export interface Port {
   workload?: Workload;
   /** The workload no longer needs the port, which is kept nevertheless; `expiresAt` says until when. Absent: it does. */
   unneeded?: "deleted" | "scaled";
+  /** Nothing deletes the port until a person unprotects it; absent: it is not protected. */
+  protected?: true;
   /** The slot that the IPAM picked for a claim by `slotOf`. */
   slot?: number;
   /** Of the ACTIVE binding, or the last one; 0 before the first. */
@@ -166,6 +168,11 @@ export interface PortReservation {
    */
   allowedNamespaces?: string[];
   deviceOwner?: string;
+}
+
+/** `PUT /v1/ports/{name}` with nothing else: protects an existing port, reserved or not, or ends that. */
+export interface PortProtection {
+  protected: boolean;
 }
 
 export interface PortList {

@@ -57,7 +57,7 @@ const epochOf = ({ epoch, inactiveBinding }: Port, decision: ReclaimDecision): n
  *   so may the pod: only the node's agent sees its sandbox, and a claim by the same name may move the binding. The INACTIVE
  *   binding of a migration's target is released by the same rule;
  * - a lease: release if it has expired and its node does not exist or is out of service;
- * - unbound, sticky, without a TTL (the server ends those) and not reserved (a person deletes those): report whether the
+ * - unbound, sticky, without a TTL (the server ends those), neither reserved nor protected (a person deletes those): report whether the
  *   workload named by its last claim needs it, if the port says otherwise;
  * - anything else, and any port for which the view lacks a resource: keep (undefined).
  */
@@ -69,7 +69,7 @@ export function classifyPort(port: Port, view: KubeView, cluster: string): Recla
   if (binding !== undefined || inactiveBinding !== undefined)
     return classifyBinding(port, binding, view) ?? classifyBinding(port, inactiveBinding, view);
   const isKeptForItself = port.retention.policy === "sticky" && port.retention.ttlSeconds === undefined;
-  if (!isKeptForItself || port.reservation !== undefined || workload === undefined) return undefined;
+  if (!isKeptForItself || port.reservation !== undefined || port.protected || workload === undefined) return undefined;
   const observed = observeNeed(workload, port.slot, view, view.pods.names);
   if (observed === undefined || observed.need === (port.unneeded ?? "needed")) return undefined;
   if (observed.need === "needed") return { action: "restore", need: "needed", reason: observed.reason };

@@ -13,6 +13,7 @@ import { addDescribeCommand } from "./commands/describe.ts";
 import { addExportCommand } from "./commands/export.ts";
 import { addGetCommand } from "./commands/get/get.ts";
 import { addImportCommand } from "./commands/import.ts";
+import { addProtectCommands } from "./commands/protect.ts";
 import { addReserveCommand } from "./commands/reserve.ts";
 import { addStatusCommand } from "./commands/status.ts";
 import { addTraceCommand } from "./commands/trace.ts";
@@ -56,6 +57,7 @@ export async function runProgram(argv: readonly string[], io: Io): Promise<ExitC
   addReserveCommand(program, context);
   addReleaseCommand(program, context);
   addActivateCommand(program, context);
+  addProtectCommands(program, context);
   addDeleteCommand(program, context);
   addConfirmCommand(program, context);
   addPurgeCommand(program, context);

@@ -151,12 +151,12 @@ export function encodePort(port: PortRecord): PortRow {
   ];
 }
 
-/** How long the port is kept without its workload, which few ports say themselves. */
-type Keep = WorkloadRetention & Pick<Port, "unneeded">;
+/** How long the port is kept, as far as few ports say it. */
+type Keep = WorkloadRetention & Pick<Port, "unneeded"> & { protected?: boolean };
 
-function encodeKeep({ retention: { whenDeleted, whenScaled }, unneeded }: PortRecord): string | null {
-  if (whenDeleted === undefined && whenScaled === undefined && unneeded === undefined) return null;
-  return JSON.stringify({ whenDeleted, whenScaled, unneeded });
+function encodeKeep({ retention: { whenDeleted, whenScaled }, unneeded, isProtected }: PortRecord): string | null {
+  if (whenDeleted === undefined && whenScaled === undefined && unneeded === undefined && !isProtected) return null;
+  return JSON.stringify({ whenDeleted, whenScaled, unneeded, ...(isProtected && { protected: true }) });
 }
 
 /** Trusts the row, because only Mooring writes it. An engine may have more columns after these. */
@@ -165,7 +165,7 @@ export function decodePort(row: readonly [...PortRow, ...unknown[]], fixedIps: r
   const [host, sandboxId, sandboxInterface, boundAt, reservation, cluster, namespace, workload, ...states] = rest;
   const [epoch, underlay, overlay, fenced, createdAt, updatedAt, releasedAt, expiresAt, ...added] = states;
   const [slotOf, slot, nameFrom, lastEpoch, , inactive, keep] = added;
-  const { unneeded, ...times }: Keep = keep === null ? {} : parseColumn<Keep>(keep);
+  const { unneeded, protected: isProtected = false, ...times }: Keep = keep === null ? {} : parseColumn<Keep>(keep);
   return {
     key,
     id,
@@ -207,6 +207,7 @@ export function decodePort(row: readonly [...PortRow, ...unknown[]], fixedIps: r
     updatedAt,
     releasedAt: releasedAt ?? undefined,
     expiresAt: expiresAt ?? undefined,
+    isProtected,
     unneeded,
   };
 }

@@ -131,6 +131,7 @@ export class MemoryStore implements Store {
       case "report":
         return { applied: true };
       case "reserve":
+      case "protect":
         return { port: portOf(mutation.name), created: true };
       case "deletePort": {
         const port = this.#ports.get(mutation.name);

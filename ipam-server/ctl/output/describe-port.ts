@@ -37,6 +37,7 @@ export function describePort(port: Port, network: Network, now: Date): string {
     ["Owner", port.owner && `${port.owner.kind} ${port.owner.uid}, created ${at(port.owner.createdAt)}`],
     ["Workload", workload && `${workload.kind} ${workload.namespace}/${workload.name}`],
     ["Retention", formatRetention(port.retention)],
+    ...optional("Protected", port.protected && "yes: mooringctl unprotect ends that"),
     ...optional("Kept when", formatRetentionTimes(port.retention)),
     ...optional("Workload is", port.unneeded && UNNEEDED[port.unneeded]),
     ...(port.expiresAt === undefined

@@ -16,8 +16,9 @@ export function toRetention({ policy, ttlSeconds, ...times }: Retention): Retent
 }
 
 /** True if the port is kept as long as its workload needs it, and a time beyond. */
-export function followsWorkload({ retention, reservation }: PortRecord): boolean {
-  return retention.policy === "sticky" && retention.ttlSeconds === undefined && reservation === undefined;
+export function followsWorkload({ retention, reservation, isProtected }: PortRecord): boolean {
+  const isKeptForIt = retention.policy === "sticky" && retention.ttlSeconds === undefined;
+  return isKeptForIt && reservation === undefined && !isProtected;
 }
 
 /** The port's own time, else its network's, else the server's. */

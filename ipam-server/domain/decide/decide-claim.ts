@@ -51,7 +51,7 @@ export function bindPort(port: PortRecord, claim: ParsedClaim, scope: DecisionSc
   assertMayRebind(port, claim);
 
   const { working } = scope;
-  const mayMove = claim.onMismatch === "reallocate" && !isReserved(port);
+  const mayMove = claim.onMismatch === "reallocate" && !isReserved(port) && !port.isProtected;
   const mismatch = findMismatch(port, claim, working);
   if (claim.migration && isBoundElsewhere(port, claim)) {
     if (mismatch) throw mismatch;
@@ -132,6 +132,7 @@ export function createPort(
     createdAt: context.now,
     updatedAt: context.now,
     releasedAt: undefined,
+    isProtected: false,
     unneeded: undefined,
     expiresAt: undefined,
   };

@@ -19,6 +19,11 @@ export function decideDelete(
       { ports: [name] },
     );
   }
+  if (port.isProtected) {
+    throw new IpamError("conflict", `port ${name} is protected; unprotect it first (mooringctl unprotect ${name})`, {
+      ports: [name],
+    });
+  }
   const binding = port.binding ?? port.inactive;
   if (binding) {
     throw new IpamError(
@@ -30,10 +35,39 @@ export function decideDelete(
   return { deleted: deletePort(port, scope) };
 }
 
+/** Protects a port from every deletion, or ends that: an unbound port's retention then begins again. Idempotent. */
+export function decideProtect(name: string, isProtected: boolean, scope: DecisionScope): OutcomeByKind["protect"] {
+  const { working, context } = scope;
+  const port = working.port(name);
+  if (!port) throw new IpamError("not_found", `there is no port ${name}`);
+  if (port.isProtected === isProtected) return { port: toPort(port, working.catalog), created: false };
+  const { policy, ttlSeconds = policy === "ephemeral" ? 0 : undefined } = port.retention;
+  const isUnbound = !port.binding && !port.inactive && !port.reservation;
+  const isDue = !isProtected && isUnbound && ttlSeconds !== undefined;
+  const isLease = port.owner?.kind === "lease";
+  const changed: PortRecord = {
+    ...port,
+    isProtected,
+    unneeded: undefined,
+    expiresAt: isLease ? port.expiresAt : isDue ? context.now + ttlSeconds * 1000 : undefined,
+    updatedAt: context.now,
+  };
+  working.putPort(changed);
+  emitPortEvent("port.retained", changed, scope, { message: isProtected ? "protected" : "no longer protected" });
+  return { port: toPort(changed, working.catalog), created: false };
+}
+
 /** Deletes a port whose retention has ended, for the store. Throws `conflict` if it was bound again meanwhile. */
 export function decideExpire(name: string, scope: DecisionScope): OutcomeByKind["deletePort"] {
   const port = scope.working.port(name);
-  if (!port || port.binding || port.inactive || port.expiresAt === undefined || port.expiresAt > scope.context.now) {
+  if (
+    !port ||
+    port.isProtected ||
+    port.binding ||
+    port.inactive ||
+    port.expiresAt === undefined ||
+    port.expiresAt > scope.context.now
+  ) {
     throw new IpamError("conflict", `port ${name} is not due`);
   }
   return { deleted: deletePort(port, scope) };

@@ -83,9 +83,9 @@ function endBinding(port: PortRecord, binding: BindingRecord, release: Release, 
 function keepOrDelete(port: PortRecord, isUnused: boolean, scope: DecisionScope): boolean {
   const { retention } = port;
   const isKept = retention.policy === "sticky" && !isUnused;
-  const deleted = !isKept && !isReserved(port);
+  const deleted = !isKept && !isReserved(port) && !port.isProtected;
   if (deleted) removePort(port, scope);
-  else if (retention.ttlSeconds !== undefined) {
+  else if (retention.ttlSeconds !== undefined && !port.isProtected) {
     scope.working.putPort({ ...port, expiresAt: scope.context.now + retention.ttlSeconds * 1000 });
   }
   return deleted;
@@ -95,7 +95,7 @@ function keepOrDelete(port: PortRecord, isUnused: boolean, scope: DecisionScope)
 export function decidePurge(name: string, cluster: string, scope: DecisionScope): OutcomeByKind["purgePort"] {
   const { working } = scope;
   const port = working.port(name);
-  if (port?.cluster !== cluster) return { purged: "kept" };
+  if (port?.cluster !== cluster || port.isProtected) return { purged: "kept" };
   const left = dropInactive(port, scope);
   if (left.binding) endBinding(left, left.binding, { host: left.binding.host }, scope);
   const unbound = working.port(name);

@@ -3,7 +3,7 @@ import type { Item, Outcome } from "../model/mutation.ts";
 import type { Snapshot, Writes } from "../model/snapshot.ts";
 import { decideClaim } from "./decide-claim.ts";
 import { decideClearConflict } from "./decide-conflict.ts";
-import { decideDelete, decideExpire } from "./decide-delete.ts";
+import { decideDelete, decideExpire, decideProtect } from "./decide-delete.ts";
 import { decidePluggedClaim } from "./decide-plugged-claim.ts";
 import { decidePurge, decideRelease } from "./decide-release.ts";
 import { decideReport } from "./decide-report.ts";
@@ -51,6 +51,8 @@ function decideItem(item: Item, scope: DecisionScope): Outcome {
       return decideReport(item.report, scope);
     case "reserve":
       return decideReserve(item.name, item.reservation, scope);
+    case "protect":
+      return decideProtect(item.name, item.protected, scope);
     case "deletePort":
       return decideDelete(item.name, item.precondition, scope);
     case "workloadReport":

@@ -25,6 +25,7 @@ export type Mutation =
   | { kind: "report"; report: Report; caller: string }
   | { kind: "workloadReport"; report: WorkloadReport; caller: string }
   | { kind: "reserve"; name: string; reservation: PortReservation; caller: string }
+  | { kind: "protect"; name: string; protected: boolean; caller: string }
   | { kind: "deletePort"; name: string; precondition?: PortPrecondition; caller: string }
   /** Ends the binding and deletes the port, if its last claim came from this cluster. */
   | { kind: "purgePort"; name: string; cluster: string; caller: string }
@@ -43,6 +44,7 @@ export interface OutcomeByKind {
   report: ReportResult;
   workloadReport: WorkloadReportResult;
   reserve: ReserveResult | { problem: Problem };
+  protect: ReserveResult | { problem: Problem };
   deletePort: { deleted: Port } | { problem: Problem };
   purgePort: { purged: "deleted" | "unbound" | "kept" } | { problem: Problem };
   clearConflict: { cleared: true } | { problem: Problem };

@@ -77,6 +77,8 @@ export interface PortRecord {
   releasedAt: number | undefined;
   /** When the retention's TTL of an unbound port ends, or a lease. */
   expiresAt: number | undefined;
+  /** Nothing deletes it. */
+  isProtected: boolean;
   /** The workload does not need the unbound port, which is kept. */
   unneeded: Port["unneeded"] | undefined;
 }
@@ -133,6 +135,7 @@ export function toPort(port: PortRecord, catalog: Catalog): Port {
   if (port.workload) view.workload = port.workload;
   if (port.slot) view.slot = port.slot.number;
   if (port.releasedAt !== undefined) view.releasedAt = toTimestamp(port.releasedAt);
+  if (port.isProtected) view.protected = true;
   if (port.unneeded) view.unneeded = port.unneeded;
   if (port.expiresAt !== undefined) view.expiresAt = toTimestamp(port.expiresAt);
   return view;

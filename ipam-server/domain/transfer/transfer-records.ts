@@ -158,6 +158,7 @@ export class TransferPlaces {
       releasedAt: parseTime(row.releasedAt),
       expiresAt: parseTime(row.expiresAt),
       unneeded: row.unneeded,
+      isProtected: row.protected === true,
     };
   }
 

@@ -108,6 +108,7 @@ export interface TransferPort {
   releasedAt?: Timestamp;
   expiresAt?: Timestamp;
   unneeded?: "deleted" | "scaled";
+  protected?: true;
 }
 
 export interface TransferFreed {
@@ -210,6 +211,7 @@ export function toTransferPort(port: PortRecord, catalog: Catalog): TransferPort
     ...(port.releasedAt !== undefined && { releasedAt: toTimestamp(port.releasedAt) }),
     ...(port.expiresAt !== undefined && { expiresAt: toTimestamp(port.expiresAt) }),
     ...(port.unneeded && { unneeded: port.unneeded }),
+    ...(port.isProtected && { protected: true as const }),
   };
 }
 

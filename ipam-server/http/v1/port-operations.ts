@@ -1,8 +1,10 @@
+import { z } from "zod";
 import { IpamError } from "../../contract/index.ts";
 import type { Mutation, OutcomeByKind } from "../../domain/model/mutation.ts";
 import type { Store } from "../../domain/store.ts";
 import type { CommitQueue } from "../../engine/commit-queue.ts";
 import { type Operation, operation } from "../operation.ts";
+import { validate } from "../validate.ts";
 import { ip, portName } from "./schema/fields.ts";
 import * as requests from "./schema/requests.ts";
 import * as responses from "./schema/responses.ts";
@@ -38,21 +40,23 @@ export function portOperations(store: Store, batcher: CommitQueue): Operation[] 
       method: "PUT",
       path: ONE,
       id: "reservePort",
-      summary: "Reserve a port before any claim",
+      summary: "Reserve a port before any claim; with protected alone, protect a port from every deletion",
       action: "reserve",
       params,
-      body: requests.portReservation,
+      // Validated below, so that a fault is explained by the one schema that the caller means.
+      body: z.record(z.string(), z.unknown()),
+      documentedBody: z.union([requests.portReservation, requests.portProtection]),
       responses: {
         200: { about: "Changed or unchanged", schema: responses.port },
         201: { about: "Reserved", schema: responses.port },
       },
       async handle({ params, body, caller, timeoutMs }) {
         const name = params.name ?? "";
-        const result = await submitOne(
-          batcher,
-          { kind: "reserve", name, reservation: body, caller: caller.name },
-          timeoutMs,
-        );
+        const mutation: Extract<Mutation, { kind: "reserve" | "protect" }> =
+          "protected" in body
+            ? { kind: "protect", name, ...validate(requests.portProtection, body), caller: caller.name }
+            : { kind: "reserve", name, reservation: validate(requests.portReservation, body), caller: caller.name };
+        const result = await submitOne(batcher, mutation, timeoutMs);
         return { status: result.created ? 201 : 200, json: result.port };
       },
     }),

@@ -5,6 +5,7 @@ import type {
   Network,
   Port,
   PortList,
+  Problem,
   PutNetworkResponse,
 } from "../../../ipam-server/contract/index.ts";
 import { Client, claimOf, networkOf, releaseOf } from "../client.ts";
@@ -145,6 +146,23 @@ describe("HTTP API", () => {
       const { status, body } = await client.get<Port>(`/v1/ports/${path}`);
       assert.deepEqual([status, body.name], [200, port.name]);
     }
+  });
+
+  it("a protected port is deleted by no request until it is unprotected", async () => {
+    const name = "/v1/ports/safe";
+    const protect = (body: unknown) => client.send<Port & Problem>("PUT", name, body);
+    assert.equal((await protect({ protected: true })).status, 404);
+    await client.send("PUT", name, { networkSelector: "env=prod" });
+    const { status, body } = await protect({ protected: true });
+    assert.deepEqual([status, body.protected], [200, true]);
+    const refused = await client.send<Problem>("DELETE", name);
+    assert.deepEqual([refused.status, refused.body.code], [409, "conflict"]);
+    assert.match(refused.body.detail, /mooringctl unprotect safe/);
+    const wrong = await protect({ protected: "yes" });
+    assert.deepEqual([wrong.status, wrong.body.field], [400, "protected"]);
+    assert.equal((await protect({ networkSelector: "env=prod", protected: true })).status, 400);
+    assert.equal((await protect({ protected: false })).body.protected, undefined);
+    assert.equal((await client.send("DELETE", name)).status, 200);
   });
 
   it("a port is reserved before any pod and deleted with its addresses", async () => {

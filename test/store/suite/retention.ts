@@ -2,7 +2,16 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Port, Retention, WorkloadReport, WorkloadRetention } from "../../../ipam-server/contract/index.ts";
 import type { Store } from "../../../ipam-server/domain/store.ts";
-import { attach, type Clock, claim, commitOne, network, REUSE_DELAY_MS, release } from "../support/builders.ts";
+import {
+  attach,
+  type Clock,
+  claim,
+  commitOne,
+  network,
+  REUSE_DELAY_MS,
+  refused,
+  release,
+} from "../support/builders.ts";
 import { collect, importAll } from "../support/transfer-content.ts";
 import type { Engine } from "./engine.ts";
 import { withStore } from "./with-store.ts";
@@ -117,13 +126,71 @@ export function testRetention(engine: Engine): void {
       });
     });
 
+    const protect = (store: Store, isProtected: boolean) =>
+      commitOne(store, { kind: "protect", name: NAME, protected: isProtected, caller: "me" });
+
+    it("deletes a protected port by no release, expiry, report, deletion or purge", async () => {
+      await withStore(engine, [netOf()], async (store, clock) => {
+        const retention = { policy: "ephemeral" } as const;
+        const { port } = await attach(store, claim(NAME, "a", "s1", { cluster: "c1", retention }));
+        refused(await commitOne(store, { kind: "protect", name: "none", protected: true, caller: "me" }), "not_found");
+        await protect(store, true);
+        assert.deepEqual(await commitOne(store, release("a", "s1")), { released: true, name: NAME, deleted: false });
+        const now = await store.readPort(NAME);
+        assert.deepEqual([now.protected, now.expiresAt, now.fixedIps], [true, undefined, port.fixedIps]);
+        assert.deepEqual(await report(store, now, "deleted"), { applied: false, reason: "stale" });
+        refused(
+          await commitOne(store, { kind: "deletePort", name: NAME, caller: "me" }),
+          "conflict",
+          /is protected; unprotect it first \(mooringctl unprotect c1\/shop\/web-0\)/,
+        );
+        const purge = { kind: "purgePort", name: NAME, cluster: "c1", caller: "me" } as const;
+        assert.deepEqual(await commitOne(store, purge), { purged: "kept" });
+        const again = await attach(store, claim(NAME, "b", "s2", { retention: { policy: "sticky", ttlSeconds: 60 } }));
+        assert.deepEqual([again.port.protected, again.port.fixedIps], [true, port.fixedIps]);
+        await store.commit([release("b", "s2")]);
+        clock.pass(HOUR * 1000);
+        assert.equal(await store.collectExpired(), 0);
+        await protect(store, false);
+        assert.equal(keptFor(await store.readPort(NAME), clock), 60);
+        await commitOne(store, { kind: "deletePort", name: NAME, caller: "me" });
+        await assert.rejects(store.readPort(NAME), { code: "not_found" });
+      });
+    });
+
+    it("deletes an unbound ephemeral port after it is unprotected", async () => {
+      await withStore(engine, [netOf()], async store => {
+        await attach(store, claim(NAME, "a", "s1", { retention: { policy: "ephemeral" } }));
+        await protect(store, true);
+        await store.commit([release("a", "s1")]);
+        assert.equal(await store.collectExpired(), 0);
+        await protect(store, false);
+        assert.equal(await store.collectExpired(), 1);
+      });
+    });
+
+    it("begins the retention of an unneeded port again when it is no longer protected", async () => {
+      await withStore(engine, [netOf()], async store => {
+        const port = await unbound(store);
+        await report(store, port, "deleted");
+        await protect(store, true);
+        const kept = await store.readPort(NAME);
+        assert.deepEqual([kept.unneeded, kept.expiresAt], [undefined, undefined]);
+        await protect(store, false);
+        await report(store, port, "deleted");
+        assert.ok((await store.readPort(NAME)).expiresAt);
+      });
+    });
+
     it("exports and imports the times of ports and networks", async () => {
       await withStore(engine, [netOf({ whenScaled: "Retain" })], async (store, clock) => {
         await report(store, await unbound(store, { whenDeleted: HOUR }), "deleted");
+        await attach(store, claim("other", "a", "s9"));
+        await commitOne(store, { kind: "protect", name: "other", protected: true, caller: "me" });
         await using database = await engine.createDatabase();
         await using other = await database.open({ reuseDelayMs: REUSE_DELAY_MS, clock: clock.read });
         await importAll(other, await collect(store));
-        assert.deepEqual(await other.readPort(NAME), await store.readPort(NAME));
+        for (const name of [NAME, "other"]) assert.deepEqual(await other.readPort(name), await store.readPort(name));
         assert.deepEqual((await other.readNetwork("net")).retention, { whenScaled: "Retain" });
       });
     });

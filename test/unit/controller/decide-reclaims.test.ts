@@ -281,6 +281,9 @@ describe("an unbound sticky port", () => {
   it("with a TTL is left to the server", () => {
     assert.equal(actionOf({ ...stickyPort(), retention: { policy: "sticky", ttlSeconds: 60 } }, gone), undefined);
   });
+  it("that is protected is left to the operator", () => {
+    assert.equal(actionOf({ ...stickyPort(), protected: true }, gone), undefined);
+  });
   it("that is reserved is left to the operator", () => {
     assert.equal(actionOf({ ...stickyPort(), reservation: { allowedNamespaces: ["*"] } }, gone), undefined);
   });

@@ -250,4 +250,14 @@ describe("mooringctl commands that change", () => {
       ]);
     }
   });
+
+  it("protect and unprotect send the protection alone", async () => {
+    for (const verb of ["protect", "unprotect"]) {
+      await using server = new FakeServer(() => ({ body: boundPort }));
+      const run = await runCtl([verb, boundPort.name], { server: await server.listen() });
+      assert.equal(run.stdout, `port/c1/default/web-0 ${verb}ed (10.100.1.7,fd00:100::7)\n`);
+      const url = "/v1/ports/c1%2Fdefault%2Fweb-0";
+      assert.deepEqual(server.requests, [{ method: "PUT", url, body: { protected: verb === "protect" } }]);
+    }
+  });
 });

@@ -43,6 +43,7 @@ function slotPort(number: number, networkId: number, ownerUid: string, bound: bo
     updatedAt: START,
     releasedAt: undefined,
     expiresAt: undefined,
+    isProtected: false,
     unneeded: undefined,
   };
 }

@@ -10,6 +10,7 @@ import {
   type NetworkQuery,
   type PassConfirmation,
   type PortPrecondition,
+  type PortProtection,
   type PortQuery,
   type PortReservation,
   type PurgeRequest,
@@ -186,6 +187,10 @@ export const portReservation = z
     deviceOwner: optional(f.identifier),
   })
   .meta({ id: "PortReservation" }) satisfies z.ZodType<PortReservation>;
+
+export const portProtection = z
+  .strictObject({ protected: z.boolean() })
+  .meta({ id: "PortProtection" }) satisfies z.ZodType<PortProtection>;
 
 export const networkQuery = z.strictObject({ label: optional(f.syntax) }) satisfies z.ZodType<NetworkQuery>;
 

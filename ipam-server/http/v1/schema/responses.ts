@@ -108,6 +108,7 @@ export const port = z
     updatedAt: time,
     releasedAt: optional(time),
     unneeded: optional(z.enum(["deleted", "scaled"])),
+    protected: optional(z.literal(true)),
     expiresAt: optional(time),
   })
   .meta({ id: "Port" }) satisfies z.ZodType<Port>;

@@ -90,6 +90,7 @@ const port = z.strictObject({
   releasedAt: optional(f.timestamp),
   expiresAt: optional(f.timestamp),
   unneeded: optional(z.enum(["deleted", "scaled"])),
+  protected: optional(z.literal(true)),
 }) satisfies z.ZodType<TransferPort>;
 
 const freed = z.strictObject({
