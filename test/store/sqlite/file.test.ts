@@ -175,5 +175,29 @@ describe("SQLite file", () => {
       const [subnet] = (await store.readNetwork("net")).subnets;
       assert.equal(subnet?.usage.held, acknowledged.length + 1);
     });
+
+    it("starts on a full disk, reads, names the disk and recovers with space", {
+      skip: !isRoot && "needs root to mount",
+    }, async () => {
+      await using mount = await mountTmpfs(directory, "full-at-start", "size=2m");
+      const path = join(mount.path, "ipam.db");
+      {
+        await using store = await openSqliteStore({ path });
+        await store.putNetwork(NET, "test");
+        await attach(store, claim("before", "a", "before"));
+      }
+      const filler = join(mount.path, "filler");
+      await assert.rejects(writeFile(filler, Buffer.alloc(4_000_000)), { code: "ENOSPC" });
+      await using store = await openSqliteStore({ path });
+      assert.ok((await store.readPort("before")).fixedIps.length > 0);
+      assert.equal((await store.readEvents({ host: "a" })).events[0]?.port, "before");
+      const full = { code: "unavailable", message: /ipam\.db cannot grow: its disk is full; free some space/ };
+      await assert.rejects(store.ready(), full);
+      await assert.rejects(store.commit([claim("more", "a", "more")]), full);
+      await rm(filler);
+      await store.ready();
+      await attach(store, claim("more", "a", "more"));
+      await assertHealthy(store);
+    });
   });
 });

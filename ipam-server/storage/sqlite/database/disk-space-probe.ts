@@ -1,5 +1,6 @@
 import { rmSync, writeFileSync } from "node:fs";
 import Database from "better-sqlite3";
+import { isDiskFull } from "./errors.ts";
 
 const PROBE_BYTES = 1024 * 1024;
 
@@ -9,7 +10,8 @@ const PROBE_BYTES = 1024 * 1024;
  */
 export class DiskSpaceProbe {
   readonly #path: string;
-  #wasFull = false;
+  /** The server may have started on a full disk. */
+  #wasFull = true;
 
   constructor(path: string) {
     this.#path = path;
@@ -17,7 +19,7 @@ export class DiskSpaceProbe {
 
   /** To be called with the error of a failed change. */
   observe(error: unknown): void {
-    if (error instanceof Database.SqliteError && error.code === "SQLITE_FULL") this.#wasFull = true;
+    if (isDiskFull(error)) this.#wasFull = true;
   }
 
   /** Throws SQLite's error for a full disk while there is no space. */

@@ -8,6 +8,7 @@ const ADVICE: readonly [prefix: string, advice: string][] = [
   ],
   ["SQLITE_LOCKED", "is in use by another process; one mooring-ipam at a time may open it"],
   ["SQLITE_FULL", "cannot grow: its disk is full; free some space, nothing was changed and nothing is lost"],
+  ["SQLITE_IOERR_SHMSIZE", "cannot grow: its disk is full; free some space, nothing was changed and nothing is lost"],
   ["SQLITE_READONLY", "is read-only; the server needs to write to the file and its directory"],
   ["SQLITE_PERM", "is read-only; the server needs to write to the file and its directory"],
   ["SQLITE_CANTOPEN", "cannot be opened; the directory must exist, and the server must be allowed to write to it"],
@@ -18,6 +19,10 @@ const ADVICE: readonly [prefix: string, advice: string][] = [
   ["SQLITE_CORRUPT", "is damaged; restore it from a backup"],
   ["SQLITE_IOERR", "cannot be read or written; check the disk and the system's log"],
 ];
+
+/** True for a write, or for the log's shared index, that finds no space. */
+export const isDiskFull = (error: unknown): boolean =>
+  error instanceof Database.SqliteError && ["SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"].includes(error.code);
 
 /** Returns SQLite's failure with advice on what to do; any other error is `internal`. */
 export function toIpamError(error: unknown, path: string): IpamError {

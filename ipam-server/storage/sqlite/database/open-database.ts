@@ -5,7 +5,7 @@ import { IpamError } from "../../../contract/index.ts";
 import { loadCatalog } from "../rows/catalog-rows.ts";
 import { NetworkWriter } from "../statements/network-writer.ts";
 import { DatabaseLock } from "./database-lock.ts";
-import { toIpamError } from "./errors.ts";
+import { isDiskFull, toIpamError } from "./errors.ts";
 import { inTransaction } from "./in-transaction.ts";
 import { MIGRATIONS } from "./migrations.ts";
 
@@ -29,10 +29,23 @@ export function openShared(path: string, now: number): { database: Database.Data
   let lock: Disposable | undefined;
   try {
     lock = new DatabaseLock(path);
-    return { database: openDatabase(path, now, "NORMAL"), lock };
+    return { database: openWithoutSpace(path, now), lock };
   } catch (error) {
     lock?.[Symbol.dispose]();
     throw toIpamError(error, path);
+  }
+}
+
+/**
+ * A full disk has no space for the index of the log that threads share. One connection needs none: it serves reads, and
+ * changes as soon as there is space.
+ */
+function openWithoutSpace(path: string, now: number): Database.Database {
+  try {
+    return openDatabase(path, now, "NORMAL");
+  } catch (error) {
+    if (!(error instanceof Error) || !isDiskFull(error.cause)) throw error;
+    return openDatabase(path, now);
   }
 }
 
@@ -57,12 +70,21 @@ export function openDatabase(
     migrate(database, path, now);
     updatePools(database);
     // Grows with every start, even if the clock went back.
-    database.prepare("UPDATE store_state SET opened_at = max(opened_at + 1, ?)").run(now);
+    recordStart(database, now);
     scheduleCheckpoints(database);
     return database;
   } catch (error) {
     database?.close();
     throw toIpamError(error, path);
+  }
+}
+
+/** A full disk does not keep the server from reading; its first change fails, and readiness names the disk. */
+function recordStart(database: Database.Database, now: number): void {
+  try {
+    database.prepare("UPDATE store_state SET opened_at = max(opened_at + 1, ?)").run(now);
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
   }
 }
 
@@ -114,7 +136,10 @@ function updatePools(database: Database.Database): void {
 function migrate(database: Database.Database, path: string, now: number): void {
   database
     .transaction(() => {
-      database.pragma(`application_id = ${APPLICATION_ID}`);
+      // Setting it writes to the file, even to the same value.
+      if (database.pragma("application_id", { simple: true }) !== APPLICATION_ID) {
+        database.pragma(`application_id = ${APPLICATION_ID}`);
+      }
       database.exec(
         "CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT",
       );
