@@ -24,7 +24,7 @@ import type {
   WorkloadReportResult,
   WorkloadReportsResponse,
 } from "../contract/index.ts";
-import { IpamError } from "../contract/ipam-error.ts";
+import { IpamError, type IpamErrorDetails } from "../contract/ipam-error.ts";
 import { UnexpectedAnswerError } from "./transport-error.ts";
 
 /**
@@ -154,16 +154,28 @@ export function parseNetwork(value: unknown): Network {
   return network;
 }
 
-/** Returns the server's own problem, or an error derived from the status if the answer is no problem document. */
-export function parseFailure(status: number, body: unknown, url: string): IpamError {
-  return isProblem(body) ? IpamError.fromProblem(body) : unexpectedAnswer(status, url);
+/**
+ * Returns the server's own problem, or an error derived from the status if the answer is no problem document. `retryAfter`
+ * is the header's value, which counts if the problem has none.
+ */
+export function parseFailure(status: number, body: unknown, url: string, retryAfter?: string): IpamError {
+  // A date (RFC 9110, section 10.2.3) is ignored, because the clocks may differ.
+  const asked = /^\d{1,9}$/.test(retryAfter ?? "") ? { retryAfterSeconds: Number(retryAfter) } : {};
+  return isProblem(body) ? IpamError.fromProblem({ ...asked, ...body }) : unexpectedAnswer(status, url, asked);
 }
 
-export function unexpectedAnswer(status: number, url: string): IpamError {
-  const code: ErrorCode =
-    ({ 401: "unauthenticated", 403: "forbidden", 503: "unavailable" } as const)[status] ?? "internal";
+/** 429 comes from proxies: the IPAM itself answers 503. */
+const CODES: Readonly<Record<number, ErrorCode>> = {
+  401: "unauthenticated",
+  403: "forbidden",
+  429: "overloaded",
+  503: "unavailable",
+};
+
+export function unexpectedAnswer(status: number, url: string, details: IpamErrorDetails = {}): IpamError {
   const message = `${url} answered ${status} without saying why: check that a Mooring IPAM listens there`;
-  return new IpamError(code, message, { cause: new UnexpectedAnswerError(message, { status }) });
+  const cause = new UnexpectedAnswerError(message, { status });
+  return new IpamError(CODES[status] ?? "internal", message, { ...details, cause });
 }
 
 /** Returns undefined for text that is no JSON; the status then decides. */

@@ -1,7 +1,7 @@
 import { ERROR_CODES } from "../contract/error-codes.ts";
 import { IpamError } from "../contract/ipam-error.ts";
 import { parseFailure, parseJson, unexpectedAnswer } from "./answers.ts";
-import { BACKOFF_MS, type RetryPolicy } from "./retry-policy.ts";
+import { BACKOFF_MS, deriveRetryDelay, type RetryPolicy } from "./retry-policy.ts";
 import type { Request, Transport } from "./transport.ts";
 import { TransportError } from "./transport-error.ts";
 
@@ -28,20 +28,18 @@ export async function sendCall<T>(
   let maybeReceived = false;
   for (let attempt = 0; ; attempt++) {
     let failure: IpamError;
-    let delayMs = BACKOFF_MS[attempt];
+    let delayMs: number | undefined = BACKOFF_MS[attempt];
     try {
       const transport = await open();
-      const { status, body } = await transport.exchange(request, ended, deadline - performance.now());
+      const { status, body, retryAfter } = await transport.exchange(request, ended, deadline - performance.now());
       const value = parseJson(body);
       if (status >= 200 && status < 300) {
         if (value === undefined && body !== "") throw unexpectedAnswer(status, url);
         return parse(value, status);
       }
-      failure = parseFailure(status, value, url);
+      failure = parseFailure(status, value, url, retryAfter);
       if (ERROR_CODES[failure.code].http !== 503) throw failure;
-      const { retryAfterSeconds } = failure.details;
-      // Jitter, so that the clients that an overloaded server turned away do not return together.
-      if (retryAfterSeconds !== undefined) delayMs = retryAfterSeconds * 1000 * (1 + Math.random() / 2);
+      if (delayMs !== undefined) delayMs = deriveRetryDelay(failure, delayMs);
     } catch (error) {
       if (!(error instanceof TransportError)) throw error;
       maybeReceived ||= error.maybeReceived;

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { MooringEvent } from "../contract/event.ts";
 import { EventStreamCodec } from "../contract/event-stream.ts";
 import { IpamError } from "../contract/ipam-error.ts";
+import { deriveRetryDelay } from "./retry-policy.ts";
 import type { OpenStream } from "./streams.ts";
 
 export interface EventFilter {
@@ -15,7 +16,10 @@ export interface EventFilter {
 const DEAD_STREAM_MS = 60_000;
 const BACKOFF = { firstMs: 250, maxMs: 15_000 };
 
-/** Streams events. Reconnects and resumes until the signal aborts; `onError` receives each break. */
+/**
+ * Streams events. Reconnects and resumes until the signal aborts, no sooner than a refusal asks for; `onError` receives
+ * each break.
+ */
 export async function followEvents(
   openStream: OpenStream,
   { after, host }: EventFilter,
@@ -27,6 +31,7 @@ export async function followEvents(
   for (let failures = 0; !signal.aborted; ) {
     const dead = new AbortController();
     const timer = setTimeout(() => dead.abort(), DEAD_STREAM_MS);
+    let failure: IpamError | undefined;
     try {
       const codec = new EventStreamCodec();
       const query = new URLSearchParams({ after: String(last), ...(host !== undefined && { host }) });
@@ -49,12 +54,13 @@ export async function followEvents(
     } catch (error) {
       if (signal.aborted) return;
       failures++;
-      onError(IpamError.from(error));
+      failure = IpamError.from(error);
+      onError(failure);
     } finally {
       clearTimeout(timer);
     }
     // Jitter, so that not all nodes reconnect to a restarted server at once.
-    const delayMs = Math.min(BACKOFF.maxMs, BACKOFF.firstMs * 2 ** Math.min(failures, 6));
-    await sleep(delayMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
+    const backoffMs = Math.min(BACKOFF.maxMs, BACKOFF.firstMs * 2 ** Math.min(failures, 6)) * (0.5 + Math.random() / 2);
+    await sleep(deriveRetryDelay(failure, backoffMs), undefined, { signal }).catch(() => undefined);
   }
 }

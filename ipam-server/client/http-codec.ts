@@ -15,6 +15,8 @@ interface HttpRequest {
 export interface HttpAnswer {
   status: number;
   body: string;
+  /** The header's value. */
+  retryAfter?: string;
   /** Whether the connection can carry another request. */
   reusable: boolean;
 }
@@ -38,6 +40,7 @@ type Framing = { kind: "length"; bytes: number } | { kind: "chunked" } | { kind:
 interface Head {
   status: number;
   framing: Framing;
+  retryAfter: string | undefined;
   reusable: boolean;
 }
 
@@ -108,8 +111,9 @@ export class AnswerParser {
     }
   }
 
-  #finish({ status, reusable }: Head): HttpAnswer {
-    return { status, body: Buffer.concat(this.#body).toString("utf8"), reusable };
+  #finish({ status, retryAfter, reusable }: Head): HttpAnswer {
+    const body = Buffer.concat(this.#body).toString("utf8");
+    return { status, body, reusable, ...(retryAfter !== undefined && { retryAfter }) };
   }
 }
 
@@ -126,7 +130,8 @@ function parseHead(text: string): Head {
   const status = Number(digits);
   const framing = deriveFraming(status, headers);
   const closes = minor === "0" || headers.get("connection")?.toLowerCase() === "close";
-  return { status, framing, reusable: !closes && framing.kind !== "close" };
+  const retryAfter = headers.get("retry-after");
+  return { status, framing, retryAfter, reusable: !closes && framing.kind !== "close" };
 }
 
 function deriveFraming(status: number, headers: ReadonlyMap<string, string>): Framing {

@@ -64,7 +64,8 @@ export function createStreams(options: TransportOptions): OpenStream {
       throw brokenError(url, cause, "unreachable");
     });
     const { statusCode: status = 0, headers: answered } = response;
-    if (status !== 200) throw parseFailure(status, parseJson(await readText(url, response)), url);
+    if (status !== 200)
+      throw parseFailure(status, parseJson(await readText(url, response)), url, answered["retry-after"]);
     const length = answered["content-length"];
     return { lengthBytes: length === undefined ? undefined : Number(length), chunks: readChunks(url, response) };
   };

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { deriveRetryDelay } from "../../../ipam-server/client/retry-policy.ts";
 import { BackgroundLoop } from "../../../ipam-server/process/background-loop.ts";
 import { deliverJournal } from "../../journal/delivery.ts";
 import { describeError } from "../../spec/cni-error.ts";
@@ -49,17 +50,19 @@ export class Delivery implements AsyncDisposable {
   /** Resolves with the milliseconds until the next attempt. */
   async #attempt(): Promise<number> {
     const { everyMs = EVERY_MS, log, metrics } = this.#options;
+    let failure: unknown;
     try {
       await this.#pass();
       this.#failures = 0;
     } catch (error) {
+      failure = error;
       metrics.failures.inc({ component: "delivery" });
       const what = this.#options.ipam.isReachable
         ? "not all was delivered, retrying"
         : "IPAM unreachable, retrying delivery";
       if (this.#failures++ === 0) log.warn({ reason: describeError(error) }, what);
     }
-    return Math.min(SLOWEST_MS, everyMs * 2 ** Math.min(this.#failures, 4));
+    return deriveRetryDelay(failure, Math.min(SLOWEST_MS, everyMs * 2 ** Math.min(this.#failures, 4)));
   }
 
   /** Delivers all that can be delivered, then rejects with the first failure. */

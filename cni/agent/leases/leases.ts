@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import type { Logger } from "pino";
-import { BACKGROUND_RELEASE_POLICY } from "../../../ipam-server/client/retry-policy.ts";
+import { BACKGROUND_RELEASE_POLICY, deriveRetryDelay } from "../../../ipam-server/client/retry-policy.ts";
 import type { Claim, Owner, Port, PortAttachment } from "../../../ipam-server/contract/index.ts";
 import { IpamError, LEASE_PREFIX } from "../../../ipam-server/contract/index.ts";
 import { BackgroundLoop } from "../../../ipam-server/process/background-loop.ts";
@@ -171,7 +171,7 @@ export class Leases implements AsyncDisposable {
     pool.fillFailures = failure === undefined ? 0 : pool.fillFailures + 1;
     if (failure === undefined) return;
     const backoffMs = Math.min(LONGEST_BACKOFF_MS, 1000 * 2 ** Math.min(pool.fillFailures, 9));
-    pool.fillAt = now() + backoffMs * (0.5 + Math.random() / 2);
+    pool.fillAt = now() + deriveRetryDelay(failure, backoffMs * (0.5 + Math.random() / 2));
     log.info({ reason: IpamError.from(failure).message }, "cannot fill the lease pool, retrying");
   }
 

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { deriveRetryDelay } from "../../../ipam-server/client/retry-policy.ts";
 import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import { BackgroundLoop } from "../../../ipam-server/process/background-loop.ts";
 import { describeError } from "../../spec/cni-error.ts";
@@ -33,7 +34,7 @@ export function loadHeld(options: LoadHeldOptions): AsyncDisposable & { retry():
     } catch (error) {
       if (!hasFailed) log.warn({ reason: describeError(error) }, "cannot load node bindings, retrying");
       hasFailed = true;
-      return retryMs;
+      return deriveRetryDelay(error, retryMs);
     }
   };
   const loop = new BackgroundLoop({ pass });

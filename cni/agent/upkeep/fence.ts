@@ -1,3 +1,4 @@
+import { deriveRetryDelay } from "../../../ipam-server/client/retry-policy.ts";
 import { GAP, type IpamError, LEASE_PREFIX, type MooringEvent } from "../../../ipam-server/contract/index.ts";
 import { pause } from "../../../ipam-server/process/background-loop.ts";
 import { classifyEvent, endsHeldBinding, type NodeIdentity } from "./binding-relation.ts";
@@ -57,7 +58,8 @@ export class Fence implements AsyncDisposable {
       const onError = (error: IpamError) => {
         this.#fail("events", error);
         if (error.code === "conflict") reopen.abort();
-        else this.#compareWhenBack();
+        // A refusal proves that the server runs; once there is a place the stream resumes without loss.
+        else if (error.code !== "overloaded") this.#compareWhenBack();
       };
       // Filter by host: every event that ends a local binding carries this host.
       const following = ipam.followEvents(
@@ -155,7 +157,7 @@ export class Fence implements AsyncDisposable {
       });
   }
 
-  /** Retries until the work succeeds, with growing pauses. Returns undefined once disposed of. */
+  /** Retries until the work succeeds, with growing pauses, or those that the IPAM asks for. Returns undefined once disposed of. */
   async #retry<T>(work: () => Promise<T>): Promise<T | undefined> {
     const { signal } = this.#stop;
     for (let attempt = 0; !signal.aborted; attempt++) {
@@ -164,7 +166,7 @@ export class Fence implements AsyncDisposable {
       } catch (error) {
         this.#fail("events", error);
         const pauseMs = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)] ?? 1000;
-        await pause(pauseMs, signal);
+        await pause(deriveRetryDelay(error, pauseMs), signal);
       }
     }
     return undefined;

@@ -1,3 +1,4 @@
+import { deriveRetryDelay } from "../../../ipam-server/client/retry-policy.ts";
 import { BackgroundLoop, withJitter } from "../../../ipam-server/process/background-loop.ts";
 import { describeError } from "../../spec/cni-error.ts";
 import type { Sweeper } from "./sweeper.ts";
@@ -58,11 +59,12 @@ export class ReconcileLoop implements AsyncDisposable {
   async #reconcile(): Promise<number> {
     const { context, sweeper } = this.#options;
     const { sweepInterval, sweepGrace } = context.config;
-    const hasBridges = await this.#attempt("bridges", () => this.#ensureBridges());
-    if (hasBridges) this.#ready.resolve();
+    const bridgesRetryMs = await this.#attempt("bridges", () => this.#ensureBridges());
+    if (bridgesRetryMs === undefined) this.#ready.resolve();
     this.#first.resolve();
-    const isSwept = await this.#attempt("sweep", () => sweeper.sweep());
-    if (!hasBridges || !isSwept) return RETRY_MS;
+    const sweepRetryMs = await this.#attempt("sweep", () => sweeper.sweep());
+    const retryMs = Math.max(bridgesRetryMs ?? 0, sweepRetryMs ?? 0);
+    if (retryMs > 0) return retryMs;
     this.#lastFailure = undefined;
     const nextMs = withJitter(sweeper.mayRecover ? RECOVERY_MS : sweepInterval, INTERVAL_JITTER);
     return sweeper.pendingCount > 0 ? Math.min(nextMs, sweepGrace + 50) : nextMs;
@@ -75,18 +77,18 @@ export class ReconcileLoop implements AsyncDisposable {
     if (changed.length > 0) log.info({ changed }, "changed OVS bridges");
   }
 
-  /** Returns false if the work fails. Logs a repeated failure once. */
-  async #attempt(component: string, work: () => Promise<void>): Promise<boolean> {
+  /** Returns the pause before the next attempt if the work fails. Logs a repeated failure once. */
+  async #attempt(component: string, work: () => Promise<void>): Promise<number | undefined> {
     const { log, metrics } = this.#options.context;
     try {
       await work();
-      return true;
+      return undefined;
     } catch (error) {
       metrics.failures.inc({ component });
       const reason = describeError(error);
       if (reason !== this.#lastFailure) log.warn({ component, reason }, "failed, retrying");
       this.#lastFailure = reason;
-      return false;
+      return deriveRetryDelay(error, RETRY_MS);
     }
   }
 

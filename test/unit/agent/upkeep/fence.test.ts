@@ -5,7 +5,7 @@ import { KeyedQueue } from "../../../../cni/agent/calls/keyed-queue.ts";
 import { HeldPorts } from "../../../../cni/agent/ports/held-ports.ts";
 import { Fence, type FenceOptions } from "../../../../cni/agent/upkeep/fence.ts";
 import type { LocalPort } from "../../../../cni/agent/upkeep/local-port.ts";
-import type { MooringEvent, Port } from "../../../../ipam-server/contract/index.ts";
+import { IpamError, type MooringEvent, type Port } from "../../../../ipam-server/contract/index.ts";
 import { waitFor } from "../../../../scripts/lab/command.ts";
 import { event, local, port, preclaimed } from "./local.ts";
 
@@ -16,7 +16,13 @@ async function startFence() {
   const plugged: LocalPort[] = [];
   const fenced: string[] = [];
   let reads = 0;
-  const { promise: following, resolve: follow } = Promise.withResolvers<(event: MooringEvent) => void>();
+  let compares = 0;
+  let readiness = 0;
+  interface Listeners {
+    notify(event: MooringEvent): void;
+    fail(error: IpamError): void;
+  }
+  const { promise: following, resolve: follow } = Promise.withResolvers<Listeners>();
   const leased = [preclaimed({ name: "lease:node-a/1" }), preclaimed({ name: "lease:node-a/2" })];
   const context = {
     leases: {
@@ -31,16 +37,18 @@ async function startFence() {
     metrics: { failures: { inc() {} } },
     ipam: {
       readLastSeq: async () => 0,
-      ready: async () => {},
+      async ready() {
+        readiness++;
+      },
       async followEvents(
         host: string,
         _after: number,
         onEvent: (event: MooringEvent) => void,
-        _onError: unknown,
+        onError: (error: IpamError) => void,
         signal: AbortSignal,
       ) {
         assert.equal(host, "node-a", "the stream of this host alone");
-        follow(onEvent);
+        follow({ notify: onEvent, fail: onError });
         await new Promise(resolve => signal.addEventListener("abort", resolve, { once: true }));
       },
     },
@@ -58,9 +66,11 @@ async function startFence() {
     view,
     changes: { fence: async (each: LocalPort) => fenced.push(each.sandboxId) > 0 },
     onEnded: () => {},
-    compare: () => {},
+    compare: () => compares++,
+    spreadMs: 0,
   } as unknown as FenceOptions);
-  return { fence, held, leased, queue, plugged, fenced, reads: () => reads, notify: await following };
+  const counts = { reads: () => reads, compares: () => compares, readiness: () => readiness };
+  return { fence, held, leased, queue, plugged, fenced, ...counts, ...(await following) };
 }
 
 const MOVED = event({ type: "port.moved", epoch: 4, fromHost: "node-a", host: "node-b", ownerUid: "u2" });
@@ -107,4 +117,17 @@ describe("Fence", () => {
       assert.deepEqual(fenced, ["s1"]);
     });
   }
+
+  it("compares nothing when its stream is refused, and fences once it is served", async () => {
+    const { fence, plugged, fenced, compares, readiness, notify, fail } = await startFence();
+    await using _ = fence;
+    plugged.push(local());
+    await waitFor("the first comparison", async () => compares() === 1);
+    for (let i = 0; i < 13; i++) fail(new IpamError("overloaded", "no place", { retryAfterSeconds: 5 }));
+    notify(MOVED);
+    await waitFor("the port to be fenced", async () => fenced.length > 0);
+    assert.deepEqual([compares(), readiness()], [1, 0], "no comparison was made or prepared");
+    fail(new IpamError("unavailable", "the connection broke"));
+    await waitFor("a comparison after a broken connection", async () => compares() === 2);
+  });
 });
