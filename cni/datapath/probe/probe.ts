@@ -17,7 +17,7 @@ const POLL_MS = 5;
 
 export interface Probe extends ProbeNetwork {
   addresses: readonly string[];
-  /** The port's own, whose answers are not a conflict: an earlier place of the same port. */
+  /** The port's own: where it was bound before it may answer until that node has disconnected it. */
   mac: string;
 }
 
@@ -29,14 +29,15 @@ export interface ProbeConflict {
 
 /**
  * Asks whether another machine on the network uses one of the addresses: three probes each, 200 ms in all. Resolves with
- * the first that answers, at once. Rejects with DatapathError if it cannot ask.
+ * the first that answers, at once. Rejects with DatapathError if it cannot ask, or if the port itself still answers the
+ * last probe of an IPv6 address where it was bound before.
  */
 export async function probe(context: DatapathContext, wanted: Probe): Promise<ProbeConflict | undefined> {
   const deadline = new Deadline(context.timeoutMs);
   const addresses = wanted.addresses.map(text => ({ text, bytes: readAddress(text) }));
   const [libc, link] = await Promise.all([loadLibc(), ensureProbePort(context, wanted, deadline)]);
   using held = new DisposableStack();
-  const ours = [wanted.mac.toLowerCase(), link.mac];
+  const ownMac = wanted.mac.toLowerCase();
   const targets = [4, 16].flatMap(length => {
     const family = addresses.filter(({ bytes }) => bytes.length === length);
     if (family.length === 0) return [];
@@ -52,14 +53,21 @@ export async function probe(context: DatapathContext, wanted: Probe): Promise<Pr
       for (const { family, socket } of targets) {
         for (const frame of socket.receive()) {
           const answer = parseAnswer(frame);
-          if (answer === undefined || ours.includes(answer.mac)) continue;
+          if (answer === undefined || answer.mac === link.mac) continue;
           const found = family.find(({ bytes }) => isSameAddress(bytes, answer.address));
-          if (found) return { address: found.text, mac: answer.mac };
+          if (found && answer.mac !== ownMac) return { address: found.text, mac: answer.mac };
+          // The port's own MAC is no conflict of IPv4 (RFC 5227 section 2.1.1), but one of IPv6 (RFC 4862 section 5.4.4).
+          if (found?.bytes.length === 16 && sent === PROBES) throw stillAnswers(found.text, ownMac);
         }
       }
     } while (performance.now() < until);
   }
   return undefined;
+}
+
+function stillAnswers(address: string, mac: string): DatapathError {
+  const message = `the port itself (MAC ${mac}) still answers for ${address} where it was bound before; end that pod, or wait until its node has disconnected it`;
+  return new DatapathError("probe", message);
 }
 
 function readAddress(text: string): Buffer {

@@ -49,13 +49,23 @@ describe("probe", { skip }, () => {
     assert.deepEqual(await probe([ipv4(2).address, v6]), { address: v6, mac });
   });
 
-  it("finds nothing if free, on another VLAN, or if the port itself answers", async () => {
+  it("finds nothing for a free address, and on another VLAN", async () => {
     using machine = new Pod();
-    const { mac } = await plugMachine(machine, 3);
+    await plugMachine(machine, 3);
     const used = [ipv4(3).address, ipv6(3).address];
     assert.equal(await probe([ipv4(4).address, ipv6(4).address]), undefined);
     assert.equal(await probe(used, { vlan: 200 }), undefined);
-    assert.equal(await probe(used, { mac: mac.toUpperCase() }), undefined);
+  });
+
+  it("waits for the port's IPv6 address to fall silent where it was before", async () => {
+    using machine = new Pod();
+    const { mac, sandboxId, netns } = await plugMachine(machine, 11);
+    const used = [ipv4(11).address, ipv6(11).address];
+    assert.equal(await probe([ipv4(11).address], { mac }), undefined);
+    await assert.rejects(probe(used, { mac: mac.toUpperCase() }), /the port itself .* still answers for fd00:100::b /);
+    const probing = probe(used, { mac });
+    await datapath.unplug(sandboxId, "eth0", netns);
+    assert.equal(await probing, undefined);
   });
 
   it("changes no neighbour's cache", async () => {
