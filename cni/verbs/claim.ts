@@ -30,6 +30,7 @@ export function deriveClaim(
     ...(config.availabilityZone !== undefined && { availabilityZone: config.availabilityZone }),
     ...(config.physicalNetworks !== undefined && { physicalNetworks: config.physicalNetworks }),
     sandbox: { id: containerId, interface: ifname },
+    attemptedAt: now.toISOString(),
     networkSelector: config.networkSelector,
     ...(config.families !== undefined && { families: config.families }),
     ...(Object.keys(config.labels).length > 0 && { labels: config.labels }),

@@ -26,6 +26,11 @@ export interface Claim {
   physicalNetworks?: string[];
   /** Absent: a pre-claim; a later claim of the same owner adds the sandbox. */
   sandbox?: Sandbox;
+  /**
+   * When the host began to plug the sandbox, by the host's clock. A claim of one that it began earlier never displaces the same
+   * owner's later one on that host (`stale_owner`). Absent: the claim that arrives last wins.
+   */
+  attemptedAt?: Timestamp;
   owner: Owner;
   /** The object whose lifetime a sticky port follows; replaces the port's former one. */
   workload?: Workload;

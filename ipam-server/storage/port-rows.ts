@@ -46,6 +46,7 @@ export const PORT_COLUMNS = [
   "inactive_host",
   "inactive",
   "keep",
+  "attempted_at",
 ] as const;
 
 export type PortColumn = (typeof PORT_COLUMNS)[number];
@@ -85,6 +86,7 @@ export type PortRow = [
   inactiveHost: string | null,
   inactive: string | null,
   keep: string | null,
+  attemptedAt: number | null,
 ];
 
 /** Encodes every port and event, so it computes two small integers and allocates no text. */
@@ -148,6 +150,7 @@ export function encodePort(port: PortRecord): PortRow {
     port.inactive?.host ?? null,
     port.inactive ? JSON.stringify(port.inactive) : null,
     encodeKeep(port),
+    binding?.attemptedAt ?? null,
   ];
 }
 
@@ -164,7 +167,7 @@ export function decodePort(row: readonly [...PortRow, ...unknown[]], fixedIps: r
   const [key, id, name, networkId, mac, labels, sticky, ttlSeconds, ownerKind, ownerUid, ownerCreatedAt, ...rest] = row;
   const [host, sandboxId, sandboxInterface, boundAt, reservation, cluster, namespace, workload, ...states] = rest;
   const [epoch, underlay, overlay, fenced, createdAt, updatedAt, releasedAt, expiresAt, ...added] = states;
-  const [slotOf, slot, nameFrom, lastEpoch, , inactive, keep] = added;
+  const [slotOf, slot, nameFrom, lastEpoch, , inactive, keep, attemptedAt] = added;
   const { unneeded, protected: isProtected = false, ...times }: Keep = keep === null ? {} : parseColumn<Keep>(keep);
   return {
     key,
@@ -188,6 +191,7 @@ export function decodePort(row: readonly [...PortRow, ...unknown[]], fixedIps: r
               sandboxId !== null && sandboxInterface !== null
                 ? { id: sandboxId, interface: sandboxInterface }
                 : undefined,
+            attemptedAt: attemptedAt ?? undefined,
             boundAt: boundAt ?? 0,
           },
     inactive: inactive === null ? undefined : parseColumn<InactiveRecord>(inactive),

@@ -30,6 +30,7 @@ interface ClaimSource {
 export class ClaimBuilder {
   readonly #options: ClaimBuilderOptions;
   readonly #sources = new WeakMap<Claim, ClaimSource>();
+  #lastAttempt = 0;
 
   constructor(options: ClaimBuilderOptions) {
     this.#options = options;
@@ -46,6 +47,7 @@ export class ClaimBuilder {
     const { invocation, config } = call;
     const { podNamespace, podName, podUid } = parseCniArgs(invocation.args);
     const sandbox: Sandbox = { id: invocation.containerId, interface: invocation.ifname };
+    const attemptedAt = this.#nextAttempt();
     const defaults = this.#defaults(config);
     if (podNamespace === undefined || podName === undefined) {
       const { nodeName, cluster } = this.#options.config;
@@ -53,6 +55,7 @@ export class ClaimBuilder {
       const claim = deriveDirectClaim(call, { host: nodeName, cluster }, this.#options.now());
       return {
         ...claim,
+        attemptedAt,
         networkSelector: defaults.networkSelector,
         ...(availabilityZone !== undefined && { availabilityZone }),
         ...(physicalNetworks && { physicalNetworks }),
@@ -62,7 +65,12 @@ export class ClaimBuilder {
     const namespace = await this.#options.pods.namespaceOf(pod);
     const claim = this.#derive(pod, namespace, defaults, invocation.ifname, sandbox);
     const labels = { ...config.labels, ...claim.labels };
-    const complete = { ...deriveRequested(call), ...claim, ...(Object.keys(labels).length > 0 && { labels }) };
+    const complete = {
+      ...deriveRequested(call),
+      ...claim,
+      attemptedAt,
+      ...(Object.keys(labels).length > 0 && { labels }),
+    };
     this.#remember(complete, this.#sources.get(claim));
     return complete;
   }
@@ -84,6 +92,12 @@ export class ClaimBuilder {
   canUseLease(claim: Claim): boolean {
     const source = this.#sources.get(claim);
     return source !== undefined && canUseLease(claim, source.pod);
+  }
+
+  /** Ascends from call to call, also when the clock is set back. */
+  #nextAttempt(): string {
+    this.#lastAttempt = Math.max(this.#options.now().getTime(), this.#lastAttempt + 1);
+    return new Date(this.#lastAttempt).toISOString();
   }
 
   #derive(
@@ -135,9 +149,9 @@ export class ClaimBuilder {
   }
 }
 
-/** True if two claims request the same port in the same way. Ignores sandbox, labels and workload. */
+/** True if two claims request the same port in the same way. Ignores sandbox and attempt, labels and workload. */
 export function isSameRequest(a: Claim, b: Claim): boolean {
-  const facts = ({ sandbox: _sandbox, labels: _labels, workload: _workload, ...rest }: Claim) =>
+  const facts = ({ sandbox: _sandbox, attemptedAt: _at, labels: _labels, workload: _workload, ...rest }: Claim) =>
     JSON.stringify(Object.entries(rest).sort(([x], [y]) => (x < y ? -1 : 1)));
   return facts(a) === facts(b);
 }

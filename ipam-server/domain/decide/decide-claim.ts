@@ -171,7 +171,7 @@ function repeat(port: PortRecord, claim: ParsedClaim, scope: DecisionScope): Cla
   if (!port.binding || port.binding.sandbox || !claim.sandbox) return toAttachment(port, working.catalog);
   const filled: PortRecord = {
     ...port,
-    binding: { ...port.binding, sandbox: claim.sandbox },
+    binding: { ...port.binding, sandbox: claim.sandbox, attemptedAt: claim.attemptedAt },
     updatedAt: context.now,
   };
   working.putPort(filled);
@@ -186,7 +186,7 @@ function nextRetention({ retention: kept }: PortRecord, { retention = kept }: Pa
 /** Binds the port with the next epoch. */
 function bind(before: PortRecord, claim: ParsedClaim, scope: DecisionScope): ClaimResult {
   const { working, context } = scope;
-  const { host, sandbox, owner } = claim;
+  const { host, sandbox, attemptedAt, owner } = claim;
   const port = outlivesClaim(before, claim) ? before : dropInactive(before, scope);
   const epoch = nextEpoch(port, context);
   const fromHost = port.binding?.host;
@@ -198,7 +198,7 @@ function bind(before: PortRecord, claim: ParsedClaim, scope: DecisionScope): Cla
     labels: reserved ? port.labels : (claim.labels ?? port.labels),
     retention: reserved ? port.retention : nextRetention(port, claim),
     owner,
-    binding: { host, sandbox, boundAt: context.now },
+    binding: { host, sandbox, attemptedAt, boundAt: context.now },
     nameFrom: claim.nameFrom ?? "pod",
     cluster: claim.cluster ?? port.cluster,
     namespace: claim.namespace ?? port.namespace,

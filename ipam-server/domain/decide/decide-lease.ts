@@ -77,7 +77,7 @@ export function assignLease(
   scope: DecisionScope,
 ): ClaimResult {
   const { working, context } = scope;
-  const { name, leasedPort, host, sandbox, owner } = claim;
+  const { name, leasedPort, host, sandbox, attemptedAt, owner } = claim;
   const present = working.port(name);
   const isOwn = present?.binding?.host === host && present.owner?.uid === owner.uid;
   if (present && isOwn && sameSandbox(present.binding?.sandbox, sandbox)) return toAttachment(present, working.catalog);
@@ -99,7 +99,7 @@ export function assignLease(
     name,
     labels: claim.labels ?? {},
     owner,
-    binding: { host, sandbox, boundAt: context.now },
+    binding: { host, sandbox, attemptedAt, boundAt: context.now },
     nameFrom: claim.nameFrom ?? "pod",
     cluster: claim.cluster ?? lease.cluster,
     namespace: claim.namespace,

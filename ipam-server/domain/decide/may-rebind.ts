@@ -1,10 +1,10 @@
 import { IpamError, type NameFrom, type OwnerKind, type Workload } from "../../contract/index.ts";
 import type { ParsedClaim } from "../model/mutation.ts";
-import { type PortRecord, toTimestamp } from "../model/port-record.ts";
+import { type BindingRecord, type PortRecord, toTimestamp } from "../model/port-record.ts";
 
 /**
- * Throws when the port belongs to an owner from whom the claim's owner may not get it. The same owner always may; another
- * only if
+ * Throws when the port belongs to an owner from whom the claim's owner may not get it. The same owner may, with a sandbox
+ * that is not an earlier one than the bound (else `stale_owner`); another only if
  *
  *     its kind and its source of names are the port's, bound or not     else `port_in_use`
  *     Kubernetes orders the two: it is not the older one, bound or not   else `stale_owner`
@@ -12,7 +12,11 @@ import { type PortRecord, toTimestamp } from "../model/port-record.ts";
  */
 export function assertMayRebind(port: PortRecord, claim: ParsedClaim): void {
   const { owner, binding } = port;
-  if (!owner || owner.uid === claim.owner.uid) return;
+  if (!owner) return;
+  if (owner.uid === claim.owner.uid) {
+    if (binding) assertNewestSandbox(port.name, binding, claim);
+    return;
+  }
   if (port.slot) {
     // A picked slot is unbound, and its application's pods have no order among them.
     if (claim.slotOf) return;
@@ -33,6 +37,22 @@ export function assertMayRebind(port: PortRecord, claim: ParsedClaim): void {
   throw inUse(
     port,
     `is bound to ${owner.kind} ${owner.uid} on host ${binding.host}; it can be claimed when that binding is released`,
+  );
+}
+
+/** No claim arrives so late. A greater difference comes from a host's clock that was set back. */
+const LATEST_MS = 3_600_000;
+
+/** Throws `stale_owner` when the host began to plug the bound sandbox after that of the claim. */
+export function assertNewestSandbox(name: string, binding: BindingRecord, claim: ParsedClaim): void {
+  const { host, sandbox, attemptedAt } = binding;
+  if (!sandbox || !claim.sandbox || host !== claim.host) return;
+  if (attemptedAt === undefined || claim.attemptedAt === undefined) return;
+  const lateMs = attemptedAt - claim.attemptedAt;
+  if (lateMs <= 0 || lateMs > LATEST_MS) return;
+  throw new IpamError(
+    "stale_owner",
+    `port ${name} is bound to sandbox ${sandbox.id}, begun at ${toTimestamp(attemptedAt)}, later than ${claim.sandbox.id} at ${toTimestamp(claim.attemptedAt)}; an earlier sandbox never gets it back`,
   );
 }
 

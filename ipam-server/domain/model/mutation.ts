@@ -51,25 +51,35 @@ export interface OutcomeByKind {
 }
 export type Outcome = OutcomeByKind[Mutation["kind"]];
 
-/** A claim whose owner's time is parsed to milliseconds since the epoch. */
-export type ParsedClaim = Omit<Claim, "owner"> & { owner: NonNullable<PortRecord["owner"]> };
+/** A claim whose times are parsed to milliseconds since the epoch. */
+export type ParsedClaim = Omit<Claim, "owner" | "attemptedAt"> & {
+  owner: NonNullable<PortRecord["owner"]>;
+  attemptedAt: number | undefined;
+};
 
 /** How far an owner's time may be ahead of this clock: Kubernetes has clocks of its own. */
 const MAX_CLOCK_SKEW_MS = 300_000;
 
 /**
- * Throws `invalid_request` when the owner's time is none. One from a clock that is ahead counts as now, because no newer
+ * Throws `invalid_request` when a time is none. An owner's from a clock that is ahead counts as now, because no newer
  * owner could ever have the port before that time.
  */
 export function parseClaim(claim: Claim, now: number): ParsedClaim {
   const { kind, uid, createdAt } = claim.owner;
-  const time = Date.parse(createdAt);
-  if (Number.isNaN(time)) {
-    throw new IpamError(
-      "invalid_request",
-      `owner.createdAt is ${JSON.stringify(createdAt)}; expected a time such as 2026-11-20T08:00:00.000Z`,
-      { field: "owner.createdAt" },
-    );
-  }
-  return { ...claim, owner: { kind, uid, createdAt: time > now + MAX_CLOCK_SKEW_MS ? now : time } };
+  const time = parseTime(createdAt, "owner.createdAt");
+  return {
+    ...claim,
+    owner: { kind, uid, createdAt: time > now + MAX_CLOCK_SKEW_MS ? now : time },
+    attemptedAt: claim.attemptedAt === undefined ? undefined : parseTime(claim.attemptedAt, "attemptedAt"),
+  };
+}
+
+function parseTime(text: string, field: string): number {
+  const time = Date.parse(text);
+  if (!Number.isNaN(time)) return time;
+  throw new IpamError(
+    "invalid_request",
+    `${field} is ${JSON.stringify(text)}; expected a time such as 2026-11-20T08:00:00.000Z`,
+    { field },
+  );
 }

@@ -32,6 +32,8 @@ export interface OwnerRecord {
 export interface BindingRecord {
   host: string;
   sandbox: Sandbox | undefined;
+  /** When the host began to plug the sandbox, by its own clock; see Claim. */
+  attemptedAt?: number | undefined;
   boundAt: number;
 }
 

@@ -23,7 +23,7 @@ import { postgresEngine } from "../support/postgres-engine.ts";
 import { PrivatePostgres } from "../support/private-postgres.ts";
 import { sqliteEngine } from "../support/sqlite-engine.ts";
 import { mountTmpfs } from "../support/tmpfs.ts";
-import { collect, fill, importAll, sealed } from "../support/transfer-content.ts";
+import { collect, fill, importAll, sealed, WEB_SET } from "../support/transfer-content.ts";
 
 const EMPTY: TransferRow[] = [{ kind: "state", lastSeq: 0, nextPortKey: 1, epochFloor: 0 }];
 const DUAL = { networkSelector: "env=dual" };
@@ -103,7 +103,7 @@ describe("transfer on PostgreSQL", () => {
     assert.equal(port.epoch, 5_000_001);
     assert.equal(await notified.promise, state.lastSeq);
     assert.equal((await second.readNetworks()).length, 4);
-    const moved = await attach(second, claim("c1/default/web-0", "c", "m", DUAL));
+    const moved = await attach(second, claim("c1/default/web-0", "c", "m", { ...DUAL, workload: WEB_SET }));
     assert.equal(moved.port.epoch, 5_000_001);
     await attach(first, claim("n2", "c", "n2", DUAL));
     const ports = (await collect(first)).filter((row): row is TransferPort => row.kind === "port");

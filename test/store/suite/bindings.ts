@@ -1,7 +1,17 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { PortReservation } from "../../../ipam-server/contract/index.ts";
-import { addressesOf, attach, bornAt, claim, commitOne, network, refused, release } from "../support/builders.ts";
+import type { Claim, PortReservation } from "../../../ipam-server/contract/index.ts";
+import {
+  addressesOf,
+  attach,
+  bornAt,
+  claim,
+  commitOne,
+  network,
+  refused,
+  release,
+  START,
+} from "../support/builders.ts";
 import type { Engine } from "./engine.ts";
 import { withStore } from "./with-store.ts";
 
@@ -128,6 +138,33 @@ export function testBindings(engine: Engine): void {
         const late = release("a", "s1", { name: NAME, ownerUid: "u" });
         assert.deepEqual(await commitOne(store, late), { released: false, reason: "stale", name: NAME });
         assert.equal((await store.readPort(NAME)).binding?.sandbox?.id, "s2");
+      });
+    });
+
+    it("rejects a late claim of the owner's earlier sandbox", async () => {
+      await withStore(engine, networks, async store => {
+        const at = (seconds: number) => new Date(START + seconds * 1000).toISOString();
+        const attempt = (id: string, seconds: number, more: Partial<Claim> = {}) =>
+          claim(NAME, "a", "u", { sandbox: { id, interface: "eth0" }, attemptedAt: at(seconds), ...more, ...sticky });
+        const preclaim = attempt("none", 0);
+        if (preclaim.kind === "claim") delete preclaim.claim.sandbox;
+        for (const bind of [[attempt("s2", 20)], [preclaim, attempt("s2", 20)]]) {
+          await store.commit(bind);
+          refused(await commitOne(store, attempt("s1", 10)), "stale_owner", /bound to sandbox s2.*later than s1/);
+          const { port } = await attach(store, attempt("s2", 20));
+          assert.equal(port.binding?.sandbox?.id, "s2");
+          await store.commit([release("a", "s2"), { kind: "deletePort", name: NAME, caller: "test" }]);
+        }
+        await attach(store, attempt("s2", 20));
+        assert.equal((await attach(store, attempt("s3", 30))).port.epoch, 2);
+        // Another host has another clock, an earlier program sends no time, and a clock may be set back.
+        assert.equal((await attach(store, attempt("s4", 25, { host: "b" }))).port.binding?.host, "b");
+        const { attemptedAt: _, ...untimed } = { ...(attempt("s5", 0, { host: "b" }) as { claim: Claim }).claim };
+        await attach(store, { kind: "claim", caller: "test", claim: untimed });
+        await attach(store, attempt("s6", 4000, { host: "b" }));
+        assert.equal((await attach(store, attempt("s7", 0, { host: "b" }))).port.binding?.sandbox?.id, "s7");
+        const wrong = claim(NAME, "b", "u", { attemptedAt: "soon" });
+        refused(await commitOne(store, wrong), "invalid_request", /attemptedAt is "soon"/);
       });
     });
 

@@ -12,7 +12,7 @@ import {
   REUSE_DELAY_MS,
   refused,
 } from "../support/builders.ts";
-import { collect, fill, importAll, NETWORKS, sealed } from "../support/transfer-content.ts";
+import { collect, fill, importAll, NETWORKS, sealed, WEB_SET } from "../support/transfer-content.ts";
 import type { Engine } from "./engine.ts";
 import { withStore } from "./with-store.ts";
 
@@ -130,7 +130,7 @@ export function testTransfer(engine: Engine): void {
         assert.deepEqual(await other.readEvents({}), { events: [], lastSeq, oldestSeq: lastSeq + 1 });
         const next = async (of: typeof store) => {
           const attachments = [
-            await attach(of, claim("c1/default/web-0", "b", "n1", { networkSelector: "env=dual" })),
+            await attach(of, claim("c1/default/web-0", "b", "n1", { networkSelector: "env=dual", workload: WEB_SET })),
             await attach(of, claim("n2", "b", "n2", { networkSelector: "env=dual" })),
             await attach(of, claim("n3", "b", "n3", { networkSelector: "env=six" })),
           ];

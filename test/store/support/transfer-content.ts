@@ -28,14 +28,16 @@ export const NETWORKS = [
   network("unused", 13, [], {}, { env: "none" }),
 ];
 
+/** The workload of port c1/default/web-0. */
+export const WEB_SET = { kind: "StatefulSet", namespace: "default", name: "web", uid: "u", ordinal: 0 } as const;
+
 /** Ports of every kind, and addresses in every state; on the flat network all that was never used is used up. */
 export async function fill(store: Store, clock: Clock): Promise<void> {
   for (const manifest of NETWORKS) await store.putNetwork(manifest, "test");
   const dual = { networkSelector: "env=dual" };
-  const workload = { kind: "StatefulSet", namespace: "default", name: "web", uid: "u", ordinal: 0 } as const;
   await attach(
     store,
-    claim("c1/default/web-0", "a", "s1", { ...dual, labels: { z: "1", b: "2", app: "web" }, workload }),
+    claim("c1/default/web-0", "a", "s1", { ...dual, labels: { z: "1", b: "2", app: "web" }, workload: WEB_SET }),
   );
   await attach(
     store,

@@ -282,6 +282,7 @@ describe("bad input", () => {
       host: "node-a",
       physicalNetworks: ["physnet1", "p"],
       sandbox: { id: ENV.CNI_CONTAINERID, interface: "eth0" },
+      attemptedAt: harness.ipam.claims[0]?.attemptedAt,
       owner: {
         kind: "pod",
         uid: "uid-1",

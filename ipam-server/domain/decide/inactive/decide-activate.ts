@@ -26,12 +26,12 @@ export function decideActivate({ name, host, epoch }: Activation, scope: Decisio
       { field: "epoch", ports: [name] },
     );
   }
-  const { sandbox, owner } = inactive;
+  const { sandbox, attemptedAt, owner } = inactive;
   const newEpoch = nextEpoch(port, context);
   const activated: PortRecord = {
     ...port,
     owner,
-    binding: { host, sandbox, boundAt: context.now },
+    binding: { host, sandbox, attemptedAt, boundAt: context.now },
     inactive: undefined,
     epoch: newEpoch,
     lastEpoch: newEpoch,

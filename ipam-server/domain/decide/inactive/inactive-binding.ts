@@ -8,6 +8,7 @@ import {
   toTimestamp,
 } from "../../model/port-record.ts";
 import type { DecisionContext, DecisionScope } from "../decision-scope.ts";
+import { assertNewestSandbox } from "../may-rebind.ts";
 import { emitPortEvent } from "../port-event.ts";
 
 /**
@@ -57,7 +58,7 @@ export function bindInactive(
   scope: DecisionScope,
 ): ClaimResult {
   const { working, context } = scope;
-  const { host, sandbox, owner } = claim;
+  const { host, sandbox, attemptedAt, owner } = claim;
   const { binding, inactive } = port;
   if (binding?.host === host) {
     throw new IpamError(
@@ -72,8 +73,9 @@ export function bindInactive(
       `port ${port.name} migrates to ${inactive.owner.kind} ${inactive.owner.uid}, created at ${toTimestamp(inactive.owner.createdAt)}, later than ${owner.uid} at ${toTimestamp(owner.createdAt)}`,
     );
   }
+  if (inactive?.owner.uid === owner.uid) assertNewestSandbox(port.name, inactive, claim);
   const epoch = nextEpoch(port, context);
-  const added: InactiveRecord = { host, sandbox, owner, migration, epoch, boundAt: context.now };
+  const added: InactiveRecord = { host, sandbox, attemptedAt, owner, migration, epoch, boundAt: context.now };
   const bound: PortRecord = { ...dropInactive(port, scope), inactive: added, lastEpoch: epoch, updatedAt: context.now };
   working.putPort(bound);
   emitInactiveEvent("port.inactive-bound", bound, added, scope);
@@ -84,11 +86,11 @@ export function bindInactive(
 export function repeatInactive(
   port: PortRecord,
   inactive: InactiveRecord,
-  { sandbox }: ParsedClaim,
+  { sandbox, attemptedAt }: ParsedClaim,
   scope: DecisionScope,
 ): ClaimResult {
   if (inactive.sandbox || !sandbox) return toInactiveAttachment(port, scope);
-  const filled: PortRecord = { ...port, inactive: { ...inactive, sandbox }, updatedAt: scope.context.now };
+  const filled: PortRecord = { ...port, inactive: { ...inactive, sandbox, attemptedAt }, updatedAt: scope.context.now };
   scope.working.putPort(filled);
   return toInactiveAttachment(filled, scope);
 }

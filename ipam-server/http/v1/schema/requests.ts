@@ -79,6 +79,7 @@ export const claim = z
     availabilityZone: optional(f.identifier),
     physicalNetworks: optional(z.array(f.identifier).max(256)),
     sandbox: optional(sandbox),
+    attemptedAt: optional(f.timestamp),
     owner,
     workload: optional(workload),
     leasedPort: optional(f.portName),

@@ -149,4 +149,11 @@ CREATE INDEX freed_conflict ON freed (subnet_id, ip_offset) WHERE conflict_mac I
       ALTER TABLE event_counter ADD COLUMN event_bytes bigint NOT NULL DEFAULT 0;
       UPDATE event_counter SET event_bytes = 600 * (SELECT count(*) FROM events);`,
   },
+  {
+    version: 14,
+    name: "attempts of sandboxes",
+    // An older program leaves the time of an earlier binding, which then orders fewer sandboxes.
+    oldestProgram: 1,
+    sql: "ALTER TABLE ports ADD COLUMN attempted_at bigint;",
+  },
 ];

@@ -19,6 +19,7 @@ const TYPES: Partial<Record<PortColumn, string>> = {
   ttl_seconds: "bigint",
   owner_created_at: "bigint",
   bound_at: "bigint",
+  attempted_at: "bigint",
   epoch: "bigint",
   fenced: "smallint",
   created_at: "bigint",

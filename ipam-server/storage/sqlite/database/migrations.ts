@@ -247,4 +247,9 @@ ALTER TABLE store_state ADD COLUMN event_bytes INTEGER NOT NULL DEFAULT 0;
 UPDATE store_state SET event_bytes = 400 * (SELECT count(*) FROM events);
 `,
   },
+  {
+    version: 13,
+    name: "attempts of sandboxes",
+    sql: "ALTER TABLE ports ADD COLUMN attempted_at INTEGER;",
+  },
 ];
