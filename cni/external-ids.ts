@@ -79,6 +79,8 @@ const FENCED_PREFIX = "mooring-fenced:";
 export interface FencedPort {
   hostInterface: string;
   externalIds: ExternalIds;
+  /** True: it was plugged without traffic and never connected, as the target of a migration. */
+  isSilent?: true;
 }
 
 /** The key of a fenced port in the `external_ids` of its bridge. */
@@ -86,8 +88,8 @@ export function formatFencedKey({ sandboxId, containerInterface }: SandboxIds): 
   return `${FENCED_PREFIX}${sandboxId}/${containerInterface}`;
 }
 
-export function formatFenced(identity: SandboxIds, { hostInterface, externalIds }: FencedPort): ExternalIds {
-  return { [formatFencedKey(identity)]: JSON.stringify({ hostInterface, externalIds }) };
+export function formatFenced(identity: SandboxIds, port: FencedPort): ExternalIds {
+  return { [formatFencedKey(identity)]: JSON.stringify(port) };
 }
 
 /** Never throws: entries that others have damaged are left out. */
@@ -100,11 +102,13 @@ export function parseFenced(bridgeIds: ExternalIds): FencedPort[] {
 
 function parseFencedPort(text: string): FencedPort | undefined {
   try {
-    const { hostInterface, externalIds }: { [key: string]: unknown } = Object(JSON.parse(text));
+    const { hostInterface, externalIds, isSilent }: { [key: string]: unknown } = Object(JSON.parse(text));
     const ids = Object.entries(Object(externalIds)).filter(
       (entry): entry is [string, string] => typeof entry[1] === "string",
     );
-    return typeof hostInterface === "string" ? { hostInterface, externalIds: Object.fromEntries(ids) } : undefined;
+    if (typeof hostInterface !== "string") return undefined;
+    const port = { hostInterface, externalIds: Object.fromEntries(ids) };
+    return isSilent === true ? { ...port, isSilent } : port;
   } catch {
     return undefined;
   }

@@ -66,6 +66,8 @@ export interface PluggedPort {
   containerInterface: string;
   /** True: disconnected, and in the external_ids of its bridge only; see `NodeDatapath.fence`. */
   isFenced: boolean;
+  /** True: fenced since it was plugged; see `Attachment.isSilent`. */
+  isSilent?: true;
   ofport: number | undefined;
   /** As plugged; the port may have been changed since: see `wrongVlan`. */
   vlan: number | undefined;

@@ -42,11 +42,11 @@ export function deriveExternalIds({ externalIds, sandboxId, addresses, vlan = 0,
 
 function hostDifferences(attachment: ExpectedAttachment, { hostLink, pod }: ObservedState): Difference[] {
   if (hostLink === undefined) return [{ what: "host interface", expected: "a veth", found: "nothing" }];
-  const { hostMtu = attachment.mtu ?? 0 } = attachment;
+  const { hostMtu = attachment.mtu ?? 0, isSilent } = attachment;
   const alias = deriveAlias(attachment.sandboxId, attachment.containerInterface);
   return [
     ...differ(`alias of ${hostLink.name}`, alias, hostLink.alias ?? "nothing"),
-    ...differ(`state of ${hostLink.name}`, "up", hostLink.up ? "up" : "down"),
+    ...differ(`state of ${hostLink.name}`, isSilent ? "down" : "up", hostLink.up ? "up" : "down"),
     ...(hostMtu > 0 ? differ(`MTU of ${hostLink.name}`, hostMtu, hostLink.mtu ?? 0) : []),
     ...(pod ? differ(`other end of ${hostLink.name}`, pod.link.index, hostLink.peerIndex ?? 0) : []),
   ];
@@ -55,6 +55,9 @@ function hostDifferences(attachment: ExpectedAttachment, { hostLink, pod }: Obse
 function ovsDifferences(attachment: ExpectedAttachment, { ovs, actualBridge, hostLink }: ObservedState): Difference[] {
   const [port, ...morePorts] = ovs.ports;
   const [row] = ovs.interfaces;
+  if (attachment.isSilent) {
+    return ovs.ports.map(({ name }) => ({ what: "OVS port", expected: "none", found: name }));
+  }
   const expected = `a port on ${attachment.bridge}`;
   if (port === undefined || row === undefined) return [{ what: "OVS port", expected, found: "nothing" }];
   if (morePorts.length > 0) return [{ what: "OVS port", expected: "one", found: `${ovs.ports.length}` }];

@@ -33,11 +33,12 @@ const factsOf = (bridge: Row) => ({
   isBridgeMade: isMade(readMap(bridge, "external_ids")),
 });
 
-function toFencedPort(bridge: Row, { hostInterface, externalIds }: FencedPort): PluggedPort | undefined {
+function toFencedPort(bridge: Row, { hostInterface, externalIds, isSilent }: FencedPort): PluggedPort | undefined {
   const { sandboxId, containerInterface, vlan } = parseExternalIds(externalIds);
   if (sandboxId === undefined || containerInterface === undefined) return undefined;
   const identity = { sandboxId, containerInterface };
-  return { hostInterface, ...factsOf(bridge), ...identity, isFenced: true, ofport: undefined, vlan, externalIds };
+  const port = { hostInterface, ...factsOf(bridge), ...identity, ofport: undefined, vlan, externalIds };
+  return { ...port, isFenced: true, ...(isSilent && { isSilent }) };
 }
 
 function toPluggedPort(bridge: Row, port: ovs.OvsPort, row: ovs.OvsInterface | undefined): PluggedPort | undefined {

@@ -24,41 +24,54 @@ export async function check(call: VerbCall): Promise<string> {
   const plugged = (await datapath.list()).find(
     ({ sandboxId, containerInterface }) => sandboxId === containerId && containerInterface === ifname,
   );
-  const differences = [
-    ...(plugged ? await comparePort(call, plugged) : []),
-    ...compareResult(call, prevResult, plugged),
-    ...(await datapath.check(deriveExpected(call, prevResult, plugged))),
-  ];
+  const { isSilent, differences: ofPort } = plugged ? await comparePort(call, plugged) : NO_PORT;
+  const expected = { ...deriveExpected(call, prevResult, plugged), ...(isSilent && { isSilent }) };
+  const differences = [...ofPort, ...compareResult(call, prevResult, plugged), ...(await datapath.check(expected))];
   if (differences.length === 0) return "";
   const lines = differences.map(({ what, expected, found }) => `${what} should be ${expected}, is ${found}`);
   const name = plugged?.externalIds[EXTERNAL_IDS.port] ?? `${containerId}/${ifname}`;
   throw new CniError(CNI_CODES.different, `${name}: ${lines.join("; ")}`);
 }
 
-/** Compares the port's binding. An IPAM that does not answer decides nothing. */
-async function comparePort(call: VerbCall, { externalIds, isFenced }: PluggedPort): Promise<Difference[]> {
+interface PortComparison {
+  /** The port is plugged without traffic, as it should be. */
+  isSilent: boolean;
+  differences: Difference[];
+}
+
+const NO_PORT: PortComparison = { isSilent: false, differences: [] };
+
+/**
+ * Compares the port's binding: an INACTIVE one, of a migration's target, expects a silent port. An IPAM that does not answer
+ * decides nothing, and a port is silent if it was never connected.
+ */
+async function comparePort(call: VerbCall, plugged: PluggedPort): Promise<PortComparison> {
+  const { externalIds, isFenced, isSilent = false } = plugged;
   const { portName: name, ownerUid } = parseExternalIds(externalIds);
-  const fence = isFenced ? [{ what: "the port", expected: "connected", found: "fenced" }] : [];
+  const toComparison = (isSilent: boolean, ...differences: Difference[]) => {
+    const fence = isFenced && !isSilent ? [{ what: "the port", expected: "connected", found: "fenced" }] : [];
+    return { isSilent, differences: [...fence, ...differences] };
+  };
   if (name === undefined) {
-    return [...fence, { what: `external_ids:${EXTERNAL_IDS.port}`, expected: "the port's name", found: "nothing" }];
+    const what = `external_ids:${EXTERNAL_IDS.port}`;
+    return toComparison(isSilent, { what, expected: "the port's name", found: "nothing" });
   }
   const host = call.backend.identify(call.config)?.host;
   const port = host === undefined ? undefined : await readPort(call, name);
-  if (port === undefined) return fence;
+  if (port === undefined) return toComparison(isSilent);
 
   const { containerId, ifname } = call.invocation;
-  // A migration's target has the INACTIVE binding. One without a sandbox was not confirmed yet.
-  const isOurs = [port.binding, port.inactiveBinding].some(
-    binding =>
-      binding !== undefined &&
-      binding.host === host &&
-      (binding.sandbox === undefined
-        ? binding.ownerUid === ownerUid
-        : binding.sandbox.id === containerId && binding.sandbox.interface === ifname),
-  );
-  if (isOurs) return fence;
+  // One without a sandbox was not confirmed yet.
+  const isOurs = (binding: Binding | undefined) =>
+    binding !== undefined &&
+    binding.host === host &&
+    (binding.sandbox === undefined
+      ? binding.ownerUid === ownerUid
+      : binding.sandbox.id === containerId && binding.sandbox.interface === ifname);
+  if (isOurs(port.binding)) return toComparison(false);
+  if (isOurs(port.inactiveBinding)) return toComparison(true);
   const expected = `${containerId}/${ifname} on ${host}`;
-  return [...fence, { what: "the port's binding", expected, found: formatBinding(port.binding) }];
+  return toComparison(isSilent, { what: "the port's binding", expected, found: formatBinding(port.binding) });
 }
 
 function formatBinding(binding: Binding | undefined): string {

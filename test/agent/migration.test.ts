@@ -93,6 +93,8 @@ describe("live migration of a KubeVirt machine", () => {
     assert.equal(port?.inactiveBinding?.migration.id, "job-1");
     assert.ok(await ping(legacy(), source.plugged.ipv4 ?? ""));
     assert.deepEqual(await countFrames(target), [0, 0]);
+    const conf = { ...agentLab.conf(b), prevResult: target.plugged.result };
+    expectSuccess(await agentLab.lab.runtime.check(b, target.plugged, conf));
     assert.deepEqual(await listConnected(b), []);
   });
 

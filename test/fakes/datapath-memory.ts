@@ -46,8 +46,9 @@ export class FakeNode {
           bridge,
           sandboxId,
           containerInterface,
-          isFenced: false,
-          ofport: 7,
+          isFenced: attachment.isSilent === true,
+          ...(attachment.isSilent && { isSilent: attachment.isSilent }),
+          ofport: attachment.isSilent ? undefined : 7,
           vlan,
           externalIds,
         };

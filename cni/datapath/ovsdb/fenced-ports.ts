@@ -42,8 +42,9 @@ export async function recordFenced(
   { bridge, name, externalIds, identity }: Omit<NewPort, "vlan" | "identity"> & { identity: SandboxIds },
   deadline: Deadline,
 ): Promise<void> {
-  const port = { hostInterface: name, externalIds: { ...externalIds, ...formatSandboxIds(identity) } };
-  const insert = [["external_ids", "insert", encodeMap(formatFenced(identity, port))]];
+  const ids = { ...externalIds, ...formatSandboxIds(identity) };
+  const record = formatFenced(identity, { hostInterface: name, externalIds: ids, isSilent: true });
+  const insert = [["external_ids", "insert", encodeMap(record)]];
   const where = [["name", "==", bridge]];
   // OVSDB inserts no key that exists.
   await select(client, [dropFenced(identity), { op: "mutate", table: "Bridge", where, mutations: insert }], deadline);

@@ -73,6 +73,24 @@ describe("a port that is plugged silent", { skip }, () => {
     assert.deepEqual(await datapath.check(to), []);
   });
 
+  it("is checked as a port without traffic, until it is connected", async () => {
+    using pod = new Pod();
+    const attachment = attach(pod, 27);
+    const silent = { ...attachment, isSilent: true as const };
+    const { hostInterface } = await plug(silent);
+    const [listed] = await datapath.list();
+    assert.equal(listed?.isSilent, true);
+    assert.deepEqual(await datapath.check(silent), []);
+    await datapath.replug(attachment);
+    assert.deepEqual(await datapath.check(silent), [
+      { what: `state of ${hostInterface}`, expected: "down", found: "up" },
+      { what: "OVS port", expected: "none", found: hostInterface },
+    ]);
+    await datapath.fence(attachment);
+    const [fenced] = await datapath.list();
+    assert.deepEqual([fenced?.isFenced, fenced?.isSilent], [true, undefined]);
+  });
+
   it("is listed as fenced, and leaves nothing when it is unplugged", async () => {
     using pod = new Pod();
     const attachment = attach(pod, 24, { isSilent: true });

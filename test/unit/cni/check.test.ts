@@ -106,14 +106,49 @@ describe("CHECK", () => {
     assert.match(msg, /binding should be sandbox-1\/eth0 on node-a, is pod another on node-a$/);
   });
 
-  it("finds no difference in a migration's target, whose binding is INACTIVE", async () => {
-    await using harness = await Harness.start();
-    const prevResult = await harness.succeed("ADD");
-    const port = harness.ipam.ports.get("c1/default/web-0") ?? assert.fail();
+  /** The pod's port on this node; `silent`: it was plugged without traffic. */
+  const disconnect = ({ node }: Harness, silent: boolean) => {
+    const port = node.plugged.get("sandbox-1/eth0") ?? assert.fail();
+    node.plugged.set("sandbox-1/eth0", { ...port, isFenced: true, ...(silent && { isSilent: true }) });
+  };
+  /** Binds the port to another host; the pod here has the INACTIVE binding. */
+  const makeInactive = ({ ipam }: Harness) => {
+    const port = ipam.ports.get("c1/default/web-0") ?? assert.fail();
     const binding = port.binding ?? assert.fail();
     const inactiveBinding = { ...binding, epoch: 2, migration: { id: "m1" } };
-    harness.ipam.ports.set(port.name, { ...port, binding: { ...binding, host: "node-b" }, inactiveBinding });
+    ipam.ports.set(port.name, { ...port, binding: { ...binding, host: "node-b" }, inactiveBinding });
+  };
+
+  it("expects a migration's target, whose binding is INACTIVE, without traffic", async () => {
+    await using harness = await Harness.start();
+    const prevResult = await harness.succeed("ADD");
+    makeInactive(harness);
+    for (const silent of [true, false]) {
+      disconnect(harness, silent);
+      await harness.succeed("CHECK", { prevResult });
+      assert.equal(harness.node.expected?.isSilent, true);
+    }
+  });
+
+  it("names a fenced port, but no silent one, while the IPAM is away", async () => {
+    await using harness = await Harness.start();
+    const prevResult = await harness.succeed("ADD");
+    disconnect(harness, false);
+    await harness.ipamDown();
+    const { msg } = await harness.fail("CHECK", { prevResult });
+    assert.equal(msg, "c1/default/web-0: the port should be connected, is fenced");
+    disconnect(harness, true);
     await harness.succeed("CHECK", { prevResult });
+    assert.equal(harness.node.expected?.isSilent, true);
+  });
+
+  it("names a silent port whose binding is ACTIVE", async () => {
+    await using harness = await Harness.start();
+    const prevResult = await harness.succeed("ADD");
+    disconnect(harness, true);
+    const { msg } = await harness.fail("CHECK", { prevResult });
+    assert.equal(msg, "c1/default/web-0: the port should be connected, is fenced");
+    assert.equal(harness.node.expected?.isSilent, undefined);
   });
 
   it("names a port that the IPAM does not have", async () => {
