@@ -2,16 +2,13 @@ import { RELEASE_POLICY } from "../../../ipam-server/client/retry-policy.ts";
 import type { Claim, Port, PortAttachment, Release, Segment } from "../../../ipam-server/contract/index.ts";
 import { IpamError } from "../../../ipam-server/contract/index.ts";
 import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
-import { findIntegrationBridge, type IntegrationBridge } from "../../datapath/bridges/integration-bridges.ts";
-import type { Replug } from "../../datapath/node-datapath.ts";
-import { formatPortIds } from "../../external-ids.ts";
 import { describeError } from "../../spec/cni-error.ts";
 import { sandboxKey } from "../calls/keyed-queue.ts";
 import { ClaimBuilder } from "../claims/claim-builder.ts";
-import { NETWORK_NAME } from "../install/cni-configuration.ts";
 import type { NodePod } from "../pod/pods.ts";
 import type { FenceReason, InactivePort } from "./decide-sweep.ts";
-import type { LocalPort, OvsSide } from "./local-port.ts";
+import { deriveReplug, deriveRestore } from "./derive-replug.ts";
+import type { LocalPort } from "./local-port.ts";
 import type { NodeView } from "./node-view.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
 
@@ -228,64 +225,6 @@ function deriveWanted(ovs: LocalPort["ovs"], leasedPort: string | undefined): Pa
 /** Addresses that the pod uses and the IPAM's port has no longer. */
 function findLost({ ovs }: LocalPort, { fixedIps }: Port): string[] {
   return (ovs?.addresses ?? []).filter(used => !fixedIps.some(({ address }) => address === used));
-}
-
-function deriveReplug(local: LocalPort, port: Port, segment: Segment, bridges: readonly IntegrationBridge[]): Replug {
-  const { physicalNetwork } = segment;
-  const bridge = findIntegrationBridge(bridges, physicalNetwork);
-  if (bridge === undefined) {
-    throw new Error(`port ${port.name} is on the physical network ${physicalNetwork}, which --bridge-mappings lacks`);
-  }
-  const { sandboxId, containerInterface } = local;
-  const known = local.ovs ?? local.lastKnown;
-  return {
-    sandboxId,
-    containerInterface,
-    bridge,
-    ...(segment.type === "vlan" && { vlan: segment.id }),
-    mac: port.mac,
-    // The pod's addresses, even if the IPAM has others now.
-    addresses: known?.addresses.length ? known.addresses.map(address => ({ address, prefixLength: 0 })) : port.fixedIps,
-    ...(known?.netns !== undefined && { netns: known.netns }),
-    externalIds: formatPortIds({
-      portName: port.name,
-      portId: port.id,
-      epoch: port.epoch,
-      network: known?.network ?? NETWORK_NAME,
-      physicalNetwork,
-      ...(port.owner !== undefined && { ownerUid: port.owner.uid }),
-    }),
-  };
-}
-
-function deriveRestore(
-  { sandboxId, containerInterface }: LocalPort,
-  known: OvsSide | undefined,
-  bridges: readonly IntegrationBridge[],
-): Replug | undefined {
-  const { portName, portId, epoch, mac, netns, network, physicalNetwork, ownerUid } = known ?? {};
-  if (known === undefined || portName === undefined || mac === undefined) return undefined;
-  const isOnly = physicalNetwork === undefined && bridges.length === 1;
-  const bridge = isOnly ? bridges[0]?.name : findIntegrationBridge(bridges, physicalNetwork ?? "");
-  if (bridge === undefined) return undefined;
-  const vlan = known.recordedVlan ?? known.vlan;
-  return {
-    sandboxId,
-    containerInterface,
-    bridge,
-    ...(vlan !== undefined && { vlan }),
-    mac,
-    addresses: known.addresses.map(address => ({ address, prefixLength: 0 })),
-    ...(netns !== undefined && { netns }),
-    externalIds: formatPortIds({
-      portName,
-      network: network ?? NETWORK_NAME,
-      ...(physicalNetwork !== undefined && { physicalNetwork }),
-      ...(portId !== undefined && { portId }),
-      ...(epoch !== undefined && { epoch }),
-      ...(ownerUid !== undefined && { ownerUid }),
-    }),
-  };
 }
 
 /** True if the port or address belongs to another claim. An address in its reuse delay does not. */
