@@ -14,10 +14,15 @@ export interface MigrationTarget {
   isReady: boolean;
 }
 
-/** The owner reference proves it: anyone may write the labels. */
-export function deriveMigration({ controller, labels, annotations }: Pod): MigrationTarget | undefined {
-  const id = labels[JOB_UID];
+export function deriveMigration(pod: Pod): MigrationTarget | undefined {
+  const id = pod.labels[JOB_UID];
+  const instance = findInstance(pod);
+  if (instance === undefined || id === undefined || id === "") return undefined;
+  return { id, instance, isReady: pod.annotations[TARGET_READY] !== undefined };
+}
+
+/** Returns the VirtualMachineInstance of the pod. Its owner reference proves it: anyone may write the labels. */
+export function findInstance({ controller }: Pod): string | undefined {
   const isInstance = controller?.kind === "VirtualMachineInstance" && controller.apiVersion.startsWith("kubevirt.io/");
-  if (!isInstance || id === undefined || id === "") return undefined;
-  return { id, instance: controller.name, isReady: annotations[TARGET_READY] !== undefined };
+  return isInstance ? controller.name : undefined;
 }

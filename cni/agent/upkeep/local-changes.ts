@@ -5,6 +5,7 @@ import { DEFAULT_INTERFACE } from "../../../ipam-server/contract/port.ts";
 import { describeError } from "../../spec/cni-error.ts";
 import { sandboxKey } from "../calls/keyed-queue.ts";
 import { ClaimBuilder } from "../claims/claim-builder.ts";
+import { findInstance } from "../pod/migration.ts";
 import type { NodePod } from "../pod/pods.ts";
 import type { FenceReason, InactivePort } from "./decide-sweep.ts";
 import { deriveReplug, deriveRestore } from "./derive-replug.ts";
@@ -148,11 +149,16 @@ export class LocalChanges {
     return true;
   }
 
-  /** A pod that runs in another sandbox here has not lost its address. */
+  /**
+   * A pod that runs in another sandbox here has not lost its address. KubeVirt ends the one that its machine migrated away
+   * from.
+   */
   #setFault({ ovs, containerInterface }: LocalPort, reason: "moved" | "released"): void {
-    const { held, condition } = this.#context;
+    const { held, condition, pods } = this.#context;
     const { ownerUid, portName } = ovs ?? {};
     if (ownerUid === undefined || held.find(ownerUid, containerInterface) !== undefined) return;
+    const pod = pods.items?.get(ownerUid);
+    if (reason === "moved" && pod !== undefined && findInstance(pod) !== undefined) return;
     const cause = reason === "moved" ? "is bound elsewhere now" : "was released";
     const message = `The pod was disconnected on ${containerInterface}, because its port ${portName} ${cause}; delete the pod`;
     condition.setFault(ownerUid, reason === "moved" ? "AddressMoved" : "AddressReleased", message);

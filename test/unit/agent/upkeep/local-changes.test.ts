@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { pino } from "pino";
 import { KeyedQueue } from "../../../../cni/agent/calls/keyed-queue.ts";
+import { AgentMetrics } from "../../../../cni/agent/metrics.ts";
 import { readNamespace } from "../../../../cni/agent/pod/pod.ts";
 import { readNodePod } from "../../../../cni/agent/pod/pods.ts";
 import { HeldPorts } from "../../../../cni/agent/ports/held-ports.ts";
 import { LocalChanges } from "../../../../cni/agent/upkeep/local-changes.ts";
 import type { Claim } from "../../../../ipam-server/contract/index.ts";
-import { namespaceObject, podObject, VIRTUAL_MACHINE } from "../pod/pods.ts";
+import { namespaceObject, podObject, STATEFUL_SET, VIRTUAL_MACHINE } from "../pod/pods.ts";
 import { local, port } from "./local.ts";
 
 const SEGMENT = { type: "vlan", id: 100, physicalNetwork: "physnet1" } as const;
@@ -51,5 +52,33 @@ describe("LocalChanges: a lost binding of a migration's target", () => {
   it("stays disconnected if the source has claimed the port first", async () => {
     const { replugged, changed } = await claimAgain(true);
     assert.deepEqual([replugged, changed], [0, false]);
+  });
+});
+
+/** Fences the port of a pod of this owner. Resolves with the reasons of the conditions that were set. */
+async function fence(owner: typeof VIRTUAL_MACHINE, reason: "moved" | "released"): Promise<string[]> {
+  const faults: string[] = [];
+  const found = local();
+  const context = {
+    pods: { items: new Map([["u1", readNodePod(podObject({ uid: "u1", owner }))]]) },
+    datapath: { fence: async () => true },
+    held: new HeldPorts(),
+    condition: { setFault: (_uid: string, fault: string) => void faults.push(fault) },
+    metrics: new AgentMetrics(),
+    queue: new KeyedQueue(),
+    log: pino({ level: "silent" }),
+  };
+  await new LocalChanges(context as never, { findAgain: async () => found } as never).fence(found, reason);
+  return faults;
+}
+
+describe("LocalChanges: a fenced pod", () => {
+  it("is marked for operators when its port has moved or was released", async () => {
+    assert.deepEqual(await fence(STATEFUL_SET, "moved"), ["AddressMoved"]);
+    assert.deepEqual(await fence(VIRTUAL_MACHINE, "released"), ["AddressReleased"]);
+  });
+
+  it("is not marked when it is the source of a migration, which KubeVirt ends", async () => {
+    assert.deepEqual(await fence(VIRTUAL_MACHINE, "moved"), []);
   });
 });
