@@ -169,6 +169,21 @@ describe("upkeep of a node", () => {
     await unplug(agentLab, pod);
   });
 
+  it("announces a pod whose binding returns to neighbours that have another MAC", async () => {
+    const { lab } = agentLab;
+    const { legacy } = lab.topology;
+    const pod = await plugStateful("announced-0");
+    await claimFor({ ...pod, node: lab.b, containerId: "elsewhere", pod: { ...pod.pod, uid: randomUUID() } });
+    await waitForUnplugged();
+    await legacy.ip(`neigh replace ${pod.ipv4} lladdr 0a:58:0a:00:00:01 nud stale dev eth0`);
+    await claimFor(pod);
+    await waitFor("the neighbour to have its MAC", async () =>
+      (await legacy.must(["ip", "neigh", "show", pod.ipv4 ?? ""])).includes(pod.mac ?? "no MAC"),
+    );
+    assert.ok(await answers(pod));
+    await unplug(agentLab, pod);
+  });
+
   it("collects a fenced pod that the runtime does not list", async () => {
     const { a, b, runtime } = agentLab.lab;
     const old = await plugStateful("collected-0");

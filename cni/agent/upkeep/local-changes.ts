@@ -182,11 +182,12 @@ export class LocalChanges {
   }
 
   /** Switches have its MAC where it was before. Its next frame corrects that too, so a failure is only logged. */
-  async #announce({ sandboxId, containerInterface, ovs }: LocalPort): Promise<void> {
+  async #announce({ sandboxId, containerInterface, ovs, lastKnown }: LocalPort): Promise<void> {
     const { datapath, log } = this.#context;
-    if (ovs?.netns === undefined) return;
+    const netns = (ovs ?? lastKnown)?.netns;
+    if (netns === undefined) return;
     await datapath
-      .announce(ovs.netns, containerInterface)
+      .announce(netns, containerInterface)
       .catch(error => log.warn({ sandboxId, reason: describeError(error) }, "cannot announce a port's addresses"));
   }
 

@@ -7,6 +7,7 @@ import { readNamespace } from "../../../../cni/agent/pod/pod.ts";
 import { readNodePod } from "../../../../cni/agent/pod/pods.ts";
 import { HeldPorts } from "../../../../cni/agent/ports/held-ports.ts";
 import { LocalChanges } from "../../../../cni/agent/upkeep/local-changes.ts";
+import type { LocalPort } from "../../../../cni/agent/upkeep/local-port.ts";
 import type { Claim } from "../../../../ipam-server/contract/index.ts";
 import { namespaceObject, podObject, STATEFUL_SET, VIRTUAL_MACHINE } from "../pod/pods.ts";
 import { local, port } from "./local.ts";
@@ -80,5 +81,43 @@ describe("LocalChanges: a fenced pod", () => {
 
   it("is not marked when it is the source of a migration, which KubeVirt ends", async () => {
     assert.deepEqual(await fence(VIRTUAL_MACHINE, "moved"), []);
+  });
+});
+
+/** Connects the port again. Resolves with the netns of each announcement. */
+async function reconnect(found: LocalPort, failure?: Error): Promise<{ announced: string[]; changed: boolean }> {
+  const announced: string[] = [];
+  const context = {
+    bridges: [{ physicalNetwork: "physnet1", name: "br-int" }],
+    ipam: { readNetwork: async () => ({ segment: SEGMENT }) },
+    datapath: {
+      replug: async () => ({ hostInterface: "moor1", ofport: 1 }),
+      announce: async (netns: string) => {
+        announced.push(netns);
+        if (failure) throw failure;
+      },
+    },
+    condition: { setConnected: () => undefined },
+    queue: new KeyedQueue(),
+    log: pino({ level: "silent" }),
+  };
+  const changes = new LocalChanges(context as never, { findAgain: async () => found } as never);
+  return { changed: await changes.replug(found, port()), announced };
+}
+
+describe("LocalChanges: a port that is connected again", () => {
+  const netns = "/run/netns/s1";
+
+  it("announces its addresses after a fence, even if OVS has lost its record", async () => {
+    const fenced = local({ isFenced: true }, { netns });
+    const { ovs, ...link } = fenced;
+    for (const found of [fenced, { ...link, ...(ovs && { lastKnown: ovs }) }]) {
+      assert.deepEqual(await reconnect(found), { announced: [netns], changed: true });
+    }
+    assert.deepEqual(await reconnect(fenced, new Error("no carrier")), { announced: [netns], changed: true });
+  });
+
+  it("announces nothing if it was not fenced", async () => {
+    assert.deepEqual(await reconnect(local({}, { netns })), { announced: [], changed: true });
   });
 });
