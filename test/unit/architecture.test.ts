@@ -58,6 +58,7 @@ const ARROWS: [string, string[]][] = [
   [`${IPAM}/ctl`, rooms("contract", "process", "kube", "client", "ctl")],
   [`${IPAM}/panel`, rooms("contract", "process", "client", "panel")],
   [IPAM, [IPAM]],
+  ["cni/datapath/openflow", ["cni/datapath/openflow", "cni/datapath/deadline.ts", "cni/datapath/kernel/ip-bytes.ts"]],
   ["cni/datapath", ["cni/datapath", "cni/external-ids.ts", ...rooms("process")]],
   ["cni/external-ids.ts", []],
   ["cni/agent", ["cni", ...rooms("contract", "process", "kube", "client")]],
@@ -93,6 +94,9 @@ const PACKAGES: [string, RegExp][] = [
   ["ipam-server/contract", /^$/],
   ["ipam-server/domain", /^(ipaddr\.js|node:crypto)$/],
   ["cni/agent", /./],
+  // The codec never sees a socket.
+  ["cni/datapath/openflow/connection.ts", /^node:net$/],
+  ["cni/datapath/openflow", /^$/],
   ["cni", EXECUTABLE_PACKAGES],
 ];
 
@@ -178,6 +182,7 @@ describe("the arrows", () => {
       ["ipam-server/ctl/program.ts", "ipam-server/domain/store.ts"],
       ["cni/datapath/datapath.ts", "ipam-server/contract/index.ts"],
       ["cni/datapath/datapath.ts", "cni/dispatch.ts"],
+      ["cni/datapath/openflow/flow.ts", "cni/datapath/plug.ts"],
       ["cni/external-ids.ts", "cni/dispatch.ts"],
       ["cni/verbs/add.ts", "cni/agent/agent.ts"],
       ["cni/dispatch.ts", "ipam-server/domain/store.ts"],
