@@ -24,3 +24,6 @@ const PRUNE_MINIMUM = 16;
 
 /** How many old events a commit that wrote `written` events deletes at most: pruning catches up, and no commit waits long. */
 export const pruneLimit = (written: number): number => written * PRUNE_FACTOR + PRUNE_MINIMUM;
+
+/** At how many distances from the oldest event, each twice the one before, pruning looks for one that has expired. */
+export const PRUNE_PROBES = 40;

@@ -124,6 +124,29 @@ export function testHistory(engine: Engine): void {
       );
     });
 
+    it("prunes by age when the oldest events carry times of a clock that was ahead", async () => {
+      await withStore(
+        engine,
+        networks,
+        async (store, clock) => {
+          clock.pass(365 * 86_400_000);
+          await store.commit(Array.from({ length: 30 }, (_, index) => claim(`ahead${index}`, "a", `a${index}`)));
+          for (let index = 0; index < 5; index++) await attach(store, claim(`more${index}`, "a", `m${index}`));
+          clock.pass(-365 * 86_400_000);
+          await store.commit(Array.from({ length: 150 }, (_, index) => claim(`right${index}`, "a", `r${index}`)));
+          await attach(store, claim("early", "a", "early"));
+          const kept = await store.readEvents({ port: "ahead0" });
+          assert.equal(kept.events.length, 2, "no event is older than the retention");
+          clock.pass(1001);
+          for (let index = 0; index < 20; index++) await attach(store, claim(`new${index}`, "a", `n${index}`));
+          const { events } = await store.readEvents({ limit: 1 });
+          assert.match(events[0]?.port ?? "", /^new/);
+          assert.deepEqual((await store.readEvents({ port: "ahead0" })).events, []);
+        },
+        { eventRetentionMs: 1000 },
+      );
+    });
+
     it("keeps the newest events that fit into the size of the history", async () => {
       const options = { eventBytes: 20_000 };
       await withStore(

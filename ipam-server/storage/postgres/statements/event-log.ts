@@ -2,7 +2,7 @@ import type { NewEvent } from "../../../domain/model/snapshot.ts";
 import type { StorageUsage } from "../../../domain/store.ts";
 import { encodeEvent, identitiesOf } from "../../event-rows.ts";
 import { type EventOverhead, type HistoryLimits, sizeOfEvent } from "../../event-size.ts";
-import { pruneLimit } from "../../limits.ts";
+import { PRUNE_PROBES, pruneLimit } from "../../limits.ts";
 import { type Element, toColumns } from "../database/array-literal.ts";
 import { type Bound, prepare, type Row, type Send } from "../database/statement.ts";
 import { EVENT_COLUMNS } from "../rows/event-rows.ts";
@@ -44,14 +44,23 @@ const IDENTIFY = prepare(
      2,
    )}`,
 );
+/**
+ * Events at growing distances from the oldest: those in front of an expired one are as old despite their times,
+ * because a clock may have been ahead when they were written. At worst that finds them later by as many events as those.
+ */
+const PROBES = `SELECT seq, time FROM events WHERE seq = ANY (ARRAY(
+    SELECT (SELECT min(seq) FROM events) + (1::bigint << nr) - 1 FROM generate_series(0, ${PRUNE_PROBES}) AS nr
+  ))`;
 /** Keeps the newest event. $1: the time before which events are deleted, $2: how many at most, $3: the bytes to keep. */
 const PRUNE = prepare(
-  `WITH old AS (
+  `WITH first AS MATERIALIZED (
+     SELECT * FROM events WHERE seq < (SELECT last_seq FROM event_counter) ORDER BY seq LIMIT $2::int
+   ), expired AS (
+     SELECT max(seq) AS up_to FROM (SELECT seq, time FROM first UNION ALL ${PROBES}) AS seen WHERE time < $1::bigint
+   ), old AS (
      SELECT seq, identities, bytes FROM (
-       SELECT seq, time, identities, bytes, sum(bytes) OVER (ORDER BY seq) - bytes AS before FROM (
-         SELECT * FROM events WHERE seq < (SELECT last_seq FROM event_counter) ORDER BY seq LIMIT $2::int
-       ) AS first
-     ) AS oldest WHERE time < $1::bigint OR before < (SELECT event_bytes FROM event_counter) - $3::bigint
+       SELECT seq, identities, bytes, sum(bytes) OVER (ORDER BY seq) - bytes AS before FROM first
+     ) AS oldest WHERE seq <= (SELECT up_to FROM expired) OR before < (SELECT event_bytes FROM event_counter) - $3::bigint
    ), pruned AS (
      DELETE FROM event_identities AS t USING (
        SELECT unnest(string_to_array(identities, ',')) AS value, seq FROM old WHERE identities IS NOT NULL
@@ -60,7 +69,7 @@ const PRUNE = prepare(
      UPDATE event_counter SET event_bytes = event_bytes - (SELECT coalesce(sum(bytes), 0) FROM old)
    ) DELETE FROM events WHERE seq = ANY (ARRAY(SELECT seq FROM old))`,
 );
-const OLDEST_TIME = prepare("SELECT time FROM events ORDER BY seq LIMIT 1");
+const OLDEST_TIME = prepare(`SELECT min(time) FROM (${PROBES}) AS probes`);
 const USAGE = prepare(
   `SELECT pg_database_size(current_database()), event_bytes, (SELECT time FROM events ORDER BY seq LIMIT 1)
    FROM event_counter`,
@@ -123,6 +132,8 @@ export class EventPruner {
   plan(written: number, now: number): Bound[] {
     const { retentionMs, maxBytes } = this.#limits;
     const before = now - retentionMs;
+    // The clock may have been set back since the oldest event was read.
+    this.#oldestTime = Math.min(this.#oldestTime, now);
     if (this.#oldestTime >= before && this.#bytes <= maxBytes) return [];
     return [
       { statement: PRUNE, values: [before, pruneLimit(written), maxBytes] },

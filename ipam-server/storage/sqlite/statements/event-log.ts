@@ -2,7 +2,7 @@ import type Database from "better-sqlite3";
 import type { NewEvent } from "../../../domain/model/snapshot.ts";
 import { EVENT_COLUMNS, encodeEvent, identitiesOf } from "../../event-rows.ts";
 import { type EventOverhead, type HistoryLimits, sizeOfEvent } from "../../event-size.ts";
-import { pruneLimit } from "../../limits.ts";
+import { PRUNE_PROBES, pruneLimit } from "../../limits.ts";
 import { readExtent } from "./event-reader.ts";
 
 const INSERTED = [...EVENT_COLUMNS, "port_key", "identities", "bytes"];
@@ -24,6 +24,7 @@ export class EventLog {
   readonly #insertIdentity: Database.Statement<[string, number, number]>;
   readonly #deleteIdentity: Database.Statement<[string, number]>;
   readonly #oldest: Database.Statement<[number, number], PrunedRow>;
+  readonly #timeOf: Database.Statement<[number], number>;
   readonly #deleteUpTo: Database.Statement<[number]>;
   readonly #saveBytes: Database.Statement<[number]>;
   /** No event is older than this. */
@@ -41,6 +42,7 @@ export class EventLog {
     this.#oldest = database.prepare(
       "SELECT seq, time, identities, bytes FROM events WHERE seq < ? ORDER BY seq LIMIT ?",
     );
+    this.#timeOf = database.prepare<[number], number>("SELECT time FROM events WHERE seq = ?").pluck();
     this.#deleteUpTo = database.prepare("DELETE FROM events WHERE seq <= ?");
     this.#saveBytes = database.prepare("UPDATE store_state SET event_bytes = ?");
     this.#lastSeq = this.#readLastSeq();
@@ -82,12 +84,15 @@ export class EventLog {
   /** Deletes events past their limits, a few for each commit. The newest stays because it holds the counter. */
   prune(written: number, now: number): void {
     const cutoff = now - this.#limits.retentionMs;
+    // The clock may have been set back since the oldest event was read.
+    this.#oldestTime = Math.min(this.#oldestTime, now);
     if (this.#oldestTime >= cutoff && this.#bytes <= this.#limits.maxBytes) return;
     const rows = this.#oldest.all(this.#lastSeq, pruneLimit(written));
-    this.#oldestTime = rows[0]?.time ?? now;
+    const expired = this.#findExpired(rows, cutoff);
+    this.#oldestTime = expired.oldestTime ?? now;
     let last: number | undefined;
-    for (const { seq, time, identities, bytes } of rows) {
-      if (time >= cutoff && this.#bytes <= this.#limits.maxBytes) break;
+    for (const { seq, identities, bytes } of rows) {
+      if (seq > expired.upTo && this.#bytes <= this.#limits.maxBytes) break;
       for (const value of identities?.split(",") ?? []) this.#deleteIdentity.run(value, seq);
       this.#bytes -= bytes;
       last = seq;
@@ -95,5 +100,26 @@ export class EventLog {
     if (last === undefined) return;
     this.#deleteUpTo.run(last);
     this.#saveBytes.run(this.#bytes);
+  }
+
+  /**
+   * Finds the newest event before the cutoff, among the oldest ones and at growing distances from them: those in front of
+   * it are as old despite their times, because the clock may have been ahead when they were written.
+   */
+  #findExpired(rows: readonly PrunedRow[], cutoff: number): { upTo: number; oldestTime: number | undefined } {
+    const [first] = rows;
+    let [upTo, oldestTime] = [0, first?.time];
+    const observe = (seq: number, time: number | undefined) => {
+      if (time === undefined) return;
+      oldestTime = Math.min(oldestTime ?? time, time);
+      if (time < cutoff) upTo = Math.max(upTo, seq);
+    };
+    for (const { seq, time } of rows) observe(seq, time);
+    for (let probe = 0; first && probe < PRUNE_PROBES; probe++) {
+      const seq = first.seq + 2 ** probe;
+      if (seq > this.#lastSeq) break;
+      observe(seq, this.#timeOf.get(seq));
+    }
+    return { upTo, oldestTime };
   }
 }
