@@ -8,7 +8,7 @@ import { IpamError } from "../../ipam-server/contract/ipam-error.ts";
 import { removeDrafts } from "../../ipam-server/process/durable-file.ts";
 import { describeError } from "../spec/cni-error.ts";
 import { type JournalEntry, listKeys, type PendingClaim } from "./entry.ts";
-import type { Journal } from "./journal.ts";
+import { type Journal, pruneDamaged } from "./journal.ts";
 import { lockJournal } from "./lock.ts";
 import { isFinalRejection } from "./rejection.ts";
 
@@ -140,7 +140,9 @@ async function setAside({ journal, log }: Delivery, name: string, why: string): 
     log(`journal ${journal.dir}: ${name} ${why} and moved to damaged/`);
   } catch (error) {
     log(`journal ${journal.dir}: ${name} ${why} and cannot be moved to damaged/: ${describeError(error)}`);
+    return;
   }
+  await pruneDamaged(journal.dir, log);
 }
 
 type ReleaseEntry = Extract<JournalEntry, { kind: "release" }>;

@@ -27,6 +27,8 @@ export interface Journal {
 
 /** About a day of a busy node's churn; more needs an administrator. */
 const MAX_ENTRIES = 10_000;
+/** What was set aside is for a person to look at, and must not fill the disk. */
+const MAX_DAMAGED = 100;
 const ENTRY = /^\d{15}-\d{6}\.json$/;
 const DAMAGED = "damaged";
 
@@ -120,6 +122,26 @@ export async function setAside(dir: string, name: string, folder = DAMAGED): Pro
     await fs.promises.rename(`${dir}/${name}`, `${dir}/${folder}/${target}`);
   } catch (error) {
     if (!isMissing(error)) throw error;
+  }
+}
+
+/** Removes the oldest of what was set aside, and logs a line. Never rejects. */
+export async function pruneDamaged(dir: string, log: (line: string) => void, folder = DAMAGED): Promise<void> {
+  const path = `${dir}/${folder}`;
+  try {
+    const names = await readNames(path);
+    if (names.length <= MAX_DAMAGED) return;
+    // A rename changes it, so that it is when the file was set aside.
+    const aged = await Promise.all(
+      names.map(async name => ({ name, ctimeMs: (await fs.promises.lstat(`${path}/${name}`)).ctimeMs })),
+    );
+    const oldest = aged
+      .sort((a, b) => a.ctimeMs - b.ctimeMs || (a.name < b.name ? -1 : 1))
+      .slice(0, names.length - MAX_DAMAGED);
+    for (const { name } of oldest) await fs.promises.rm(`${path}/${name}`, { recursive: true, force: true });
+    log(`journal ${path}: removed the oldest ${oldest.length}, keeps the newest ${MAX_DAMAGED}`);
+  } catch (error) {
+    log(`journal ${path}: the oldest cannot be removed: ${describeError(error)}`);
   }
 }
 

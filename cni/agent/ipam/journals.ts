@@ -1,5 +1,5 @@
 import { type Dirent, readdirSync } from "node:fs";
-import { isEntryName, type Journal, openJournal, setAside } from "../../journal/journal.ts";
+import { isEntryName, type Journal, openJournal, pruneDamaged, setAside } from "../../journal/journal.ts";
 import { describeError } from "../../spec/cni-error.ts";
 
 /** No network has a name with a dot first. */
@@ -37,6 +37,7 @@ export class Journals {
     for (const { name } of list(this.#dir).filter(each => !each.isDirectory() && !each.name.startsWith("."))) {
       const outcome = await setAside(this.#dir, name, DAMAGED).then(() => "moved", describeError);
       log(`journals ${this.#dir}: ${name} is no journal: ${outcome === "moved" ? `moved to ${DAMAGED}/` : outcome}`);
+      await pruneDamaged(this.#dir, log, DAMAGED);
     }
   }
 

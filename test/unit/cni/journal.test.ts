@@ -3,6 +3,8 @@ import { execFileSync } from "node:child_process";
 import { mkdir, readdir, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { Journals } from "../../../cni/agent/ipam/journals.ts";
+import { pruneDamaged } from "../../../cni/journal/journal.ts";
 import { problem } from "../../fakes/ipam-server.ts";
 import { appendMany, JournalHarness, release } from "./journal-harness.ts";
 
@@ -103,6 +105,36 @@ describe("the journal", () => {
     ]);
     assert.equal(harness.log.length, 6);
     assert.match(harness.log.join("\n"), /notes.txt is no entry and moved to damaged\//);
+  });
+
+  it("keeps the newest 100 in damaged/ and logs that it removed the oldest", async () => {
+    await using harness = await JournalHarness.start();
+    const damaged = join(harness.dir, "damaged");
+    const names = Array.from({ length: 101 }, (_, index) => `${String(index).padStart(15, "0")}-000000.json`);
+    await mkdir(join(damaged, names[0] ?? ""), { recursive: true });
+    await writeFile(join(damaged, names[0] ?? "", "note.txt"), "a folder that was set aside");
+    for (const name of names.slice(1)) await writeFile(join(damaged, name), "{");
+    await writeFile(join(harness.dir, "000000000000500-000000.json"), "{");
+    await harness.deliver();
+    assert.deepEqual((await readdir(damaged)).toSorted(), [...names.slice(2), "000000000000500-000000.json"]);
+    assert.equal(harness.log.at(-1), `journal ${damaged}: removed the oldest 2, keeps the newest 100`);
+  });
+
+  it("logs that damaged/ cannot be read when it is pruned", async () => {
+    await using harness = await JournalHarness.start();
+    await mkdir(harness.dir);
+    await writeFile(join(harness.dir, "damaged"), "");
+    await pruneDamaged(harness.dir, line => void harness.log.push(line));
+    assert.match(harness.log.join(), /damaged: the oldest cannot be removed: .*ENOTDIR/);
+  });
+
+  it("keeps the newest 100 of what was found beside the journals", async () => {
+    await using harness = await JournalHarness.start();
+    await mkdir(harness.dir);
+    for (let index = 100; index <= 200; index++) await writeFile(join(harness.dir, `stray-${index}`), "");
+    await new Journals(harness.dir).setAsideStray(line => void harness.log.push(line));
+    assert.equal((await readdir(join(harness.dir, ".damaged"))).length, 100);
+    assert.equal(harness.log.at(-1), `journal ${harness.dir}/.damaged: removed the oldest 1, keeps the newest 100`);
   });
 
   it("delivers although a damaged entry cannot be moved", async () => {
