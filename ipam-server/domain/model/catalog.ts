@@ -123,7 +123,7 @@ export const sizeOf = (subnet: SubnetDeclaration): bigint =>
 export const poolAt = (subnet: SubnetRecord, offset: bigint): Pool | undefined =>
   subnet.ranges.find(range => contains(range, offset));
 
-export const addressAt = (subnet: SubnetDeclaration, offset: bigint): string =>
+export const addressAt = (subnet: Pick<SubnetDeclaration, "cidr">, offset: bigint): string =>
   formatAddress(subnet.cidr.version, subnet.cidr.base + offset);
 
 export function routesOf(subnet: SubnetDeclaration): Route[] {

@@ -6,6 +6,18 @@ import { type Cidr, contains, parseCidr, rangeOf } from "../model/address.ts";
  * segment remember who had an address, not which network declares it.
  */
 
+/** A subnet that is no longer declared, on the segment of `segmentKey`. */
+export interface FormerSubnet {
+  segment: string;
+  cidr: Cidr;
+}
+
+export interface CoolingAddress extends FormerSubnet {
+  offset: bigint;
+  freedAt: number;
+  lastPort: string;
+}
+
 /** Names a layer 2 segment, whichever network uses it. */
 export const segmentKey = (segment: Segment): string =>
   `${segment.physicalNetwork}/${segment.type === "vlan" ? segment.id : 0}`;

@@ -2,9 +2,17 @@ import { type Cluster, type ImportResponse, IpamError, type TransferEnd } from "
 import type { Catalog } from "../model/catalog.ts";
 import type { HeldIp, PortRecord } from "../model/port-record.ts";
 import type { FreedState } from "../model/snapshot.ts";
+import type { CoolingAddress } from "../networks/cooling.ts";
 import type { Finding } from "../store.ts";
 import { exportStore, type TransferSource } from "./export-store.ts";
-import type { TransferFreed, TransferNetwork, TransferPort, TransferRow, TransferState } from "./transfer.ts";
+import type {
+  TransferCooling,
+  TransferFreed,
+  TransferNetwork,
+  TransferPort,
+  TransferRow,
+  TransferState,
+} from "./transfer.ts";
 import { TransferDigest } from "./transfer-digest.ts";
 import { fromTransferNetwork, type ImportedNetwork, TransferOrder, TransferPlaces } from "./transfer-records.ts";
 
@@ -23,6 +31,7 @@ export interface TransferSink extends TransferSource {
   addNetwork(network: ImportedNetwork): Promise<void>;
   addPorts(ports: readonly PortRecord[], catalog: Catalog): Promise<Duplicate | undefined>;
   addFreed(freed: readonly ImportedFreed[], catalog: Catalog): Promise<Duplicate | undefined>;
+  addCooling(cooling: readonly CoolingAddress[]): Promise<Duplicate | undefined>;
   addCluster(cluster: Cluster): Promise<void>;
   setState(state: TransferState): Promise<void>;
   check(catalog: Catalog): Promise<Finding[]>;
@@ -76,6 +85,7 @@ class RowImporter {
   readonly #networks: ImportedNetwork[] = [];
   readonly #ports: Chunk<PortRecord>;
   readonly #freed: Chunk<ImportedFreed>;
+  readonly #cooling: Chunk<CoolingAddress>;
   #places: { catalog: Catalog; places: TransferPlaces } | undefined;
   #row = 0;
 
@@ -83,6 +93,7 @@ class RowImporter {
     this.#sink = sink;
     this.#ports = new Chunk(async ports => sink.addPorts(ports, (await this.#loadPlaces()).catalog));
     this.#freed = new Chunk(async freed => sink.addFreed(freed, (await this.#loadPlaces()).catalog));
+    this.#cooling = new Chunk(cooling => sink.addCooling(cooling));
   }
 
   async add(row: TransferRow): Promise<void> {
@@ -91,6 +102,7 @@ class RowImporter {
     if (row.kind === "network") await this.#addNetwork(row);
     else if (row.kind === "port") await this.#addPort(row);
     else if (row.kind === "freed") await this.#addFreed(row);
+    else if (row.kind === "cooling") await this.#addCooling(row);
     else if (row.kind === "cluster") {
       const { name, uid, registeredAt } = row;
       await this.#sink.addCluster({ name, uid, registeredAt });
@@ -101,6 +113,7 @@ class RowImporter {
     this.#order.end();
     await this.#ports.flush();
     await this.#freed.flush();
+    await this.#cooling.flush();
     return { networks: this.#networks.length, ports: this.#ports.count, freed: this.#freed.count };
   }
 
@@ -128,6 +141,11 @@ class RowImporter {
   async #addFreed(row: TransferFreed): Promise<void> {
     const { places } = await this.#loadPlaces();
     await this.#freed.add(places.toFreed(row), this.#row, `freed address ${row.address}`);
+  }
+
+  async #addCooling(row: TransferCooling): Promise<void> {
+    const { places } = await this.#loadPlaces();
+    await this.#cooling.add(places.toCooling(row), this.#row, `cooling address ${row.address}`);
   }
 }
 

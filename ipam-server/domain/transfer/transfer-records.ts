@@ -1,5 +1,5 @@
 import { IpamError, type SubnetSpec } from "../../contract/index.ts";
-import { contains, lengthOf, parseAddress, rangeOf } from "../model/address.ts";
+import { contains, lengthOf, parseAddress, parseCidr, rangeOf } from "../model/address.ts";
 import {
   type Catalog,
   type NetworkDeclaration,
@@ -8,14 +8,16 @@ import {
   type SubnetDeclaration,
   type SubnetRecord,
 } from "../model/catalog.ts";
-import type { HeldIp, PortRecord } from "../model/port-record.ts";
+import type { BindingRecord, HeldIp, PortRecord } from "../model/port-record.ts";
 import type { FreedState } from "../model/snapshot.ts";
+import { type CoolingAddress, segmentKey } from "../networks/cooling.ts";
 import { toManifest } from "../networks/network-manifest.ts";
 import { parseSubnet } from "../networks/parse-subnet.ts";
 import { validateNetwork } from "../networks/validate-network.ts";
 import {
   rangeText,
   type TransferCluster,
+  type TransferCooling,
   type TransferFreed,
   type TransferNetwork,
   type TransferPort,
@@ -28,7 +30,7 @@ function fail(field: string, text: string): never {
   throw new IpamError("invalid_request", `${field}: ${text}`, { field });
 }
 
-const KINDS = ["network", "port", "freed", "cluster", "state"] as const satisfies TransferRow["kind"][];
+const KINDS = ["network", "port", "freed", "cooling", "cluster", "state"] as const satisfies TransferRow["kind"][];
 
 /** Checks the order of rows, because equal content must be an equal stream. */
 export class TransferOrder {
@@ -133,11 +135,9 @@ export class TransferPlaces {
       labels: row.labels,
       retention: row.retention,
       owner: owner && { kind: owner.kind, uid: owner.uid, createdAt: Date.parse(owner.createdAt) },
-      binding: binding && { host: binding.host, sandbox: binding.sandbox, boundAt: Date.parse(binding.boundAt) },
+      binding: binding && toBinding(binding),
       inactive: inactive && {
-        host: inactive.host,
-        sandbox: inactive.sandbox,
-        boundAt: Date.parse(inactive.boundAt),
+        ...toBinding(inactive),
         owner: { kind: inactive.owner.kind, uid: inactive.owner.uid, createdAt: Date.parse(inactive.owner.createdAt) },
         epoch: inactive.epoch,
         migration: inactive.migration,
@@ -172,9 +172,32 @@ export class TransferPlaces {
     return { ...ip, pooled, freedAt: Date.parse(freedAt), lastPort, released, conflict };
   }
 
+  toCooling({ segment, subnet, address, freedAt, lastPort }: TransferCooling): CoolingAddress {
+    const cidr = parseCidr(subnet);
+    if (!cidr || "meant" in cidr || cidr.text !== subnet)
+      return fail("subnet", `"${subnet}" is not a CIDR as exports write it`);
+    const ip = parseAddress(address);
+    if (ip?.version !== cidr.version || !contains(rangeOf(cidr), ip.value)) {
+      return fail("address", `${address} is not in subnet ${subnet}`);
+    }
+    for (const network of this.#networks.values()) {
+      if (segmentKey(network.segment) !== segment) continue;
+      const now = network.subnets.find(
+        each => each.cidr.version === ip.version && contains(rangeOf(each.cidr), ip.value),
+      );
+      if (now)
+        fail("address", `${address} is in subnet ${now.cidr.text} of network ${network.name}; expected a freed row`);
+    }
+    return { segment, cidr, offset: ip.value - cidr.base, freedAt: Date.parse(freedAt), lastPort };
+  }
+
   #network(name: string): NetworkRecord {
     return this.#networks.get(name) ?? fail("network", `there is no network row for ${name}`);
   }
+}
+
+function toBinding({ host, sandbox, boundAt, attemptedAt }: NonNullable<TransferPort["binding"]>): BindingRecord {
+  return { host, sandbox, boundAt: Date.parse(boundAt), attemptedAt: parseTime(attemptedAt) };
 }
 
 function locateIn(network: NetworkRecord, text: string, field: string): { ip: HeldIp; subnet: SubnetRecord } {

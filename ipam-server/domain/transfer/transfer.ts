@@ -31,13 +31,20 @@ import {
   toTimestamp,
 } from "../model/port-record.ts";
 import type { FreedAddress } from "../model/snapshot.ts";
+import type { CoolingAddress } from "../networks/cooling.ts";
 import { toSpec } from "../networks/network-manifest.ts";
 
 /**
  * The content of a store without its events, independent of its engine: ids of networks and subnets become names and
  * CIDRs, offsets become addresses. Keys stand in one order, so that equal content has equal text.
  */
-export type TransferRow = TransferNetwork | TransferPort | TransferFreed | TransferCluster | TransferState;
+export type TransferRow =
+  | TransferNetwork
+  | TransferPort
+  | TransferFreed
+  | TransferCooling
+  | TransferCluster
+  | TransferState;
 
 /** Repeats fields of the wire type Network: an export of an old release must stay readable when the API changes. */
 export interface TransferNetwork {
@@ -74,6 +81,8 @@ interface TransferBinding {
   host: string;
   sandbox?: Sandbox;
   boundAt: Timestamp;
+  /** Absent in exports of earlier versions. */
+  attemptedAt?: Timestamp;
 }
 
 export interface TransferPort {
@@ -122,6 +131,17 @@ export interface TransferFreed {
   /** Absent in exports of earlier versions: false. */
   released?: boolean;
   conflict?: { mac: string; host: string };
+}
+
+/** A freed address of a subnet that is no longer declared. Exports of earlier versions have none. */
+export interface TransferCooling {
+  kind: "cooling";
+  /** See `segmentKey`. */
+  segment: string;
+  subnet: string;
+  address: string;
+  freedAt: Timestamp;
+  lastPort: string;
 }
 
 /** Without the pass that its controller holds, which that decides again. */
@@ -224,11 +244,12 @@ function toInactive(inactive: InactiveRecord): NonNullable<TransferPort["inactiv
   return { ...toBinding(inactive), owner: toOwner(owner), epoch, migration: { id: migration.id } };
 }
 
-function toBinding({ host, sandbox, boundAt }: BindingRecord): TransferBinding {
+function toBinding({ host, sandbox, boundAt, attemptedAt }: BindingRecord): TransferBinding {
   return {
     host,
     ...(sandbox && { sandbox: { id: sandbox.id, interface: sandbox.interface } }),
     boundAt: toTimestamp(boundAt),
+    ...(attemptedAt !== undefined && { attemptedAt: toTimestamp(attemptedAt) }),
   };
 }
 
@@ -255,6 +276,11 @@ export function toTransferFreed(
     ...(released && { released }),
     ...(conflict && { conflict: { mac: conflict.mac, host: conflict.host } }),
   };
+}
+
+export function toTransferCooling({ segment, cidr, offset, freedAt, lastPort }: CoolingAddress): TransferCooling {
+  const address = addressAt({ cidr }, offset);
+  return { kind: "cooling", segment, subnet: cidr.text, address, freedAt: toTimestamp(freedAt), lastPort };
 }
 
 function sortLabels(labels: Labels): Labels {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { IpamError, type Port } from "../../../ipam-server/contract/index.ts";
+import { type Claim, IpamError, type Port } from "../../../ipam-server/contract/index.ts";
 import type { TransferNetwork, TransferPort, TransferRow } from "../../../ipam-server/domain/transfer/transfer.ts";
 import {
   addressesOf,
@@ -9,6 +9,7 @@ import {
   Clock,
   claim,
   commitOne,
+  network,
   REUSE_DELAY_MS,
   refused,
 } from "../support/builders.ts";
@@ -99,6 +100,27 @@ const WRONG: [what: string, change: Change, message: RegExp][] = [
     rows => Object.assign(find(rows, "freed"), { address: "10.0.0.251", pooled: true }),
     /pooled: true, but 10\.0\.0\.251 is in no pool/,
   ],
+  [
+    "a cooling address outside its subnet",
+    rows => Object.assign(find(rows, "cooling"), { address: "10.6.0.1" }),
+    /address: 10\.6\.0\.1 is not in subnet 10\.5\.0\.0\/29/,
+  ],
+  [
+    "a cooling address of no subnet",
+    rows => Object.assign(find(rows, "cooling"), { subnet: "10.5.0.1/29" }),
+    /subnet: "10\.5\.0\.1\/29" is not a CIDR/,
+  ],
+  [
+    "a cooling address of a subnet that is declared",
+    rows =>
+      Object.assign(find(rows, "cooling"), { segment: "physnet1/10", subnet: "10.0.0.0/29", address: "10.0.0.2" }),
+    /address: 10\.0\.0\.2 is in subnet 10\.0\.0\.0\/24 of network dual/,
+  ],
+  [
+    "a cooling address twice",
+    rows => rows.splice(rows.indexOf(find(rows, "cooling")), 0, structuredClone(find(rows, "cooling"))),
+    /cooling address 10\.5\.0\.1 duplicates an earlier row/,
+  ],
   ["rows out of order", rows => rows.reverse(), /kind: a cluster row after the state row/],
   ["a network after ports", rows => rows.splice(-1, 0, dual(rows)), /kind: a network row after a cluster row/],
   ["a cluster twice", rows => rows.splice(-1, 0, find(rows, "cluster", "c2")), /name: cluster c2 does not follow/],
@@ -151,6 +173,49 @@ export function testTransfer(engine: Engine): void {
         }
         assert.deepEqual((await other.readEvents({ limit: 1 })).events[0]?.seq, lastSeq + 1);
         await assertHealthy(other);
+      });
+    });
+
+    it("keeps the reuse delay of removed subnets' addresses", async () => {
+      const rows = await withRows(engine);
+      await withStore(engine, [], async (store, clock) => {
+        await importAll(store, rows);
+        const ips = ["10.5.0.1", "fd00::5:8000:0:0:1"];
+        for (const [name, vlan] of [["past", 9] as const, ["former", 14] as const]) {
+          const again = [{ cidr: "10.5.0.0/24" }, { cidr: "fd00:0:0:5::/64" }];
+          await store.putNetwork(network(name, vlan, again, { vpc: name }, { env: name }), "test");
+          const { freed } = find(await collect(store), "network", name).subnets[0] ?? {};
+          assert.equal(freed, 1);
+          const asked = claim(`new-${name}`, "a", `new-${name}`, { networkSelector: `env=${name}`, ips });
+          refused(await commitOne(store, asked), "address_in_use", new RegExp(`port ${name}`));
+        }
+        clock.pass(REUSE_DELAY_MS);
+        await assertHealthy(store);
+      });
+    });
+
+    it("keeps when a sandbox began, so that an earlier one stays refused", async () => {
+      const rows = await withRows(engine);
+      await withStore(engine, [], async (store, clock) => {
+        await importAll(store, rows);
+        const attemptedAt = new Date(clock.now - 1000).toISOString();
+        const more = { networkSelector: "env=dual", workload: WEB_SET, attemptedAt };
+        const { claim: late } = claim("c1/default/web-0", "a", "s1", more) as { claim: Claim };
+        const again = claim("c1/default/web-0", "a", "s1", { ...late, sandbox: { id: "s0", interface: "eth0" } });
+        refused(await commitOne(store, again), "stale_owner", /s1, begun at .* later than s0/);
+      });
+    });
+
+    it("imports an export of an earlier version", async () => {
+      const rows = structuredClone(await withRows(engine)).filter(({ kind }) => kind !== "cooling");
+      for (const row of rows) {
+        if (row.kind !== "port") continue;
+        delete row.binding?.attemptedAt;
+        delete row.inactive?.attemptedAt;
+      }
+      await withStore(engine, [], async store => {
+        await importAll(store, rows);
+        assert.deepEqual(await collect(store), rows);
       });
     });
 

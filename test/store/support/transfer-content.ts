@@ -37,7 +37,12 @@ export async function fill(store: Store, clock: Clock): Promise<void> {
   const dual = { networkSelector: "env=dual" };
   await attach(
     store,
-    claim("c1/default/web-0", "a", "s1", { ...dual, labels: { z: "1", b: "2", app: "web" }, workload: WEB_SET }),
+    claim("c1/default/web-0", "a", "s1", {
+      ...dual,
+      labels: { z: "1", b: "2", app: "web" },
+      workload: WEB_SET,
+      attemptedAt: new Date(clock.now).toISOString(),
+    }),
   );
   await attach(
     store,
@@ -60,7 +65,14 @@ export async function fill(store: Store, clock: Clock): Promise<void> {
   // In a migration, and after one that was cancelled.
   for (const name of ["migrating", "cancelled"]) {
     await attach(store, claim(name, "a", `${name}-a`, dual));
-    await attach(store, claim(name, "b", `${name}-b`, { ...dual, migration: { id: "m1" } }));
+    await attach(
+      store,
+      claim(name, "b", `${name}-b`, {
+        ...dual,
+        migration: { id: "m1" },
+        attemptedAt: new Date(clock.now).toISOString(),
+      }),
+    );
   }
   await store.commit([release("b", "cancelled-b")]);
   await attach(store, claim("six-1", "a", "s5", { networkSelector: "env=six" }));
@@ -89,6 +101,14 @@ export async function fill(store: Store, clock: Clock): Promise<void> {
   }
   for (const [name, uid] of [["c1", "uid-1"] as const, ["c2", "uid-2"] as const]) {
     await store.changeCluster(name, { kind: "register", registration: { uid } }, "test");
+  }
+  // Of subnets that are no longer declared, on two segments.
+  const gone = [{ cidr: "10.5.0.0/29" }, { cidr: "fd00:0:0:5:8000::/125" }];
+  for (const [name, vlan] of [["past", 9] as const, ["former", 14] as const]) {
+    await store.putNetwork(network(name, vlan, gone, {}, { env: name }), "test");
+    await attach(store, claim(name, "a", name, { networkSelector: `env=${name}` }));
+    await store.commit([release("a", name)]);
+    await store.deleteNetwork(name, "test");
   }
   // Outside the pools.
   await attach(store, claim("outside", "a", "o", { ...dual, ips: ["10.0.0.250"] }));

@@ -37,7 +37,7 @@ const ROWS: TransferRow[] = [
     labels: {},
     retention: { policy: "sticky", ttlSeconds: 60 },
     owner: { kind: "pod", uid: "u", createdAt: TIME },
-    binding: { host: "a", sandbox: { id: "s", interface: "eth0" }, boundAt: TIME },
+    binding: { host: "a", sandbox: { id: "s", interface: "eth0" }, boundAt: TIME, attemptedAt: TIME },
     epoch: 3,
     underlay: "ACTIVE",
     overlay: "ACTIVE",
@@ -46,6 +46,14 @@ const ROWS: TransferRow[] = [
     updatedAt: TIME,
   },
   { kind: "freed", network: "net", address: "fd00::2", pooled: true, freedAt: TIME, lastPort: "gone" },
+  {
+    kind: "cooling",
+    segment: "physnet1/10",
+    subnet: "10.5.0.0/29",
+    address: "10.5.0.1",
+    freedAt: TIME,
+    lastPort: "past",
+  },
   { kind: "state", lastSeq: 12, nextPortKey: 8, epochFloor: 0 },
 ];
 
@@ -118,8 +126,8 @@ describe("transfer lines", () => {
         1,
         /zip: unknown field/,
       ],
-      ["no end", text => text.slice(0, text.lastIndexOf('{"kind":"end"')), 6, /cut off before its end/],
-      ["a line cut off", text => text.slice(0, -20), 6, /cut off/],
+      ["no end", text => text.slice(0, text.lastIndexOf('{"kind":"end"')), 7, /cut off before its end/],
+      ["a line cut off", text => text.slice(0, -20), 7, /cut off/],
       [
         "a line cut off in the middle of the file",
         text => text.slice(0, text.indexOf('"previousBindingReleased"')),
@@ -129,10 +137,10 @@ describe("transfer lines", () => {
       [
         "a line left out",
         text => text.split("\n").toSpliced(3, 1).join("\n"),
-        5,
-        /rows|counts 4 lines, but 3 were read/,
+        6,
+        /rows|counts 5 lines, but 4 were read/,
       ],
-      ["a changed value", text => text.replace('"epoch":3', '"epoch":4'), 6, /checksum.*damaged or was edited/],
+      ["a changed value", text => text.replace('"epoch":3', '"epoch":4'), 7, /checksum.*damaged or was edited/],
       ["a value of another type", text => text.replace('"epoch":3', '"epoch":"3"'), 3, /epoch: "3" is not a number/],
       [
         "an unknown field",
@@ -157,7 +165,7 @@ describe("transfer lines", () => {
       ["bytes that are no text", text => text.replace("gone", "g\xff"), 4, /not UTF-8/],
       ["a broken line", text => text.replace('"epoch":3', '"epoch:3'), 3, /is not JSON/],
       ["an empty line", text => text.replace("\n", "\n\n"), 2, /is not JSON/],
-      ["lines after the end", text => `${text}${text}`, 7, /follows the end line/],
+      ["lines after the end", text => `${text}${text}`, 8, /follows the end line/],
     ];
     for (const [what, change, line, message] of WRONG) {
       it(`rejects ${what} with its line`, async () => {

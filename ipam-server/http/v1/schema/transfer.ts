@@ -2,6 +2,7 @@ import { z } from "zod";
 import { type ImportResponse, TRANSFER_KIND, type TransferEnd, type TransferHeader } from "../../../contract/index.ts";
 import type {
   TransferCluster,
+  TransferCooling,
   TransferFreed,
   TransferNetwork,
   TransferPort,
@@ -57,7 +58,12 @@ const network = z.strictObject({
   ),
 }) satisfies z.ZodType<TransferNetwork>;
 
-const binding = z.strictObject({ host: f.identifier, sandbox: optional(sandbox), boundAt: f.timestamp });
+const binding = z.strictObject({
+  host: f.identifier,
+  sandbox: optional(sandbox),
+  boundAt: f.timestamp,
+  attemptedAt: optional(f.timestamp),
+});
 
 const port = z.strictObject({
   kind: z.literal("port"),
@@ -104,6 +110,15 @@ const freed = z.strictObject({
   conflict: optional(z.strictObject({ mac: f.mac, host: f.identifier })),
 }) satisfies z.ZodType<TransferFreed>;
 
+const cooling = z.strictObject({
+  kind: z.literal("cooling"),
+  segment: z.string().regex(/^.{1,253}\/\d{1,4}$/, { error: "is not a physical network, / and a VLAN" }),
+  subnet: z.string().max(64),
+  address: f.ip,
+  freedAt: f.timestamp,
+  lastPort: z.string(),
+}) satisfies z.ZodType<TransferCooling>;
+
 const cluster = z.strictObject({
   kind: z.literal("cluster"),
   name: f.clusterName,
@@ -120,7 +135,7 @@ const state = z.strictObject({
 
 const end = z.strictObject({ kind: z.literal("end"), rows: count, digest }) satisfies z.ZodType<TransferEnd>;
 
-export const line = z.discriminatedUnion("kind", [network, port, freed, cluster, state, end]);
+export const line = z.discriminatedUnion("kind", [network, port, freed, cooling, cluster, state, end]);
 
 export const importResponse = z
   .object({ networks: count, ports: count, freed: count, digest })

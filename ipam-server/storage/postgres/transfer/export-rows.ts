@@ -1,8 +1,10 @@
 import type { Cluster } from "../../../contract/index.ts";
 import type { Catalog, SubnetRecord } from "../../../domain/model/catalog.ts";
 import type { PortRecord } from "../../../domain/model/port-record.ts";
+import type { CoolingAddress, FormerSubnet } from "../../../domain/networks/cooling.ts";
 import type { FreedPage, TransferSource } from "../../../domain/transfer/export-store.ts";
 import type { TransferState } from "../../../domain/transfer/transfer.ts";
+import { decodeCooling, decodeFormerSubnet, type StoredCooling } from "../../cooling-rows.ts";
 import { decodeFreedState, FREED_STATE_COLUMNS, type FreedStateRow } from "../../freed-rows.ts";
 import { decodeOffset, encodeOffset } from "../../offset-code.ts";
 import { prepare, type Send } from "../database/statement.ts";
@@ -16,6 +18,11 @@ const PAGE = 1000;
 const PORTS = prepare(`SELECT ${PORT_COLUMN_LIST} FROM ports WHERE key > $1 ORDER BY key LIMIT ${PAGE}`);
 const FREED = prepare(
   `SELECT ip_offset::text, pooled, ${FREED_STATE_COLUMNS} FROM freed WHERE subnet_id = $1 AND ip_offset >= $2
+   ORDER BY ip_offset LIMIT ${PAGE}`,
+);
+const FORMER = prepare("SELECT DISTINCT segment, cidr FROM cooling");
+const COOLING = prepare(
+  `SELECT ip_offset::text, freed_at, last_port FROM cooling WHERE segment = $1 AND cidr = $2 AND ip_offset >= $3
    ORDER BY ip_offset LIMIT ${PAGE}`,
 );
 const STATE = prepare(
@@ -47,6 +54,17 @@ export class PostgresSource implements TransferSource {
       pooled: pooled === 1,
       ...decodeFreedState(state),
     }));
+  }
+
+  async readFormerSubnets(): Promise<FormerSubnet[]> {
+    return (await this.#send<[segment: string, cidr: string]>(FORMER)).map(decodeFormerSubnet);
+  }
+
+  async readCooling(subnet: FormerSubnet, fromOffset: bigint): Promise<CoolingAddress[]> {
+    const { segment, cidr } = subnet;
+    const from = encodeOffset(cidr.version, fromOffset);
+    const rows = await this.#send<StoredCooling>(COOLING, segment, cidr.text, from);
+    return rows.map(row => decodeCooling(subnet, row));
   }
 
   async readClusters(): Promise<Cluster[]> {

@@ -1,6 +1,7 @@
 import type { Cluster } from "../../../contract/index.ts";
 import type { Catalog } from "../../../domain/model/catalog.ts";
 import type { HeldIp, PortRecord } from "../../../domain/model/port-record.ts";
+import type { CoolingAddress } from "../../../domain/networks/cooling.ts";
 import type { Finding } from "../../../domain/store.ts";
 import {
   COUNT_LIMIT,
@@ -10,6 +11,7 @@ import {
 } from "../../../domain/transfer/import-store.ts";
 import type { TransferState } from "../../../domain/transfer/transfer.ts";
 import type { ImportedNetwork } from "../../../domain/transfer/transfer-records.ts";
+import { encodeCooling } from "../../cooling-rows.ts";
 import { encodeFreedState } from "../../freed-rows.ts";
 import { encodeOffset } from "../../offset-code.ts";
 import { checkStore } from "../check/check-store.ts";
@@ -36,6 +38,17 @@ const addressesInto = (table: string, columns: readonly (readonly [name: string,
   );
 const INSERT_HELD = addressesInto("fixed_ips", HELD_COLUMNS);
 const INSERT_FREED = addressesInto("freed", FREED_COLUMNS);
+const COOLING_COLUMNS = [
+  ["segment", "text"],
+  ["cidr", "text"],
+  ["ip_offset", "bigint"],
+  ["freed_at", "bigint"],
+  ["last_port", "text"],
+] as const;
+const INSERT_COOLING = prepare(
+  `INSERT INTO cooling (segment, cidr, ip_offset, freed_at, last_port) SELECT * FROM ${unnest(COOLING_COLUMNS)}
+   ON CONFLICT DO NOTHING RETURNING segment, cidr, ip_offset::text`,
+);
 const SET_STATE = [
   prepare("UPDATE event_counter SET last_seq = $1, floor = $1"),
   prepare("UPDATE port_keys SET next_port_key = $1"),
@@ -102,6 +115,17 @@ export class PostgresSink extends PostgresSource implements TransferSink {
     );
     const missing = firstMissing(rows, await this.#send<AddressRow>(INSERT_FREED, ...columns));
     return missing && { index: missing.index, what: "the same address" };
+  }
+
+  async addCooling(cooling: readonly CoolingAddress[]): Promise<Duplicate | undefined> {
+    const rows = cooling.map(encodeCooling);
+    const put = await this.#send<[segment: string, cidr: string, offset: string]>(
+      INSERT_COOLING,
+      ...toColumns(rows, COOLING_COLUMNS.length),
+    );
+    const left = new Set(put.map(key => key.join(" ")));
+    const index = rows.findIndex(([segment, cidr, offset]) => !left.delete(`${segment} ${cidr} ${offset}`));
+    return index < 0 ? undefined : { index, what: "the same address" };
   }
 
   async addCluster(cluster: Cluster): Promise<void> {

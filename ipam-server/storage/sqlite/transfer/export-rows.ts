@@ -3,8 +3,10 @@ import type Database from "better-sqlite3";
 import type { Cluster } from "../../../contract/index.ts";
 import type { Catalog, SubnetRecord } from "../../../domain/model/catalog.ts";
 import type { PortRecord } from "../../../domain/model/port-record.ts";
+import type { CoolingAddress, FormerSubnet } from "../../../domain/networks/cooling.ts";
 import type { FreedPage, TransferSource } from "../../../domain/transfer/export-store.ts";
 import type { TransferState } from "../../../domain/transfer/transfer.ts";
+import { decodeCooling, decodeFormerSubnet, type StoredCooling } from "../../cooling-rows.ts";
 import { decodeFreedState, FREED_STATE_COLUMNS, type FreedStateRow } from "../../freed-rows.ts";
 import { decodeOffset, encodeOffset } from "../../offset-code.ts";
 import { loadCatalog } from "../rows/catalog-rows.ts";
@@ -22,6 +24,7 @@ export class SqliteSource implements TransferSource {
   readonly #database: Database.Database;
   readonly #loader: SnapshotLoader;
   readonly #ports: Database.Statement<[number], PortRow>;
+  readonly #cooling: Database.Statement<[string, string, bigint], StoredCooling>;
   readonly #freed: Database.Statement<[number, bigint], FreedRow>;
 
   constructor(database: Database.Database) {
@@ -35,6 +38,12 @@ export class SqliteSource implements TransferSource {
     this.#freed = database
       .prepare<[number, bigint], FreedRow>(
         `SELECT CAST(offset AS TEXT), pooled, ${FREED_STATE_COLUMNS} FROM freed WHERE subnet_id = ? AND offset >= ?
+         ORDER BY offset LIMIT ${PAGE}`,
+      )
+      .raw();
+    this.#cooling = database
+      .prepare<[string, string, bigint], StoredCooling>(
+        `SELECT CAST(offset AS TEXT), freed_at, last_port FROM cooling WHERE segment = ? AND cidr = ? AND offset >= ?
          ORDER BY offset LIMIT ${PAGE}`,
       )
       .raw();
@@ -56,6 +65,20 @@ export class SqliteSource implements TransferSource {
       pooled: pooled === 1,
       ...decodeFreedState(state),
     }));
+  }
+
+  async readFormerSubnets(): Promise<FormerSubnet[]> {
+    const former = this.#database.prepare<[], [segment: string, cidr: string]>(
+      "SELECT DISTINCT segment, cidr FROM cooling",
+    );
+    return former.raw().all().map(decodeFormerSubnet);
+  }
+
+  async readCooling(subnet: FormerSubnet, fromOffset: bigint): Promise<CoolingAddress[]> {
+    await nextTurn();
+    const { segment, cidr } = subnet;
+    const rows = this.#cooling.all(segment, cidr.text, encodeOffset(cidr.version, fromOffset));
+    return rows.map(row => decodeCooling(subnet, row));
   }
 
   async readClusters(): Promise<Cluster[]> {

@@ -2,6 +2,7 @@ import Database from "better-sqlite3";
 import type { Cluster, ImportResponse, TransferEnd } from "../../../contract/index.ts";
 import type { Catalog, SubnetDeclaration } from "../../../domain/model/catalog.ts";
 import type { PortRecord } from "../../../domain/model/port-record.ts";
+import type { CoolingAddress } from "../../../domain/networks/cooling.ts";
 import type { Finding } from "../../../domain/store.ts";
 import {
   COUNT_LIMIT,
@@ -13,6 +14,7 @@ import {
 import type { TransferRow, TransferState } from "../../../domain/transfer/transfer.ts";
 import type { ImportedNetwork } from "../../../domain/transfer/transfer-records.ts";
 import { encodeNetwork, encodeSubnet, NEW_NETWORK_COLUMNS } from "../../catalog-rows.ts";
+import { encodeCooling } from "../../cooling-rows.ts";
 import { encodeFreedState, FREED_STATE_COLUMNS } from "../../freed-rows.ts";
 import { encodeCount, encodeOffset } from "../../offset-code.ts";
 import { checkStore } from "../check/check-store.ts";
@@ -47,6 +49,7 @@ class SqliteSink extends SqliteSource implements TransferSink {
   readonly #insertPort: Database.Statement<unknown[]>;
   readonly #insertHeld: Database.Statement<unknown[]>;
   readonly #insertFreed: Database.Statement<unknown[]>;
+  readonly #insertCooling: Database.Statement<unknown[]>;
 
   constructor(database: Database.Database) {
     super(database);
@@ -56,6 +59,9 @@ class SqliteSink extends SqliteSource implements TransferSink {
     this.#insertHeld = database.prepare("INSERT INTO fixed_ips (subnet_id, offset, port_key) VALUES (?, ?, ?)");
     this.#insertFreed = database.prepare(
       `INSERT INTO freed (subnet_id, offset, pooled, ${FREED_STATE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    );
+    this.#insertCooling = database.prepare(
+      "INSERT INTO cooling (segment, cidr, offset, freed_at, last_port) VALUES (?, ?, ?, ?, ?)",
     );
   }
 
@@ -110,6 +116,12 @@ class SqliteSink extends SqliteSource implements TransferSink {
     return firstClash(freed, ({ subnetId, offset, pooled, ...state }) => {
       const stored = encodeOffset(catalog.subnet(subnetId).cidr.version, offset);
       this.#insertFreed.run(subnetId, stored, pooled ? 1 : 0, ...encodeFreedState(state));
+    });
+  }
+
+  async addCooling(cooling: readonly CoolingAddress[]): Promise<Duplicate | undefined> {
+    return firstClash(cooling, address => {
+      this.#insertCooling.run(...encodeCooling(address));
     });
   }
 
