@@ -62,23 +62,32 @@ function parseSlot(name: string, slotOf: SlotOf): NonNullable<PortRecord["slot"]
   );
 }
 
-/** Throws `unavailable` while the host of another port with an address of the claim has not reported. */
+/**
+ * Deletes the unbound ports that have the claim's addresses, protected ones too: the address is in use, so keeping it for
+ * them would give it out twice. Throws `unavailable` while the host of another port with one has not reported.
+ */
 function freeFromBackup(name: string, claim: ParsedClaim, scope: DecisionScope): void {
   const { working, context } = scope;
   const { recovery } = context;
   if (recovery === undefined) return;
+  const outdated = new Map<PortRecord, string>();
   for (const ip of (claim.ips ?? []).flatMap(text => locate(text, working.catalog))) {
     const state = working.address(ip);
     const holder = state && "heldBy" in state ? working.portByKey(state.heldBy) : undefined;
     if (holder === undefined || holder.name === name) continue;
+    const [address = ""] = working.addressTexts([ip]);
     if (holder.binding === undefined) {
-      removePort(holder, scope);
+      outdated.set(holder, address);
     } else if (mayBeOutdated(holder, recovery)) {
       const { host } = holder.binding;
       throw waitError(
-        `${working.addressTexts([ip])} is bound to port ${holder.name} on host ${host} in the backup; waiting for that host's report`,
+        `${address} is bound to port ${holder.name} on host ${host} in the backup; waiting for that host's report`,
         holder.name,
       );
     }
+  }
+  for (const [holder, address] of outdated) {
+    const despite = holder.isProtected ? ", though the port was protected" : "";
+    removePort(holder, scope, `host ${claim.host} has ${address} plugged for port ${name} since the backup${despite}`);
   }
 }

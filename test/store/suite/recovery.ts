@@ -25,7 +25,9 @@ import type { Engine } from "./engine.ts";
 import { withStore } from "./with-store.ts";
 
 const NET = network("net", 10, [{ cidr: "10.0.0.0/24" }]);
+const SIX = network("net", 10, [{ cidr: "10.0.0.0/24" }, { cidr: "fd00:10::/64" }]);
 const STICKY = { retention: { policy: "sticky" } } as const;
+const LOST = "host b has 10.0.0.9 plugged for port web since the backup, though the port was protected";
 const MAC = "0a:58:0a:00:00:09";
 
 /** What an agent claims for a sandbox that has these addresses. */
@@ -170,6 +172,37 @@ export function testRecovery(engine: Engine): void {
       await withRestored(engine, ["a"], before, async store => {
         assert.deepEqual(addressesOf(await attach(store, plugged("web", "b", "w", ["10.0.0.9"]))), ["10.0.0.9"]);
         await assert.rejects(store.readPort("kept"), { code: "not_found" });
+      });
+    });
+
+    it("says so when a protected port loses its address to a plugged sandbox", async () => {
+      const before = async (store: Store) => {
+        await attach(store, claim("kept", "a", "k", { ...STICKY, ips: ["10.0.0.9"] }));
+        await commitOne(store, release("a", "k"));
+        await commitOne(store, { kind: "protect", name: "kept", protected: true, caller: "test" });
+      };
+      await withRestored(engine, ["a"], before, async store => {
+        assert.deepEqual(addressesOf(await attach(store, plugged("web", "b", "w", ["10.0.0.9"]))), ["10.0.0.9"]);
+        const { events } = await store.readEvents({ type: ["port.deleted"] });
+        assert.deepEqual(
+          events.map(({ port, addresses, message }) => [port, addresses, message]),
+          [["kept", ["10.0.0.9"], LOST]],
+        );
+      });
+    });
+
+    it("keeps a protected port while the claim waits for another host", async () => {
+      const before = async (store: Store) => {
+        await store.putNetwork(SIX, "test");
+        await attach(store, claim("kept", "a", "k", { ...STICKY, ips: ["10.0.0.9", "fd00:10::9"] }));
+        await commitOne(store, release("a", "k"));
+        await commitOne(store, { kind: "protect", name: "kept", protected: true, caller: "test" });
+        await attach(store, claim("old", "a", "o", { ips: ["10.0.0.8", "fd00:10::8"] }));
+      };
+      await withRestored(engine, ["a"], before, async store => {
+        const item = plugged("web", "b", "w", ["10.0.0.9", "fd00:10::8"]);
+        assert.equal(problemOf(await commitOne(store, item)).code, "unavailable");
+        assert.equal((await store.readPort("kept")).protected, true);
       });
     });
 
