@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { DEFAULT_RETENTION } from "../../../ipam-server/domain/clusters/workload-retention.ts";
 import { LEASE_MS } from "../../../ipam-server/domain/decide/decision-scope.ts";
 import type { Store } from "../../../ipam-server/domain/store.ts";
 import {
@@ -62,6 +63,29 @@ export function testClockJumps(engine: Engine): void {
         assert.equal(await store.collectExpired(), 1);
       });
     });
+
+    for (const [whose, own, networks, seconds] of [
+      ["its own", { whenDeleted: 60 }, {}, 60],
+      ["its network's", {}, { retention: { whenDeleted: 120 } }, 120],
+      ["the server's", {}, {}, DEFAULT_RETENTION.whenDeleted],
+      ["its own and longer", { whenDeleted: 60 * 86_400 }, { retention: { whenDeleted: 120 } }, 60 * 86_400],
+    ] as const) {
+      it(`keep an unneeded port for ${whose} time when the server was not running`, async () => {
+        const net = network("net", 10, [{ cidr: "10.0.0.0/24" }], networks);
+        await withStore(engine, [net], async (store, clock) => {
+          clock.pass(YEAR_MS);
+          await attach(store, claim("kept", "a", "kept", { retention: { policy: "sticky", ...own } }));
+          await store.commit([release("a", "kept")]);
+          const { name, id, epoch } = await store.readPort("kept");
+          const report = { name, id, epoch, need: "deleted" } as const;
+          await store.commit([{ kind: "workloadReport", caller: "test", report }]);
+          clock.pass(-YEAR_MS);
+          assert.equal(await store.collectExpired(0), 0);
+          const { expiresAt = "" } = await store.readPort("kept");
+          assert.equal(Date.parse(expiresAt), clock.now + Number(seconds) * 1000);
+        });
+      });
+    }
 
     it("end leases when a lease that begins now would end", async () => {
       await withStore(engine, NETWORKS, async (store, clock) => {

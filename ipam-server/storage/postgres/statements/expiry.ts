@@ -1,3 +1,4 @@
+import type { WorkloadRetention } from "../../../contract/index.ts";
 import type { DecisionContext } from "../../../domain/decide/decision-scope.ts";
 import { MAX_EXPIRED } from "../../limits.ts";
 import { prepare, type Send } from "../database/statement.ts";
@@ -7,10 +8,15 @@ const EXPIRED = prepare(
 );
 /**
  * Shifts what waits by the jump, $1, and shortens waits that exceed their delay. $2: now, $3: the end of a lease that
- * begins now. What had ended before the jump stays ended.
+ * begins now, $4 and $5: the server's retention. What had ended before the jump stays ended.
  */
-const LONGEST = `CASE WHEN host IS NOT NULL THEN $3::bigint
-  WHEN keep::json ->> 'unneeded' IS NULL THEN $2::bigint + ttl_seconds * 1000 END`;
+const seconds = (key: keyof WorkloadRetention, mark: string) =>
+  `substring(coalesce(keep::json ->> '${key}',
+     (SELECT n.retention::json ->> '${key}' FROM networks AS n WHERE n.id = network_id), ${mark}::text) from '^[0-9]+$')`;
+const LONGEST = `CASE WHEN host IS NOT NULL THEN $3::bigint ELSE $2::bigint + 1000 * CASE keep::json ->> 'unneeded'
+  WHEN 'deleted' THEN ${seconds("whenDeleted", "$4")}::bigint
+  WHEN 'scaled' THEN ${seconds("whenScaled", "$5")}::bigint
+  ELSE ttl_seconds END END`;
 const CORRECT = prepare(
   `WITH shifted AS (
      UPDATE freed SET freed_at = least(freed_at + $1::bigint, $2::bigint)
@@ -22,9 +28,10 @@ const CORRECT = prepare(
 /** With `jumpMs` corrects what ends by the clock; resolves to some names of unbound ports whose retention has ended. */
 export async function findExpired(
   send: Send,
-  { now, leaseMs }: Pick<DecisionContext, "now" | "leaseMs">,
+  { now, leaseMs, retention }: Pick<DecisionContext, "now" | "leaseMs" | "retention">,
   jumpMs: number | undefined,
 ): Promise<string[]> {
-  if (jumpMs !== undefined) await send(CORRECT, jumpMs, now, now + leaseMs);
+  const { whenDeleted, whenScaled } = retention;
+  if (jumpMs !== undefined) await send(CORRECT, jumpMs, now, now + leaseMs, `${whenDeleted}`, `${whenScaled}`);
   return (await send<[name: string]>(EXPIRED, now)).map(([name]) => name);
 }

@@ -6,7 +6,7 @@ import { inTransaction } from "../database/in-transaction.ts";
 /** With `jumpMs` corrects what ends by the clock; returns some names of unbound ports whose retention has ended. */
 export function findExpired(
   database: Database.Database,
-  times: Pick<DecisionContext, "now" | "leaseMs">,
+  times: Pick<DecisionContext, "now" | "leaseMs" | "retention">,
   jumpMs: number | undefined,
 ): string[] {
   if (jumpMs !== undefined) inTransaction(database, () => correctWaits(database, times, jumpMs));
@@ -18,11 +18,11 @@ export function findExpired(
 
 function correctWaits(
   database: Database.Database,
-  { now, leaseMs }: Pick<DecisionContext, "now" | "leaseMs">,
+  { now, leaseMs, retention }: Pick<DecisionContext, "now" | "leaseMs" | "retention">,
   jumpMs: number,
 ): void {
   const before = now - jumpMs;
-  const run = (sql: string, values: Record<string, number>) => database.prepare(sql).run(values);
+  const run = (sql: string, values: Record<string, number | string>) => database.prepare(sql).run(values);
   if (jumpMs !== 0) {
     // What had ended before the jump stays ended.
     run("UPDATE ports SET expires_at = expires_at + $jumpMs WHERE expires_at > $before", { jumpMs, before });
@@ -34,6 +34,17 @@ function correctWaits(
        AND expires_at > $now + ttl_seconds * 1000`,
     { now },
   );
+  for (const [need, key] of [["deleted", "whenDeleted"] as const, ["scaled", "whenScaled"] as const]) {
+    // A time that is no number has no end.
+    run(
+      `UPDATE ports SET expires_at = $now + longest * 1000
+       FROM (SELECT key AS due, coalesce(keep ->> '${key}', n.retention ->> '${key}', $time) AS longest
+             FROM ports JOIN networks AS n ON n.id = network_id
+             WHERE expires_at > $now AND host IS NULL AND keep ->> 'unneeded' = '${need}')
+       WHERE key = due AND typeof(longest) <> 'text' AND expires_at > $now + longest * 1000`,
+      { now, time: retention[key] },
+    );
+  }
   run("UPDATE ports SET expires_at = $now + $leaseMs WHERE expires_at > $now + $leaseMs AND host IS NOT NULL", {
     now,
     leaseMs,
