@@ -32,11 +32,18 @@ describe("agents and a restored IPAM", () => {
     const { ipam, topology } = lab;
     const file = join(topology.dir, "backup.db");
     const ended = await plug(lab.a, "ended");
+    const left = [await plug(lab.a, "again"), await plug(lab.a, "moved")];
     await ipam.mustCtl("backup", file);
     // The address of the pod that has ended is the backup's, and the next ones are free in it.
     await unplug(agentLab, ended);
     await agentLab.kube.removePod("ended");
+    for (const pod of left) {
+      await unplug(agentLab, pod);
+      await agentLab.kube.removePod(pod.pod.name);
+    }
     const late = [await plug(lab.a, "late-a"), await plug(lab.b, "late-b")];
+    // The backup has these names with other owners, on the first node.
+    late.push(await plug(lab.a, "again"), await plug(lab.b, "moved"));
 
     await ipam.stop();
     const restored = await runRestore([file, "--database", `sqlite:${join(topology.dir, "ipam.db")}`, "--force"]);
@@ -50,6 +57,9 @@ describe("agents and a restored IPAM", () => {
     for (const pod of late) {
       assert.equal(await addressOf(pod.pod.name), pod.ipv4);
       assert.ok(await ping(topology.legacy, pod.ipv4 ?? "", 5));
+    }
+    for (const agent of agentLab.agents) {
+      assert.deepEqual((await agent.read("/metrics")).body.match(/mooring_agent_fenced_ports_total\{.*/g), null);
     }
     assert.equal(await addressOf("ended"), undefined, "its node released it");
     const fresh = await plug(lab.b, "fresh");

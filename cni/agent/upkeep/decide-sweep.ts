@@ -18,6 +18,8 @@ export interface SweepView {
   pods?: ReadonlyMap<string, { finished: boolean; hasRun: boolean }>;
   /** Binding keys of local ports whose binding an event has ended. */
   ended: ReadonlySet<string>;
+  /** True while the IPAM recovers from a restore: its binding of a port may be older than the plugged one. */
+  isRecovering?: boolean;
   /** True if a lease of this node is idle here, or assigned to a pod and not yet confirmed. */
   isLeaseInUse(name: string): boolean;
 }
@@ -52,6 +54,7 @@ export type SweepAction = ImmediateAction | DestructiveAction;
  *     there          its own                                    replug or report if OVS or the IPAM is outdated
  *     there          the IPAM is unreachable                    restore what OVS lost since this agent read it
  *     there          a newer one of the port                    fence, and keep it so until its sandbox is gone
+ *     there          another one, in a backup, pod there        claim: the owners decide which is newer
  *     there, fenced  its own again                              replug
  *     there          its own, INACTIVE                          activate once the machine runs here, else keep it fenced
  *     there          none, pod there                            claim again, unless it is a target whose machine runs elsewhere
@@ -64,9 +67,12 @@ export type SweepAction = ImmediateAction | DestructiveAction;
  *     none           a lease that is not in use here            release after the grace
  */
 export function decideSweep(view: SweepView): SweepAction[] {
+  const decided = view.local.map(local => ({ local, actions: classifyLocal(local, view) }));
+  // What the fence disconnects must not be connected first: its address may be in use elsewhere.
+  const connected = decided.filter(({ actions }) => !actions.some(({ kind }) => kind === "fence"));
   return [
-    ...view.local.flatMap(findMisplaced),
-    ...view.local.flatMap(local => classifyLocal(local, view)),
+    ...connected.flatMap(({ local }) => findMisplaced(local)),
+    ...decided.flatMap(({ actions }) => actions),
     ...classifyBindings(view),
   ];
 }
@@ -117,6 +123,7 @@ function classifyBound(local: LocalPort, port: Port): SweepAction[] {
 function classifyUnbound(local: LocalPort, view: SweepView): SweepAction[] {
   const { portName, portId, ownerUid } = local.ovs ?? {};
   if (portName === undefined) return [];
+  const hasPod = ownerUid !== undefined && view.pods?.has(ownerUid);
   const lease = view.bindings?.find(port => isLease(port) && port.id === portId)?.name;
   if (lease !== undefined && view.isLeaseInUse(lease)) return [];
   const here = view.bindings?.find(({ name }) => name === portName);
@@ -127,14 +134,17 @@ function classifyUnbound(local: LocalPort, view: SweepView): SweepAction[] {
     const relation = classifyBinding(local, newer, view.self);
     // This is a read and no replayed event: another port id of the same name is newer.
     const isOtherPort = relation === "unclear" && portId !== undefined && port.id !== portId;
-    if (relation === "superseded" || isOtherPort)
-      return local.isFenced ? [] : [{ kind: "fence", local, reason: "moved" }];
-    if (relation === "unclear") return [];
+    const isNewer = relation === "superseded" || isOtherPort;
+    if (isNewer && local.isFenced) return [];
+    // The claim decides by the owners, because the backup's binding may be older.
+    const mayBeOlder = view.isRecovering && hasPod && !local.isFenced;
+    if (isNewer && !mayBeOlder) return [{ kind: "fence", local, reason: "moved" }];
+    if (relation === "unclear" && !mayBeOlder) return [];
   }
   if (ownerUid === undefined || view.pods === undefined) return [];
   // Claimed before the source's claim, it would take the port from the running machine.
   if (local.isFenced && view.migrations.get(ownerUid) === "waiting") return [];
-  if (view.pods.has(ownerUid)) return [{ kind: "claim", local, ownerUid, ...(lease && { leasedPort: lease }) }];
+  if (hasPod) return [{ kind: "claim", local, ownerUid, ...(lease && { leasedPort: lease }) }];
   if (newer !== undefined) return [];
   if (view.ended.has(bindingKey(local)) && !local.isFenced) return [{ kind: "fence", local, reason: "released" }];
   return [{ kind: "unplug", local, ownerUid, release: false, why: "its pod and its binding are gone" }];

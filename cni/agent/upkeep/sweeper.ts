@@ -36,6 +36,8 @@ export class Sweeper {
   readonly #sweeps: Counter;
   #pending: PendingRemovals = new Map();
   #mayRecover = true;
+  /** As the IPAM answered last. */
+  #isRecovering = false;
 
   constructor(options: SweeperOptions) {
     this.#options = options;
@@ -60,6 +62,7 @@ export class Sweeper {
   /** To be called when another IPAM server, or another database, may have answered since the last sweep. */
   expectRecovery(): void {
     this.#mayRecover = true;
+    this.#isRecovering = false;
   }
 
   /** Sweeps once. Rejects if OVS or the kernel cannot be read. Other failures are logged and retried at the next sweep. */
@@ -68,8 +71,7 @@ export class Sweeper {
     const local = await this.#options.view.read();
     const present = new Set(local.map(bindingKey));
     for (const key of this.ended) if (!present.has(key)) this.ended.delete(key);
-    const view = await this.#fetchView(local);
-    const actions = decideSweep(view);
+    const { view, actions } = await this.#decide(await this.#fetchView(local));
     const removals = actions.filter(isDestructive);
     const { due, pending } = selectDue(removals, this.#pending, this.#now(), config.sweepGrace);
     this.#pending = pending;
@@ -79,16 +81,29 @@ export class Sweeper {
       await Promise.all(work.slice(from, from + CONCURRENCY).map(action => this.#apply(action)));
     }
     this.#sweeps.inc();
-    if (this.#mayRecover) await this.#reportRecovery(view, actions);
+    const unclaimed = actions.filter(action => action.kind === "claim" || isDestructive(action)).length;
+    if (this.#mayRecover) await this.#reportRecovery(view, unclaimed + countUnread(view));
   }
 
-  /** Reports, after a restore of the IPAM, whether all that is plugged here is claimed and all else released. */
-  async #reportRecovery(view: SweepView, actions: readonly SweepAction[]): Promise<void> {
+  /** Asks before it fences for a newer binding whether that is a backup's, which any sweep may be the first to meet. */
+  async #decide(fetched: SweepView): Promise<{ view: SweepView; actions: SweepAction[] }> {
+    const view = { ...fetched, isRecovering: this.#isRecovering };
+    const actions = decideSweep(view);
+    const moved = actions.filter(action => action.kind === "fence" && action.reason === "moved").length;
+    if (this.#isRecovering || moved === 0) return { view, actions };
+    await this.#reportRecovery(view, moved);
+    const again = { ...view, isRecovering: this.#isRecovering };
+    return { view: again, actions: decideSweep(again) };
+  }
+
+  /** Reports, after a restore of the IPAM, how much that is plugged here is not claimed, or else not released. */
+  async #reportRecovery(view: SweepView, pending: number): Promise<void> {
     if (view.bindings === undefined || view.pods === undefined) return;
-    const pending = actions.filter(action => action.kind === "claim" || isDestructive(action)).length;
     const report = { ...view.self, pending };
     const recovery = await this.#read("recovery", () => this.#options.context.ipam.reportRecovery(report));
-    if (recovery !== undefined) this.#mayRecover = recovery.active;
+    if (recovery === undefined) return;
+    this.#mayRecover = recovery.active;
+    this.#isRecovering = recovery.active;
   }
 
   /** Decides due removals again with fresh reads of their pods. Without an answer, only what depends on no pod is left. */
@@ -207,6 +222,12 @@ export class Sweeper {
     metrics.failures.inc({ component: `sweep-${component}` });
     log.warn({ err: error, component }, "sweep step failed, retrying at the next sweep");
   }
+}
+
+/** Plugged ports of which the IPAM was asked and has not answered: they may have to be claimed. */
+function countUnread({ local, bindings = [], others }: SweepView): number {
+  const known = new Set([...bindings.map(({ name }) => name), ...others.keys()]);
+  return local.filter(({ ovs, hasLink }) => hasLink && ovs?.portName !== undefined && !known.has(ovs.portName)).length;
 }
 
 function isDestructive(action: SweepAction): action is DestructiveAction {

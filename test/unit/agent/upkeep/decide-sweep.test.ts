@@ -42,6 +42,8 @@ delete withoutRow.ovs;
 const NO_ROW = { ...withoutRow, sandbox: "unknown" as const };
 const CACHED = { ...NO_ROW, lastKnown: { ...local().ovs, addresses: [], mac: "0a:58:0a:64:01:01" } };
 const ELSEWHERE = port({ epoch: 4 }, { host: "node-b", ownerUid: "u2", sandbox: { id: "s9", interface: "eth0" } });
+const RECREATED = port({ epoch: 4 }, { ownerUid: "u0", sandbox: { id: "s0", interface: "eth0" } });
+const ANOTHER_ID = { ...ELSEWHERE, id: "P0", epoch: 1 };
 const others = (found: ReturnType<typeof unbound> | undefined) => ({ bindings: [], others: new Map([[NAME, found]]) });
 const withoutPods = (changes: Partial<SweepView>) => {
   const { pods: _pods, ...rest } = view(changes);
@@ -131,6 +133,25 @@ describe("decideSweep", () => {
         bindings: [port({ epoch: 4 }, { ownerUid: "u2", sandbox: { id: "s2", interface: "eth0" } })],
       }),
       ["release"],
+    ],
+    ["bound elsewhere, in a backup", view({ ...others(ELSEWHERE), isRecovering: true }), ["claim"]],
+    [
+      "bound elsewhere, in an older backup",
+      view({ ...others({ ...ELSEWHERE, epoch: 2 }), isRecovering: true }),
+      ["claim"],
+    ],
+    ["recreated here since the backup", view({ bindings: [RECREATED], isRecovering: true }), ["claim"]],
+    ["created again since the backup", view({ ...others(ANOTHER_ID), isRecovering: true }), ["claim"]],
+    [
+      "bound elsewhere, in a backup, pod gone",
+      view({ ...others(ELSEWHERE), isRecovering: true, pods: NO_POD }),
+      ["fence moved"],
+    ],
+    ["fenced, bound elsewhere, in a backup", view({ ...others(ELSEWHERE), isRecovering: true, local: [FENCED] }), []],
+    [
+      "bound elsewhere, on another network's bridge",
+      view({ ...others(ELSEWHERE), local: [WRONG_BRIDGE] }),
+      ["fence moved"],
     ],
     ["bound elsewhere, pod gone", view({ ...others(ELSEWHERE), pods: NO_POD }), ["fence moved"]],
     ["bound elsewhere, Kubernetes down", withoutPods(others(ELSEWHERE)), ["fence moved"]],

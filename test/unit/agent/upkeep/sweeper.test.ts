@@ -22,6 +22,9 @@ class Node {
   readonly removed: string[] = [];
   readonly reports: RecoveryReport[] = [];
   recovery: Recovery = { active: false };
+  /** The port that the IPAM has, if it is bound elsewhere. */
+  other: Port | undefined;
+  isAway = false;
   readonly sweeper: Sweeper;
 
   constructor() {
@@ -30,7 +33,10 @@ class Node {
       config: { nodeName: SELF.host, cluster: SELF.cluster, sweepGrace: 0 },
       ipam: {
         readPortsOfHost: async () => this.bindings,
-        readPort: async () => undefined,
+        readPort: async () => {
+          if (this.isAway) throw new Error("the IPAM is away");
+          return this.other;
+        },
         reportRecovery: async (report: RecoveryReport) => {
           this.reports.push(report);
           return this.recovery;
@@ -54,6 +60,7 @@ class Node {
     };
     const changes = {
       release: async ({ name }: Port) => void this.removed.push(`release ${name}`),
+      fence: async () => void this.removed.push("fence"),
       unplug: async (_: LocalPort, release: boolean) => void this.removed.push(release ? "unplug+release" : "unplug"),
       claimAgain: async (_: LocalPort, { uid }: NodePod) => void this.removed.push(`claim for ${uid}`),
     };
@@ -156,6 +163,32 @@ describe("Sweeper", () => {
     node.sweeper.expectRecovery();
     await node.sweeper.sweep();
     assert.equal(node.reports.length, 4);
+  });
+
+  it("reports a port as pending whose binding it could not read", async () => {
+    const node = new Node();
+    node.recovery = { active: true, since: "", until: "", waitingFor: [] };
+    node.local = [local()];
+    node.isAway = true;
+    await node.sweeper.sweep();
+    assert.deepEqual(node.reports, [{ ...SELF, pending: 1 }]);
+  });
+
+  it("claims what moved here since the backup, and fences it if no backup is restored", async () => {
+    for (const [active, removed] of [
+      [true, ["claim for u1"]],
+      [false, ["fence"]],
+    ] as const) {
+      const node = new Node();
+      node.recovery = active ? { active, since: "", until: "", waitingFor: [] } : { active };
+      node.local = [local()];
+      node.other = port({ epoch: 9 }, { host: "node-b", ownerUid: "u0", sandbox: { id: "s0", interface: "eth0" } });
+      node.watched = new Map([["u1", POD]]);
+      node.fresh = node.watched;
+      await node.sweeper.sweep();
+      assert.deepEqual(node.removed, removed);
+      assert.equal(node.sweeper.mayRecover, active);
+    }
   });
 
   it("reports nothing before the watch has listed the pods", async () => {
