@@ -39,6 +39,7 @@ export async function openAgentLab(): Promise<AgentLab> {
   const lab = stack.use(await openLab());
   const kube = stack.use(await LabKube.start(lab.topology));
   await kube.putNamespace("default");
+  await kube.putNamespace("kube-system");
   const kubeconfig = join(lab.topology.dir, "kubeconfig");
   writeFileSync(kubeconfig, formatKubeconfig(kube.url));
   const agents = [lab.a, lab.b].map(node => createAgent(lab, node, kubeconfig)) as [LabAgent, LabAgent];
