@@ -76,15 +76,14 @@ function freeFromBackup(name: string, claim: ParsedClaim, scope: DecisionScope):
     const holder = state && "heldBy" in state ? working.portByKey(state.heldBy) : undefined;
     if (holder === undefined || holder.name === name) continue;
     const [address = ""] = working.addressTexts([ip]);
-    if (holder.binding === undefined) {
-      outdated.set(holder, address);
-    } else if (mayBeOutdated(holder, recovery)) {
-      const { host } = holder.binding;
-      throw waitError(
-        `${address} is bound to port ${holder.name} on host ${host} in the backup; waiting for that host's report`,
-        holder.name,
-      );
-    }
+    const bindings = [holder.binding, holder.inactive].filter(binding => binding !== undefined);
+    if (bindings.length === 0) outdated.set(holder, address);
+    const awaited = bindings.find(({ host }) => isWaitingFor(recovery, holder.cluster, host));
+    if (!awaited) continue;
+    throw waitError(
+      `${address} is bound to port ${holder.name} on host ${awaited.host} in the backup; waiting for that host's report`,
+      holder.name,
+    );
   }
   for (const [holder, address] of outdated) {
     const despite = holder.isProtected ? ", though the port was protected" : "";

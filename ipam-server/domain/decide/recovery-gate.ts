@@ -1,5 +1,6 @@
 import { IpamError } from "../../contract/index.ts";
 import type { Item } from "../model/mutation.ts";
+import { describeWait, type RecoveryState } from "../recovery/recovery-state.ts";
 import type { DecisionScope } from "./decision-scope.ts";
 
 const RETRY_AFTER_SECONDS = 5;
@@ -17,9 +18,15 @@ export function assertNotRecovering(item: Item, { working, context: { recovery }
     claim === undefined ? port !== undefined : port?.binding?.host === claim.host && port.owner?.uid === claim.owner.uid
   )
     return;
+  assertMayAssign(recovery);
+}
+
+/** Throws `unavailable` during recovery. */
+export function assertMayAssign(recovery: RecoveryState | undefined): void {
+  if (recovery === undefined) return;
   throw new IpamError(
     "unavailable",
-    `the IPAM was restored from a backup and assigns nothing new until ${recovery.waitingFor.length} hosts have reported what they have plugged; mooringctl recovery shows them and can end it`,
+    `the IPAM was restored from a backup and assigns nothing new ${describeWait(recovery)} what they have plugged; mooringctl recovery shows them and can end it`,
     { retryAfterSeconds: RETRY_AFTER_SECONDS },
   );
 }

@@ -1,6 +1,6 @@
 import type { RecoveryReport } from "../../contract/index.ts";
 import type { NewEvent } from "../model/snapshot.ts";
-import { isOver, type RecoveryState, withReport } from "./recovery-state.ts";
+import { describeWait, isOver, type RecoveryState, withReport } from "./recovery-state.ts";
 
 /** `check`: a server opens the database, or time has passed. */
 export type RecoveryChange = { kind: "check" } | { kind: "report"; report: RecoveryReport } | { kind: "end" };
@@ -25,9 +25,7 @@ export function planRecoveryChange(
   const started = isStart ? { ...before, since: now } : before;
   const reported = change.kind === "report" ? withReport(started, change.report) : started;
   const event = (type: NewEvent["type"], message: string): NewEvent => ({ type, caller, message });
-  const events = isStart
-    ? [event("recovery.started", `nothing new is assigned until ${reported.waitingFor.length} hosts have reported`)]
-    : [];
+  const events = isStart ? [event("recovery.started", `nothing new is assigned ${describeWait(reported)}`)] : [];
   if (change.kind !== "end" && !isOver(reported, now)) {
     return { after: reported, isChanged: isStart || change.kind === "report", events };
   }

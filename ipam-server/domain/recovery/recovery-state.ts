@@ -41,6 +41,12 @@ export function isWaitingFor({ waitingFor }: RecoveryState, cluster: string | un
   return waitingFor.some(each => isHost(each, cluster, host));
 }
 
+/** Continues "nothing new is assigned". */
+export function describeWait({ waitingFor: { length } }: RecoveryState): string {
+  if (length === 0) return `for ${RECOVERY_MIN_MS / 1000} seconds, in which hosts may report`;
+  return length === 1 ? "until 1 host has reported" : `until ${length} hosts have reported`;
+}
+
 export function toRecovery(state: RecoveryState | undefined): Recovery {
   if (state === undefined) return { active: false };
   const { since, waitingFor } = state;

@@ -10,7 +10,7 @@ import { Client, claimOf, networkOf, releaseOf } from "../client.ts";
 import { runCtlProcess } from "../ctl-process.ts";
 import { ServerProcess } from "../server-process.ts";
 import { runRestore } from "./restore-command.ts";
-import { assertNewerThanBackup, changeAfterBackup } from "./restored.ts";
+import { assertNewerThanBackup, changeAfterBackup, fillBeforeBackup } from "./restored.ts";
 
 /** Enough for a copy of many steps. */
 const PORTS = 6000;
@@ -24,8 +24,7 @@ before(async () => {
   backup = join(directory, "good.db");
   await using server = await ServerProcess.start({ database: join(directory, "first.db") });
   const client = new Client(server);
-  await client.send("PUT", "/v1/networks/prod-a", networkOf("prod-a", "10.100.0.0/16"));
-  await client.claim(claimOf("web-0"));
+  await fillBeforeBackup(client);
   const run = await runCtlProcess(server.url, "backup", backup);
   assert.deepEqual([run.exitCode, run.stderr], [0, ""]);
 });

@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
 import type { Port, Recovery } from "../../../ipam-server/contract/index.ts";
 import { EventStream } from "../api/sse.ts";
-import { Client, claimOf } from "../client.ts";
+import { Client, claimOf, networkOf } from "../client.ts";
 import type { ServerProcess } from "../server-process.ts";
 
-/** Changes a server after its backup, which has web-0 bound once: moves web-0, claims more, and returns the last seq. */
+/** Fills a server before its backup: web-0 is bound on node-a, and migrates to node-z. */
+export async function fillBeforeBackup(client: Client): Promise<void> {
+  await client.send("PUT", "/v1/networks/prod-a", networkOf("prod-a", "10.100.0.0/16"));
+  await client.claim(claimOf("web-0"));
+  await client.claim(claimOf("web-0", 2, "node-z", { migration: { id: "m1" } }));
+}
+
+/** Changes a server after its backup: moves web-0, claims more, and returns the last seq. */
 export async function changeAfterBackup(server: ServerProcess): Promise<number> {
   const client = new Client(server);
   for (let life = 2; life < 6; life++) await client.claim(claimOf("web-0", life, `node-${life}`));
@@ -33,11 +40,11 @@ export async function assertNewerThanBackup(server: ServerProcess, lostSeq: numb
   const [gap] = await reader.events(1);
   assert.deepEqual([gap?.type, gap?.seq], ["gap", oldestSeq - 1]);
 
-  // Nothing new is assigned until the node of the backup has reported, or a person ends the wait.
+  // Nothing new is assigned until the nodes of the backup have reported, or a person ends the wait.
   const { body: recovery } = await client.get<Recovery>("/v1/recovery");
   assert.ok(recovery.active);
-  assert.deepEqual(recovery.waitingFor, [{ host: "node-a" }]);
-  assert.match((await client.get<string>("/metrics")).body, /^mooring_recovery_waiting_hosts 1$/m);
+  assert.deepEqual(recovery.waitingFor, [{ host: "node-a" }, { host: "node-z" }]);
+  assert.match((await client.get<string>("/metrics")).body, /^mooring_recovery_waiting_hosts 2$/m);
   await assert.rejects(client.claim(claimOf("web-0", 7, "node-b")), /restored from a backup/);
   assert.deepEqual((await client.send("DELETE", "/v1/recovery")).body, { active: false });
 

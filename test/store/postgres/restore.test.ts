@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
 import { MIGRATIONS } from "../../../ipam-server/storage/postgres/database/migrations.ts";
-import { Client, claimOf, networkOf } from "../../server/client.ts";
+import { Client } from "../../server/client.ts";
 import { ServerProcess } from "../../server/server-process.ts";
 import { runRestore } from "../../server/transfer/restore-command.ts";
-import { assertNewerThanBackup, changeAfterBackup } from "../../server/transfer/restored.ts";
+import { assertNewerThanBackup, changeAfterBackup, fillBeforeBackup } from "../../server/transfer/restored.ts";
 import { findPostgres, PrivatePostgres } from "../support/private-postgres.ts";
 
 const run = promisify(execFile);
@@ -35,8 +35,7 @@ async function makeDump(name: string): Promise<{ url: string; dump: string }> {
   const dump = join(directory, name);
   await using server = await ServerProcess.start({ database: url });
   const client = new Client(server);
-  await client.send("PUT", "/v1/networks/prod-a", networkOf("prod-a", "10.100.0.0/16"));
-  await client.claim(claimOf("web-0"));
+  await fillBeforeBackup(client);
   // While it runs.
   await tool("pg_dump", "--format=custom", `--file=${dump}`, url);
   return { url, dump };

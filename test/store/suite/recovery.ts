@@ -18,6 +18,7 @@ import {
   commitOne,
   network,
   REUSE_DELAY_MS,
+  refused,
   release,
   slotClaim,
 } from "../support/builders.ts";
@@ -95,13 +96,38 @@ export function testRecovery(engine: Engine): void {
       });
     });
 
+    it("adds no address to a port that is bound or reserved", async () => {
+      const four = { families: ["ipv4" as const] };
+      const both = { families: ["ipv4" as const, "ipv6" as const] };
+      const reserve = (families: typeof four | typeof both) => {
+        const reservation = { networkSelector: "", ...families };
+        return { kind: "reserve", name: "db", caller: "test", reservation } as const;
+      };
+      const before = async (store: Store) => {
+        await store.putNetwork(network("net", 10, [{ cidr: "10.0.0.0/24" }, { cidr: "fd00:a::/64" }]), "test");
+        await attach(store, claim("old", "a", "old", four));
+        await commitOne(store, reserve(four));
+      };
+      await withRestored(engine, ["a"], before, async store => {
+        const restarted = claim("old", "a", "old", { ...both, sandbox: { id: "second", interface: "eth0" } });
+        assert.equal(problemOf(await commitOne(store, restarted)).code, "unavailable");
+        assert.equal(problemOf(await commitOne(store, reserve(both))).code, "unavailable");
+        await store.changeRecovery({ kind: "end" }, "test");
+        assert.equal((await attach(store, restarted)).port.fixedIps.length, 2);
+      });
+    });
+
     it("waits for hosts that the backup does not know, and for late ones", async () => {
       await withRestored(
         engine,
         [],
         async () => {},
         async (store, clock) => {
-          assert.equal(problemOf(await commitOne(store, claim("new", "a", "new"))).code, "unavailable");
+          refused(
+            await commitOne(store, claim("new", "a", "new")),
+            "unavailable",
+            /for 30 seconds, in which hosts may/,
+          );
           assert.deepEqual((await report(store, "late", 1))?.waitingFor, [{ host: "late", pending: 1 }]);
           clock.pass(RECOVERY_MIN_MS);
           assert.ok(await check(store));
@@ -220,6 +246,21 @@ export function testRecovery(engine: Engine): void {
         await commitOne(store, release("a", "o"));
         // Within its reuse delay, because it is in use.
         assert.deepEqual(addressesOf(await attach(store, plugged("web", "b", "w", ["10.0.0.9"]))), ["10.0.0.9"]);
+      });
+    });
+
+    it("waits with a plugged address for a migration's target that has it in the backup", async () => {
+      const before = async (store: Store) => {
+        await attach(store, claim("vm", "a", "source", { ips: ["10.0.0.9"] }));
+        await attach(store, claim("vm", "b", "target", { migration: { id: "m1" } }));
+        await commitOne(store, release("a", "source"));
+      };
+      await withRestored(engine, ["b"], before, async store => {
+        const web = plugged("web", "c", "w", ["10.0.0.9"]);
+        assert.equal(problemOf(await commitOne(store, web)).code, "unavailable");
+        assert.equal((await store.readPort("vm")).inactiveBinding?.host, "b");
+        await commitOne(store, release("b", "target"));
+        assert.deepEqual(addressesOf(await attach(store, web)), ["10.0.0.9"]);
       });
     });
 

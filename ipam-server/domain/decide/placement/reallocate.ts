@@ -3,6 +3,7 @@ import type { HeldIp, PortRecord } from "../../model/port-record.ts";
 import type { DecisionScope } from "../decision-scope.ts";
 import { dropInactive } from "../inactive/inactive-binding.ts";
 import { emitPortEvent } from "../port-event.ts";
+import { assertMayAssign } from "../recovery-gate.ts";
 import { choosePlacement } from "./choose-placement.ts";
 
 /**
@@ -16,6 +17,7 @@ export function reallocate(
   scope: DecisionScope,
 ): PortRecord {
   const { working, context } = scope;
+  if (!request.plugged) assertMayAssign(context.recovery);
   const { network, ips, mac, previousBindingReleased } = choosePlacement(request, present, scope, { mayMove });
   // What is plugged on a migration's target has the former addresses.
   const port = dropInactive(present, scope);

@@ -2,6 +2,7 @@ import type pg from "pg";
 import { IpamError } from "../../../contract/index.ts";
 import { formatRecovery } from "../../../domain/recovery/recovery-state.ts";
 import type { RestoredContent } from "../../../domain/transfer/restore-offsets.ts";
+import { RECOVERING_HOSTS } from "../../recovering-hosts.ts";
 import { checkStore } from "../check/check-store.ts";
 import { LOCK_CATALOG } from "../database/catalog-lock.ts";
 import { close } from "../database/close-connection.ts";
@@ -18,9 +19,6 @@ import { loadCatalog } from "../rows/catalog-rows.ts";
 /** A check of the complete database may take minutes. */
 const LONG = { ...TIMEOUTS, statementMs: 600_000 };
 
-/** The servers assign nothing new until these have reported. Devices have no agent that does. */
-const HOSTS =
-  "SELECT DISTINCT cluster, host FROM ports WHERE host IS NOT NULL AND owner_kind <> 'device' ORDER BY 1, 2";
 const CONTENT = `SELECT (SELECT count(*) FROM networks) AS networks, (SELECT count(*) FROM ports) AS ports,
   (SELECT count(*) FROM ports WHERE host IS NOT NULL) AS bound, epoch_floor AS "minimumEpoch", floor AS "minimumSeq",
   (SELECT time FROM events ORDER BY seq DESC LIMIT 1) AS "newestChange" FROM catalog_state CROSS JOIN event_counter`;
@@ -51,7 +49,8 @@ export async function finishRestoration(url: string, now: number): Promise<Resto
         throw new IpamError("invalid_request", `the database ${name} is damaged: ${finding.what}: ${finding.where}`);
       for (const statement of RAISE_COUNTERS) await client.query(statement);
       await recordHistory(client);
-      const { rows: hosts } = await client.query<{ cluster: string | null; host: string }>(HOSTS);
+      // The servers assign nothing new until these have reported.
+      const { rows: hosts } = await client.query<{ cluster: string | null; host: string }>(RECOVERING_HOSTS);
       await client.query("UPDATE catalog_state SET recovery = $1", [formatRecovery(hosts)]);
       const { rows } = await client.query<RestoredContent & { newestChange: number | null }>(CONTENT);
       await client.query("COMMIT");

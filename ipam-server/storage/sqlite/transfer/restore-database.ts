@@ -7,6 +7,7 @@ import { IpamError } from "../../../contract/index.ts";
 import { formatRecovery } from "../../../domain/recovery/recovery-state.ts";
 import { EPOCH_SKIP, EVENT_SKIP, KEY_SKIP, type RestoredContent } from "../../../domain/transfer/restore-offsets.ts";
 import { syncPath } from "../../../process/durable-file.ts";
+import { RECOVERING_HOSTS } from "../../recovering-hosts.ts";
 import { checkStore } from "../check/check-store.ts";
 import { toIpamError } from "../database/errors.ts";
 import { openDatabase } from "../database/open-database.ts";
@@ -117,13 +118,9 @@ function prepareDraft(draft: string, backup: string, now: number): RestoredConte
   }
 }
 
-/** Devices have no agent that reports. */
-const HOSTS =
-  "SELECT DISTINCT cluster, host FROM ports WHERE host IS NOT NULL AND owner_kind <> 'device' ORDER BY 1, 2";
-
 /** The servers assign nothing new until what is plugged on these hosts is claimed again. */
 function startRecovery(database: Database.Database): void {
-  const hosts = database.prepare<[], { cluster: string | null; host: string }>(HOSTS).all();
+  const hosts = database.prepare<[], { cluster: string | null; host: string }>(RECOVERING_HOSTS).all();
   database.prepare("UPDATE store_state SET recovery = ?").run(formatRecovery(hosts));
 }
 
