@@ -9,7 +9,8 @@ Examples:
   $ mooringctl purge cluster c1 --yes
 
 Stop the cluster's agents and controller first: they would claim and register again. Reserved ports are only unbound;
-delete them by name. The command can be run again after an interruption.`;
+delete them by name. Protected ports are kept, and the name with them, until you unprotect them. The command can be run
+again after an interruption.`;
 
 export function addPurgeCommand(parent: Command, { io, action }: Context): void {
   const purge = parent
@@ -42,7 +43,12 @@ export function addPurgeCommand(parent: Command, { io, action }: Context): void 
         await io.stdout.write(
           `cluster/${name}: ${deleted} ports deleted, ${unbound} reserved ones unbound, ${kept} kept\n`,
         );
-        if (kept > 0) return undefined;
+        if (kept > 0) {
+          await io.stdout.write(
+            `cluster/${name} stays registered: unprotect the ports that were kept (mooringctl unprotect NAME), and purge again\n`,
+          );
+          return undefined;
+        }
         await client.removeCluster(name).catch(error => {
           if (!(error instanceof IpamError && error.code === "not_found")) throw error;
         });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { ERROR_CODES } from "../../../ipam-server/contract/index.ts";
+import { ERROR_CODES, EVENT_TYPES } from "../../../ipam-server/contract/index.ts";
 import { CommitQueue } from "../../../ipam-server/engine/commit-queue.ts";
 import { EventTail } from "../../../ipam-server/engine/event-tail.ts";
 import { Metrics } from "../../../ipam-server/http/metrics.ts";
@@ -11,6 +11,7 @@ import { clusterOperations } from "../../../ipam-server/http/v1/cluster-operatio
 import { eventOperations } from "../../../ipam-server/http/v1/event-operations.ts";
 import { networkOperations } from "../../../ipam-server/http/v1/network-operations.ts";
 import { portOperations } from "../../../ipam-server/http/v1/port-operations.ts";
+import { recoveryOperations } from "../../../ipam-server/http/v1/recovery-operations.ts";
 import { StreamPlaces } from "../../../ipam-server/http/v1/stream-places.ts";
 import { transferOperations } from "../../../ipam-server/http/v1/transfer-operations.ts";
 import { MemoryStore } from "../../fakes/memory-store.ts";
@@ -30,6 +31,10 @@ describe("API page", () => {
     assert.ok(page.includes(`\n${table}\n`), `docs/api.md should have:\n${table}`);
   });
 
+  it("documents every type of event", () => {
+    for (const type of EVENT_TYPES) assert.match(page, new RegExp(`^\\| .*\`${type}\`.* \\|$`, "m"));
+  });
+
   it("documents every call", () => {
     const store = new MemoryStore();
     const batcher = new CommitQueue(store, { maxQueue: 1 });
@@ -40,6 +45,7 @@ describe("API page", () => {
       ...networkOperations(store),
       ...portOperations(store, batcher),
       ...clusterOperations(store, batcher),
+      ...recoveryOperations(store),
       ...eventOperations(store, tail, timing),
       ...transferOperations(store),
       ...serviceOperations(store, new Metrics(store, () => 0), () => ({})),
