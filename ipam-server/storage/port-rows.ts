@@ -212,7 +212,8 @@ export function decodePort(row: readonly [...PortRow, ...unknown[]], fixedIps: r
     releasedAt: releasedAt ?? undefined,
     expiresAt: expiresAt ?? undefined,
     isProtected,
-    unneeded,
+    // A program older than the column leaves it behind when it binds the port.
+    unneeded: host === null ? unneeded : undefined,
   };
 }
 

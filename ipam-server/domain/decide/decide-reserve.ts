@@ -80,10 +80,11 @@ function changeReservation(
   const mismatch = findAddressMismatch(port, request, hint, working);
   if (mismatch) throw mismatch;
   const added = findAddedFamilies(port, request, working);
-  if (added.length > 0 && port.binding) {
+  const binding = port.binding ?? port.inactive;
+  if (added.length > 0 && binding) {
     throw new IpamError(
       "conflict",
-      `port ${port.name} is bound on host ${port.binding.host} without ${added.join(" and ")}; reserve it again when that binding is released`,
+      `port ${port.name} is bound on host ${binding.host} without ${added.join(" and ")}; reserve it again when that binding is released`,
       { field: "families", ports: [port.name] },
     );
   }

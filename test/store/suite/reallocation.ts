@@ -108,6 +108,16 @@ export function testReallocation(engine: Engine): void {
       });
     });
 
+    it("adds no family to a reservation while a migration's target has it plugged", async () => {
+      await withStore(engine, [DUAL], async store => {
+        const by = { nameFrom: "reserved", cluster: "c1", namespace: "default" } as const;
+        await store.commit([reserve({ families: ["ipv4"] }), claim("vm", "a", "v", by)]);
+        await store.commit([claim("vm", "b", "w", { ...by, migration: { id: "m1" } }), release("a", "v")]);
+        refused(await commitOne(store, reserve({ families: BOTH })), "conflict", /bound on host b without ipv6/);
+        assert.equal((await store.readPort("vm")).inactiveBinding?.host, "b");
+      });
+    });
+
     it("adds a family to a reservation that is not bound, and none by a claim", async () => {
       await withStore(engine, [DUAL], async store => {
         await store.commit([reserve({ families: ["ipv4"] })]);

@@ -182,6 +182,24 @@ export function testRetention(engine: Engine): void {
       });
     });
 
+    it("forgets the need that an older program left on a port that it bound", async () => {
+      await using database = await engine.createDatabase();
+      const options = { reuseDelayMs: REUSE_DELAY_MS, clock: Date.now };
+      {
+        await using store = await database.open(options);
+        await store.putNetwork(netOf(), "test");
+        await report(store, await unbound(store), "deleted");
+        await attach(store, claim(NAME, "a", "s2"));
+      }
+      await database.execute(`UPDATE ports SET keep = '{"unneeded":"deleted"}'`);
+      await using store = await database.open(options);
+      await store.commit([release("a", "s2")]);
+      const port = await store.readPort(NAME);
+      assert.equal(port.unneeded, undefined);
+      await report(store, port, "deleted");
+      assert.ok((await store.readPort(NAME)).expiresAt);
+    });
+
     it("exports and imports the times of ports and networks", async () => {
       await withStore(engine, [netOf({ whenScaled: "Retain" })], async (store, clock) => {
         await report(store, await unbound(store, { whenDeleted: HOUR }), "deleted");
