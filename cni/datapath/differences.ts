@@ -107,8 +107,8 @@ function addressDifferences({ addresses, containerInterface }: ExpectedAttachmen
 }
 
 /**
- * Accepts our route in any table, because `sbr` moves routes to tables of their own, and another interface's route, which
- * keeps ours from being added. A route without a gateway may have any: CNI leaves the choice to the plugin.
+ * Accepts the route in any table, because `sbr` moves routes to tables of their own, and by any interface, because the result
+ * lists other plugins' routes too. A route without a gateway may have any: CNI leaves the choice to the plugin.
  */
 function routeDifferences({ routes }: ExpectedAttachment, pod: PodState): Difference[] {
   return routes.flatMap(({ dst, gw }) => {
@@ -118,9 +118,7 @@ function routeDifferences({ routes }: ExpectedAttachment, pod: PodState): Differ
     );
     const gateway = gw === undefined ? undefined : parseIp(gw);
     if (found.some(route => gateway === undefined || route.gateway?.equals(gateway))) return [];
-    const own = found.filter(({ linkIndex }) => linkIndex === pod.link.index);
-    if (found.length > 0 && own.length === 0) return [];
-    const wrong = own.map(route => (route.gateway ? `${dst} via ${formatIp(route.gateway)}` : dst)).join(", ");
+    const wrong = found.map(route => (route.gateway ? `${dst} via ${formatIp(route.gateway)}` : dst)).join(", ");
     const expected = gw === undefined ? dst : `${dst} via ${gw}`;
     return [{ what: "route in the pod", expected, found: wrong || "nothing" }];
   });

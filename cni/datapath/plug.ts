@@ -16,7 +16,7 @@ import { recordFenced, removeFenced } from "./ovsdb/fenced-ports.ts";
 import { addPort, fetchPorts, missingBridge, removePorts, setExternalIds, waitForConfigured } from "./ovsdb/ports.ts";
 import { removePodRules } from "./pod/own-table.ts";
 import { addAddresses, explain, openPod } from "./pod/pod-interface.ts";
-import { addRoutes, findRoutes } from "./pod/pod-routes.ts";
+import { addRoutes, filterAddable, findRoutes } from "./pod/pod-routes.ts";
 import type { ProbeConflict } from "./probe/probe.ts";
 
 type ProbeAddresses = (() => Promise<ProbeConflict | undefined>) | undefined;
@@ -95,25 +95,20 @@ async function adopt(
   found: ObservedState,
   deadline: Deadline,
 ): Promise<Plugged | undefined> {
-  const { hostLink } = found;
+  const { hostLink, pod } = found;
   const [row] = found.ovs.interfaces;
-  if (
-    hostLink === undefined ||
-    found.pod === undefined ||
-    row?.ofport === undefined ||
-    findDifferences(attachment, found).length > 0
-  )
-    return undefined;
+  if (hostLink === undefined || pod === undefined || row?.ofport === undefined) return undefined;
+  const routes = filterAddable(attachment.routes, pod.link.index, pod.routes);
+  if (findDifferences({ ...attachment, routes }, found).length > 0) return undefined;
   if (findIdDifferences(attachment, found).length > 0) {
     await setExternalIds(ovsdb, row.uuid, attachment, deriveExternalIds(attachment), deadline);
   }
-  const { link, routes } = found.pod;
   return {
     hostInterface: hostLink.name,
     hostMac: hostLink.mac ?? "",
     mtu: hostLink.mtu ?? 0,
     ofport: row.ofport,
-    routes: findRoutes(attachment, link.index, routes),
+    routes: findRoutes(attachment, pod.link.index, pod.routes),
   };
 }
 

@@ -48,6 +48,15 @@ export function findRoutes(attachment: Attachment, linkIndex: number, present: r
   });
 }
 
+/** Leaves out the routes of another interface, which keep ours from being added. */
+export function filterAddable(routes: readonly Route[], linkIndex: number, present: readonly LinkRoute[]): Route[] {
+  return routes.filter(route => {
+    const { bytes, prefixLength } = toLinkRoute(route, linkIndex);
+    const found = present.filter(each => each.prefixLength === prefixLength && each.bytes.equals(bytes));
+    return found.length === 0 || found.some(each => each.linkIndex === linkIndex);
+  });
+}
+
 function deriveRoutes(attachment: Attachment): Route[] {
   const table = deriveTable(attachment.containerInterface);
   const own = table === undefined ? [] : deriveOwnRoutes(attachment).map(route => ({ ...route, table }));

@@ -99,6 +99,24 @@ describe("a further interface", { skip }, () => {
     assert.deepEqual((await datapath.plug(attachment)).routes, routes, "the same when it exists");
   });
 
+  it("is checked for the gateway, also where another interface has the route", async () => {
+    using pod = new Pod();
+    const { attachment, routes } = await plug(net1(pod, 2));
+    const { attachment: first, ...second } = await plug(attach(pod, 2, { sandboxId: attachment.sandboxId }));
+    assert.deepEqual(await datapath.check({ ...first, routes: second.routes }), []);
+    assert.deepEqual(await datapath.check({ ...attachment, routes }), []);
+    const link = pod.run("ip", "-o", "link", "show", "eth0");
+    assert.deepEqual((await datapath.plug(first)).routes, second.routes);
+    assert.equal(pod.run("ip", "-o", "link", "show", "eth0"), link);
+    pod.run("ip", "route", "replace", "default", "via", "10.100.0.1", "dev", "eth0");
+    assert.deepEqual(await datapath.check(first), []);
+    pod.run("ip", "route", "replace", "default", "via", `${SUBNET.ipv4}9`, "dev", "net1");
+    assert.deepEqual(
+      (await datapath.check(first)).map(({ expected }) => expected),
+      ["0.0.0.0/0 via 10.100.0.1"],
+    );
+  });
+
   it("alone in the pod it also has the main table's default route", async () => {
     using pod = new Pod();
     const { routes, attachment } = await plug(net1(pod, 2));
