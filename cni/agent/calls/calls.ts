@@ -48,6 +48,7 @@ export class Calls {
     const subject = parseSubject(call);
     if (subject.command === "ADD" && subject.ifname === DEFAULT_INTERFACE) this.#options.defaultNetwork.observeAdd();
     const { metrics } = this.#options.backend;
+    this.#options.log.debug(subject, "call started");
     const started = performance.now();
     const end = metrics.steps.startTimer({ command: subject.command, step: "total" });
     const answer = await this.#answerByDeadline(call, subject, callerGone);
