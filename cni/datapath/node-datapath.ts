@@ -23,7 +23,7 @@ export type Replugged = Pick<Plugged, "hostInterface" | "ofport">;
 export interface NodeDatapath extends Datapath {
   /** Creates missing bridges, patch ports and uplinks, and removes our patch ports that are not planned; see BridgePlan. */
   ensureBridges(plan: BridgePlan): Promise<string[]>;
-  /** Removes what `ensureBridges` made and no other port uses; nothing while a pod is plugged. */
+  /** Removes what `ensureBridges` made and no other port uses; nothing while a pod is plugged or fenced. */
   removeOwnBridges(): Promise<RemovedBridges>;
   /**
    * Disconnects a sandbox from every bridge and takes its host link down; the pod keeps its interface, and `replug`

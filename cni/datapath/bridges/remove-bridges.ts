@@ -11,12 +11,18 @@ export interface RemovedBridges {
   kept: string[];
 }
 
-/** Removes what `ensureBridges` made and no other port uses, in one transaction; nothing while a pod is plugged. */
+/**
+ * Removes what `ensureBridges` made and no other port uses, in one transaction. Nothing while a pod is plugged, or fenced:
+ * its bridge remembers its port.
+ */
 export async function removeOwnBridges(context: DatapathContext): Promise<RemovedBridges> {
   const deadline = new Deadline(context.timeoutMs);
   const found = await fetchTopology(context.ovsdb, deadline);
-  const plugged = found.bridges.flatMap(({ ports }) => ports.filter(port => port.isPod));
-  if (plugged.length > 0) return { removed: [], kept: [`${plugged.length} pods are plugged`] };
+  const pods = found.bridges.reduce(
+    (sum, each) => sum + each.ports.filter(port => port.isPod).length + each.fencedCount,
+    0,
+  );
+  if (pods > 0) return { removed: [], kept: [`${pods} pods are plugged`] };
   const used = findUsed(found);
   const gone = found.bridges.filter(bridge => bridge.isMade && !used.has(bridge));
   const ports = found.bridges

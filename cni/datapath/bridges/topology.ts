@@ -1,4 +1,4 @@
-import { EXTERNAL_IDS, isMade } from "../../external-ids.ts";
+import { EXTERNAL_IDS, isMade, parseFenced } from "../../external-ids.ts";
 import { DatapathError } from "../datapath-error.ts";
 import type { Deadline } from "../deadline.ts";
 import type { OvsdbClient } from "../ovsdb/client.ts";
@@ -25,6 +25,8 @@ export interface OvsBridgeRow {
   datapathType: string;
   isMade: boolean;
   ports: OvsPortRow[];
+  /** Pods' ports that the fence has disconnected, which the bridge remembers. */
+  fencedCount: number;
 }
 
 /** All bridges of the node and how they hang together. */
@@ -52,13 +54,7 @@ export async function fetchTopology(ovsdb: OvsdbClient, deadline: Deadline): Pro
   const portRows = new Map(ports.map(row => [readUuid(row), readPort(row, byUuid)]));
   return {
     uuid: readUuid(root),
-    bridges: bridges.map(row => ({
-      uuid: readUuid(row),
-      name: readText(row, "name"),
-      datapathType: readText(row, "datapath_type") || "system",
-      isMade: isMade(readMap(row, "external_ids")),
-      ports: readUuids(row, "ports").flatMap(uuid => portRows.get(uuid) ?? []),
-    })),
+    bridges: bridges.map(row => readBridge(row, portRows)),
   };
 }
 
@@ -81,6 +77,18 @@ export function findReachable(
     }
   }
   return reached;
+}
+
+function readBridge(row: Row, ports: ReadonlyMap<Uuid, OvsPortRow>): OvsBridgeRow {
+  const externalIds = readMap(row, "external_ids");
+  return {
+    uuid: readUuid(row),
+    name: readText(row, "name"),
+    datapathType: readText(row, "datapath_type") || "system",
+    isMade: isMade(externalIds),
+    ports: readUuids(row, "ports").flatMap(uuid => ports.get(uuid) ?? []),
+    fencedCount: parseFenced(externalIds).length,
+  };
 }
 
 function readPort(row: Row, interfaces: ReadonlyMap<Uuid, Row>): OvsPortRow {

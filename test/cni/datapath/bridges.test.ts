@@ -155,15 +155,18 @@ describe("bridges", { skip }, () => {
     assert.deepEqual(ports("br-ex"), []);
   });
 
-  it("removes nothing while a pod is plugged", async () => {
+  it("removes nothing while a pod is plugged, or fenced", async () => {
     removeAll();
     await datapath.ensureBridges(PLAN);
     using pod = new Pod();
     const attachment = attach(pod, 3);
     await datapath.plug(attachment);
     assert.deepEqual(await datapath.removeOwnBridges(), { removed: [], kept: ["1 pods are plugged"] });
+    await datapath.fence(attachment);
+    assert.deepEqual(await datapath.removeOwnBridges(), { removed: [], kept: ["1 pods are plugged"] });
     assert.deepEqual(bridges(), ["br-ex", "br-int"]);
     await datapath.unplug(attachment.sandboxId, "eth0", undefined);
+    assert.deepEqual((await datapath.removeOwnBridges()).kept, []);
   });
 
   it("keeps a bridge it created, and its uplink, while another's port is in it", async t => {
