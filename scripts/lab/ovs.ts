@@ -47,7 +47,9 @@ export class Ovs {
       this.#processes.push(this.#ledger.start([...argv, control], `${this.#namespace}-${program}.log`, { env }));
     };
     start("ovsdb-server", database, `--remote=p${this.remote}`);
-    await waitFor("ovsdb-server", () => existsSync(join(this.dir, "db.sock")));
+    // The socket exists a moment before it accepts connections.
+    const list = ["ovsdb-client", "list-dbs", this.remote];
+    await waitFor("ovsdb-server", async () => (await run(list)).code === 0);
     await this.vsctl("--no-wait", "init");
     start("ovs-vswitchd", this.remote);
     // Without --no-wait, ovs-vsctl comes back when ovs-vswitchd has taken the configuration in.
