@@ -38,7 +38,7 @@ export class OpenflowDecoder {
   }
 
   /** Throws OpenflowProtocolError if the stream ended inside a message. */
-  end(): void {
+  end(): undefined {
     if (this.#size > 0)
       throw new OpenflowProtocolError(`the stream ended inside a message, after ${this.#size} bytes of it`);
   }

@@ -165,6 +165,11 @@ export class Ovs implements AsyncDisposable {
     rmSync(`${this.directory}/db.sock`, { force: true });
   }
 
+  /** ovs-vswitchd answers nothing until it is stopped. */
+  pauseSwitch(): void {
+    this.#switch?.kill("SIGSTOP");
+  }
+
   async stopSwitch(): Promise<void> {
     await stop(this.#switch);
     rmSync(`${this.directory}/vswitchd.ctl`, { force: true });
