@@ -112,6 +112,6 @@ function openStore(config: ServerConfig, log: Logger): Promise<Store> {
     ...(eventSize !== undefined && { eventBytes: eventSize }),
   };
   return database.engine === "sqlite"
-    ? openSqliteStore({ path: database.path, ...options })
+    ? openSqliteStore({ path: database.path, ...options, onLowSpace: message => log.warn(message) })
     : openPostgresStore({ url: database.url, ...options, onPromotion: message => log.warn(message) });
 }

@@ -36,6 +36,10 @@ export interface StorageUsage {
   log?: number;
   /** Free space of the volume. */
   free?: number;
+  /** Space that is set aside for when the volume is full. */
+  reserve?: number;
+  /** How many events this server has deleted because space was short. */
+  eventsDeletedForSpace?: number;
 }
 
 /**

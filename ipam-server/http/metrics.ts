@@ -54,6 +54,11 @@ export class Metrics {
     labelNames: ["network"],
     registers: [this.#registry],
   });
+  readonly #deletedForSpace = new Counter({
+    name: "mooring_events_deleted_for_space_total",
+    help: "Events deleted before their time because the database's disk had little space",
+    registers: [this.#registry],
+  });
   readonly #usage = new Map<string, Gauge>();
   readonly #store: Pick<Store, "readNetworks" | "readConflicts" | "changeRecovery" | "readUsage">;
 
@@ -119,13 +124,17 @@ export class Metrics {
   }
 
   async #setUsage(): Promise<void> {
-    const { database, log, free, events, oldestEventTime } = await this.#store.readUsage();
+    const { database, log, free, reserve, events, oldestEventTime, eventsDeletedForSpace } =
+      await this.#store.readUsage();
     const oldest = oldestEventTime === undefined ? undefined : oldestEventTime / 1000;
     this.#setGauge("mooring_database_bytes", "Size of the database", database);
     this.#setGauge("mooring_database_log_bytes", "Size of the database's log", log);
     this.#setGauge("mooring_database_free_bytes", "Free space of the database's volume", free);
+    this.#setGauge("mooring_database_reserve_bytes", "Space set aside for when the volume is full", reserve);
     this.#setGauge("mooring_events_bytes", "Size of the history, estimated", events);
     this.#setGauge("mooring_oldest_event_timestamp_seconds", "Time of the oldest event that is kept", oldest);
+    this.#deletedForSpace.reset();
+    this.#deletedForSpace.inc(eventsDeletedForSpace ?? 0);
   }
 
   /** A gauge without a value is not exposed. */

@@ -23,11 +23,10 @@ import { countDeleted, expireItems, hasChanges, networkEvents, updateCatalog } f
 import { EventNotifier } from "../event-notifier.ts";
 import { findNetwork } from "../network-plan.ts";
 import { buildContext, historyLimitsOf, reuseDelayOf, reuseTimesOf } from "../store-options.ts";
-import { DiskSpaceProbe } from "./database/disk-space-probe.ts";
-import { defaultEventBytes, readDiskUsage } from "./database/disk-usage.ts";
-import { toIpamError } from "./database/errors.ts";
+import { DiskSpace } from "./database/disk-space.ts";
+import { defaultEventBytes } from "./database/disk-usage.ts";
+import { noSpaceForRead, toIpamError } from "./database/errors.ts";
 import { FileIdentity } from "./database/file-identity.ts";
-import { inTransaction } from "./database/in-transaction.ts";
 import { openShared } from "./database/open-database.ts";
 import { LongReads } from "./reads/long-reads.ts";
 import { StoreReads } from "./reads/store-reads.ts";
@@ -63,7 +62,7 @@ class SqliteStore implements Store {
   readonly #longReads: LongReads;
   readonly #reads: StoreReads;
   readonly #file: FileIdentity;
-  readonly #diskSpace: DiskSpaceProbe;
+  readonly #space: DiskSpace;
   readonly #options: SqliteStoreOptions;
   readonly #clock: () => number;
   readonly #loader: SnapshotLoader;
@@ -82,12 +81,17 @@ class SqliteStore implements Store {
     this.#lock = lock;
     this.#longReads = new LongReads(database);
     this.#file = new FileIdentity(options.path);
-    this.#diskSpace = new DiskSpaceProbe(options.path);
     this.#options = options;
     this.#clock = clock;
     this.#loader = new SnapshotLoader(database);
     this.#applier = new WriteApplier(database);
     this.#events = new EventLog(database, historyLimitsOf(options, defaultEventBytes(options.path)));
+    this.#space = new DiskSpace({
+      database,
+      events: this.#events,
+      stopReads: () => this.#longReads.stop(noSpaceForRead(options.path)),
+      warn: message => options.onLowSpace?.(message),
+    });
     this.#reads = new StoreReads({
       database,
       loader: this.#loader,
@@ -219,6 +223,7 @@ class SqliteStore implements Store {
   }
 
   async collectExpired(jumpMs?: number): Promise<number> {
+    await this.#space.maintain();
     if (this.#transfers.gate.isImporting) return 0;
     const context = buildContext(this.#options, this.#clock());
     const due = this.#guard(() => findExpired(this.#database, context, jumpMs));
@@ -233,11 +238,11 @@ class SqliteStore implements Store {
   async ready(): Promise<void> {
     this.#guard(() => {
       this.#transact(() => this.#database.prepare("UPDATE store_state SET next_port_key = next_port_key").run());
-      this.#diskSpace.probe();
+      this.#space.assertFree();
     });
   }
 
-  readonly readUsage = async () => readDiskUsage(this.#database);
+  readonly readUsage = async () => this.#space.readUsage();
 
   async check(): Promise<Finding[]> {
     return this.#guard(() => this.#transfers.check(this.#catalog));
@@ -265,12 +270,7 @@ class SqliteStore implements Store {
 
   #transact<T>(work: () => T): T {
     this.#file.assertUnchanged();
-    try {
-      return inTransaction(this.#database, work);
-    } catch (error) {
-      this.#events.reload();
-      throw error;
-    }
+    return this.#space.transact(work);
   }
 
   #guard<T>(work: () => T): T {
@@ -279,7 +279,7 @@ class SqliteStore implements Store {
     try {
       return work();
     } catch (error) {
-      this.#diskSpace.observe(error);
+      this.#space.observeFailure(error);
       throw toIpamError(error, this.#options.path);
     }
   }

@@ -243,6 +243,8 @@ describe("HTTP API", () => {
       /mooring_database_bytes [1-9]\d+/,
       /mooring_database_log_bytes [1-9]\d+/,
       /mooring_database_free_bytes [1-9]\d+/,
+      /mooring_database_reserve_bytes \d+/,
+      /mooring_events_deleted_for_space_total 0/,
       /mooring_events_bytes [1-9]\d+/,
       /mooring_oldest_event_timestamp_seconds 1[7-9]\d{8}/,
       /mooring_subnet_held\{network="prod-a",subnet="10\.100\.0\.0\/24"\} [1-9]/,

@@ -22,9 +22,13 @@ export class DiskSpaceProbe {
     if (isDiskFull(error)) this.#wasFull = true;
   }
 
-  /** Throws SQLite's error for a full disk while there is no space. */
-  probe(): void {
-    if (!this.#wasFull) return;
+  /** Throws SQLite's error for a full disk while there is no space, and nothing is reserved either. */
+  probe(reserved = 0): void {
+    if (this.#wasFull && reserved === 0) this.#write();
+    this.#wasFull = false;
+  }
+
+  #write(): void {
     // The prefix makes the next start remove a remaining file.
     const probe = `${this.#path}.copy-room`;
     try {
@@ -34,6 +38,5 @@ export class DiskSpaceProbe {
     } finally {
       rmSync(probe, { force: true });
     }
-    this.#wasFull = false;
   }
 }

@@ -24,6 +24,13 @@ const ADVICE: readonly [prefix: string, advice: string][] = [
 export const isDiskFull = (error: unknown): boolean =>
   error instanceof Database.SqliteError && ["SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"].includes(error.code);
 
+/** Of a read that keeps the log from being copied into the database while the disk is full. */
+export const noSpaceForRead = (path: string): IpamError =>
+  new IpamError(
+    "unavailable",
+    `a read of the database ${path} was stopped because its disk is nearly full; free some space`,
+  );
+
 /** Returns SQLite's failure with advice on what to do; any other error is `internal`. */
 export function toIpamError(error: unknown, path: string): IpamError {
   if (error instanceof IpamError) return error;

@@ -1,4 +1,5 @@
 import type Database from "better-sqlite3";
+import type { IpamError } from "../../../contract/index.ts";
 import { ReadThread } from "./read-thread.ts";
 import { type ReadInput, type ReadKind, type ReadResult, runRead } from "./run-read.ts";
 
@@ -10,6 +11,7 @@ export class LongReads implements AsyncDisposable {
   readonly #database: Database.Database;
   readonly #isAlone: boolean;
   #pages: ReadThread | undefined;
+  readonly #tables = new Set<ReadThread>();
 
   constructor(database: Database.Database) {
     this.#database = database;
@@ -25,7 +27,18 @@ export class LongReads implements AsyncDisposable {
   async readTables<K extends ReadKind>(kind: K, input: ReadInput<K>): Promise<ReadResult<K>> {
     if (this.#isAlone) return runRead(this.#database, kind, input);
     await using thread = new ReadThread(this.#database.name);
-    return await thread.run(kind, input);
+    this.#tables.add(thread);
+    try {
+      return await thread.run(kind, input);
+    } finally {
+      this.#tables.delete(thread);
+    }
+  }
+
+  /** Ends all reads that run; they reject with the reason. */
+  stop(reason: IpamError): void {
+    for (const thread of this.#tables) thread.stop(reason);
+    this.#pages?.stop(reason);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

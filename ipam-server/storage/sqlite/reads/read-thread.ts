@@ -50,6 +50,12 @@ export class ReadThread implements AsyncDisposable {
     return waiting.promise as Promise<ReadResult<K>>;
   }
 
+  /** Rejects what runs, and ends the thread. */
+  stop(reason: Error): void {
+    this.#fail(reason);
+    void this.#worker.terminate();
+  }
+
   #settle({ id, result, failure }: ReadAnswer): void {
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);

@@ -91,14 +91,30 @@ export class EventLog {
     const expired = this.#findExpired(rows, cutoff);
     this.#oldestTime = expired.oldestTime ?? now;
     let last: number | undefined;
-    for (const { seq, identities, bytes } of rows) {
-      if (seq > expired.upTo && this.#bytes <= this.#limits.maxBytes) break;
-      for (const value of identities?.split(",") ?? []) this.#deleteIdentity.run(value, seq);
-      this.#bytes -= bytes;
-      last = seq;
+    for (const row of rows) {
+      if (row.seq > expired.upTo && this.#bytes <= this.#limits.maxBytes) break;
+      this.#deleteIdentities(row);
+      last = row.seq;
     }
-    if (last === undefined) return;
-    this.#deleteUpTo.run(last);
+    if (last !== undefined) this.#finishDeletion(last);
+  }
+
+  /** Deletes the oldest events, except so many of the newest. Returns how many. The caller holds the transaction. */
+  deleteOldest(count: number, kept: number): number {
+    const rows = this.#oldest.all(this.#lastSeq - kept, count);
+    for (const row of rows) this.#deleteIdentities(row);
+    const last = rows.at(-1);
+    if (last) this.#finishDeletion(last.seq);
+    return rows.length;
+  }
+
+  #deleteIdentities({ seq, identities, bytes }: PrunedRow): void {
+    for (const value of identities?.split(",") ?? []) this.#deleteIdentity.run(value, seq);
+    this.#bytes -= bytes;
+  }
+
+  #finishDeletion(lastSeq: number): void {
+    this.#deleteUpTo.run(lastSeq);
     this.#saveBytes.run(this.#bytes);
   }
 
