@@ -35,7 +35,7 @@ export interface Attachment {
 }
 
 /** What CHECK expects. Fields that are absent are not compared. */
-export interface ExpectedAttachment extends Omit<Attachment, "mac" | "mtu" | "skipDad" | "externalIds"> {
+export interface ExpectedAttachment extends Omit<Attachment, "mac" | "mtu" | "externalIds"> {
   mac?: string;
   /** Of both ends. */
   mtu?: number;

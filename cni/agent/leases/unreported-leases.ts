@@ -165,13 +165,13 @@ export class UnreportedLeases {
     const assignment = this.#waiting.get(claim.leasedPort);
     if (outcome instanceof IpamError) {
       metrics.leases.inc({ outcome: "refused" });
-      await this.#unplug(claim, assignment, outcome.message);
+      await this.#disconnect(claim, assignment, outcome.message);
     } else if (isSameBinding(outcome, expected)) {
       metrics.leases.inc({ outcome: "confirmed" });
       this.#refresh(claim, outcome);
     } else {
       metrics.leases.inc({ outcome: "refused" });
-      await this.#unplug(claim, assignment, "the port has another binding now");
+      await this.#disconnect(claim, assignment, "the port has another binding now");
       await this.#releaseOther(claim, outcome);
     }
     this.#waiting.delete(claim.leasedPort);
@@ -188,7 +188,7 @@ export class UnreportedLeases {
   }
 
   /** Runs inside the sandbox's queue, because a DEL may have released it or be waiting. */
-  async #unplug(claim: LeasedClaim, assignment: LeaseAssignment | undefined, reason: string): Promise<void> {
+  async #disconnect(claim: LeasedClaim, assignment: LeaseAssignment | undefined, reason: string): Promise<void> {
     const { queue, rejected } = this.#options;
     const { sandbox } = claim;
     await queue.run(sandboxKey(sandbox.id, sandbox.interface), async () => {

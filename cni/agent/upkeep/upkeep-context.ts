@@ -24,15 +24,15 @@ export interface UpkeepContext {
   api: Pick<KubeApi, "get" | "list" | "listCached" | "watch">;
   /** For releases while the IPAM is unreachable. The agent delivers it. */
   journal: Journal;
-  /** Drop a port here before it is unplugged because its binding has moved or ended. */
+  /** Drop a port here before it is disconnected because its binding has moved or ended. */
   held: HeldPorts;
   /** Drop a lease here when it has ended. */
   leases: Pick<Leases, "ports" | "isInUse" | "dropWhere">;
   /** Journals a sandbox's release after its unreported claim. */
   unreported: Pick<UnreportedLeases, "has" | "releaseAfterClaim">;
   /**
-   * Unplug only inside `queue.run(sandboxKey(sandboxId, ifname), ...)`, and read the port again inside it, because CNI
-   * calls of the sandbox run in the same queue.
+   * Unplug or disconnect only inside `queue.run(sandboxKey(sandboxId, ifname), ...)`, and read the port again inside it,
+   * because CNI calls of the sandbox run in the same queue.
    */
   queue: KeyedQueue;
   /** Of pods that lose their address, or get it again. */
