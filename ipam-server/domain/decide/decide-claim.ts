@@ -37,9 +37,9 @@ export function decideClaim(unparsed: Claim, scope: DecisionScope): ClaimResult 
   }
   assertLeaseName(name, unparsed);
   assertMigration(unparsed);
-  const claim = parseClaim(unparsed, scope.context.now);
-  if (leasedPort !== undefined) return assignLease({ ...claim, name, leasedPort }, scope);
   const port = scope.working.port(name);
+  const claim = parseClaim(unparsed, scope.context.now, port);
+  if (leasedPort !== undefined) return assignLease({ ...claim, name, leasedPort }, scope);
   return port ? bindPort(port, claim, scope) : createBound({ name, slot: undefined }, claim, scope);
 }
 

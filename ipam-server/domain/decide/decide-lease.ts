@@ -103,6 +103,7 @@ export function assignLease(
     nameFrom: claim.nameFrom ?? "pod",
     cluster: claim.cluster ?? lease.cluster,
     namespace: claim.namespace,
+    workload: claim.workload,
     underlay: "BUILD",
     updatedAt: context.now,
     unneeded: undefined,

@@ -16,7 +16,7 @@ const RETRY_AFTER_SECONDS = 3;
  */
 export function decidePluggedClaim(unparsed: Claim, scope: DecisionScope): ClaimResult {
   const name = assertComplete(unparsed);
-  const { families: _any, ...parsed } = parseClaim(unparsed, scope.context.now);
+  const { families: _any, ...parsed } = parseClaim(unparsed, scope.context.now, scope.working.port(name));
   const claim: ParsedClaim = { ...parsed, onMismatch: "reallocate" };
   freeFromBackup(name, claim, scope);
   const port = scope.working.port(name);

@@ -62,14 +62,15 @@ const MAX_CLOCK_SKEW_MS = 300_000;
 
 /**
  * Throws `invalid_request` when a time is none. An owner's from a clock that is ahead counts as now, because no newer
- * owner could ever have the port before that time.
+ * owner could ever have the port before that time; but not as before the port's owners, because this clock may be behind.
  */
-export function parseClaim(claim: Claim, now: number): ParsedClaim {
+export function parseClaim(claim: Claim, now: number, port?: PortRecord): ParsedClaim {
   const { kind, uid, createdAt } = claim.owner;
+  const latest = Math.max(now, port?.owner?.createdAt ?? now, port?.inactive?.owner.createdAt ?? now);
   const time = parseTime(createdAt, "owner.createdAt");
   return {
     ...claim,
-    owner: { kind, uid, createdAt: time > now + MAX_CLOCK_SKEW_MS ? now : time },
+    owner: { kind, uid, createdAt: time > now + MAX_CLOCK_SKEW_MS ? Math.min(time, latest) : time },
     attemptedAt: claim.attemptedAt === undefined ? undefined : parseTime(claim.attemptedAt, "attemptedAt"),
   };
 }

@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { Claim } from "../../../ipam-server/contract/index.ts";
 import { DEFAULT_RETENTION } from "../../../ipam-server/domain/clusters/workload-retention.ts";
 import { LEASE_MS } from "../../../ipam-server/domain/decide/decision-scope.ts";
 import type { Store } from "../../../ipam-server/domain/store.ts";
 import {
   addressesOf,
   attach,
+  attached,
+  bornAt,
   claim,
   commitOne,
   leaseClaim,
@@ -50,6 +53,54 @@ export function testClockJumps(engine: Engine): void {
         });
       });
     }
+
+    for (const [how, jumpMs] of [
+      ["ahead", YEAR_MS],
+      ["back", -YEAR_MS],
+    ] as const) {
+      for (const isSeen of [true, false]) {
+        if (jumpMs > 0 && !isSeen) continue; // It looks like time that passed.
+        const whether = isSeen ? "seen" : "not seen";
+        it(`keep an address of a removed subnet waiting as long when the clock is set ${how}, ${whether}`, async () => {
+          await withStore(engine, NETWORKS, async (store, clock) => {
+            const ips = addressesOf(await attach(store, claim("old", "a", "old")));
+            await store.commit([release("a", "old")]);
+            await store.deleteNetwork("net", "test");
+            clock.pass(jumpMs);
+            await store.collectExpired(isSeen ? jumpMs : 0);
+            clock.pass(REUSE_DELAY_MS - 1);
+            for (const manifest of NETWORKS) await store.putNetwork(manifest, "test");
+            const next = () => commitOne(store, claim("new", "a", "new", { ips }));
+            refused(await next(), "address_in_use", /port old.* 1 s/);
+            clock.pass(1);
+            assert.deepEqual(addressesOf(attached(await next())), ips);
+          });
+        });
+      }
+    }
+
+    it("back end what had ended before them", async () => {
+      await withStore(engine, NETWORKS, async (store, clock) => {
+        await releaseTwo(store);
+        clock.pass(TTL_MS);
+        clock.pass(-YEAR_MS);
+        assert.equal(await store.collectExpired(-YEAR_MS), 1);
+      });
+    });
+
+    it("back keep no newer owner from a kept port, and an older one as before", async () => {
+      await withStore(engine, NETWORKS, async (store, clock) => {
+        const bind = (uid: string, seconds: number, more: Partial<Claim> = {}) =>
+          commitOne(store, claim("web", "a", uid, { ...kept, owner: bornAt(uid, seconds), ...more }));
+        attached(await bind("first", 0));
+        clock.pass(-YEAR_MS);
+        attached(await bind("second", 900));
+        refused(await bind("late", -1), "stale_owner");
+        const migration = { host: "b", migration: { id: "m" } };
+        assert.ok(attached(await bind("target", 1200, migration)).inactive);
+        refused(await bind("former", -1, migration), "stale_owner");
+      });
+    });
 
     it("make no wait longer than its delay when the server was not running", async () => {
       await withStore(engine, NETWORKS, async (store, clock) => {
@@ -100,14 +151,14 @@ export function testClockJumps(engine: Engine): void {
 
     it("of an owner's clock keep newer owners away no longer than its skew", async () => {
       await withStore(engine, NETWORKS, async (store, clock) => {
-        const bornAt = (uid: string, ms: number) => ({
+        const ownedAt = (uid: string, ms: number) => ({
           owner: { kind: "pod", uid, createdAt: new Date(ms).toISOString() } as const,
         });
-        await attach(store, claim("web", "a", "ahead", { ...kept, ...bornAt("ahead", clock.now + YEAR_MS) }));
+        await attach(store, claim("web", "a", "ahead", { ...kept, ...ownedAt("ahead", clock.now + YEAR_MS) }));
         clock.pass(1000);
-        const next = await attach(store, claim("web", "b", "next", { ...kept, ...bornAt("next", clock.now) }));
+        const next = await attach(store, claim("web", "b", "next", { ...kept, ...ownedAt("next", clock.now) }));
         assert.equal(next.port.binding?.host, "b");
-        const older = claim("web", "a", "older", { ...kept, ...bornAt("older", clock.now - 5000) });
+        const older = claim("web", "a", "older", { ...kept, ...ownedAt("older", clock.now - 5000) });
         refused(await commitOne(store, older), "stale_owner");
       });
     });

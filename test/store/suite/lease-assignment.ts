@@ -24,6 +24,18 @@ const NET = network("net", 10, [{ cidr: "10.0.0.0/24" }, { cidr: "fd00::/64" }],
 
 export function testLeaseAssignment(engine: Engine): void {
   describe(`${engine.name}: assignment of leases`, () => {
+    it("remembers the workload, so that another kind of owner does not get the port", async () => {
+      await withStore(engine, [NET], async store => {
+        const lease = await attach(store, leaseClaim("a", "1"));
+        const workload = { kind: "StatefulSet", namespace: "ns", name: "db" } as const;
+        const { port } = await attach(store, takeLease(lease.port.name, "c1/ns/db-0", "a", "first", { workload }));
+        assert.deepEqual(port.workload, workload);
+        const next = (more: Partial<Claim>) => commitOne(store, claim("c1/ns/db-0", "b", "next", more));
+        refused(await next({}), "port_in_use", /StatefulSet db/);
+        attached(await next({ workload }));
+      });
+    });
+
     it("gives a leased port the pod's name and keeps id, addresses and epoch", async () => {
       await withStore(engine, [NET], async store => {
         const lease = await attach(store, leaseClaim("a", "1"));

@@ -4,7 +4,7 @@ import type { Claim } from "../../../ipam-server/contract/index.ts";
 import { RECOVERY_LIMIT_MS } from "../../../ipam-server/domain/recovery/recovery-state.ts";
 import type { Store } from "../../../ipam-server/domain/store.ts";
 import { bornAt, Clock, claim, commitOne, network, REUSE_DELAY_MS, release } from "../support/builders.ts";
-import { Random } from "../support/random.ts";
+import { Random, readSeeds } from "../support/random.ts";
 import type { Engine } from "./engine.ts";
 
 /** Small, so that addresses are used again. */
@@ -14,8 +14,7 @@ const HOSTS = ["a", "b", "c", "d"];
 /** How many names there are of each kind that returns. */
 const KEPT = 6;
 const STEPS = 60;
-/** MOORING_TEST_SEEDS runs more, from MOORING_TEST_SEED on. */
-const SEEDS = Number(process.env.MOORING_TEST_SEEDS ?? 3);
+const SEEDS = 3;
 /** How often each agent compares. */
 const ROUND_MS = 3000;
 
@@ -130,9 +129,9 @@ class World {
 export function testRandomRecovery(engine: Engine): void {
   describe(`${engine.name}: random backups`, () => {
     it("double and lose no address of a plugged pod when they are restored", async t => {
-      const first = Number(process.env.MOORING_TEST_SEED ?? Date.now() % 1_000_000);
-      t.diagnostic(`seeds ${first} to ${first + SEEDS - 1} (MOORING_TEST_SEED repeats one)`);
-      for (let seed = first; seed < first + SEEDS; seed++) await restoreOnce(engine, seed);
+      const seeds = readSeeds(SEEDS);
+      t.diagnostic(`seeds ${seeds.at(0)} to ${seeds.at(-1)} (MOORING_TEST_SEED repeats one)`);
+      for (const seed of seeds) await restoreOnce(engine, seed);
     });
   });
 }

@@ -29,3 +29,9 @@ export class Random {
     return value;
   }
 }
+
+/** The seeds that a test runs: MOORING_TEST_SEEDS of them, from MOORING_TEST_SEED on. */
+export function readSeeds(count: number): number[] {
+  const { MOORING_TEST_SEED = Date.now() % 1_000_000, MOORING_TEST_SEEDS = count } = process.env;
+  return Array.from({ length: Number(MOORING_TEST_SEEDS) }, (_, index) => Number(MOORING_TEST_SEED) + index);
+}

@@ -8,7 +8,7 @@ const EXPIRED = prepare(
 );
 /**
  * Shifts what waits by the jump, $1, and shortens waits that exceed their delay. $2: now, $3: the end of a lease that
- * begins now, $4 and $5: the server's retention. What had ended before the jump stays ended.
+ * begins now, $4 and $5: the server's retention. What had ended before the jump stays ended, and shifts with a jump back.
  */
 const seconds = (key: keyof WorkloadRetention, mark: string) =>
   `substring(coalesce(keep::json ->> '${key}',
@@ -21,8 +21,12 @@ const CORRECT = prepare(
   `WITH shifted AS (
      UPDATE freed SET freed_at = least(freed_at + $1::bigint, $2::bigint)
      WHERE conflict_mac IS NULL AND ($1::bigint <> 0 OR freed_at > $2::bigint)
+   ), cooled AS (
+     UPDATE cooling SET freed_at = least(freed_at + $1::bigint, $2::bigint)
+     WHERE $1::bigint <> 0 OR freed_at > $2::bigint
    ) UPDATE ports SET expires_at = least(expires_at + $1::bigint, ${LONGEST})
-     WHERE expires_at > $2::bigint - $1::bigint AND ($1::bigint <> 0 OR expires_at > ${LONGEST})`,
+     WHERE expires_at > CASE WHEN $1::bigint < 0 THEN 0 ELSE $2::bigint - $1::bigint END
+       AND ($1::bigint <> 0 OR expires_at > ${LONGEST})`,
 );
 
 /** With `jumpMs` corrects what ends by the clock; resolves to some names of unbound ports whose retention has ended. */

@@ -21,13 +21,14 @@ function correctWaits(
   { now, leaseMs, retention }: Pick<DecisionContext, "now" | "leaseMs" | "retention">,
   jumpMs: number,
 ): void {
-  const before = now - jumpMs;
+  // What had ended before the jump stays ended, and shifts with a jump back.
+  const before = jumpMs < 0 ? 0 : now - jumpMs;
   const run = (sql: string, values: Record<string, number | string>) => database.prepare(sql).run(values);
   if (jumpMs !== 0) {
-    // What had ended before the jump stays ended.
     run("UPDATE ports SET expires_at = expires_at + $jumpMs WHERE expires_at > $before", { jumpMs, before });
     run("UPDATE freed SET freed_at = freed_at + $jumpMs WHERE conflict_mac IS NULL", { jumpMs });
   }
+  run("UPDATE cooling SET freed_at = min(freed_at + $jumpMs, $now)", { jumpMs, now });
   run(
     `UPDATE ports SET expires_at = $now + ttl_seconds * 1000
      WHERE expires_at > $now AND host IS NULL AND keep ->> 'unneeded' IS NULL
