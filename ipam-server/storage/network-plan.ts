@@ -1,5 +1,6 @@
-import { IpamError, type NetworkManifest } from "../contract/index.ts";
-import type { Catalog, NetworkDeclaration, NetworkRecord } from "../domain/model/catalog.ts";
+import { IpamError, type NetworkManifest, type PutNetworkResponse } from "../contract/index.ts";
+import { type Catalog, type NetworkDeclaration, type NetworkRecord, toNetwork } from "../domain/model/catalog.ts";
+import { applyEdit, type NetworkEdit } from "../domain/networks/network-edit.ts";
 import { type NetworkChange, type Obstacle, planNetworkChange } from "../domain/networks/plan-network-change.ts";
 import { validateNetwork } from "../domain/networks/validate-network.ts";
 import { MAX_PORTS_NAMED } from "./limits.ts";
@@ -21,6 +22,14 @@ export function planNetwork(manifest: NetworkManifest, catalog: Catalog): Networ
   return { declaration, old, change: planNetworkChange(old, declaration), failure };
 }
 
+/** The answer to an edit that changes nothing in the catalog; undefined for one that does. */
+export function findUnchanged(edit: NetworkEdit, catalog: Catalog): PutNetworkResponse | undefined {
+  const { old, change } = planNetwork(applyEdit(edit, catalog.networks), catalog);
+  return old && change.outcome === "unchanged"
+    ? { network: toNetwork(old), outcome: change.outcome, changes: [] }
+    : undefined;
+}
+
 interface DeletionPlan {
   network: NetworkRecord;
   obstacles: Obstacle[];
@@ -32,7 +41,7 @@ export function planDeletion(name: string, catalog: Catalog): DeletionPlan {
   const network = findNetwork(name, catalog.networks);
   const obstacles = network.subnets.map(subnet => ({
     subnet,
-    range: { first: 0n, last: subnet.cidr.count - 1n },
+    ranges: [{ first: 0n, last: subnet.cidr.count - 1n }],
     why: `holds an address of subnet ${subnet.cidr.text}`,
   }));
   return { network, obstacles, failure: `network ${name} cannot be deleted` };

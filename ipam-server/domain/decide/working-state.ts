@@ -1,14 +1,15 @@
 import type { SlotOf } from "../../contract/index.ts";
-import {
-  addressAt,
-  type Catalog,
-  type Pool,
-  poolAt,
-  type SubnetCounters,
-  type SubnetRecord,
-} from "../model/catalog.ts";
+import { addressAt, type Catalog, poolAt, type SubnetCounters, type SubnetRecord } from "../model/catalog.ts";
 import type { HeldIp, PortRecord } from "../model/port-record.ts";
-import type { AddressState, FreedAddress, FreedState, NewEvent, Snapshot, Writes } from "../model/snapshot.ts";
+import type {
+  AddressState,
+  FreedAddress,
+  FreedState,
+  FreshRun,
+  NewEvent,
+  Snapshot,
+  Writes,
+} from "../model/snapshot.ts";
 import { WorkingSlots } from "./slots/working-slots.ts";
 
 interface AddressEntry extends HeldIp {
@@ -43,7 +44,8 @@ export class WorkingState {
   readonly #addresses = new Map<string, AddressEntry>();
   readonly #macs = new Map<string, string | undefined>();
   readonly #counters = new Map<number, SubnetCounters>();
-  readonly #freshUsed = new Map<Pool, { subnet: SubnetRecord; count: number }>();
+  /** How many offsets of each run are in use. */
+  readonly #freshUsed = new Map<FreshRun, number>();
   readonly #freedQueues = new Map<number, FreedAddress[]>();
   #nextPortKey: number;
 
@@ -193,14 +195,22 @@ export class WorkingState {
     return entry;
   }
 
-  /** The next never-used offset of a pool. Idempotent until that offset is held. */
-  nextFresh(subnet: SubnetRecord, pool: Pool): bigint | undefined {
-    const fresh = this.#snapshot.fresh.get(pool);
-    if (!fresh) throw new MissingPools(subnet.networkId);
-    for (let count = this.#freshUsed.get(pool)?.count ?? 0; ; count++) {
-      const offset = fresh[count];
-      this.#freshUsed.set(pool, { subnet, count });
-      if (offset === undefined || this.address({ subnetId: subnet.id, offset }) === undefined) return offset;
+  /** The next never-used offset, in order of the pools. Idempotent until that offset is held. */
+  nextFresh({ id, networkId }: SubnetRecord): bigint | undefined {
+    const runs = this.#snapshot.fresh.get(id);
+    if (!runs) throw new MissingPools(networkId);
+    for (const run of runs) {
+      const offset = this.#nextOf(id, run);
+      if (offset !== undefined) return offset;
+    }
+    return undefined;
+  }
+
+  #nextOf(subnetId: number, run: FreshRun): bigint | undefined {
+    for (let count = this.#freshUsed.get(run) ?? 0; ; count++) {
+      const offset = run.offsets[count];
+      this.#freshUsed.set(run, count);
+      if (offset === undefined || this.address({ subnetId, offset }) === undefined) return offset;
     }
   }
 
@@ -269,11 +279,13 @@ export class WorkingState {
 
   /** Moves each cursor past every offset in use, wanted addresses included. */
   #addCursors(writes: Writes): void {
-    for (const [pool, fresh] of this.#snapshot.fresh) {
-      const used = this.#freshUsed.get(pool);
-      const next = used ? this.nextFresh(used.subnet, pool) : fresh[0];
-      const cursor = next ?? (fresh.at(-1) ?? pool.last) + 1n;
-      if (cursor !== pool.cursor) writes.cursors.set(pool, cursor);
+    for (const [subnetId, runs] of this.#snapshot.fresh) {
+      for (const run of runs) {
+        const { pool, offsets } = run;
+        const next = this.#freshUsed.has(run) ? this.#nextOf(subnetId, run) : offsets[0];
+        const cursor = next ?? (offsets.at(-1) ?? pool.last) + 1n;
+        if (cursor !== pool.cursor) writes.cursors.set(pool, cursor);
+      }
     }
   }
 }

@@ -83,19 +83,36 @@ export const rangeOf = (cidr: Cidr): Range => ({ first: cidr.base, last: cidr.ba
 export function subtractRanges(ranges: readonly Range[], excluded: readonly Range[]): Range[] {
   const cuts = joinRanges(excluded);
   const left: Range[] = [];
+  let next = 0;
   for (const { first, last } of joinRanges(ranges)) {
     let from = first;
-    for (const cut of cuts) {
-      if (cut.last < from || cut.first > last) continue;
+    for (let cut = cuts[next]; cut && cut.first <= last; cut = cuts[++next]) {
       if (cut.first > from) left.push({ first: from, last: cut.first - 1n });
-      from = cut.last + 1n;
+      if (cut.last >= from) from = cut.last + 1n;
+      // The cut may reach into the next range.
+      if (cut.last > last) break;
     }
     if (from <= last) left.push({ first: from, last });
   }
   return left;
 }
 
-function joinRanges(ranges: readonly Range[]): Range[] {
+/** The range that has the value. The ranges are sorted and disjoint, and may be many. */
+export function findRange<R extends Range>(ranges: readonly R[], value: bigint): R | undefined {
+  let low = 0;
+  let high = ranges.length - 1;
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    const range = ranges[middle];
+    if (!range || contains(range, value)) return range;
+    if (value < range.first) high = middle - 1;
+    else low = middle + 1;
+  }
+  return undefined;
+}
+
+/** Returns the ranges sorted, with overlapping and adjacent ones joined. */
+export function joinRanges(ranges: readonly Range[]): Range[] {
   const joined: Range[] = [];
   for (const range of ranges.toSorted((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0))) {
     const previous = joined.at(-1);

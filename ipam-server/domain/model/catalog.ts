@@ -8,7 +8,7 @@ import type {
   Timestamp,
   WorkloadRetention,
 } from "../../contract/index.ts";
-import { type Cidr, contains, formatAddress, lengthOf, type Range } from "./address.ts";
+import { type Cidr, findRange, formatAddress, lengthOf, type Range } from "./address.ts";
 import { matches, parseSelector } from "./selector.ts";
 
 /** A declared subnet, validated and with defaults filled in. Ranges hold offsets. */
@@ -23,8 +23,8 @@ export interface SubnetDeclaration {
   dns: Dns;
   /** What the allocator assigns: the pools without `unusable` and `devices`. Sorted, disjoint. */
   ranges: Range[];
-  /** Network and broadcast address, gateway and exclusions: never assigned, not even on request. */
-  unusable: { range: Range; why: string }[];
+  /** Network and broadcast address, gateway and exclusions: never assigned, not even on request. Sorted, disjoint. */
+  unusable: { ranges: Range[]; why: string }[];
   /** Addresses that routes and DNS name, because another device answers there: assigned only on request. */
   devices: { range: Range; type: "router" | "nameserver" }[];
 }
@@ -120,8 +120,7 @@ function mustBe<T>(value: T | undefined, what: string, id: number): T {
 export const sizeOf = (subnet: SubnetDeclaration): bigint =>
   subnet.ranges.reduce((sum, range) => sum + lengthOf(range), 0n);
 
-export const poolAt = (subnet: SubnetRecord, offset: bigint): Pool | undefined =>
-  subnet.ranges.find(range => contains(range, offset));
+export const poolAt = (subnet: SubnetRecord, offset: bigint): Pool | undefined => findRange(subnet.ranges, offset);
 
 export const addressAt = (subnet: Pick<SubnetDeclaration, "cidr">, offset: bigint): string =>
   formatAddress(subnet.cidr.version, subnet.cidr.base + offset);

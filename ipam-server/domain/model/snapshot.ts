@@ -19,6 +19,12 @@ export interface FreedAddress extends FreedState {
   offset: bigint;
 }
 
+/** The next offsets of a pool that are never used and not held, ascending; none when it turned out to be exhausted. */
+export interface FreshRun {
+  pool: Pool;
+  offsets: readonly bigint[];
+}
+
 /** The input of `decide`, loaded by the store: everything that the batch's needs name, and no more. */
 export interface Snapshot {
   catalog: Catalog;
@@ -34,8 +40,8 @@ export interface Snapshot {
    * unbound ones on each set of networks.
    */
   vacantSlots: ReadonlyMap<string, readonly number[]>;
-  /** The next offsets never used and not held, ascending; as many as were asked for, or all there are. */
-  fresh: ReadonlyMap<Pool, readonly bigint[]>;
+  /** By subnet id, in order of the pools: offsets never used; as many as were asked for, or all there are. */
+  fresh: ReadonlyMap<number, readonly FreshRun[]>;
   /** By subnet id: the oldest freed offsets inside the pools, oldest first; as many as were asked for, or all there are. */
   freed: ReadonlyMap<number, readonly FreedAddress[]>;
   /** The first key that no port ever had. */

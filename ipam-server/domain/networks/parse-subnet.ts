@@ -2,7 +2,9 @@ import { type Dns, IpamError, type Route, type SubnetSpec } from "../../contract
 import {
   type Cidr,
   contains,
+  findRange,
   formatAddress,
+  joinRanges,
   overlaps,
   parseAddress,
   parseCidr,
@@ -24,9 +26,9 @@ export function parseSubnet(spec: SubnetSpec, field: string): SubnetDeclaration 
   const unusable = listReserved(cidr);
   const gateway =
     spec.gateway === undefined ? undefined : parseGateway(spec.gateway, cidr, unusable, `${field}.gateway`);
-  if (gateway) unusable.push({ range: { first: gateway.offset, last: gateway.offset }, why: "the gateway" });
+  if (gateway) unusable.push({ ranges: [{ first: gateway.offset, last: gateway.offset }], why: "the gateway" });
   const exclude = (spec.exclude ?? []).map((text, index) => parseExclusion(text, cidr, `${field}.exclude[${index}]`));
-  unusable.push(...exclude.map(({ range }) => ({ range, why: "in the exclusions" })));
+  unusable.push({ ranges: joinRanges(exclude.map(({ range }) => range)), why: "in the exclusions" });
   const pools = spec.pools?.map((text, index) => parsePool(text, cidr, `${field}.pools[${index}]`));
   if (pools) assertNoOverlaps(pools, `${field}.pools`);
   const routes = spec.routes?.map((route, index) => parseRoute(route, cidr, `${field}.routes[${index}]`));
@@ -47,10 +49,10 @@ export function parseSubnet(spec: SubnetSpec, field: string): SubnetDeclaration 
     exclude: exclude.map(({ text }) => text),
     routes,
     dns,
-    ranges: subtractRanges(
-      pools?.map(({ range }) => range) ?? all,
-      [...unusable, ...devices].map(({ range }) => range),
-    ),
+    ranges: subtractRanges(pools?.map(({ range }) => range) ?? all, [
+      ...unusable.flatMap(({ ranges }) => ranges),
+      ...devices.map(({ range }) => range),
+    ]),
     unusable,
     devices,
   };
@@ -75,7 +77,7 @@ function parseSubnetCidr(text: string, field: string): Cidr {
 
 /** Network and broadcast address (not in /31, RFC 3021, and /32); the subnet-router anycast address of IPv6 (RFC 4291). */
 function listReserved({ version, prefixLength, count }: Cidr): SubnetDeclaration["unusable"] {
-  const only = (offset: bigint, why: string) => ({ range: { first: offset, last: offset }, why });
+  const only = (offset: bigint, why: string) => ({ ranges: [{ first: offset, last: offset }], why });
   if (version === 4 && prefixLength <= 30) {
     return [only(0n, "the network address"), only(count - 1n, "the broadcast address")];
   }
@@ -90,7 +92,7 @@ function parseGateway(
 ): { text: string; offset: bigint } {
   const offset = offsetIn(text, cidr);
   if (offset === undefined) fail(field, text, `an address inside ${cidr.text}`);
-  const barred = reserved.find(({ range }) => contains(range, offset));
+  const barred = reserved.find(({ ranges }) => findRange(ranges, offset));
   if (barred) fail(field, text, `an address of ${cidr.text} that a router can have, not ${barred.why}`);
   return { text: formatAddress(cidr.version, cidr.base + offset), offset };
 }
@@ -132,10 +134,13 @@ function parsePool(text: string, cidr: Cidr, field: string): NamedRange {
 const formatAt = (cidr: Cidr, offset: bigint) => formatAddress(cidr.version, cidr.base + offset);
 
 function assertNoOverlaps(pools: readonly NamedRange[], field: string): void {
-  pools.forEach((pool, index) => {
-    const other = pools.slice(0, index).find(({ range }) => overlaps(range, pool.range));
-    if (other) fail(`${field}[${index}]`, pool.text, `a range that does not overlap ${other.text}`);
-  });
+  const sorted = [...pools.entries()].sort(([, a], [, b]) => (a.range.first < b.range.first ? -1 : 1));
+  for (const [position, present] of sorted.entries()) {
+    const next = sorted[position + 1];
+    if (!next || !overlaps(present[1].range, next[1].range)) continue;
+    const [[, other], [index, pool]] = present[0] < next[0] ? [present, next] : [next, present];
+    fail(`${field}[${index}]`, pool.text, `a range that does not overlap ${other.text}`);
+  }
 }
 
 /** A CIDR, a single address or a range. */

@@ -1,14 +1,22 @@
 import type { PutNetworkResponse } from "../../contract/index.ts";
-import { contains, type Range, subtractRanges } from "../model/address.ts";
-import type { Catalog, NetworkDeclaration, NetworkRecord, SubnetDeclaration, SubnetRecord } from "../model/catalog.ts";
+import { type Range, subtractRanges } from "../model/address.ts";
+import {
+  type Catalog,
+  type NetworkDeclaration,
+  type NetworkRecord,
+  poolAt,
+  type SubnetDeclaration,
+  type SubnetRecord,
+} from "../model/catalog.ts";
 import { toSpec } from "./network-manifest.ts";
 import { parseSubnet } from "./parse-subnet.ts";
 import { findWidened, shiftSubnet, toOldRange } from "./widen-subnet.ts";
 
-/** A range that the change removes. The change is rejected while ports hold addresses in it. */
+/** Ranges that the change removes. The change is rejected while ports hold addresses in them. */
 export interface Obstacle {
   subnet: SubnetRecord;
-  range: Range;
+  /** Sorted, disjoint. */
+  ranges: Range[];
   /** Continues "port X ..." with the reason. */
   why: string;
 }
@@ -52,7 +60,7 @@ export function planNetworkChange(old: NetworkRecord | undefined, now: NetworkDe
       if (!same(old[field], now[field])) plan.changes.push(`${field}: ${show(old[field])} -> ${show(now[field])}`);
     }
     const why = "is plugged into the present segment";
-    if (hasMoved) plan.obstacles.push(...old.subnets.map(subnet => ({ subnet, range: fullRange(subnet), why })));
+    if (hasMoved) plan.obstacles.push(...old.subnets.map(subnet => ({ subnet, ranges: [fullRange(subnet)], why })));
   }
   for (const subnet of now.subnets) {
     const present = before.get(subnet.cidr.text) ?? findWidened(subnet, undeclared.values());
@@ -68,7 +76,7 @@ export function planNetworkChange(old: NetworkRecord | undefined, now: NetworkDe
     plan.removed.push(subnet);
     plan.changes.push(`subnet ${subnet.cidr.text}: removed`);
     if (plan.obstacles.some(obstacle => obstacle.subnet === subnet)) continue;
-    plan.obstacles.push({ subnet, range: fullRange(subnet), why: `holds an address of subnet ${subnet.cidr.text}` });
+    plan.obstacles.push({ subnet, ranges: [fullRange(subnet)], why: `holds an address of subnet ${subnet.cidr.text}` });
   }
   if (hasMoved) replaceKept(plan);
   if (old) plan.outcome = plan.changes.length > 0 ? "changed" : "unchanged";
@@ -88,6 +96,7 @@ function show(value: unknown): string {
 }
 
 function keepSubnet(plan: NetworkChange, old: SubnetRecord, now: SubnetDeclaration): void {
+  const before = plan.changes.length;
   if (old.cidr.text !== now.cidr.text) plan.changes.push(`subnet ${old.cidr.text}: widened to ${now.cidr.text}`);
   for (const field of ["gateway", "pools", "exclude", "routes", "dns"] as const) {
     if (same(old[field], now[field])) continue;
@@ -95,23 +104,29 @@ function keepSubnet(plan: NetworkChange, old: SubnetRecord, now: SubnetDeclarati
     plan.changes.push(`subnet ${old.cidr.text}: ${field}${detail}`);
   }
   const shifted = shiftSubnet(old, now);
-  const obstruct = (range: Range, present: readonly Range[], why: string) => {
-    const newly = subtractRanges([range], present).flatMap(part => toOldRange(part, old, now));
-    const reason = `holds an address that would be ${why} of subnet ${now.cidr.text}`;
-    plan.obstacles.push(...newly.map(part => ({ subnet: old, range: part, why: reason })));
-  };
-  const unusable = shifted.unusable.map(({ range }) => range);
-  for (const { range, why } of now.unusable) obstruct(range, unusable, why);
-  const routers = (subnet: SubnetDeclaration) =>
-    subnet.devices.filter(({ type }) => type === "router").map(({ range }) => range);
-  for (const range of routers(now)) obstruct(range, routers(shifted), "a next hop");
+  if (plan.changes.length > before) plan.obstacles.push(...findObstacles(old, shifted, now));
   plan.kept.push({ old, now, poolsChanged: shifted !== old || havePoolsChanged(old, now) });
 }
 
-function havePoolsChanged(old: SubnetRecord, now: SubnetDeclaration): boolean {
-  const bounds = (ranges: readonly Range[]) => ranges.map(({ first, last }) => [first, last]);
-  return !same(bounds(old.ranges), bounds(now.ranges));
+/** What the kept subnet makes unusable. @param shifted the old subnet with the offsets of the new one */
+function findObstacles(old: SubnetRecord, shifted: SubnetRecord, now: SubnetDeclaration): Obstacle[] {
+  const obstruct = (ranges: readonly Range[], present: readonly Range[], why: string): Obstacle[] => {
+    const newly = subtractRanges(ranges, present).flatMap(part => toOldRange(part, old, now));
+    const reason = `holds an address that would be ${why} of subnet ${now.cidr.text}`;
+    return newly.length > 0 ? [{ subnet: old, ranges: newly, why: reason }] : [];
+  };
+  const present = shifted.unusable.flatMap(({ ranges }) => ranges);
+  const routers = (subnet: SubnetDeclaration) =>
+    subnet.devices.filter(({ type }) => type === "router").map(({ range }) => range);
+  return [
+    ...now.unusable.flatMap(({ ranges, why }) => obstruct(ranges, present, why)),
+    ...obstruct(routers(now), routers(shifted), "a next hop"),
+  ];
 }
+
+const havePoolsChanged = ({ ranges: old }: SubnetRecord, { ranges: now }: SubnetDeclaration): boolean =>
+  old.length !== now.length ||
+  old.some(({ first, last }, index) => first !== now[index]?.first || last !== now[index]?.last);
 
 /**
  * The subnets whose stored pools are those that an earlier version derived from the same declaration. The store derives
@@ -129,7 +144,7 @@ export function findOutdatedPools({ networks }: Catalog): { old: SubnetRecord; n
  * inside an old one continues at its cursor; any other starts at its first offset and skips those in use.
  */
 export function startCursor(range: Range, old: SubnetRecord): bigint {
-  const within = old.ranges.find(pool => contains(pool, range.first));
+  const within = poolAt(old, range.first);
   if (!within || within.cursor <= range.first) return range.first;
   return within.cursor > range.last ? range.last + 1n : within.cursor;
 }

@@ -19,7 +19,7 @@ export function shiftSubnet(old: SubnetRecord, now: SubnetDeclaration): SubnetRe
   return {
     ...old,
     ranges: old.ranges.map(pool => ({ ...pool, ...shiftRange(pool, by), cursor: pool.cursor + by })),
-    unusable: old.unusable.map(({ range, why }) => ({ range: shiftRange(range, by), why })),
+    unusable: old.unusable.map(({ ranges, why }) => ({ ranges: ranges.map(range => shiftRange(range, by)), why })),
     devices: old.devices.map(({ range, type }) => ({ range: shiftRange(range, by), type })),
   };
 }

@@ -25,7 +25,7 @@ import type { Finding, Store } from "../../domain/store.ts";
 import type { TransferRow } from "../../domain/transfer/transfer.ts";
 import { countDeleted, expireItems, networkEvents } from "../commit.ts";
 import { EventNotifier } from "../event-notifier.ts";
-import { findNetwork } from "../network-plan.ts";
+import { findNetwork, findUnchanged } from "../network-plan.ts";
 import { identityOf, portNotFound } from "../port-query.ts";
 import { buildContext, historyLimitsOf, reuseTimesOf } from "../store-options.ts";
 import { checkStore } from "./check/check-store.ts";
@@ -161,6 +161,9 @@ class PostgresStore implements Store {
   }
 
   async putNetwork(edit: NetworkEdit, caller: string): Promise<PutNetworkResponse> {
+    // The lock excludes all claims, so that a declaration without a change does not get it.
+    const unchanged = findUnchanged(edit, await this.#readCatalog());
+    if (unchanged) return unchanged;
     const change = await this.#changeNetworks(async (send, catalog, times) => {
       const manifest = applyEdit(edit, catalog.networks);
       const network = manifest.metadata.name;
@@ -221,16 +224,17 @@ class PostgresStore implements Store {
 
   readonly readClusters = (): Promise<Cluster[]> => this.#read(readClusters);
 
-  async readNetworks(): Promise<Network[]> {
+  async #readCatalog(): Promise<Catalog> {
     this.#transfers.gate.assertNotImporting();
-    return (await this.#networks.refresh()).networks.map(toNetwork);
+    return this.#networks.refresh();
   }
+
+  readonly readNetworks = async (): Promise<Network[]> => (await this.#readCatalog()).networks.map(toNetwork);
 
   readonly readNetwork = async (name: string): Promise<Network> => findNetwork(name, await this.readNetworks());
 
-  async readPorts(query: PortQuery): Promise<PortList> {
-    return this.#read((send, catalog) => readPorts(send, query, catalog));
-  }
+  readonly readPorts = (query: PortQuery): Promise<PortList> =>
+    this.#read((send, catalog) => readPorts(send, query, catalog));
 
   async readPort(name: string): Promise<Port> {
     return this.#read(async (send, catalog) => {
@@ -242,12 +246,8 @@ class PostgresStore implements Store {
 
   readonly readConflicts = () => this.#read(readConflicts);
 
-  async readEvents(query: EventQuery): Promise<EventList> {
-    return this.#read(async (send, catalog) => {
-      const livePorts = await findKeys(send, identityOf(query), catalog);
-      return readEvents(send, query, livePorts);
-    });
-  }
+  readonly readEvents = (query: EventQuery): Promise<EventList> =>
+    this.#read(async (send, catalog) => readEvents(send, query, await findKeys(send, identityOf(query), catalog)));
 
   #read<T>(work: (send: Send, catalog: Catalog) => Promise<T>): Promise<T> {
     this.#transfers.gate.assertNotImporting();

@@ -19,7 +19,10 @@ export function reportIpam({ options, pairings, peer, about }: IpamResult): Benc
   return {
     benchmark: "ipam",
     tables: [...pairings.flatMap(pairingTables), memoryTable(pairings), peerTable(database, peer)],
-    bars: pairings.flatMap(pairing => (pairing.held > 0 ? heldBars(pairing, options) : replicaBars(pairing))),
+    bars: pairings.flatMap(pairing => {
+      if (pairing.limit !== undefined) return limitBars(pairing, pairing.limit);
+      return pairing.held > 0 ? heldBars(pairing, options) : replicaBars(pairing);
+    }),
     notes: [
       ...about,
       "Every claim is of a new name by a selector that four of eight networks match, in no order of names, hosts and sandboxes; every round releases what it claimed.",
@@ -143,6 +146,18 @@ function replicaBars({ names, measurements }: Pairing): Bar[] {
         met: 1 / ratio >= NOT_LESS,
       };
     });
+}
+
+function limitBars({ names, measurements }: Pairing, limit: number): Bar[] {
+  return measurements.map(measurement => {
+    const { ratio } = measurement.comparison.claim;
+    return {
+      what: `${shapeOf(measurement)}, ${names.other}`,
+      bar: `within ${limit}x of ${names.base}`,
+      measured: `${ratio.toFixed(2)}x`,
+      met: ratio <= limit,
+    };
+  });
 }
 
 function shapeOf({ how, connections, batch }: Pick<Measurement, "how" | "connections" | "batch">): string {

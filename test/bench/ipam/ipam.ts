@@ -28,8 +28,10 @@ export interface Measurement {
 /** Two sides that differ in one thing. */
 export interface Pairing {
   names: Record<Side, string>;
-  /** Ports held on the other side; 0 where the sides differ by their number of servers. */
+  /** Ports held on the other side; 0 where the sides differ by something else. */
   held: number;
+  /** How many times as slow claims may be on the other side, where that is a bar of its own. */
+  limit?: number;
   measurements: Measurement[];
   /** Of each server. */
   residentBytes: Record<Side, number[]>;
@@ -50,6 +52,8 @@ export interface IpamResult {
 }
 
 const BATCH = 100;
+/** As many as a subnet may have. */
+const EXCLUSIONS = 4096;
 const HTTP_SHAPES = [
   { connections: 1, batch: 1 },
   { connections: 8, batch: 1 },
@@ -70,6 +74,7 @@ export async function benchIpam(context: BenchContext, options: IpamOptions): Pr
   const peer = await measurePeer(context, databases, options.seconds);
   const pairings: Pairing[] = [];
   if (options.replicas > 1) pairings.push(await compareReplicas(context, databases, options));
+  pairings.push(await compareExclusions(context, databases, options.seconds));
   const filled = await databases.create();
   let held = 0;
   for (const level of options.held) {
@@ -87,17 +92,18 @@ async function fill(
   database: string,
   from: number,
   to: number,
+  exclusions = 0,
 ): Promise<void> {
   await using store = await databases.open(database);
-  if (from === 0) for (const network of benchNetworks()) await store.putNetwork(network, "bench");
+  if (from === 0) for (const network of benchNetworks(exclusions)) await store.putNetwork(network, "bench");
   if (to === from) return;
   await fillStore(context, store, from, to);
   await databases.settle(database);
 }
 
-async function createEmpty(context: BenchContext, databases: Databases): Promise<string> {
+async function createEmpty(context: BenchContext, databases: Databases, exclusions = 0): Promise<string> {
   const database = await databases.create();
-  await fill(context, databases, database, 0, 0);
+  await fill(context, databases, database, 0, 0, exclusions);
   return database;
 }
 
@@ -123,7 +129,7 @@ async function compareHeld(
 ): Promise<Pairing> {
   const sides = { base: await createEmpty(context, databases), other: await databases.copy(filled) };
   context.progress(`ipam: ${held} held and empty: the store in this process`);
-  const inProcess = await measureStores(databases, sides, options.seconds);
+  const inProcess = await measureStores(databases, sides, BATCH, options.seconds);
   const names = { base: "empty", other: `${held.toLocaleString("en-US")} held` };
   const counts = { base: options.replicas, other: options.replicas };
   const served = await measureServers(context, databases, sides, counts, names, options);
@@ -140,14 +146,34 @@ async function compareReplicas(context: BenchContext, databases: Databases, opti
   return { names, held: 0, ...served };
 }
 
-async function measureStores(databases: Databases, sides: Record<Side, string>, seconds: number): Promise<Measurement> {
+/** The store's own work: in this process. */
+async function compareExclusions(context: BenchContext, databases: Databases, seconds: number): Promise<Pairing> {
+  context.progress(`ipam: ${EXCLUSIONS} exclusions a network and none: the store in this process`);
+  const sides = {
+    base: await createEmpty(context, databases),
+    other: await createEmpty(context, databases, EXCLUSIONS),
+  };
+  const measurements: Measurement[] = [];
+  for (const batch of [1, BATCH]) measurements.push(await measureStores(databases, sides, batch, seconds));
+  const databaseBytes = { base: await databases.sizeOf(sides.base), other: await databases.sizeOf(sides.other) };
+  for (const side of SIDES) await databases.drop(sides[side]);
+  const names = { base: "no exclusions", other: `${EXCLUSIONS.toLocaleString("en-US")} exclusions a network` };
+  return { names, held: 0, limit: 2, measurements, residentBytes: { base: [], other: [] }, databaseBytes };
+}
+
+async function measureStores(
+  databases: Databases,
+  sides: Record<Side, string>,
+  batch: number,
+  seconds: number,
+): Promise<Measurement> {
   await using base = await databases.open(sides.base);
   await using other = await databases.open(sides.other);
   const comparison = await alternate({
-    base: index => loadStore(base, `store-${index}`, BATCH, seconds),
-    other: index => loadStore(other, `store-${index}`, BATCH, seconds),
+    base: index => loadStore(base, `store-${batch}-${index}`, batch, seconds),
+    other: index => loadStore(other, `store-${batch}-${index}`, batch, seconds),
   });
-  return { how: "store, in process", connections: undefined, batch: BATCH, comparison };
+  return { how: "store, in process", connections: undefined, batch, comparison };
 }
 
 async function measureServers(

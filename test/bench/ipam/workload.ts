@@ -8,18 +8,27 @@ const APPLICATIONS = 200;
 export const ZONES = 4;
 
 /** Sixteen million addresses in four networks of production, and networks that the selector must leave out. */
-export function benchNetworks(): NetworkManifest[] {
+export function benchNetworks(exclusions = 0): NetworkManifest[] {
   const prod = ["10.0.0.0/10", "10.64.0.0/10", "10.128.0.0/10", "10.192.0.0/10"];
   const other = ["172.16.0.0/14", "172.20.0.0/14", "172.24.0.0/14", "172.28.0.0/14"];
   return [
     ...prod.map((cidr, index) =>
-      network(`prod-${index}`, { env: "prod", tier: "web", zone: `z${index}` }, 100 + index, cidr),
+      network(`prod-${index}`, { env: "prod", tier: "web", zone: `z${index}` }, 100 + index, cidr, exclusions),
     ),
-    ...other.map((cidr, index) => network(`dev-${index}`, { env: "dev", tier: "web" }, 200 + index, cidr)),
+    ...other.map((cidr, index) => network(`dev-${index}`, { env: "dev", tier: "web" }, 200 + index, cidr, 0)),
   ];
 }
 
-function network(name: string, labels: Record<string, string>, id: number, cidr: string): NetworkManifest {
+/** @param exclusions of so many addresses every other one is excluded, from the second on */
+function network(
+  name: string,
+  labels: Record<string, string>,
+  id: number,
+  cidr: string,
+  exclusions: number,
+): NetworkManifest {
+  const [a, b] = cidr.split(".");
+  const exclude = Array.from({ length: exclusions }, (_, index) => `${a}.${b}.${index >> 7}.${(index & 127) * 2 + 1}`);
   const gateway = cidr.replace(/\d+\/\d+$/, "1");
   return {
     apiVersion: "mooring.dev/v1",
@@ -29,7 +38,7 @@ function network(name: string, labels: Record<string, string>, id: number, cidr:
       availabilityZone: "az1",
       segment: { type: "vlan", id, physicalNetwork: "physnet1" },
       mtu: 1500,
-      subnets: [{ cidr, gateway }],
+      subnets: [{ cidr, gateway, exclude }],
     },
   };
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import pg from "pg";
 import type { IpamError } from "../../../ipam-server/contract/index.ts";
+import { LOCK_CATALOG } from "../../../ipam-server/storage/postgres/database/catalog-lock.ts";
 import { migrate } from "../../../ipam-server/storage/postgres/database/migrate.ts";
 import { MIGRATIONS } from "../../../ipam-server/storage/postgres/database/migrations.ts";
 import { openPostgresStore } from "../../../ipam-server/storage/postgres/postgres-store.ts";
@@ -195,6 +196,22 @@ describe("migrations", () => {
       await attach(store, claim("q", "a", "q"));
     } finally {
       await Promise.all([reader.end(), client.end()]);
+    }
+  });
+});
+
+describe("PostgreSQL catalog lock", () => {
+  it("declares an unchanged network while a claim holds the lock that excludes changes", async () => {
+    const url = await server.createDatabase();
+    await using store = await openPostgresStore({ url });
+    await store.putNetwork(NET, "test");
+    const claiming = new pg.Client({ connectionString: url });
+    await claiming.connect();
+    try {
+      await claiming.query(`BEGIN; SELECT ${LOCK_CATALOG.read}`);
+      assert.equal((await store.putNetwork(NET, "test")).outcome, "unchanged");
+    } finally {
+      await claiming.end();
     }
   });
 });

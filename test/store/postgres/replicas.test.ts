@@ -4,7 +4,17 @@ import type { Mutation } from "../../../ipam-server/domain/model/mutation.ts";
 import { onlyNew, withSubnet } from "../../../ipam-server/domain/networks/network-edit.ts";
 import type { Store } from "../../../ipam-server/domain/store.ts";
 import { openPostgresStore } from "../../../ipam-server/storage/postgres/postgres-store.ts";
-import { addressesOf, assertHealthy, attach, attached, bornAt, claim, network, release } from "../support/builders.ts";
+import {
+  addressesOf,
+  assertHealthy,
+  attach,
+  attached,
+  bornAt,
+  claim,
+  network,
+  refused,
+  release,
+} from "../support/builders.ts";
 import { follow } from "../support/follow-events.ts";
 import { PrivatePostgres } from "../support/private-postgres.ts";
 import { Random } from "../support/random.ts";
@@ -30,6 +40,22 @@ async function withReplicas(count: number, body: (stores: Store[], url: string) 
 }
 
 describe("replicas on one database", () => {
+  it("assigns every address of many small pools that other replicas use too", async () => {
+    await withReplicas(2, async ([one, two]) => {
+      const pools = Array.from({ length: 100 }, (_, index) => `10.0.0.${2 * index + 2}-10.0.0.${2 * index + 2}`);
+      await one?.putNetwork(network("net", 10, [{ cidr: "10.0.0.0/24", pools }]), "test");
+      assert.equal((await two?.readNetworks())?.length, 1);
+      const claims = (from: number, to: number) =>
+        Array.from({ length: to - from }, (_, index) => claim(`p${from + index}`, "a", `p${from + index}`));
+      const outcomes = [...((await one?.commit(claims(0, 70))) ?? []), ...((await two?.commit(claims(70, 101))) ?? [])];
+      const addresses = outcomes.slice(0, 100).flatMap(outcome => addressesOf(attached(outcome)));
+      assert.equal(new Set(addresses).size, 100);
+      refused(outcomes[100], "no_address_available");
+      assert.ok(two);
+      await assertHealthy(two);
+    });
+  });
+
   it("assigns each name and each last address once", async () => {
     await withReplicas(3, async stores => {
       await stores[0]?.putNetwork(network("small", 11, [{ cidr: "10.1.0.0/26" }]), "test");

@@ -13,6 +13,9 @@ import type { Store } from "../../../ipam-server/domain/store.ts";
 export const START = Date.parse("2026-11-20T08:00:00.000Z");
 export const REUSE_DELAY_MS = 60_000;
 
+/** 4,096 addresses of 10.0.0.0/16, none adjacent to another: each pool between them has one address. */
+export const EVERY_OTHER = Array.from({ length: 4096 }, (_, index) => `10.0.${index >> 7}.${(index & 127) * 2 + 1}`);
+
 /** A clock that only tests move. */
 export class Clock {
   now = START;

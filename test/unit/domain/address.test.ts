@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { formatAddress, parseAddress, parseCidr, subtractRanges } from "../../../ipam-server/domain/model/address.ts";
+import {
+  findRange,
+  formatAddress,
+  parseAddress,
+  parseCidr,
+  subtractRanges,
+} from "../../../ipam-server/domain/model/address.ts";
 
 describe("addresses and ranges", () => {
   it("parses only complete addresses and formats them canonically", () => {
@@ -31,8 +37,29 @@ describe("addresses and ranges", () => {
     assert.deepEqual([cidr.text, cidr.count], ["fd00:0:0:1::/64", 1n << 64n]);
   });
 
+  const range = (first: number, last: number) => ({ first: BigInt(first), last: BigInt(last) });
+
+  it("subtracts one range from several, and several from one", () => {
+    assert.deepEqual(subtractRanges([range(0, 9), range(20, 29), range(40, 49)], [range(5, 44)]), [
+      range(0, 4),
+      range(45, 49),
+    ]);
+    assert.deepEqual(subtractRanges([range(0, 9), range(20, 29)], [range(2, 3), range(5, 22), range(24, 24)]), [
+      range(0, 1),
+      range(4, 4),
+      range(23, 23),
+      range(25, 29),
+    ]);
+  });
+
+  it("finds the range of a value", () => {
+    const ranges = [range(0, 4), range(6, 6), range(8, 20)];
+    const found = [0n, 4n, 5n, 6n, 7n, 8n, 20n, 21n].map(value => findRange(ranges, value));
+    const [a, b, c] = ranges;
+    assert.deepEqual(found, [a, a, undefined, b, undefined, c, c, undefined]);
+  });
+
   it("subtracts ranges and returns the rest sorted, disjoint and complete", () => {
-    const range = (first: number, last: number) => ({ first: BigInt(first), last: BigInt(last) });
     const pools = [range(20, 30), range(0, 9), range(10, 12)];
     assert.deepEqual(subtractRanges(pools, []), [range(0, 12), range(20, 30)]);
     assert.deepEqual(subtractRanges(pools, [range(0, 0), range(5, 6), range(6, 21), range(30, 40)]), [

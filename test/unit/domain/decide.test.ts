@@ -10,15 +10,16 @@ import { buildCatalog } from "./catalog-builder.ts";
 
 const NET = network("net", 10, [{ cidr: "10.0.0.0/29" }]);
 
+const offsetsOf = ({ first, last }: Pool) =>
+  Array.from({ length: Number(last - first) + 1 }, (_, index) => first + BigInt(index));
+
 function decideOver(manifests: NetworkManifest[], batch: Item[], more: Partial<Snapshot> = {}) {
   const catalog = buildCatalog(manifests);
-  const fresh = new Map<Pool, bigint[]>();
-  for (const pool of catalog.networks.flatMap(({ subnets }) => subnets).flatMap(({ ranges }) => ranges)) {
-    fresh.set(
-      pool,
-      Array.from({ length: Number(pool.last - pool.first) + 1 }, (_, index) => pool.first + BigInt(index)),
-    );
-  }
+  const fresh = new Map(
+    catalog.networks
+      .flatMap(({ subnets }) => subnets)
+      .map(({ id, ranges }) => [id, ranges.map(pool => ({ pool, offsets: offsetsOf(pool) }))]),
+  );
   const snapshot: Snapshot = {
     catalog,
     ports: [],
@@ -106,7 +107,6 @@ describe("decide", () => {
 
   it("reuses the oldest freed address, and only after the reuse delay", () => {
     const queue = (age: number) => ({
-      fresh: new Map<Pool, bigint[]>(),
       freed: new Map([
         [
           1,
@@ -121,7 +121,7 @@ describe("decide", () => {
       const catalog = buildCatalog([NET]);
       const pool = catalog.network(1).subnets[0]?.ranges[0];
       assert.ok(pool);
-      return { ...queue(age), catalog, fresh: new Map([[pool, []]]) };
+      return { ...queue(age), catalog, fresh: new Map([[1, [{ pool, offsets: [] }]]]) };
     };
     const due = decided([NET], [claim("p", "a", "s")], catalogLess(REUSE_DELAY_MS));
     assert.equal(attached(due.outcomes[0]).port.fixedIps[0]?.address, "10.0.0.5");

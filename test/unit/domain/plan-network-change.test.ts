@@ -22,7 +22,7 @@ describe("planNetworkChange", () => {
     ]);
     assert.deepEqual(changes, ["subnet 10.0.0.0/24: gateway: 10.0.0.1 -> 10.0.0.9", "subnet 10.0.0.0/24: exclude"]);
     assert.deepEqual(
-      obstacles.map(({ range }) => range),
+      obstacles.flatMap(({ ranges }) => ranges),
       [
         { first: 9n, last: 9n },
         { first: 32n, last: 63n },
@@ -33,10 +33,40 @@ describe("planNetworkChange", () => {
   it("reports all addresses of a subnet when its segment changes or it is removed", () => {
     for (const change of [plan([SUBNET], 11), plan([])]) {
       assert.deepEqual(
-        change.obstacles.map(({ range }) => range),
+        change.obstacles.flatMap(({ ranges }) => ranges),
         [{ first: 0n, last: 255n }],
       );
     }
+  });
+});
+
+describe("planNetworkChange with many exclusions", () => {
+  const other = Array.from({ length: 4096 }, (_, index) => `10.0.${(index * 2) >> 8}.${((index * 2) & 255) + 1}`);
+  const WIDE: SubnetSpec = { cidr: "10.0.0.0/16" };
+  const change = (from: string[], to: string[]) => {
+    const [old] = buildCatalog([network("net", 10, [{ ...WIDE, exclude: from }])]).networks;
+    return planNetworkChange(old, validateNetwork(network("net", 10, [{ ...WIDE, exclude: to }]), []));
+  };
+
+  it("looks for no obstacle when nothing changed", () => {
+    assert.deepEqual([change(other, other).obstacles, change(other, other).outcome], [[], "unchanged"]);
+  });
+
+  it("looks at the new ones only, all at once", () => {
+    const { obstacles } = change(other.slice(1), other);
+    assert.deepEqual(
+      obstacles.map(({ ranges }) => ranges),
+      [[{ first: 1n, last: 1n }]],
+    );
+    const all = change([], other).obstacles;
+    assert.deepEqual([all.length, all[0]?.ranges.length], [1, 4096]);
+  });
+
+  it("joins adjacent ones", () => {
+    const adjacent = Array.from({ length: 200 }, (_, index) => `10.0.0.${index + 10}`);
+    const [subnet] = validateNetwork(network("net", 10, [{ ...WIDE, exclude: adjacent }]), []).subnets;
+    const excluded = subnet?.unusable.find(({ why }) => why === "in the exclusions");
+    assert.deepEqual(excluded?.ranges, [{ first: 10n, last: 209n }]);
   });
 });
 
@@ -52,7 +82,7 @@ describe("planNetworkChange of a wider prefix", () => {
     });
     assert.deepEqual([kept.map(({ poolsChanged }) => poolsChanged), added, removed], [[true], [], []]);
     assert.deepEqual(
-      obstacles.map(({ range }) => range),
+      obstacles.flatMap(({ ranges }) => ranges),
       [
         { first: 2n, last: 2n },
         { first: 2n, last: 9n },

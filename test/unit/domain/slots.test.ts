@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { decide } from "../../../ipam-server/domain/decide/decide.ts";
-import type { Pool } from "../../../ipam-server/domain/model/catalog.ts";
 import type { Item } from "../../../ipam-server/domain/model/mutation.ts";
 import { planNeeds } from "../../../ipam-server/domain/model/needs.ts";
 import type { PortRecord } from "../../../ipam-server/domain/model/port-record.ts";
@@ -50,10 +49,9 @@ function slotPort(number: number, networkId: number, ownerUid: string, bound: bo
 
 /** Returns the names of the slots that the batch's claims get. */
 function picked(batch: Item[], ports: PortRecord[], vacant: number[]): string[] {
-  const fresh = new Map<Pool, bigint[]>();
-  for (const pool of catalog.networks.flatMap(({ subnets }) => subnets).flatMap(({ ranges }) => ranges)) {
-    fresh.set(pool, [100n, 101n, 102n, 103n]);
-  }
+  const offsets = [100n, 101n, 102n, 103n];
+  const subnets = catalog.networks.flatMap(network => network.subnets);
+  const fresh = new Map(subnets.map(({ id, ranges }) => [id, ranges.map(pool => ({ pool, offsets }))]));
   const vacantSlots = new Map([[APP, vacant]]);
   const snapshot = { catalog, ports, addresses: [], macs: [], vacantSlots, fresh, freed: new Map(), nextPortKey: 50 };
   const context = {

@@ -1,5 +1,13 @@
 import { IpamError, type IpFamily } from "../../../contract/index.ts";
-import { contains, familyOf, formatAddress, type ParsedAddress, parseAddress, rangeOf } from "../../model/address.ts";
+import {
+  contains,
+  familyOf,
+  findRange,
+  formatAddress,
+  type ParsedAddress,
+  parseAddress,
+  rangeOf,
+} from "../../model/address.ts";
 import type { NetworkRecord, SubnetRecord } from "../../model/catalog.ts";
 import { freeShare, sizeNumberOf } from "../../model/free-share.ts";
 import { isReachable, type PlacementRequest } from "../../model/placement-request.ts";
@@ -204,7 +212,7 @@ function pickWanted(
 ): Picked {
   const ip = { subnetId: subnet.id, offset: value - subnet.cidr.base };
   const text = formatAddress(version, value);
-  const barred = subnet.unusable.find(({ range }) => contains(range, ip.offset));
+  const barred = subnet.unusable.find(({ ranges }) => findRange(ranges, ip.offset));
   if (barred && !request.plugged)
     throw invalid("ips", `the wanted address ${text} is ${barred.why} of subnet ${subnet.cidr.text}; choose another`);
   const state = working.address(ip);
@@ -250,10 +258,8 @@ function pickAny(
   };
   const ordered = subnets.length === 1 ? subnets : subnets.toSorted((a, b) => share(b) - share(a) || a.id - b.id);
   for (const subnet of ordered) {
-    for (const pool of subnet.ranges) {
-      const offset = working.nextFresh(subnet, pool);
-      if (offset !== undefined) return { ip: { subnetId: subnet.id, offset }, released: false };
-    }
+    const offset = working.nextFresh(subnet);
+    if (offset !== undefined) return { ip: { subnetId: subnet.id, offset }, released: false };
   }
   for (const subnet of ordered) {
     const oldest = working.oldestFreed(subnet);

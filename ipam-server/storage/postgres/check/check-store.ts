@@ -104,8 +104,9 @@ export async function checkStore(send: Send, catalog: Catalog): Promise<Finding[
     }
     report("held outside the pools", subnet.outside, held - inside);
     report("freed inside the pools", subnet.freed, pooled);
-    for (const { range, why } of subnet.unusable) {
-      report(`held addresses that are ${why}`, 0, await within(HELD, range.first, range.last));
+    for (const { ranges, why } of subnet.unusable) {
+      for (const { first, last } of ranges)
+        report(`held addresses that are ${why}`, 0, await within(HELD, first, last));
     }
   }
   return findings;

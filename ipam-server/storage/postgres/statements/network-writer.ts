@@ -16,10 +16,16 @@ import { toArray } from "../database/array-literal.ts";
 import { prepare, type Send } from "../database/statement.ts";
 import { adoptCooling, keepCooling } from "./cooling.ts";
 
-const COUNT = prepare("SELECT count(*) FROM fixed_ips WHERE subnet_id = $1 AND ip_offset BETWEEN $2 AND $3");
+/** One statement over all ranges: no claim is decided meanwhile. */
+const COUNT = prepare(
+  `SELECT coalesce(sum(held), 0)::bigint FROM unnest($2::bigint[], $3::bigint[]) AS w (first, last) CROSS JOIN LATERAL (
+     SELECT count(*) AS held FROM fixed_ips WHERE subnet_id = $1 AND ip_offset BETWEEN w.first AND w.last) AS t`,
+);
 const NAMES = prepare(
-  `SELECT name FROM fixed_ips JOIN ports ON key = port_key
-   WHERE subnet_id = $1 AND ip_offset BETWEEN $2 AND $3 ORDER BY ip_offset LIMIT $4::int`,
+  `SELECT name FROM unnest($2::bigint[], $3::bigint[]) AS w (first, last) CROSS JOIN LATERAL (
+     SELECT ip_offset, name FROM fixed_ips JOIN ports ON key = port_key
+     WHERE subnet_id = $1 AND ip_offset BETWEEN w.first AND w.last ORDER BY ip_offset LIMIT $4::int) AS t
+   ORDER BY ip_offset LIMIT $4::int`,
 );
 const PUT = prepare(
   `INSERT INTO networks AS t (${NEW_NETWORK_COLUMNS})
@@ -119,9 +125,11 @@ export async function deleteNetwork(send: Send, name: string, catalog: Catalog, 
 async function assertNoObstacles(send: Send, obstacles: readonly Obstacle[], failure: string): Promise<void> {
   const report = new ObstacleReport();
   for (const obstacle of obstacles) {
-    const { id, cidr } = obstacle.subnet;
-    const { first, last } = obstacle.range;
-    const bounds = [id, encodeOffset(cidr.version, first), encodeOffset(cidr.version, last)] as const;
+    const { subnet, ranges } = obstacle;
+    const encode = (offset: bigint) => encodeOffset(subnet.cidr.version, offset);
+    const firsts = ranges.map(({ first }) => encode(first));
+    const lasts = ranges.map(({ last }) => encode(last));
+    const bounds = [subnet.id, toArray(firsts), toArray(lasts)] as const;
     const [row] = await send<[count: number]>(COUNT, ...bounds);
     const held = row?.[0] ?? 0;
     if (held === 0) continue;

@@ -1,19 +1,16 @@
-import type { Catalog, Pool, SubnetRecord } from "../../../domain/model/catalog.ts";
+import type { Catalog, SubnetRecord } from "../../../domain/model/catalog.ts";
 import type { Item } from "../../../domain/model/mutation.ts";
 import { type AllocationNeeds, type BindingKey, type Needs, nameOf } from "../../../domain/model/needs.ts";
 import type { HeldIp, PortRecord } from "../../../domain/model/port-record.ts";
-import type { AddressState, FreedAddress, Snapshot } from "../../../domain/model/snapshot.ts";
+import type { AddressState, FreedAddress, FreshRun, Snapshot } from "../../../domain/model/snapshot.ts";
 import { decodeFreedState, FREED_STATE_COLUMNS, type FreedStateRow } from "../../freed-rows.ts";
 import { decodeOffset, encodeOffset } from "../../offset-code.ts";
 import { toArray } from "../database/array-literal.ts";
 import { prepare, type Send } from "../database/statement.ts";
 import { type CatalogState, readState } from "../rows/catalog-rows.ts";
 import { decodeMac, decodePort, encodeMac, PORT_COLUMN_LIST, type PortRow } from "../rows/port-rows.ts";
+import { FreshSearch, readPools } from "./fresh-search.ts";
 import { findSlots, NO_SLOTS } from "./slot-finder.ts";
-
-/** Offsets read in addition, because some after the cursor are held by a claim that names its address. */
-const SLACK = 16;
-const MAX_WINDOW = 4096n;
 
 /** Subnets first, by id, then ports, by name: every replica locks in this order. */
 const LOCK_SUBNETS = prepare(
@@ -32,28 +29,12 @@ const FIXED_IPS = prepare(
   `SELECT port_key, subnet_id, ip_offset::text FROM fixed_ips
    WHERE port_key = ANY (ARRAY(SELECT key FROM ports WHERE name = ANY ($1::text[])))`,
 );
-const USED_BETWEEN = `ARRAY(
-  SELECT ip_offset::text FROM fixed_ips WHERE subnet_id = p.subnet_id AND ip_offset BETWEEN p.from_offset AND p.to_offset
-  UNION ALL
-  SELECT ip_offset::text FROM freed WHERE subnet_id = p.subnet_id AND ip_offset BETWEEN p.from_offset AND p.to_offset)`;
-/** Each pool's cursor, and the used offsets in the window after it. */
-const POOLS = prepare(
-  `SELECT p.id, p.from_offset::text, p.to_offset::text, ${USED_BETWEEN} FROM (
-     SELECT id, subnet_id, next_offset AS from_offset,
-       least(last_offset::numeric, next_offset::numeric + $2::int - 1)::bigint AS to_offset
-     FROM pools WHERE subnet_id = ANY ($1::int[])) AS p`,
-);
-const WINDOW = prepare(
-  `SELECT ${USED_BETWEEN} FROM (SELECT $1::int AS subnet_id, $2::bigint AS from_offset, $3::bigint AS to_offset) AS p`,
-);
-/** Only for subnets whose pools may be exhausted, or for all if $3 is 1. */
 const QUEUES = prepare(
   `SELECT s.id, q.ip_offset::text, q.freed_at, q.last_port, q.released FROM subnets AS s
    CROSS JOIN LATERAL (
      SELECT ip_offset, freed_at, last_port, released FROM freed WHERE subnet_id = s.id AND pooled = 1
      ORDER BY subnet_id, freed_at, ip_offset LIMIT $2::int) AS q
-   WHERE s.id = ANY ($1::int[]) AND s.freed > 0 AND ($3 = 1 OR $2::int > (
-     SELECT coalesce(sum(last_offset::numeric - next_offset::numeric + 1), 0) FROM pools WHERE subnet_id = s.id))
+   WHERE s.id = ANY ($1::int[]) AND s.freed > 0
    ORDER BY s.id, q.freed_at, q.ip_offset`,
 );
 const STATES = prepare(
@@ -81,7 +62,6 @@ const HOLDERS = prepare(
 );
 
 export type FixedIpRow = [portKey: number, subnetId: number, offset: string];
-type PoolRow = [id: number, from: string | null, to: string | null, used: string[]];
 type QueueRow = [subnetId: number, offset: string, freedAt: number, lastPort: string, released: number];
 type StateRow = [
   subnetId: number,
@@ -119,6 +99,9 @@ export async function loadSnapshot(send: Send, plan: LoadPlan, catalog: Catalog)
   const candidates = [...allocations.keys()].flatMap(id => catalog.network(id).subnets);
   const ids = toArray(candidates.map(({ id }) => id));
   const count = Math.max(0, ...allocations.values());
+  const searches = candidates.map(subnet => new FreshSearch(subnet, count));
+  const poolIds = searches.flatMap(search => search.firstPoolIds);
+  const exhausted = searches.filter(search => search.isExhausted).map(({ subnet }) => subnet.id);
   const [locks, state, ports, fixedIps, pools, queues, addresses, macs] = await Promise.all([
     send<[id: number, held: number, outside: number, freed: number]>(
       LOCK_SUBNETS,
@@ -131,8 +114,8 @@ export async function loadSnapshot(send: Send, plan: LoadPlan, catalog: Catalog)
     readState(send),
     send<PortRow & unknown[]>(LOCK_PORTS, names),
     send<FixedIpRow>(FIXED_IPS, names),
-    candidates.length > 0 ? send<PoolRow>(POOLS, ids, count + SLACK) : [],
-    candidates.length > 0 ? send<QueueRow>(QUEUES, ids, count, 0) : [],
+    poolIds.length > 0 ? readPools(send, poolIds, count) : [],
+    exhausted.length > 0 ? send<QueueRow>(QUEUES, toArray(exhausted), count) : [],
     needs.addresses.length > 0 ? loadStates(send, needs.addresses, catalog) : [],
     needs.macs.length > 0 ? findMacs(send, needs.macs) : [],
   ]);
@@ -142,14 +125,18 @@ export async function loadSnapshot(send: Send, plan: LoadPlan, catalog: Catalog)
     locked.add(id);
     if (catalog.hasSubnet(id)) Object.assign(catalog.subnet(id), { held, outside, freed });
   }
-  const usable = candidates.filter(({ id }) => locked.has(id));
   const queueOf = Map.groupBy(queues, ([subnetId]) => subnetId);
-  const fresh = await loadFresh(send, usable, pools, count);
+  const rowOf = new Map(pools.map(row => [row[0], row]));
+  const fresh = new Map<number, readonly FreshRun[]>();
   const freed = new Map<number, readonly FreedAddress[]>();
-  for (const subnet of usable) {
-    const found = subnet.ranges.reduce((sum, pool) => sum + (fresh.get(pool)?.length ?? 0), 0);
+  for (const search of searches) {
+    const { subnet } = search;
+    if (!locked.has(subnet.id)) continue;
+    const runs = await search.load(send, rowOf);
+    fresh.set(subnet.id, runs);
+    const found = runs.reduce((sum, { offsets }) => sum + offsets.length, 0);
     if (found >= count || subnet.freed === 0) continue;
-    const rows = queueOf.get(subnet.id) ?? (await send<QueueRow>(QUEUES, toArray([subnet.id]), count, 1));
+    const rows = queueOf.get(subnet.id) ?? (await send<QueueRow>(QUEUES, toArray([subnet.id]), count));
     freed.set(
       subnet.id,
       rows.map(([, offset, freedAt, lastPort, released]) => ({
@@ -223,48 +210,6 @@ export function withFixedIps(
     else ips?.push(ip);
   }
   return rows.map(row => decodePort(row, ipsByPort.get(row[0]) ?? []));
-}
-
-async function loadFresh(
-  send: Send,
-  subnets: readonly SubnetRecord[],
-  rows: readonly PoolRow[],
-  count: number,
-): Promise<Map<Pool, readonly bigint[]>> {
-  const fresh = new Map<Pool, readonly bigint[]>();
-  const rowOf = new Map(rows.map(row => [row[0], row]));
-  for (const subnet of subnets) {
-    for (const pool of subnet.ranges) {
-      const [, from, to, used] = rowOf.get(pool.id) ?? [pool.id, null, null, []];
-      pool.cursor = from === null ? pool.last + 1n : decode(subnet, from);
-      const offsets: bigint[] = [];
-      let end = to === null ? pool.last : decode(subnet, to);
-      addUnused(offsets, subnet, pool.cursor, end, used, count);
-      for (let window = BigInt(count + SLACK) * 2n; offsets.length < count && end < pool.last; window *= 2n) {
-        const start = end + 1n;
-        const size = window > MAX_WINDOW ? MAX_WINDOW : window;
-        end = start + size - 1n > pool.last ? pool.last : start + size - 1n;
-        const [row] = await send<[used: string[]]>(WINDOW, subnet.id, encode(subnet, start), encode(subnet, end));
-        addUnused(offsets, subnet, start, end, row?.[0] ?? [], count);
-      }
-      fresh.set(pool, offsets);
-    }
-  }
-  return fresh;
-}
-
-function addUnused(
-  offsets: bigint[],
-  subnet: SubnetRecord,
-  start: bigint,
-  end: bigint,
-  stored: readonly string[],
-  count: number,
-): void {
-  const used = new Set(stored.map(text => decode(subnet, text)));
-  for (let offset = start; offset <= end && offsets.length < count; offset++) {
-    if (!used.has(offset)) offsets.push(offset);
-  }
 }
 
 async function loadStates(send: Send, ips: readonly HeldIp[], catalog: Catalog): Promise<Snapshot["addresses"]> {

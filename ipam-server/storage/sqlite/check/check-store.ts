@@ -125,8 +125,9 @@ function checkSubnets(database: Database.Database, catalog: Catalog): Finding[] 
     }
     report("held outside the pools", subnet.outside, all("fixed_ips") - inside);
     report("freed inside the pools", subnet.freed, pooled);
-    for (const { range, why } of subnet.unusable)
-      report(`held addresses that are ${why}`, 0, within(held, range.first, range.last));
+    for (const { ranges, why } of subnet.unusable) {
+      for (const { first, last } of ranges) report(`held addresses that are ${why}`, 0, within(held, first, last));
+    }
   }
   return findings;
 }

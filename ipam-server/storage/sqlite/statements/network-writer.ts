@@ -1,5 +1,6 @@
 import type Database from "better-sqlite3";
 import type { NetworkManifest, Segment } from "../../../contract/index.ts";
+import type { Range } from "../../../domain/model/address.ts";
 import type {
   Catalog,
   NetworkDeclaration,
@@ -25,10 +26,20 @@ import { Cooling } from "./cooling.ts";
 export class NetworkWriter {
   readonly #database: Database.Database;
   readonly #cooling: Cooling;
+  readonly #count: Database.Statement<[number, bigint, bigint], number>;
+  readonly #insertPool: Database.Statement<[number, bigint, bigint, bigint]>;
 
   constructor(database: Database.Database) {
     this.#database = database;
     this.#cooling = new Cooling(database);
+    this.#count = database
+      .prepare<[number, bigint, bigint], number>(
+        "SELECT count(*) FROM fixed_ips WHERE subnet_id = ? AND offset BETWEEN ? AND ?",
+      )
+      .pluck();
+    this.#insertPool = database.prepare(
+      "INSERT INTO pools (subnet_id, first_offset, last_offset, passed) VALUES (?, ?, ?, ?)",
+    );
   }
 
   /** Throws `conflict` if ports hold addresses that the network would lose. */
@@ -92,20 +103,17 @@ export class NetworkWriter {
       .pluck();
     const report = new ObstacleReport();
     for (const obstacle of obstacles) {
-      const held = this.#countHeld(obstacle.subnet.id, obstacle.subnet, obstacle.range);
-      if (held > 0) report.add(obstacle, held, names.all(...boundsOf(obstacle), MAX_PORTS_NAMED));
+      const { subnet, ranges } = obstacle;
+      for (const range of ranges) {
+        const held = this.#countHeld(subnet.id, subnet, range);
+        if (held > 0) report.add(obstacle, held, names.all(...boundsOf(subnet, range), MAX_PORTS_NAMED));
+      }
     }
     report.assertEmpty(failure);
   }
 
-  #countHeld(subnetId: number, subnet: SubnetDeclaration, range: Obstacle["range"]): number {
-    const count = this.#database
-      .prepare<[number, bigint, bigint], number>(
-        "SELECT count(*) FROM fixed_ips WHERE subnet_id = ? AND offset BETWEEN ? AND ?",
-      )
-      .pluck();
-    const { version } = subnet.cidr;
-    return count.get(subnetId, encodeOffset(version, range.first), encodeOffset(version, range.last)) ?? 0;
+  #countHeld(subnetId: number, { cidr: { version } }: SubnetDeclaration, { first, last }: Range): number {
+    return this.#count.get(subnetId, encodeOffset(version, first), encodeOffset(version, last)) ?? 0;
   }
 
   #removeSubnet(subnet: SubnetRecord, segment: Segment, times: ReuseTimes): void {
@@ -120,7 +128,7 @@ export class NetworkWriter {
       .prepare("INSERT INTO subnets (network_id, position, spec) VALUES (?, 0, ?)")
       .run(networkId, encodeSubnet(subnet));
     const id = Number(lastInsertRowid);
-    for (const range of subnet.ranges) this.#insertPool(id, subnet, { ...range, cursor: range.first });
+    for (const range of subnet.ranges) this.#addPool(id, subnet, { ...range, cursor: range.first });
     if (this.#cooling.adopt({ id, subnet, segment }, times) > 0) this.#recount(id, subnet);
   }
 
@@ -134,21 +142,20 @@ export class NetworkWriter {
     }
   }
 
-  #insertPool(
+  #addPool(
     subnetId: number,
     { cidr: { version } }: SubnetDeclaration,
     { first, last, cursor }: Omit<Pool, "id">,
   ): void {
-    this.#database
-      .prepare("INSERT INTO pools (subnet_id, first_offset, last_offset, passed) VALUES (?, ?, ?, ?)")
-      .run(subnetId, encodeOffset(version, first), encodeOffset(version, last), encodeCount(cursor - first));
+    const bounds = [encodeOffset(version, first), encodeOffset(version, last)] as const;
+    this.#insertPool.run(subnetId, ...bounds, encodeCount(cursor - first));
   }
 
   /** Keeps held and freed addresses, and counts again which of them lie in the new pools. */
   #changePools(before: SubnetRecord, after: SubnetDeclaration): void {
     const { id } = before;
     this.#database.prepare("DELETE FROM pools WHERE subnet_id = ?").run(id);
-    for (const range of after.ranges) this.#insertPool(id, after, { ...range, cursor: startCursor(range, before) });
+    for (const range of after.ranges) this.#addPool(id, after, { ...range, cursor: startCursor(range, before) });
     this.#recount(id, after);
   }
 
@@ -168,7 +175,7 @@ export class NetworkWriter {
   }
 }
 
-function boundsOf({ subnet, range }: Obstacle): [subnetId: number, first: bigint, last: bigint] {
+function boundsOf(subnet: SubnetRecord, range: Range): [subnetId: number, first: bigint, last: bigint] {
   const { version } = subnet.cidr;
   return [subnet.id, encodeOffset(version, range.first), encodeOffset(version, range.last)];
 }

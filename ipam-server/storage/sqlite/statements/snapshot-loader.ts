@@ -2,7 +2,7 @@ import type Database from "better-sqlite3";
 import type { Catalog, Pool, SubnetRecord } from "../../../domain/model/catalog.ts";
 import type { AllocationNeeds, BindingKey, Needs } from "../../../domain/model/needs.ts";
 import type { HeldIp, PortRecord } from "../../../domain/model/port-record.ts";
-import type { AddressState, FreedAddress, Snapshot } from "../../../domain/model/snapshot.ts";
+import type { AddressState, FreedAddress, FreshRun, Snapshot } from "../../../domain/model/snapshot.ts";
 import { decodeFreedState, FREED_STATE_COLUMNS, type FreedStateRow } from "../../freed-rows.ts";
 import { decodeOffset, encodeOffset } from "../../offset-code.ts";
 import { bindingKeysOf, encodeBindingKey } from "../rows/binding-key.ts";
@@ -142,16 +142,20 @@ export class SnapshotLoader {
     catalog: Catalog,
     nextPortKey: number,
   ): Snapshot {
-    const fresh = new Map<Pool, readonly bigint[]>();
+    const fresh = new Map<number, readonly FreshRun[]>();
     const freed = new Map<number, readonly FreedAddress[]>();
     for (const [networkId, count] of allocations) {
       for (const subnet of catalog.network(networkId).subnets) {
+        const runs: FreshRun[] = [];
         let found = 0;
         for (const pool of subnet.ranges) {
-          const offsets = this.#findFresh(subnet, pool, count);
+          if (found >= count) break;
+          if (pool.cursor > pool.last) continue;
+          const offsets = this.#findFresh(subnet, pool, count - found);
           found += offsets.length;
-          fresh.set(pool, offsets);
+          runs.push({ pool, offsets });
         }
+        fresh.set(subnet.id, runs);
         if (found < count && subnet.freed > 0) freed.set(subnet.id, this.#oldestFreed(subnet, count));
       }
     }
