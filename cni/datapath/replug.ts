@@ -47,6 +47,8 @@ export async function replug(context: DatapathContext, attachment: Replug): Prom
   const actualBridge = port && (await fetchBridgeOf(ovsdb, port, deadline));
   const isUsable = row?.name === link.name && (row.ofport ?? -1) > 0 && actualBridge === bridge;
   if (isUsable && row.ofport !== undefined && port !== undefined) {
+    // A fence that OVS did not answer has only taken the link down.
+    if (!link.up) await setLinkUp(host, link.index, deadline);
     if (!isAccessPort(port, vlan)) await setAccess(ovsdb, port, vlan, deadline);
     const known = { ...row.externalIds, ...ids };
     const isRight = Object.entries(known).every(([key, value]) => row.externalIds[key] === value);

@@ -115,7 +115,8 @@ function classifyBound(local: LocalPort, port: Port): SweepAction[] {
   const isRecorded = ovs?.recordedVlan !== undefined && ovs.physicalNetwork !== undefined;
   const isKnown = isRecorded && ovs.portName === port.name && ovs.portId === port.id && ovs.epoch === port.epoch;
   const isOnForeignBridge = ovs?.wrongBridge?.isOurs === false;
-  if (ovs === undefined || !isKnown || isOnForeignBridge || local.isFenced) return [{ kind: "replug", local, port }];
+  if (ovs === undefined || !isKnown || isOnForeignBridge || local.isFenced || local.isLinkDown)
+    return [{ kind: "replug", local, port }];
   return ovs.ofport !== undefined && port.underlay === "BUILD" ? [{ kind: "report", local, port }] : [];
 }
 

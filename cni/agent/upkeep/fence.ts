@@ -3,7 +3,7 @@ import { GAP, type IpamError, LEASE_PREFIX, type MooringEvent } from "../../../i
 import { pause } from "../../../ipam-server/process/background-loop.ts";
 import { classifyEvent, endsHeldBinding, type NodeIdentity } from "./binding-relation.ts";
 import type { LocalChanges } from "./local-changes.ts";
-import { bindingKey } from "./local-port.ts";
+import { bindingKey, type LocalPort } from "./local-port.ts";
 import type { NodeView } from "./node-view.ts";
 import type { UpkeepContext } from "./upkeep-context.ts";
 
@@ -34,6 +34,7 @@ export class Fence implements AsyncDisposable {
   #queue: MooringEvent[] = [];
   #draining: Promise<void> | undefined;
   #waiting: Promise<void> | undefined;
+  readonly #fencing = new Set<Promise<unknown>>();
 
   constructor(options: FenceOptions) {
     this.#options = options;
@@ -45,6 +46,7 @@ export class Fence implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await Promise.all([this.#running, this.#draining, this.#waiting]);
+    await Promise.all(this.#fencing);
   }
 
   async #run(): Promise<void> {
@@ -113,7 +115,7 @@ export class Fence implements AsyncDisposable {
 
   /** Reads the local ports once for all queued events. Events that arrive meanwhile share the next read. */
   async #drain(): Promise<void> {
-    const { view, changes, onEnded, compare } = this.#options;
+    const { view, onEnded, compare } = this.#options;
     while (this.#queue.length > 0 && !this.#stop.signal.aborted) {
       const local = await this.#retry(() => view.read());
       if (local === undefined) return;
@@ -125,16 +127,25 @@ export class Fence implements AsyncDisposable {
           const action = classifyEvent(port, event, this.#self);
           if (action === "ended") onEnded(bindingKey(port));
           needsSweep ||= action === "ended" || action === "compare";
-          if (action !== "fence") continue;
-          // If it fails, the sweep finds it again.
-          await changes.fence(port, "moved").catch(error => {
-            this.#fail("fence", error);
-            needsSweep = true;
-          });
+          if (action === "fence") this.#startFence(port);
         }
       }
       if (needsSweep) compare();
     }
+  }
+
+  /** Not awaited, because it waits for CNI calls of its sandbox, which must not delay the fences of others. */
+  #startFence(port: LocalPort): void {
+    const { changes, compare } = this.#options;
+    const fencing = changes
+      .fence(port, "moved")
+      .catch(error => {
+        this.#fail("fence", error);
+        // The sweep finds it again.
+        compare();
+      })
+      .finally(() => this.#fencing.delete(fencing));
+    this.#fencing.add(fencing);
   }
 
   /**

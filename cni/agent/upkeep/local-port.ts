@@ -46,6 +46,8 @@ export interface LocalPort {
   hasLink: boolean;
   /** True: the fence has disconnected it; without a record of that, its link is down. */
   isFenced: boolean;
+  /** True: OVS has the port, but something has taken its host link down, such as a fence that OVS did not answer. */
+  isLinkDown?: boolean;
   sandbox: SandboxState;
   /** Absent if OVS has no row of it and does not remember it as fenced. */
   ovs?: OvsSide;
@@ -66,8 +68,12 @@ export function mergeLocalPorts(
   links: readonly HostLink[],
   facts: NodeFacts,
 ): LocalPort[] {
-  const linked = new Set(links.map(keyOf));
-  const known = plugged.map(port => ({ ...parsePlugged(port, facts), hasLink: linked.has(keyOf(port)) }));
+  const linkOf = new Map(links.map(link => [keyOf(link), link]));
+  const known = plugged.map(port => {
+    const link = linkOf.get(keyOf(port));
+    const isLinkDown = link?.up === false && !port.isFenced;
+    return { ...parsePlugged(port, facts), hasLink: link !== undefined, ...(isLinkDown && { isLinkDown }) };
+  });
   const knownKeys = new Set(known.map(keyOf));
   const linksOnly = links
     .filter(link => !knownKeys.has(keyOf(link)))

@@ -18,7 +18,7 @@ describe("fence", { skip }, () => {
     pod.run("ip", "-o", "address", "show", "dev", "eth0").replaceAll(/valid_lft.*/g, ""),
     // The kernel flags routes while the link has no carrier.
     ...["-4", "-6"].map(family => pod.run("ip", family, "route").replaceAll(/ linkdown/g, "")),
-    pod.run("cat", "/sys/class/net/eth0/ifindex"),
+    pod.run("ip", "-o", "link", "show", "eth0").split(":")[0],
   ];
   const fencedKeys = () => ovs.vsctl("get", "bridge", "br-int", "external_ids").match(/mooring-fenced/g) ?? [];
 
@@ -94,6 +94,20 @@ describe("fence", { skip }, () => {
     );
     assert.equal(await datapath.fence(attachment), true);
     await datapath.replug(attachment);
+    assert.deepEqual(await datapath.check(attachment), []);
+  });
+
+  it("is undone by replug also when it took only the link down", async () => {
+    using pod = new Pod();
+    const attachment = attach(pod, 15);
+    await plug(attachment);
+    await using away = openDatapath({ ovsdb: "unix:/nonexistent/db.sock", timeoutMs: testTimeoutMs });
+    await assert.rejects(away.fence(attachment), /nonexistent/);
+    await datapath.replug(attachment);
+    assert.deepEqual(
+      (await datapath.listLinks()).map(({ up }) => up),
+      [true],
+    );
     assert.deepEqual(await datapath.check(attachment), []);
   });
 });

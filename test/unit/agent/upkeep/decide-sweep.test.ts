@@ -116,6 +116,7 @@ describe("decideSweep", () => {
     ["bound elsewhere", view(others(ELSEWHERE)), ["fence moved"]],
     ["bound elsewhere, fenced", view({ ...others(ELSEWHERE), local: [FENCED] }), []],
     ["bound elsewhere, fenced, pod gone", view({ ...others(ELSEWHERE), local: [FENCED], pods: NO_POD }), []],
+    ["plugged with its link down", view({ local: [local({ isLinkDown: true })] }), ["replug"]],
     ["fenced, its binding returned", view({ local: [FENCED] }), ["replug"]],
     ["fenced, the binding is lost", view({ ...others(unbound()), local: [FENCED] }), ["claim"]],
     ["fenced, the IPAM is down", withoutBindings({ local: [FENCED] }), []],

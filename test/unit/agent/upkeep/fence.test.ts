@@ -15,6 +15,8 @@ async function startFence() {
   const queue = new KeyedQueue();
   const plugged: LocalPort[] = [];
   const fenced: string[] = [];
+  /** Calls that a sandbox's fence waits for. */
+  const slow = new Map<string, Promise<void>>();
   let reads = 0;
   let compares = 0;
   let readiness = 0;
@@ -64,13 +66,18 @@ async function startFence() {
   const fence = new Fence({
     context,
     view,
-    changes: { fence: async (each: LocalPort) => fenced.push(each.sandboxId) > 0 },
+    changes: {
+      async fence(each: LocalPort) {
+        await slow.get(each.sandboxId);
+        return fenced.push(each.sandboxId) > 0;
+      },
+    },
     onEnded: () => {},
     compare: () => compares++,
     spreadMs: 0,
   } as unknown as FenceOptions);
   const counts = { reads: () => reads, compares: () => compares, readiness: () => readiness };
-  return { fence, held, leased, queue, plugged, fenced, ...counts, ...(await following) };
+  return { fence, held, leased, queue, plugged, fenced, slow, ...counts, ...(await following) };
 }
 
 const MOVED = event({ type: "port.moved", epoch: 4, fromHost: "node-a", host: "node-b", ownerUid: "u2" });
@@ -98,6 +105,25 @@ describe("Fence", () => {
       leased.map(({ name }) => name),
       ["lease:node-a/2"],
     );
+  });
+
+  it("fences a port while another one's fence waits for a call", async () => {
+    const { fence, held, plugged, fenced, slow, reads, notify } = await startFence();
+    const { promise: call, resolve: finish } = Promise.withResolvers<void>();
+    {
+      await using _ = fence;
+      held.put("u1", "eth0", { port: port() });
+      slow.set("s1", call);
+      plugged.push(local());
+      notify(MOVED);
+      await waitFor("the first event to be read", async () => reads() === 1);
+      plugged.push(local({ sandboxId: "s2" }, { portName: "c1/default/web-1", portId: "P2" }));
+      notify({ ...MOVED, port: "c1/default/web-1", portId: "P2" });
+      await waitFor("the other port to be fenced", async () => fenced.includes("s2"));
+      assert.ok(!fenced.includes("s1"));
+      finish();
+    }
+    assert.ok(fenced.includes("s1"), "the end waits for it");
   });
 
   for (const what of ["already granted to the call", "not yet granted"]) {
