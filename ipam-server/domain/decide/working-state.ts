@@ -70,7 +70,7 @@ export class WorkingState {
   }
 
   portByKey(key: number): PortRecord | undefined {
-    return [...this.#ports.values()].find(port => port.key === key);
+    return this.#ports.values().find(port => port.key === key);
   }
 
   /** All ports of the snapshot and of the batch. */

@@ -3,7 +3,8 @@ import { existsSync, rmSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { readVolume } from "./disk-usage.ts";
 
-const MAX_BYTES = 64 * 1024 * 1024;
+/** Half of it is what the log may add to the database before it is copied: about what a log of its full length adds. */
+const MAX_BYTES = 128 * 1024 * 1024;
 const VOLUME_SHARE = 16;
 const CHUNK_BYTES = 1024 * 1024;
 
